@@ -1,0 +1,112 @@
+"""Which objects of which public data sets the benchmarks look at: a fold to develop on, and one to report.
+
+A patient is in one fold only. Parameters were chosen on "develop"; the numbers in docs are from "report".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.evaluation.cases import Case, cases
+from bifseg.evaluation.users import simulated_box
+from bifseg.image import Image
+from bifseg.interaction import Box
+
+DATA = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Objects of one kind in one data set. ``labels`` name -> label values; empty: every label is an object."""
+
+    dataset: str
+    dimension: int
+    fold: str  # develop, report, or halves: patients are divided between the two
+    labels: dict[str, tuple[int, ...]]
+    channel: int = 0
+    only: str = ""  # case names begin so
+    cases: int = 1000  # at most so many
+    objects: int = 1000  # at most so many per case (and label, in 2D: that many slices)
+
+
+TASKS = (
+    Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, objects=1),
+    Task("Dataset107_AbdomenCT2D", 2, "halves", {}, objects=1),
+    Task("Dataset120_MedScribble", 2, "develop", {}, objects=1),
+    Task("Dataset102_BRATS2013", 3, "report", {"core T1c": (1, 3, 4)}, channel=0),
+    Task("Dataset102_BRATS2013", 3, "report", {"whole FLAIR": (1, 2, 3, 4)}, channel=1),
+    Task("Dataset104_SarcomaMR", 3, "report", {"tumour": (1,)}),
+    Task("Dataset115_BodyCT", 3, "report", {}, objects=12),
+    Task("Dataset103_FetalBrainAtlas", 3, "report", {}, only="FETAL_CRL", cases=6, objects=2),
+    Task("Dataset103_FetalBrainAtlas", 3, "develop", {}, only="FETAL_SB", cases=3, objects=4),
+    Task("Dataset108_Hippocampus", 3, "develop", {"hippocampus": (1, 2)}, cases=8),
+    Task("Dataset116_BodyMR", 3, "develop", {}, objects=10),
+    Task("Dataset118_SpinalCord", 3, "develop", {"cord": (1,)}),
+    Task("Dataset119_BrainTumourT1c", 3, "develop", {"tumour": (1,)}),
+)  # fmt: skip
+SMALLEST = {2: 60, 3: 400}  # voxels: below that there is nothing to scribble on
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One object in one image, with the box a simulated user drew."""
+
+    dataset: str
+    case: str
+    label: str
+    dimension: int
+    image: Image
+    truth: np.ndarray  # bool (x, y, z)
+    box: Box
+
+
+def targets(fold: str, dimension: int, data: Path = DATA, margin: int = 10) -> Iterator[Target]:
+    """All objects of a fold, ``develop`` or ``report``, always the same ones with the same boxes."""
+    for task in TASKS:
+        if task.dimension == dimension and task.fold in (fold, "halves"):
+            chosen = [case for case in cases(data / task.dataset, task.channel) if case.name.startswith(task.only)]
+            chosen = [c for c in chosen if task.fold != "halves" or _half(c.patient) == fold]
+            for case in _some(chosen, task.cases, task.dataset):
+                yield from _objects(task, case, data, margin)
+
+
+def _half(patient: str) -> str:
+    patient = {"patient076": "patient074"}.get(patient, patient)  # the same images annotated twice
+    return ("develop", "report")[zlib.crc32(patient.encode()) % 2]
+
+
+def _some(items: list, count: int, key: str) -> list:
+    order = np.random.default_rng(zlib.crc32(key.encode())).permutation(len(items))
+    return [items[k] for k in sorted(order[:count])]
+
+
+def _objects(task: Task, case: Case, data: Path, margin: int) -> Iterator[Target]:
+    labels = task.labels
+    if not labels:
+        names = json.loads((data / task.dataset / "dataset.json").read_text())["labels"]
+        present = set(np.unique(case.labels).tolist()) - {0}
+        labels = {name: (value,) for name, value in names.items() if value in present}
+    found = []
+    for name, values in labels.items():
+        truth = np.isin(case.labels, values)
+        rng = np.random.default_rng(zlib.crc32(f"{case.name} {name}".encode()))
+        if task.dimension == 3:
+            if np.count_nonzero(truth) >= SMALLEST[3]:
+                found.append((name, truth, simulated_box(truth, rng, margin)))
+            continue
+        areas = truth.sum(axis=(0, 1))
+        slices = np.flatnonzero(areas >= SMALLEST[2])
+        for z in rng.permutation(slices)[: task.objects]:
+            plane = np.zeros_like(truth)
+            plane[:, :, z] = truth[:, :, z]
+            found.append((name, plane, simulated_box(plane, rng, margin, plane=(2, int(z)))))
+    limit = task.objects if task.dimension == 3 else len(found)
+    for name, truth, box in _some(found, limit, case.name):
+        yield Target(task.dataset, case.name, name, task.dimension, case.image, truth, box)

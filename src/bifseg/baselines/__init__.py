@@ -1,0 +1,1 @@
+"""Other people's methods behind the same protocol, to compare with."""

@@ -1,0 +1,169 @@
+"""Image-specific fine-tuning (Wang et al. 2018, II-C and II-D): labels and classifier improve each other in turn.
+
+Only the classifier changes. It sees each pixel as a feature vector, so a network update is logistic regression with
+one hidden layer on a (pixels, C) matrix; the trunk's features are computed once per box.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bifseg.crop import Crop
+from bifseg.energy import Energy
+from bifseg.interaction import BACKGROUND
+from bifseg.parameters import Parameters
+from bifseg.stopwatch import Stopwatch
+from bifseg.weightmap import scribble_distances, weight_map
+
+CHUNK = 1 << 16  # pixels per classifier call: keeps the hidden layer out of main memory
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One label update and, but for the last round, the network update that follows it; arrays are on the grid."""
+
+    index: int
+    last: bool
+    energy: float  # of the labels under the probability they were cut from, Eq. 1
+    labels: np.ndarray  # bool
+    probability: np.ndarray  # float32, foreground, what the labels were cut from
+    weights: np.ndarray | None = None  # w(i), Eq. 13; None in the last round
+    loss: tuple[float, float] | None = None  # Eq. 12, weighted mean, before and after the network update
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+def foreground_probability(classifier: nn.Module, crop: Crop) -> np.ndarray:
+    """P(y_i = 1) of every pixel: float32, on the crop's grid."""
+    with torch.inference_mode():
+        parts = [_logit(classifier, rows).sigmoid() for rows in crop.features.split(CHUNK)]
+    return torch.cat(parts).numpy().reshape(crop.shape)
+
+
+def fine_tune(
+    crop: Crop,
+    classifier: nn.Module,
+    parameters: Parameters,
+    *,
+    scribbles: np.ndarray,
+    locked: np.ndarray | None = None,
+    initial: np.ndarray | None = None,
+    seed: int = 0,
+) -> Iterator[Round]:
+    """Alternate label and network updates, changing ``classifier`` in place; yields every round, the last one last.
+
+    ``scribbles``: uint8 on the crop's grid, 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
+    ``locked``: bool, pixels of finished objects: background here. ``initial``: bool, labels that replace the first
+    label update. ``rounds = 0`` is one label update alone, the paper's "+CRF". To stop iterating is to cancel. The
+    same seed gives the same result on one machine.
+    """
+    clock = Stopwatch()
+    with clock("graph"):
+        energy = Energy(
+            crop.image01, lam=parameters.lam, sigma=parameters.sigma, neighbours=parameters.neighbours,
+            spacing=crop.spacing,
+        )  # fmt: skip
+    fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
+    with clock("geodesic"):
+        distances = scribble_distances(crop.image01, scribbles)
+    rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
+    with clock("classifier"):
+        probability = foreground_probability(classifier, crop)
+    for index in range(rounds + 1):
+        with clock("cut"):
+            labels = initial if index == 0 and initial is not None else energy.label_update(probability, fixed)
+        last = index == rounds
+        weights = loss = None
+        value = energy(labels, probability)
+        cut_from = probability
+        if not last:
+            with clock("weight map"):
+                weights = _weights(crop, probability, labels, scribbles, distances, parameters)
+            with clock("network update"):
+                loss = update_network(classifier, crop.features, labels, weights, scribbles, parameters, (seed, index))
+            with clock("classifier"):
+                probability = foreground_probability(classifier, crop)
+        yield Round(index, last, value, labels, cut_from, weights, loss, dict(clock))
+        clock.clear()
+
+
+def update_network(
+    classifier: nn.Module,
+    features: torch.Tensor,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    scribbles: np.ndarray,
+    parameters: Parameters,
+    seed: tuple[int, ...] = (0,),
+) -> tuple[float, float]:
+    """Minimise Eq. 12 over the classifier by gradient descent; returns the loss before and after.
+
+    The loss is the w-weighted mean over pixels, so that a learning rate means the same for boxes of any size.
+    Pixels of weight 0 are left out; ``parameters.samples`` bounds how many of the rest are used.
+    """
+    w = torch.from_numpy(weights.ravel().astype(np.float32))
+    y = torch.from_numpy(labels.ravel().astype(np.float32))
+    if parameters.balanced:
+        for of_class in (y == 0, y == 1):
+            w[of_class] /= w[of_class].sum().clamp_min(1e-6)
+    rows = _sample(w, torch.from_numpy(scribbles.ravel() > 0), parameters.samples, seed, w)
+    x, y, w = features[rows], y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
+
+    def loss() -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(_logit(classifier, x), y, w, reduction="sum")
+
+    # Gradient descent with momentum, written out: importing torch.optim would cost a user three seconds.
+    own = list(classifier.parameters())
+    velocity = [torch.zeros_like(p) for p in own]
+    losses = []
+    classifier.requires_grad_(True)
+    for _ in range(parameters.iterations):
+        with torch.enable_grad():
+            value = loss()
+            gradient = torch.autograd.grad(value, own)
+        losses.append(value.item())
+        with torch.no_grad():
+            for p, v, g in zip(own, velocity, gradient, strict=True):
+                p -= parameters.rate * v.mul_(parameters.momentum).add_(g)
+    classifier.requires_grad_(False)
+    losses.append(loss().item())
+    return losses[0], losses[-1]
+
+
+def copy_of(classifier: nn.Module) -> nn.Module:
+    """A classifier of one's own to adapt: the shared one never changes."""
+    return copy.deepcopy(classifier)
+
+
+def _logit(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """log p / (1 - p) per pixel: all that two-class softmax depends on is the difference of the logits."""
+    logits = classifier(features)
+    return logits[:, 1] - logits[:, 0]
+
+
+def _weights(crop: Crop, probability, labels, scribbles, distances, parameters: Parameters) -> np.ndarray:
+    if not parameters.weighted:
+        return np.ones(labels.shape, np.float32)
+    return weight_map(
+        probability, labels, scribbles, crop.image01,
+        t0=parameters.t0, t1=parameters.t1, epsilon=parameters.epsilon, omega=parameters.omega,
+        unsure=parameters.unsure, distances=distances,
+    )  # fmt: skip
+
+
+def _sample(weights: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...], out: torch.Tensor):
+    """Rows of pixels to learn from: all scribbles, and a uniform draw of the others, reweighted to stay unbiased."""
+    usable = weights > 0
+    kept, rest = torch.nonzero(usable & always).ravel(), torch.nonzero(usable & ~always).ravel()
+    if not count or len(rest) <= count:
+        return torch.nonzero(usable).ravel()
+    drawn = np.random.default_rng(seed).choice(len(rest), count, replace=False)
+    drawn = rest[torch.from_numpy(np.sort(drawn))]
+    out[drawn] *= len(rest) / count
+    return torch.cat([kept, drawn])

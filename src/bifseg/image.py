@@ -1,0 +1,243 @@
+"""An image with its place in the body, and what brings a crop of it to the network and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A scan or a label map: an array in file order (x, y, z) and its geometry in LPS millimetres.
+
+    ``array``: (X, Y, Z) real numbers, possibly a read-only view. A 2D array becomes (X, Y, 1) and ``planar``.
+    ``spacing``: mm between voxel centres along x, y, z. ``origin``: mm, the centre of voxel (0, 0, 0).
+    ``direction``: (3, 3); column k is the LPS direction of voxel axis k. ``planar``: the file was 2D.
+
+    Raises ValueError for an array or a geometry that no scan can have.
+
+    >>> Image(np.zeros((4, 5))).shape
+    (4, 5, 1)
+    """
+
+    array: np.ndarray = field(repr=False)
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: np.ndarray = field(default_factory=lambda: np.eye(3))
+    planar: bool = False
+
+    def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        planar = self.planar or array.ndim == 2
+        if array.ndim == 2:
+            array = array[..., None]
+        if array.ndim != 3 or 0 in array.shape:
+            raise ValueError(f"An image has the shape {array.shape}; it needs two or three axes, none empty.")
+        if planar and array.shape[2] != 1:
+            raise ValueError(f"A planar image has the shape {array.shape}; it needs a single plane, (x, y, 1).")
+        if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
+            raise ValueError(f"An image holds {array.dtype}; it needs real numbers of at most 64 bits.")
+        if array.dtype == bool:
+            array = array.view(np.uint8)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        spacing, origin = _three(self.spacing, "spacing"), _three(self.origin, "origin")
+        if min(spacing) <= 0:
+            raise ValueError(f"An image has the spacing {spacing}; it must be positive, in mm.")
+        direction = np.array(self.direction, dtype=float)
+        # 1e-3 forgives float32 headers written with few digits, not a tilted gantry.
+        if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
+            raise ValueError(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
+        direction.flags.writeable = False
+        for name, value in zip(
+            ("array", "spacing", "origin", "direction", "planar"),
+            (array, spacing, origin, direction, planar),
+            strict=True,
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.array.shape
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4): voxel index (x, y, z, 1) to LPS mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = self.direction * self.spacing
+        affine[:3, 3] = self.origin
+        return affine
+
+    def with_array(self, array: np.ndarray) -> Image:
+        """The same place with another array; raises ValueError where its shape (x, y, z) differs."""
+        if np.shape(array) != self.shape:
+            raise ValueError(f"The array has the shape {np.shape(array)}; the image has {self.shape}.")
+        return replace(self, array=array)
+
+    def check_scan(self) -> Image:
+        """Itself, if there is something to segment; raises ValueError for NaN, infinity or one value."""
+        if bad := count_not_finite(self.array):
+            raise ValueError(f"The image holds {bad} voxels that are NaN or infinite; all must be finite.")
+        first = self.array.flat[0]
+        if all((slab == first).all() for slab in slabs(self.array)):
+            raise ValueError(f"The image is constant: every voxel is {first}; there is nothing to segment.")
+        return self
+
+
+def slabs(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Views that together make up ``array``, cut along its slowest axis, about ``BLOCK`` elements each."""
+    slow = _slow_axis(array)
+    moved = np.moveaxis(array, slow, 0)
+    step = max(1, BLOCK // max(1, moved[0].size))
+    for start in range(0, len(moved), step):
+        yield np.moveaxis(moved[start : start + step], 0, slow)
+
+
+def count_not_finite(array: np.ndarray) -> int:
+    """How many elements are NaN or infinite."""
+    if array.dtype.kind != "f":
+        return 0
+    return sum(slab.size - int(np.count_nonzero(np.isfinite(slab))) for slab in slabs(array))
+
+
+def working_shape(shape: Sequence[int], spacing: Sequence[float], size: int, longest: int) -> tuple[int, ...]:
+    """The grid a crop is resampled to: isotropic in mm, as in BIFSeg (Wang et al. 2018, III-B and III-C).
+
+    ``shape`` voxels and ``spacing`` mm, two or three axes. In 2D the smaller physical side becomes ``size``
+    pixels, in 3D the largest becomes ``size`` voxels; no side exceeds ``longest`` (all shrink together) or
+    falls below 1.
+
+    >>> working_shape((100, 200), (1, 1), size=96, longest=256)
+    (96, 192)
+    """
+    sides = np.multiply(shape, spacing)
+    pitch = (sides.min() if len(shape) == 2 else sides.max()) / size
+    pitch = max(pitch, sides.max() / longest)
+    return tuple(int(n) for n in np.clip(np.floor(sides / pitch + 0.5), 1, longest))
+
+
+def resample(array: np.ndarray, shape: Sequence[int], *, dtype: type = np.float32) -> np.ndarray:
+    """Linear interpolation to another grid of the same extent; shrinking smooths, so that nothing aliases.
+
+    ``array``: two or three axes, any memory order; ``shape``: as many; ``dtype``: of the result, floating.
+    Voxel centres lie as in PIL's BILINEAR and torch's ``align_corners=False, antialias=True``. An unchanged
+    shape gives the array itself, in ``dtype``. Raises ValueError for a shape of other axes or an empty one.
+
+    >>> resample(np.array([[0.0, 2.0]]), (1, 4)).tolist()
+    [[0.0, 0.5, 1.5, 2.0]]
+    """
+    shape = _target(array, shape)
+    if array.shape == shape:
+        return np.asarray(array, dtype)
+    result = np.empty(shape, dtype, order="F" if _slow_axis(array) else "C")
+    for where, block in _blocks(array, shape):
+        result[where] = block
+    return result
+
+
+def resample_labels(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A mask on another grid of the same extent: inside where its interpolated indicator reaches one half.
+
+    ``mask``: two or three axes, bool or numbers (non-zero is inside). Returns bool of ``shape``; an unchanged
+    shape gives the mask itself.
+
+    >>> resample_labels(np.array([[False, True]]), (1, 4)).tolist()
+    [[False, False, True, True]]
+    """
+    mask, shape = np.asarray(mask, dtype=bool), _target(mask, shape)
+    if mask.shape == shape:
+        return mask
+    result = np.empty(shape, bool, order="F" if _slow_axis(mask) else "C")
+    for where, block in _blocks(mask.view(np.uint8), shape):
+        result[where] = block > 0.5 - 1e-5  # a tie is inside, whichever way its weights were rounded
+    return result
+
+
+def normalise(crop: np.ndarray) -> np.ndarray:
+    """What the network sees: clipped to the 0.5 and 99.5 percentiles, zero mean, unit variance; float32."""
+    low, high = _range(crop)
+    if low == high:
+        return np.zeros(crop.shape, np.float32)
+    clipped = np.clip(crop.astype(np.float32), low, high)
+    return (clipped - np.float32(clipped.mean(dtype=float))) / np.float32(clipped.std(dtype=float))
+
+
+def unit_range(crop: np.ndarray) -> np.ndarray:
+    """What distances and edges see: the 0.5 to 99.5 percentiles scaled to [0, 1], clipped; float32."""
+    low, high = _range(crop)
+    if low == high:
+        return np.zeros(crop.shape, np.float32)
+    return np.clip((crop.astype(np.float32) - np.float32(low)) / np.float32(high - low), 0, 1)
+
+
+def _range(crop: np.ndarray) -> tuple[float, float]:
+    """The 0.5 and 99.5 percentiles, from a regular sample of a large crop."""
+    step = int(np.ceil((crop.size / 1e6) ** (1 / crop.ndim)))
+    low, high = np.percentile(crop[(slice(None, None, step),) * crop.ndim], (0.5, 99.5)).tolist()
+    # A small bright object on an even background lies beyond both percentiles.
+    return (low, high) if low < high else (float(crop.min()), float(crop.max()))
+
+
+def _blocks(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """The resampled array, float32, block by block of its slowest axis: (where, block) pairs.
+
+    Each block gathers what it needs of the input in slabs; both are bounded by ``BLOCK``.
+    """
+    slow = _slow_axis(array)
+    others = sorted(set(range(array.ndim)) - {slow}, key=lambda axis: shape[axis] / array.shape[axis])
+    weights = [_weights(n, m) for n, m in zip(array.shape, shape, strict=True)]
+    plane = max(array.size // array.shape[slow], int(np.prod(shape)) // shape[slow])
+    step = max(1, BLOCK // plane)
+    where = [slice(None)] * array.ndim
+    for start in range(0, shape[slow], step):
+        rows = weights[slow][start : start + step]
+        block = 0
+        for first in range(rows.indices.min(), rows.indices.max() + 1, step):
+            where[slow] = columns = slice(first, min(first + step, rows.indices.max() + 1))
+            slab = array[tuple(where)]
+            for axis in others:
+                slab = _apply(weights[axis], slab, axis)
+            block = block + _apply(rows[:, columns], slab, slow)
+        where[slow] = slice(start, start + step)
+        yield tuple(where), block
+
+
+def _apply(weights: csr_array, array: np.ndarray, axis: int) -> np.ndarray:
+    """The product of a (m, n) matrix with one axis of n elements, float32."""
+    first = np.moveaxis(array, axis, 0)
+    flat = np.ascontiguousarray(first, dtype=np.float32).reshape(len(first), -1)
+    return np.moveaxis((weights @ flat).reshape(-1, *first.shape[1:]), 0, axis)
+
+
+def _weights(n: int, m: int) -> csr_array:
+    """(m, n): each row a triangle around an output centre, as wide as the coarser of the two grids' steps."""
+    reach = max(1.0, n / m)
+    centre = (np.arange(m)[:, None] + 0.5) * n / m - 0.5
+    column = np.ceil(centre - reach).astype(int) + np.arange(int(2 * reach) + 2)
+    weight = np.maximum(0, 1 - np.abs(column - centre) / reach) * ((column >= 0) & (column < n))
+    weight /= weight.sum(1, keepdims=True)
+    row, used = np.nonzero(weight)
+    return csr_array((weight[row, used].astype(np.float32), (row, column[row, used])), shape=(m, n))
+
+
+def _slow_axis(array: np.ndarray) -> int:
+    """The axis along which neighbours lie farthest apart in memory."""
+    return int(np.argmax(np.abs(array.strides) * (np.array(array.shape) > 1)))
+
+
+def _target(array: np.ndarray, shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in shape)
+    if len(shape) != np.ndim(array) or min(shape) < 1:
+        raise ValueError(f"The array of shape {np.shape(array)} cannot be resampled to {shape}.")
+    return shape
+
+
+def _three(values: Sequence[float], name: str) -> tuple[float, float, float]:
+    three = tuple(float(v) for v in values)
+    if len(three) != 3 or not np.isfinite(three).all():
+        raise ValueError(f"An image has the {name} {three}; it needs three finite numbers (x, y, z).")
+    return three

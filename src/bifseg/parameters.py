@@ -1,0 +1,96 @@
+"""The numbers of the method, by the paper's symbols, and the two presets: ``paper`` and ``fast``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+REFINEMENTS = ("none", "crf", "auto")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything that decides how a probability becomes a mask and how the classifier adapts (immutable).
+
+    The paper's ablations are values, not classes: "+CRF" is ``rounds=0``, "BIFSeg(-w)" is ``weighted=False``,
+    unsupervised fine-tuning is refining without scribbles.
+    """
+
+    lam: float = 3.0  # weight of the pairwise term, Eq. 1
+    sigma: float = 0.1  # intensity scale of the pairwise term, Eq. 2; the crop's intensities span [0, 1]
+    neighbours: int = 8  # 4 or 8 in 2D; 6, 18 or 26 in 3D
+    t0: float = 0.2  # U_p = {t0 < p < t1}
+    t1: float = 0.7
+    epsilon: float = 0.2  # geodesic reach of a scribble, U_s
+    omega: float = 5.0  # weight of a scribbled pixel, Eq. 13
+    unsure: float = 0.0  # weight on U_p and U_s; the paper's 0 drops these pixels
+    weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
+    balanced: bool = False  # give both classes the same total weight in the loss
+    rounds: int = 4  # of (label update, network update); a last label update follows
+    iterations: int = 20  # gradient steps per network update
+    rate: float = 1e-2  # learning rate
+    momentum: float = 0.0
+    samples: int = 0  # pixels per network update, drawn once a round; 0: all
+    unsupervised: bool = True  # whether a box without scribbles is followed by fine-tuning or by one cut
+
+    def __post_init__(self) -> None:
+        positive = {"sigma": self.sigma, "rate": self.rate, "omega": self.omega}
+        natural = {
+            "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
+            "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
+        }  # fmt: skip
+        for name, value in positive.items():
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}; it must be above 0.")
+        for name, value in natural.items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value}; it must be 0 or more.")
+        if not 0 <= self.t0 <= self.t1 <= 1:
+            raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
+        if self.neighbours not in (4, 6, 8, 18, 26):
+            raise ValueError(f"neighbours is {self.neighbours}; possible are 4 and 8 in 2D, 6, 18 and 26 in 3D.")
+
+    def but(self, **changes: object) -> Parameters:
+        """A copy with other values; ValueError names an unknown one.
+
+        >>> Parameters().but(lam=1.0).lam
+        1.0
+        """
+        known = {f.name for f in fields(self)}
+        if unknown := set(changes) - known:
+            raise ValueError(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, float | int | bool]:
+        return asdict(self)
+
+
+PAPER = {
+    2: Parameters(),
+    3: Parameters(lam=10.0, t1=0.6, neighbours=26),
+}
+"""The settings printed by Wang et al. 2018 for fetal MRI (2D) and brain tumours (3D)."""
+
+FAST = {
+    2: Parameters(
+        epsilon=0.05, unsure=0.3, balanced=True, rate=0.1, momentum=0.9, rounds=2, samples=8192, unsupervised=False
+    ),
+    3: Parameters(
+        epsilon=0.05, unsure=0.3, balanced=True, rate=0.1, momentum=0.9, rounds=2, samples=16384, unsupervised=False,
+        neighbours=6,
+    ),
+}  # fmt: skip
+"""What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
+
+PRESETS = {"paper": PAPER, "fast": FAST}
+
+
+def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None) -> Parameters:
+    """The parameters of a preset for 2D or 3D; for ``fast``, values tuned for the network take precedence.
+
+    ValueError lists the presets for an unknown name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
+    parameters = PRESETS[name][dimension]
+    return parameters.but(**tuned) if tuned and name == "fast" else parameters
