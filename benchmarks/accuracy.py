@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from objects import DATA, Target, targets
 from rich.progress import track
 
 from bifseg.baselines.grabcut import GrabCut
@@ -27,6 +26,7 @@ from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_scribbles
 from bifseg.parameters import preset
 from bifseg.session import Session
+from objects import DATA, Target, targets
 
 REFINED = {"crf": "+CRF", "-w": "BIFSeg(-w)", "paper": "BIFSeg, paper", "fast": "BIFSeg, fast"}
 STEPS = {

@@ -10,7 +10,6 @@ import argparse
 from itertools import islice
 
 import numpy as np
-from objects import targets
 from rich.progress import track
 
 from bifseg.checkpoint import load_model
@@ -18,6 +17,7 @@ from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_scribbles
 from bifseg.parameters import Parameters, preset
 from bifseg.session import Session
+from objects import targets
 
 
 def scores(target, model, parameters: Parameters, rounds: int, unsupervised: bool) -> list[float]:
