@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bifseg.checkpoint import Model, load_model, save_model, shipped, write_atomically
+from bifseg.checkpoint import Model, load_model, save_model, shipped
+from bifseg.files import write_atomically
 from bifseg.networks import build
 
 

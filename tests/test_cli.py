@@ -343,7 +343,7 @@ def test_a_late_failure_takes_the_earlier_files_back(scan, out, refused, monkeyp
     def full(path, content):
         raise OSError(f"Cannot write {path}: No space left on device.")
 
-    monkeypatch.setattr("bifseg.checkpoint.write_atomically", full)
+    monkeypatch.setattr("bifseg.files.write_atomically", full)
     said = refused("segment", scan, "--box", PLANE, "-o", out / "m.nii", "--report", out / "r.json")
     assert said == f"bifseg: Cannot write {out / 'r.json'}: No space left on device.\n"
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [("m.nii", "old")]
@@ -400,12 +400,17 @@ def test_the_command_line_answers_at_once():
 MEBIBYTE = 1 << 20
 
 
-@pytest.mark.parametrize("box", ["200:280,220:300,180:220", "0:512,0:512,0:400"], ids=["small", "whole"])
-def test_memory_of_a_large_scan(box, large_scan, out):
+@pytest.mark.parametrize(
+    ("box", "extra"),
+    [("200:280,220:300,180:220", []), ("0:512,0:512,0:400", ["--uncertainty", "u.nii"])],
+    ids=["small", "whole, with a map"],
+)
+def test_memory_of_a_large_scan(box, extra, large_scan, out, monkeypatch):
+    monkeypatch.chdir(out)
     print_peak = "import atexit, resource\n" + (
         "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))"
     )
-    done = program("segment", large_scan, "--box", box, "-o", out / "m.nii", before=print_peak)
+    done = program("segment", large_scan, "--box", box, "-o", out / "m.nii", *extra, before=print_peak)
     assert done.returncode == 0, done.stderr
     kibibytes = 1 / 1024 if sys.platform == "darwin" else 1
     assert int(done.stdout.split()[-1]) * kibibytes < 1.5 * MEBIBYTE

@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from bifseg.networks import ARCHITECTURES, BoxNetwork, build
+from bifseg.files import write_atomically
+from bifseg.networks import BoxNetwork, build
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = {2: "multiscale2d", 3: "multiscale3d"}
@@ -87,21 +88,6 @@ def save_model(model: Model, path: str | os.PathLike) -> None:
     write_atomically(Path(path), save(tensors, header))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step; on failure the old content stays and nothing is left beside it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _read(path: Path) -> Model:
     try:
         with safe_open(path, framework="pt") as file:
@@ -132,6 +118,3 @@ def _read(path: Path) -> Model:
     network.eval().requires_grad_(False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Model(path.stem, network, architecture, settings, size, tuned, card, digest)
-
-
-__all__ = ["ARCHITECTURES", "DEFAULT", "Model", "load_model", "save_model", "shipped", "write_atomically"]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -19,12 +18,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    import numpy as np
+from bifseg.files import write_json, write_together
 
+if TYPE_CHECKING:
     from bifseg.interaction import Box
     from bifseg.session import Session
-    from bifseg.stopwatch import Stopwatch
 
 app = typer.Typer(
     help="Draw a box around anything in a medical image and get it segmented; scribble where it is wrong.",
@@ -32,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
-MARGIN = 0.1  # of the extent of an initial mask, on every side, where no box is given
 BOX = "Voxel ranges x,y,z in file order, half-open; a single index makes it a plane. Repeat it for several objects."
 
 
@@ -109,9 +106,9 @@ def segment(
             output: session.save,
             probability: lambda path: write_image(path, session.probability(), session.image),
             uncertainty: lambda path: write_image(path, session.uncertainty(), session.image),
-            report: lambda path: _write_json(path, result()),
+            report: lambda path: write_json(path, result()),
         }
-        _write_all({path: writers[path] for path in outputs}, clock)
+        write_together({path: clock("write")(writers[path]) for path in outputs})
     print(json.dumps(result(), indent=2) if as_json else "\n".join(map(_line, objects)))
 
 
@@ -132,7 +129,6 @@ def demo(
     _check_folder(output)
 
     from bifseg import demo, figure
-    from bifseg.stopwatch import Stopwatch
 
     figure.check_matplotlib()
     with _progress(4) as say:
@@ -144,9 +140,9 @@ def demo(
             loops.append(demo.run(case, d))
         say("Writing")
         result = {"seed": case.seed, "label": case.label, "loops": [loop.report() for loop in loops]}
-        writers = demo.writers(case, loops) | {"demo.json": lambda path: _write_json(path, result)}
+        writers = demo.writers(case, loops) | {"demo.json": lambda path: write_json(path, result)}
         output.mkdir(parents=True, exist_ok=True)
-        _write_all({output / name: write for name, write in writers.items()}, Stopwatch())
+        write_together({output / name: write for name, write in writers.items()})
     if as_json:
         print(json.dumps(result, indent=2))
         return
@@ -251,18 +247,7 @@ def _boxes(texts: list[str], initial: Path | None, session: Session) -> list[Box
 
     if texts:
         return [Box.parse(text, session.image.shape) for text in texts]
-    mask = read_labels(initial, session.image) != 0
-    if not mask.any():
-        raise ValueError(f"{initial} holds no object: all its voxels are 0.")
-    return [Box.of([_range(mask, axis) for axis in range(3)], mask.shape)]
-
-
-def _range(mask: np.ndarray, axis: int) -> tuple[int, int]:
-    """The extent of a mask along an axis, half-open, with a margin; where it is one voxel thick it stays a plane."""
-    found = mask.any(axis=tuple({0, 1, 2} - {axis})).nonzero()[0].tolist()
-    low, high = found[0], found[-1] + 1
-    margin = math.ceil(MARGIN * (high - low)) if high - low > 1 else 0
-    return max(0, low - margin), min(mask.shape[axis], high + margin)
+    return [Box.around(read_labels(initial, session.image) != 0)]
 
 
 def _object(
@@ -304,32 +289,6 @@ def _line(about: dict) -> str:
     if energies:
         parts.append(f"energy {' > '.join(energies)}")
     return f"{about['name']}: {', '.join(parts)}"
-
-
-# ---- writing
-
-
-def _write_json(path: Path, content: dict) -> None:
-    from bifseg.checkpoint import write_atomically
-
-    write_atomically(path, json.dumps(content, indent=2).encode() + b"\n")
-
-
-def _write_all(writers: Mapping[Path, Callable[[Path], object]], clock: Stopwatch) -> None:
-    """Write all files or none: each first beside its place under another name; old files stay until all are there."""
-    token = secrets.token_hex(4)
-    drafts = {path: path.with_name(f".{token}-{path.name}") for path in writers}
-    try:
-        for path, write in writers.items():
-            with clock("write"):
-                write(drafts[path])
-        for path, draft in drafts.items():
-            draft.replace(path)
-    except (OSError, ValueError) as error:
-        raise type(error)(str(error).replace(f".{token}-", "")) from error
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -109,10 +109,9 @@ def update_network(
     """
     w = torch.from_numpy(weights.ravel().astype(np.float32))
     y = torch.from_numpy(labels.ravel().astype(np.float32))
-    if parameters.balanced:
-        for of_class in (y == 0, y == 1):
-            w[of_class] /= w[of_class].sum().clamp_min(1e-6)
-    rows = _sample(w, torch.from_numpy(scribbles.ravel() > 0), parameters.samples, seed, w)
+    scribbled = torch.from_numpy(scribbles.ravel() > 0)
+    _rebalance(w, y, scribbled, parameters)
+    rows = _sample(w, scribbled, parameters.samples, seed)
     x, y, w = features[rows], y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
 
     def loss() -> torch.Tensor:
@@ -157,13 +156,23 @@ def _weights(crop: Crop, probability, labels, scribbles, distances, parameters: 
     )  # fmt: skip
 
 
-def _sample(weights: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...], out: torch.Tensor):
-    """Rows of pixels to learn from: all scribbles, and a uniform draw of the others, reweighted to stay unbiased."""
-    usable = weights > 0
+def _rebalance(w: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parameters: Parameters) -> None:
+    """Scale weights in place: scribbles to their least share of the loss, then both classes to the same total."""
+    own, others = w[scribbled].sum(), w[~scribbled].sum()
+    if own > 0:
+        w[scribbled] *= max(1.0, float(parameters.share / (1 - parameters.share) * others / own))
+    if parameters.balanced:
+        for of_class in (y == 0, y == 1):
+            w[of_class] /= w[of_class].sum().clamp_min(1e-6)
+
+
+def _sample(w: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...]) -> torch.Tensor:
+    """Rows of pixels to learn from: all of ``always`` and a uniform draw of the others, reweighted to stay unbiased."""
+    usable = w > 0
     kept, rest = torch.nonzero(usable & always).ravel(), torch.nonzero(usable & ~always).ravel()
     if not count or len(rest) <= count:
         return torch.nonzero(usable).ravel()
     drawn = np.random.default_rng(seed).choice(len(rest), count, replace=False)
     drawn = rest[torch.from_numpy(np.sort(drawn))]
-    out[drawn] *= len(rest) / count
+    w[drawn] *= len(rest) / count
     return torch.cat([kept, drawn])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -67,6 +68,22 @@ class Box:
             except ValueError:
                 raise ValueError(f"The box {text!r} is not of the form 40:80,52:90,12 (x, y, z).") from None
         return cls.of(ranges, shape or (np.iinfo(np.int64).max,) * 3)
+
+    @classmethod
+    def around(cls, mask: np.ndarray, margin: float = 0.1) -> Box:
+        """The extent of a mask (x, y, z), on every side wider by a share of it; one voxel thick, it stays a plane.
+
+        Raises ValueError for an empty mask.
+        """
+        ranges = []
+        for axis, extent in enumerate(mask.shape):
+            found = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+            if not len(found):
+                raise ValueError("The mask holds no object: all its voxels are 0.")
+            low, high = int(found[0]), int(found[-1]) + 1
+            wider = ceil(margin * (high - low)) if high - low > 1 else 0
+            ranges.append((max(0, low - wider), min(extent, high + wider)))
+        return cls.of(ranges, mask.shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bifseg.image import Image, count_not_finite, slabs
-from bifseg.nifti import NOT_FINITE, check_nifti
+from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 FORMATS = "NIfTI-1, NRRD, MHA, MHD, PNG (grey or RGB), JPEG, TIFF, BMP, DICOM"
@@ -112,10 +112,11 @@ def _write(path: Path, image: Image) -> None:
         itk.SetDirection(image.direction[:axes, :axes].ravel().tolist())
     try:
         sitk.WriteImage(itk, str(path), True)
+        del itk  # its copy of the pixels, before they are read back
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-        whole = np.array_equal(_read(path).array, image.array)
-    except (RuntimeError, ValueError):
+        whole = arrived(path, image.array) if is_nifti(path) else np.array_equal(_read(path).array, image.array)
+    except (RuntimeError, ValueError, EOFError):
         whole = False
     if not whole:
         raise OSError("the file did not arrive whole; the disk may be full")
@@ -201,7 +202,7 @@ def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
 def _check_header(path: Path) -> dict | None:
     """Refuse a damaged file that ITK would fill up silently; return the place that a NIfTI's sform gives."""
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
+    if is_nifti(path):
         return check_nifti(path)
     if name.endswith(".bmp"):
         with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,15 +23,31 @@ REAL = {16: np.dtype("f4"), 64: np.dtype("f8")}  # NIfTI's codes
 NOT_FINITE = "{path} holds {bad} voxels that are NaN or infinite; all must be finite."
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether a file's name says that it is a NIfTI."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def arrived(path: Path, array: np.ndarray) -> bool:
+    """Whether a file just written on this machine holds exactly the voxels of an array (x, y, z), plane by plane.
+
+    ITK's own reader needs the memory of two more volumes for that.
+    """
+    with _opened(path) as file:
+        header = np.frombuffer(file.read(NIFTI.itemsize).ljust(NIFTI.itemsize, b"\0"), NIFTI)[0]
+        file.seek(int(header["offset"]))
+        planes = (np.asfortranarray(plane).tobytes("F") for plane in np.moveaxis(array, 2, 0))
+        return all(file.read(len(plane)) == plane for plane in planes) and not file.read(1)
+
+
 def check_nifti(path: Path) -> dict | None:
     """The place that a NIfTI-1 file's sform gives, in LPS; raises ValueError for damage, NaN or shear.
 
     ITK fills what is missing with zeros, ignores a wrong checksum, turns NaN and infinity into zeros, hides a
     sheared sform behind the qform, and joins the direction of the one to the spacing of the other.
     """
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opened(path, "rb") as file:
+        with _opened(path) as file:
             raw = file.read(NIFTI.itemsize)
             layout = NIFTI if raw[:4] == np.int32(NIFTI.itemsize).tobytes() else NIFTI.newbyteorder()
             header = np.frombuffer(raw.ljust(NIFTI.itemsize, b"\0"), layout)[0]
@@ -64,3 +81,7 @@ def check_nifti(path: Path) -> dict | None:
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
         raise ValueError(f"{path} is sheared: the axes of its sform are not at right angles; resample it first.")
     return {"spacing": tuple(spacing), "origin": tuple(affine[:, 3]), "direction": direction}
+
+
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")

@@ -26,6 +26,7 @@ class Parameters:
     unsure: float = 0.0  # weight on U_p and U_s; the paper's 0 drops these pixels
     weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
     balanced: bool = False  # give both classes the same total weight in the loss
+    share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
     rounds: int = 4  # of (label update, network update); a last label update follows
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
@@ -45,6 +46,8 @@ class Parameters:
         for name, value in natural.items():
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}; it must be 0 or more.")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share is {self.share}; it must be 0 or more and below 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
             raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
         if self.neighbours not in (4, 6, 8, 18, 26):

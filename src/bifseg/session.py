@@ -21,12 +21,13 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import numpy as np
+from scipy.special import entr
 
 from bifseg import io
 from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
-from bifseg.image import Image
+from bifseg.image import Image, slabs
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box, Stroke, merge, rasterise, scribbles_in
 from bifseg.parameters import REFINEMENTS, Parameters, preset
 from bifseg.segment import Segment, adapt
@@ -214,13 +215,19 @@ class Session:
 
     def probability(self) -> np.ndarray:
         """P(foreground) of the current object by its classifier: float32; scribbles 1 or 0; 0 outside the box."""
-        return self._full(self._current().box, self._probability_in_box())
+        segment = self._current()
+        full = self._full(segment.box, self._crop(segment.box).map_in_box(segment.grid_probability))
+        inside = full[segment.box.slices]
+        inside[segment.scribbles == FOREGROUND] = 1
+        inside[segment.scribbles == BACKGROUND] = 0
+        return full
 
     def uncertainty(self) -> np.ndarray:
         """Entropy of `probability` in bits: float32, 0 (sure) to 1 (p = 0.5); 0 outside the box."""
-        p = np.clip(self._probability_in_box(), 1e-7, 1 - 1e-7)
-        entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-        return self._full(self._current().box, np.where(self._current().scribbles > 0, np.float32(0), entropy))
+        full = self.probability()
+        for p in slabs(full[self._current().box.slices]):
+            p[...] = (entr(p) + entr(1 - p)) / np.float32(np.log(2))
+        return full
 
     def weight_map(self) -> np.ndarray | None:
         """w(i) of the last network update (Eq. 13): float32, 0 outside the box; None where there was none."""
@@ -331,12 +338,6 @@ class Session:
         if array.shape != self.image.shape:
             raise ValueError(f"The labels have the shape {array.shape}; the image has {self.image.shape}.")
         return array
-
-    def _probability_in_box(self) -> np.ndarray:
-        segment = self._current()
-        inside = self._crop(segment.box).map_in_box(segment.grid_probability)
-        scribbled = [segment.scribbles == FOREGROUND, segment.scribbles == BACKGROUND]
-        return np.select(scribbled, [np.float32(1), np.float32(0)], inside)
 
     def _full(self, box: Box, inside: np.ndarray) -> np.ndarray:
         full = np.zeros(self.image.shape, inside.dtype, order="F")

@@ -19,7 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
-from bifseg.checkpoint import Model, save_model, write_atomically
+from bifseg.checkpoint import Model, save_model
+from bifseg.files import write_atomically
 from bifseg.image import normalise
 from bifseg.networks import BoxNetwork, build
 from bifseg.phantom import training_sample

@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step; on failure the old content stays and nothing is left beside it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON for people: indented, ending with a newline; atomic."""
+    write_atomically(path, json.dumps(content, indent=2).encode() + b"\n")
+
+
+def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write several files or none: each under another name beside its place; old files stay until all are there."""
+    token = secrets.token_hex(4)
+    drafts = {path: path.with_name(f".{token}-{path.name}") for path in writers}
+    try:
+        for path, write in writers.items():
+            write(drafts[path])
+        for path, draft in drafts.items():
+            draft.replace(path)
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).replace(f".{token}-", "")) from error
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
