@@ -37,8 +37,8 @@ class Task:
 
 
 TASKS = (
-    Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, objects=1),
-    Task("Dataset107_AbdomenCT2D", 2, "halves", {}, objects=1),
+    Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=30, objects=1),
+    Task("Dataset107_AbdomenCT2D", 2, "halves", {}, cases=15, objects=1),
     Task("Dataset120_MedScribble", 2, "develop", {}, objects=1),
     Task("Dataset102_BRATS2013", 3, "report", {"core T1c": (1, 3, 4)}, channel=0),
     Task("Dataset102_BRATS2013", 3, "report", {"whole FLAIR": (1, 2, 3, 4)}, channel=1),

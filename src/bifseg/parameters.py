@@ -27,6 +27,7 @@ class Parameters:
     weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
     balanced: bool = False  # give both classes the same total weight in the loss
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
+    propagate: bool = False  # pixels of U_s learn the scribble's label, instead of being left out
     rounds: int = 4  # of (label update, network update); a last label update follows
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
@@ -76,11 +77,12 @@ PAPER = {
 
 FAST = {
     2: Parameters(
-        epsilon=0.05, unsure=0.3, balanced=True, rate=0.1, momentum=0.9, rounds=2, samples=8192, unsupervised=False
+        sigma=0.15, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1, rate=0.2, momentum=0.9, samples=8192,
+        unsupervised=False,
     ),
     3: Parameters(
-        epsilon=0.05, unsure=0.3, balanced=True, rate=0.1, momentum=0.9, rounds=2, samples=16384, unsupervised=False,
-        neighbours=6,
+        lam=2.0, sigma=0.15, neighbours=6, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, propagate=True, rounds=1,
+        rate=0.2, momentum=0.9, samples=16384, unsupervised=False,
     ),
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""

@@ -36,11 +36,11 @@ RECIPES = {
     },
     "pnet": {
         "architecture": "pnet", "settings": {"width": 32, "hidden": 64},
-        "size": 128, "steps": 1500, "batch": 2, "rate": 1e-3,
+        "size": 128, "steps": 1200, "batch": 2, "rate": 1e-3,
     },
     "pcnet": {
         "architecture": "pcnet", "settings": {"width": 16, "compressed": 8, "hidden": 32},
-        "size": 80, "steps": 1500, "batch": 1, "rate": 1e-3,
+        "size": 48, "steps": 1000, "batch": 1, "rate": 1e-3,
     },
 }  # fmt: skip
 
