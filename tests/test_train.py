@@ -14,20 +14,23 @@ from bifseg.train import RECIPES, batch_of, loss_of, train
 
 TINY = {
     "architecture": "multiscale", "settings": {"dimension": 2, "widths": [4, 8, 8]},
-    "size": 24, "steps": 12, "batch": 2, "rate": 3e-3,
+    "size": 24, "batch": 2, "phases": [
+        {"steps": 5, "rate": 3e-3, "cosine": 5, "twins": 0.0}, {"steps": 7, "rate": 3e-3, "cosine": 7, "twins": 0.5},
+    ],
 }  # fmt: skip
+LONG = {"steps": 100_000, "rate": 3e-3, "cosine": 100_000, "twins": 0.0}
 
 
 def test_training_lowers_the_loss_and_writes_a_model_that_loads(tmp_path):
     path = tmp_path / "tiny.safetensors"
-    records = list(train(TINY | {"steps": 80}, 0, path, every=40))
+    records = list(train(TINY | {"phases": [LONG | {"steps": 80}]}, 0, path, every=40))
     first, last = records[:15], records[-15:]
     assert sum(r["loss"] for r in last) < 0.95 * sum(r["loss"] for r in first)
     assert 0 <= records[-1]["dice_worst_quarter"] <= records[-1]["dice"] <= 1
     model = load_model(path)
     assert model.size == 24
     assert model.card["seed"] == 0
-    assert model.card["recipe"]["steps"] == 80
+    assert model.card["steps"] == 80
 
 
 def test_a_run_that_stopped_goes_on_exactly_where_it_was(tmp_path):
@@ -46,7 +49,7 @@ def test_a_killed_command_resumes(tmp_path):
     path = tmp_path / "m.safetensors"
     program = (
         "import bifseg.train as t, sys; from collections import deque; from pathlib import Path;"
-        f"deque(t.train({TINY | {'steps': 100_000}!r}, 1, Path(sys.argv[1]), every=3), 0)"
+        f"deque(t.train({TINY | {'phases': [LONG]}!r}, 1, Path(sys.argv[1]), every=3), 0)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(path)])
     deadline = time.time() + 120
@@ -56,7 +59,7 @@ def test_a_killed_command_resumes(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     load_model(path)
-    resumed = next(train(TINY | {"steps": 100_000}, 1, path, every=3))
+    resumed = next(train(TINY | {"phases": [LONG]}, 1, path, every=3))
     assert resumed["step"] > 3
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".part" and p.stat().st_size == 0]
 
@@ -80,7 +83,7 @@ def test_the_loss_is_cross_entropy_and_half_a_soft_dice():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_builds_and_takes_a_step_on_small_crops(name, tmp_path):
-    recipe = RECIPES[name] | {"size": 16, "steps": 1, "batch": 2}
+    recipe = RECIPES[name] | {"size": 16, "batch": 2, "phases": [LONG | {"steps": 1, "twins": 1.0}]}
     (record,) = train(recipe, 0, tmp_path / f"{name}.safetensors")
     assert record["loss"] == record["loss"]  # not NaN
     assert json.dumps(record)

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 
 from bifseg.checkpoint import Model
+from bifseg.energy import Energy
 from bifseg.image import Image, normalise, resample, resample_labels, unit_range, working_shape
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
 
 LONGEST_2D = 3  # a 2D crop's longer side, in units of its shorter: bounds the cost of a needle-shaped box
@@ -35,8 +37,16 @@ class Crop:
             self.image01 = unit_range(array)
         pitch = np.multiply(native.shape, spacing) / self.shape
         self.spacing = tuple(float(p) for p in pitch)
+        self._energy: tuple[dict, Energy] | None = None
         with clock("features"):
             self.features = _features(normalise(array), np.argmax(spacing), model)
+
+    def energy(self, parameters: Parameters) -> Energy:
+        """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term."""
+        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": parameters.neighbours}
+        if self._energy is None or self._energy[0] != term:
+            self._energy = term, Energy(self.image01, **term, spacing=self.spacing)
+        return self._energy[1]
 
     @property
     def native_shape(self) -> tuple[int, ...]:

@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from bifseg.crop import Crop
-from bifseg.energy import Energy
 from bifseg.interaction import BACKGROUND
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
@@ -65,10 +64,7 @@ def fine_tune(
     """
     clock = Stopwatch()
     with clock("graph"):
-        energy = Energy(
-            crop.image01, lam=parameters.lam, sigma=parameters.sigma, neighbours=parameters.neighbours,
-            spacing=crop.spacing,
-        )  # fmt: skip
+        energy = crop.energy(parameters)
     fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
     with clock("geodesic"):
         distances = scribble_distances(crop.image01, scribbles)

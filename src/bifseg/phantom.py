@@ -184,7 +184,9 @@ class Look:
     gamma: float
 
     @classmethod
-    def random(cls, rng: np.random.Generator, objects: int, tissues: int, target: int | None) -> Look:
+    def random(
+        cls, rng: np.random.Generator, objects: int, tissues: int, target: int | None, twins: bool = False
+    ) -> Look:
         palette = rng.uniform(0, 1, rng.integers(2, 6))
         means = np.clip(rng.choice(palette, 1 + objects + tissues) + rng.normal(0, 0.04, 1 + objects + tissues), 0, 1)
         if target is not None and rng.random() < 0.85:  # mostly, the target differs from all else
@@ -195,6 +197,9 @@ class Look:
         if rng.random() < 0.3:
             means[1 + objects] = 0.0  # air, or what skull stripping left
         texture = rng.uniform(0, 0.12, 1 + objects + tissues) * rng.choice([0.0, 0.5, 1.0, 1.6])
+        if twins:  # others look just like the target: only its place in the box tells it apart
+            alike = rng.random(len(means)) < 0.4
+            means[alike], texture[alike] = means[target], texture[target]
         return cls(
             objects=means[: 1 + objects],
             tissue=means[1 + objects :],
@@ -218,10 +223,14 @@ class Look:
         return image * np.exp(np.float32(self.bias) * Field.random(rng, dimension, 3)(axes))
 
 
-def training_sample(rng: np.random.Generator, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def training_sample(
+    rng: np.random.Generator, shape: Sequence[int], twins: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """One object in its box: (image float32, target bool), both of ``shape`` (x, y) or (x, y, z).
 
-    The box is the object's bounding box plus a random margin per side, as in Wang et al. 2018, III-B.
+    The box is the object's bounding box plus a random margin per side, as in Wang et al. 2018, II-B. ``twins``: the
+    share of samples in which other objects and tissues look exactly like the target, often behind a thin wall, as one
+    ventricle beside the other.
     """
     dimension = len(shape)
     while True:
@@ -239,7 +248,15 @@ def training_sample(rng: np.random.Generator, shape: Sequence[int]) -> tuple[np.
     if rng.random() < 0.3:  # a lesion with a core: another tissue inside, the same object
         core = ndimage.distance_transform_edt(truth)
         objects[core > rng.uniform(0.3, 0.7) * core.max()] = len(scene.shapes) + 1
-    look = Look.random(rng, len(scene.shapes) + 1, len(scene.patches), target)
+    extra = 1
+    alike = twins > 0 and rng.random() < twins
+    if alike and rng.random() < 0.6:
+        extra = 2
+        gap = ndimage.distance_transform_edt(~truth)
+        objects[(gap > 0) & (gap < rng.uniform(0.015, 0.12) * max(shape))] = len(scene.shapes) + 2
+    look = Look.random(rng, len(scene.shapes) + extra, len(scene.patches), target, alike)
+    if extra == 2 and abs(look.objects[-1] - look.objects[target]) < 0.15:  # a wall that can be seen
+        look.objects[-1] = (look.objects[target] + rng.uniform(0.2, 0.8)) % 1.0
     return _acquire(rng, look, look.render(rng, axes, objects, tissue)), truth
 
 

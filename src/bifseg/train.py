@@ -28,21 +28,40 @@ from bifseg.phantom import training_sample
 RECIPES = {
     "multiscale2d": {
         "architecture": "multiscale", "settings": {"dimension": 2, "widths": [24, 48, 64, 64, 96]},
-        "size": 128, "steps": 3000, "batch": 8, "rate": 3e-3,
+        "size": 128, "batch": 8,
+        "phases": [
+            {"steps": 3000, "rate": 3e-3, "cosine": 3000, "twins": 0.0},
+            {"steps": 1500, "rate": 2e-3, "cosine": 1500, "twins": 0.6},
+        ],
     },
     "multiscale3d": {
         "architecture": "multiscale", "settings": {"dimension": 3, "widths": [8, 24, 48, 96]},
-        "size": 48, "steps": 3000, "batch": 4, "rate": 3e-3,
+        "size": 48, "batch": 4,
+        "phases": [
+            {"steps": 2000, "rate": 3e-3, "cosine": 3000, "twins": 0.0},
+            {"steps": 1500, "rate": 2e-3, "cosine": 1500, "twins": 0.5},
+        ],
     },
     "pnet": {
         "architecture": "pnet", "settings": {"width": 32, "hidden": 64},
-        "size": 128, "steps": 1200, "batch": 2, "rate": 1e-3,
+        "size": 128, "batch": 2, "phases": [{"steps": 1200, "rate": 1e-3, "cosine": 1200, "twins": 0.4}],
     },
     "pcnet": {
         "architecture": "pcnet", "settings": {"width": 16, "compressed": 8, "hidden": 32},
-        "size": 48, "steps": 1000, "batch": 1, "rate": 1e-3,
+        "size": 48, "batch": 1, "phases": [{"steps": 1000, "rate": 1e-3, "cosine": 1000, "twins": 0.4}],
     },
 }  # fmt: skip
+"""Each phase warms its rate up for 100 steps and lets it fall along a half cosine of ``cosine`` steps; ``twins`` is
+`phantom.training_sample`'s. What was learnt on the way is told in docs/method.md."""
+
+
+def phase_at(recipe: dict, step: int) -> tuple[dict, int]:
+    """The phase a step belongs to, and how many steps into it that is."""
+    for phase in recipe["phases"]:
+        if step < phase["steps"]:
+            break
+        step -= phase["steps"]
+    return phase, step
 
 
 def crop_shape(rng: np.random.Generator, dimension: int, size: int) -> tuple[int, ...]:
@@ -54,11 +73,13 @@ def crop_shape(rng: np.random.Generator, dimension: int, size: int) -> tuple[int
     return tuple(int(n) for n in rng.permutation(sides))
 
 
-def batch_of(seed: int, step: int, dimension: int, size: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_of(
+    seed: int, step: int, dimension: int, size: int, count: int, twins: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Synthetic boxes: images (count, 1, ...) normalised as at test time, labels (count, ...) int64."""
     rng = np.random.default_rng([seed, step])
     shape = crop_shape(rng, dimension, size)
-    pairs = [training_sample(rng, shape) for _ in range(count)]
+    pairs = [training_sample(rng, shape, twins) for _ in range(count)]
     images = torch.from_numpy(np.stack([normalise(image) for image, _ in pairs])[:, None])
     labels = torch.from_numpy(np.stack([target for _, target in pairs])).long()
     return images, labels
@@ -88,7 +109,7 @@ def train(recipe: dict, seed: int, output: Path, threads: int = 0, every: int = 
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    size, steps, rate = recipe["size"], recipe["steps"], recipe["rate"]
+    size, steps = recipe["size"], sum(phase["steps"] for phase in recipe["phases"])
     network, average = (build(recipe["architecture"], **recipe["settings"]) for _ in range(2))
     average.load_state_dict(network.state_dict())
     layout = torch.channels_last if network.dimension == 2 else torch.channels_last_3d
@@ -96,15 +117,15 @@ def train(recipe: dict, seed: int, output: Path, threads: int = 0, every: int = 
         network.to(memory_format=layout),
         average.to(memory_format=layout).requires_grad_(False),
     )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
     state = output.with_suffix(".state")
     start, spent = _resume(state, network, average, optimiser)
     for step in range(start, steps):
         clock = time.perf_counter()
-        progress = step / steps
-        for group in optimiser.param_groups:  # a short warm-up, then a half cosine to zero
-            group["lr"] = rate * min(1, (step + 1) / 100) * 0.5 * (1 + np.cos(np.pi * progress))
-        images, labels = batch_of(seed, step, network.dimension, size, recipe["batch"])
+        phase, k = phase_at(recipe, step)
+        for group in optimiser.param_groups:
+            group["lr"] = phase["rate"] * min(1, (k + 1) / 100) * 0.5 * (1 + np.cos(np.pi * k / phase["cosine"]))
+        images, labels = batch_of(seed, step, network.dimension, size, recipe["batch"], phase["twins"])
         loss = loss_of(network(images.to(memory_format=layout)), labels)
         optimiser.zero_grad()
         loss.backward()
@@ -175,17 +196,17 @@ def main() -> None:
     parser.add_argument("recipe", choices=RECIPES)
     parser.add_argument("-o", "--output", type=Path, required=True, help="model file to write, .safetensors")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="training steps, instead of the recipe's")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all")
     arguments = parser.parse_args()
-    recipe = RECIPES[arguments.recipe] | ({"steps": arguments.steps} if arguments.steps else {})
+    recipe = RECIPES[arguments.recipe]
+    steps = sum(phase["steps"] for phase in recipe["phases"])
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.with_suffix(".jsonl").open("a") as log:
         for record in train(recipe, arguments.seed, arguments.output, arguments.threads):
             print(json.dumps(record), file=log, flush=True)
             if "dice" in record:
                 print(
-                    f"step {record['step']}/{recipe['steps']}  synthetic Dice {record['dice']:.3f}",
+                    f"step {record['step']}/{steps}  synthetic Dice {record['dice']:.3f}",
                     flush=True,
                 )
 
