@@ -6,7 +6,6 @@ from bifseg.checkpoint import load_model
 from bifseg.crop import Crop
 from bifseg.energy import Energy
 from bifseg.finetune import copy_of, fine_tune, foreground_probability, update_network
-from bifseg.geodesic import geodesic_distance
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.parameters import FAST, PAPER
@@ -151,25 +150,3 @@ def test_thin_strokes_survive_a_coarser_grid_and_masks_come_back_exactly():
     )
     mask = rng.random((128, 128, 1)) > 0.5
     np.testing.assert_array_equal(same.mask_in_box(same.mask_on_grid(mask)), mask)
-
-
-def test_propagation_teaches_the_scribbles_label_to_pixels_within_its_geodesic_reach(case, monkeypatch):
-    crop, classifier, truth, dimension = case
-    scribbles = np.zeros(crop.shape, np.uint8)
-    scribbles[tuple(np.argwhere(truth)[0])] = 2  # a background click on the object: its surroundings contradict it
-    learnt = []
-
-    def note(classifier, features, labels, weights, *rest):
-        learnt.append((labels, weights))
-        return 0.0, 0.0
-
-    monkeypatch.setattr("bifseg.finetune.update_network", note)
-    parameters = FAST[dimension].but(rounds=1, propagate=True, epsilon=0.1)
-    first = next(fine_tune(crop, copy_of(classifier), parameters, scribbles=scribbles, initial=truth))
-    near = geodesic_distance(crop.image01, scribbles == 2) < 0.1
-    reached = near & truth & (scribbles == 0)
-    assert reached.any()
-    labels, weights = learnt[0]
-    np.testing.assert_array_equal(labels, truth & ~reached)
-    assert (weights[reached] == 1).all()
-    np.testing.assert_array_equal(first.labels, truth)

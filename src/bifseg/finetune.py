@@ -19,7 +19,7 @@ from bifseg.crop import Crop
 from bifseg.interaction import BACKGROUND
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
-from bifseg.weightmap import scribble_distances, scribble_uncertainty, weight_map
+from bifseg.weightmap import scribble_distances, weight_map
 
 CHUNK = 1 << 16  # pixels per classifier call: keeps the hidden layer out of main memory
 
@@ -80,9 +80,9 @@ def fine_tune(
         cut_from = probability
         if not last:
             with clock("weight map"):
-                taught, weights = _lesson(crop, probability, labels, scribbles, distances, parameters)
+                weights = _weights(crop, probability, labels, scribbles, distances, parameters)
             with clock("network update"):
-                loss = update_network(classifier, crop.features, taught, weights, scribbles, parameters, (seed, index))
+                loss = update_network(classifier, crop.features, labels, weights, scribbles, parameters, (seed, index))
             with clock("classifier"):
                 probability = foreground_probability(classifier, crop)
         yield Round(index, last, value, labels, cut_from, weights, loss, dict(clock))
@@ -142,20 +142,14 @@ def _logit(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
     return logits[:, 1] - logits[:, 0]
 
 
-def _lesson(crop: Crop, probability, labels, scribbles, distances, parameters: Parameters):
-    """What a network update is to learn: a label and a weight per pixel, Eq. 13 or one of its variants."""
+def _weights(crop: Crop, probability, labels, scribbles, distances, parameters: Parameters) -> np.ndarray:
     if not parameters.weighted:
-        return labels, np.ones(labels.shape, np.float32)
-    weights = weight_map(
+        return np.ones(labels.shape, np.float32)
+    return weight_map(
         probability, labels, scribbles, crop.image01,
         t0=parameters.t0, t1=parameters.t1, epsilon=parameters.epsilon, omega=parameters.omega,
         unsure=parameters.unsure, distances=distances,
     )  # fmt: skip
-    if parameters.propagate:
-        doubtful = scribble_uncertainty(labels, scribbles, distances, parameters.epsilon)
-        weights[doubtful] = 1
-        labels = labels ^ doubtful
-    return labels, weights
 
 
 def _rebalance(w: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parameters: Parameters) -> None:

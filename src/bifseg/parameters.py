@@ -27,7 +27,6 @@ class Parameters:
     weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
     balanced: bool = False  # give both classes the same total weight in the loss
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
-    propagate: bool = False  # pixels of U_s learn the scribble's label, instead of being left out
     rounds: int = 4  # of (label update, network update); a last label update follows
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
@@ -76,14 +75,11 @@ PAPER = {
 """The settings printed by Wang et al. 2018 for fetal MRI (2D) and brain tumours (3D)."""
 
 FAST = {
-    2: Parameters(
-        sigma=0.15, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1, rate=0.2, momentum=0.9, samples=8192,
-        unsupervised=False,
-    ),
-    3: Parameters(
-        lam=2.0, sigma=0.15, neighbours=6, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, propagate=True, rounds=1,
-        rate=0.2, momentum=0.9, samples=16384, unsupervised=False,
-    ),
+    dimension: Parameters(
+        lam=lam, sigma=0.15, neighbours=neighbours, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1,
+        rate=0.2, momentum=0.9, samples=samples, unsupervised=False,
+    )
+    for dimension, lam, neighbours, samples in ((2, 3.0, 8, 8192), (3, 4.0, 6, 16384))
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 

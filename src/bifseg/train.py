@@ -39,7 +39,7 @@ RECIPES = {
         "size": 48, "batch": 4,
         "phases": [
             {"steps": 2000, "rate": 3e-3, "cosine": 3000, "twins": 0.0},
-            {"steps": 1500, "rate": 2e-3, "cosine": 1500, "twins": 0.5},
+            {"steps": 1000, "rate": 2e-3, "cosine": 1000, "twins": 0.5},
         ],
     },
     "pnet": {
