@@ -35,8 +35,8 @@ STEPS = {
 }
 
 
-def judge(target: Target, model_name: str) -> list[dict]:
-    """One row per method and step for one object."""
+def judge(target: Target, model_name: str, methods: set[str]) -> list[dict]:
+    """One row per method and step for one object, for some of the methods."""
     torch.set_num_threads(1)
     model = load_model(model_name, target.dimension)
     settings = {name: preset(name, target.dimension, model.tuned) for name in ("paper", "fast")}
@@ -52,27 +52,30 @@ def judge(target: Target, model_name: str) -> list[dict]:
 
     session = Session(target.image, model, settings["fast"])
     clock = time.perf_counter()
-    first = note("box", "network", session.box(target.box, name="object", refine="none"), clock)
+    first = session.box(target.box, refine="none")
+    if "network" in methods:
+        note("box", "network", first, clock)
     scribbles = simulated_scribbles(first, target.truth, target.box)
-    for method, parameters in settings.items():
-        own = Session(target.image, model, parameters.but(unsupervised=True))
+    for method in settings.keys() & methods:
+        own = Session(target.image, model, settings[method].but(unsupervised=True))
         clock = time.perf_counter()
         note("box", method, own.box(target.box, refine="auto"), clock)
         own.undo()
         own.box(target.box, refine="none")
         clock = time.perf_counter()
         note("round 1", method, own.scribble(scribbles), clock)
-    clock = time.perf_counter()
-    note("round 1", "crf", session.scribble(scribbles, refine="crf"), clock)
-    session.undo()
-    session.undo()
-    clock = time.perf_counter()
-    note("box", "crf", session.box(target.box, refine="crf"), clock)
-    grabcut = GrabCut()
-    clock = time.perf_counter()
-    note("box", "grabcut", grabcut.start(target.image, target.box), clock)
-    clock = time.perf_counter()
-    note("round 1", "grabcut", grabcut.refine(scribbles), clock)
+    if "crf" in methods:
+        clock = time.perf_counter()
+        note("round 1", "crf", session.scribble(scribbles, refine="crf"), clock)
+        own = Session(target.image, model, settings["fast"])
+        clock = time.perf_counter()
+        note("box", "crf", own.box(target.box, refine="crf"), clock)
+    if "grabcut" in methods:
+        grabcut = GrabCut()
+        clock = time.perf_counter()
+        note("box", "grabcut", grabcut.start(target.image, target.box), clock)
+        clock = time.perf_counter()
+        note("round 1", "grabcut", grabcut.refine(scribbles), clock)
     return rows
 
 
@@ -133,12 +136,18 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.output.with_suffix(".jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = {(r["dataset"], r["case"], r["label"], r["dimension"]) for r in rows}
+    done = defaultdict(set)
+    for r in rows:
+        done[r["dataset"], r["case"], r["label"], r["dimension"]].add(r["method"])
     with path.open("a") as file:
         for dimension in arguments.dimension:
-            todo = [t for t in targets("report", dimension) if (t.dataset, t.case, t.label, t.dimension) not in done]
+            wanted = [
+                (t, STEPS["box"].keys() - done[t.dataset, t.case, t.label, t.dimension])
+                for t in targets("report", dimension)
+            ]
+            todo = [(target, methods) for target, methods in wanted if methods]
             work = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
-                delayed(judge)(target, arguments.model) for target in todo
+                delayed(judge)(target, arguments.model, methods) for target, methods in todo
             )
             for found in track(work, total=len(todo), description=f"{dimension}D"):
                 rows += found

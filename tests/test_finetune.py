@@ -150,3 +150,16 @@ def test_thin_strokes_survive_a_coarser_grid_and_masks_come_back_exactly():
     )
     mask = rng.random((128, 128, 1)) > 0.5
     np.testing.assert_array_equal(same.mask_in_box(same.mask_on_grid(mask)), mask)
+
+
+def test_blend_holds_on_to_the_trained_classifier(case):
+    crop, classifier, _, _ = case
+    other = copy_of(classifier)
+    for parameter in other.parameters():
+        parameter.mul_(0.5)
+    new, old = (foreground_probability(c, crop) for c in (other, classifier))
+    both = foreground_probability(other, crop, classifier, 0.25)
+    logit = [np.log(np.clip(p, 1e-6, 1 - 1e-6) / np.clip(1 - p, 1e-6, 1)) for p in (new, old, both)]
+    sure = (np.abs(logit[0]) < 8) & (np.abs(logit[1]) < 8)
+    np.testing.assert_allclose(logit[2][sure], (0.25 * logit[0] + 0.75 * logit[1])[sure], atol=1e-2)
+    np.testing.assert_array_equal(foreground_probability(other, crop, classifier, 1.0), new)

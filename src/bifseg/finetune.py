@@ -38,10 +38,20 @@ class Round:
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
-def foreground_probability(classifier: nn.Module, crop: Crop) -> np.ndarray:
-    """P(y_i = 1) of every pixel: float32, on the crop's grid."""
+def foreground_probability(
+    classifier: nn.Module, crop: Crop, trained: nn.Module | None = None, blend: float = 1.0
+) -> np.ndarray:
+    """P(y_i = 1) of every pixel: float32, on the crop's grid.
+
+    ``blend`` below 1 mixes in the logit of the ``trained`` classifier: a pull back that few scribbles cannot overcome.
+    """
+    parts = []
     with torch.inference_mode():
-        parts = [_logit(classifier, rows).sigmoid() for rows in crop.features.split(CHUNK)]
+        for rows in crop.features.split(CHUNK):
+            logit = _logit(classifier, rows)
+            if trained is not None and blend < 1:
+                logit = blend * logit + (1 - blend) * _logit(trained, rows)
+            parts.append(logit.sigmoid())
     return torch.cat(parts).numpy().reshape(crop.shape)
 
 
@@ -53,14 +63,15 @@ def fine_tune(
     scribbles: np.ndarray,
     locked: np.ndarray | None = None,
     initial: np.ndarray | None = None,
+    trained: nn.Module | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
     """Alternate label and network updates, changing ``classifier`` in place; yields every round, the last one last.
 
     ``scribbles``: uint8 on the crop's grid, 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
     ``locked``: bool, pixels of finished objects: background here. ``initial``: bool, labels that replace the first
-    label update. ``rounds = 0`` is one label update alone, the paper's "+CRF". To stop iterating is to cancel. The
-    same seed gives the same result on one machine.
+    label update. ``trained``: the classifier that ``parameters.blend`` holds on to. ``rounds = 0`` is one label update
+    alone, the paper's "+CRF". To stop iterating is to cancel. The same seed gives the same result on one machine.
     """
     clock = Stopwatch()
     with clock("graph"):
@@ -70,7 +81,7 @@ def fine_tune(
         distances = scribble_distances(crop.image01, scribbles)
     rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
     with clock("classifier"):
-        probability = foreground_probability(classifier, crop)
+        probability = foreground_probability(classifier, crop, trained, parameters.blend)
     for index in range(rounds + 1):
         with clock("cut"):
             labels = initial if index == 0 and initial is not None else energy.label_update(probability, fixed)
@@ -84,7 +95,7 @@ def fine_tune(
             with clock("network update"):
                 loss = update_network(classifier, crop.features, labels, weights, scribbles, parameters, (seed, index))
             with clock("classifier"):
-                probability = foreground_probability(classifier, crop)
+                probability = foreground_probability(classifier, crop, trained, parameters.blend)
         yield Round(index, last, value, labels, cut_from, weights, loss, dict(clock))
         clock.clear()
 

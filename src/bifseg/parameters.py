@@ -27,6 +27,7 @@ class Parameters:
     weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
     balanced: bool = False  # give both classes the same total weight in the loss
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
+    blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
     rounds: int = 4  # of (label update, network update); a last label update follows
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
@@ -48,6 +49,8 @@ class Parameters:
                 raise ValueError(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
             raise ValueError(f"share is {self.share}; it must be 0 or more and below 1.")
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend is {self.blend}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
             raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
         if self.neighbours not in (4, 6, 8, 18, 26):
@@ -77,9 +80,9 @@ PAPER = {
 FAST = {
     dimension: Parameters(
         lam=lam, sigma=0.15, neighbours=neighbours, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1,
-        rate=0.2, momentum=0.9, samples=samples, unsupervised=False,
+        rate=0.2, momentum=0.9, samples=samples, blend=blend, unsupervised=False,
     )
-    for dimension, lam, neighbours, samples in ((2, 3.0, 8, 8192), (3, 4.0, 6, 16384))
+    for dimension, lam, neighbours, samples, blend in ((2, 3.0, 8, 8192, 1.0), (3, 4.0, 6, 16384, 0.5))
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 

@@ -87,7 +87,8 @@ def adapt(
             crop, classifier, segment.parameters if fit else segment.parameters.but(rounds=0),
             scribbles=crop.scribbles_on_grid(segment.scribbles),
             locked=crop.mask_on_grid(locked) if locked.any() else None,
-            initial=None if initial is None else crop.mask_on_grid(initial), seed=seed,
+            initial=None if initial is None else crop.mask_on_grid(initial),
+            trained=segment.model.network.classifier, seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)
             records.append(_record(step))
