@@ -163,3 +163,17 @@ def test_blend_holds_on_to_the_trained_classifier(case):
     sure = (np.abs(logit[0]) < 8) & (np.abs(logit[1]) < 8)
     np.testing.assert_allclose(logit[2][sure], (0.25 * logit[0] + 0.75 * logit[1])[sure], atol=1e-2)
     np.testing.assert_array_equal(foreground_probability(other, crop, classifier, 1.0), new)
+
+
+def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):
+    crop, classifier, _, dimension = case
+    free = np.zeros(crop.shape, np.uint8)
+    strong = FAST[dimension].but(rounds=0, lam=1e4, never_empty=False)
+    (emptied,) = fine_tune(crop, copy_of(classifier), strong, scribbles=free)
+    assert not emptied.labels.any() or emptied.labels.all()
+    mark = free.copy()
+    mark[0] = 2  # so that "all background" is the cheapest labelling
+    (kept,) = fine_tune(crop, copy_of(classifier), strong.but(never_empty=True), scribbles=mark)
+    expected = (kept.probability > 0.5) & (mark == 0)
+    assert expected.any()
+    np.testing.assert_array_equal(kept.labels, expected)

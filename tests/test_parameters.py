@@ -18,7 +18,7 @@ def test_paper_is_the_printed_schedule():
     )
     for parameters in (flat, volume):
         assert (parameters.rounds, parameters.iterations, parameters.rate) == (4, 20, 1e-2)
-        ours = (parameters.unsure, parameters.balanced, parameters.share, parameters.samples)
+        ours = (parameters.unsure, parameters.balanced, parameters.share, parameters.never_empty, parameters.samples)
         assert not any(ours)
         assert parameters.weighted
         assert parameters.unsupervised

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bifseg.crop import Crop
-from bifseg.interaction import BACKGROUND
+from bifseg.interaction import BACKGROUND, FOREGROUND
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
 from bifseg.weightmap import scribble_distances, weight_map
@@ -84,7 +84,11 @@ def fine_tune(
         probability = foreground_probability(classifier, crop, trained, parameters.blend)
     for index in range(rounds + 1):
         with clock("cut"):
-            labels = initial if index == 0 and initial is not None else energy.label_update(probability, fixed)
+            labels = initial if index == 0 else None
+            if labels is None:
+                labels = energy.label_update(probability, fixed)
+                if parameters.never_empty and not labels[fixed == 0].any():
+                    labels = np.where(fixed == 0, probability > 0.5, fixed == FOREGROUND)
         last = index == rounds
         weights = loss = None
         value = energy(labels, probability)

@@ -28,6 +28,7 @@ class Parameters:
     balanced: bool = False  # give both classes the same total weight in the loss
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
+    never_empty: bool = False  # a label update that finds nothing gives way to p > 0.5: a box holds an object
     rounds: int = 4  # of (label update, network update); a last label update follows
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
@@ -80,7 +81,8 @@ PAPER = {
 FAST = {
     dimension: Parameters(
         lam=lam, sigma=0.15, neighbours=neighbours, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1,
-        rate=0.2, momentum=0.9, samples=samples, blend=blend, unsupervised=False,
+        rate=0.2, momentum=0.9, samples=samples, blend=blend, never_empty=True,
+        unsupervised=False,
     )
     for dimension, lam, neighbours, samples, blend in ((2, 3.0, 8, 8192, 1.0), (3, 4.0, 6, 16384, 0.5))
 }  # fmt: skip
