@@ -77,9 +77,10 @@ def fine_tune(
     with clock("graph"):
         energy = crop.energy(parameters)
     fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
-    with clock("geodesic"):
-        distances = scribble_distances(crop.image01, scribbles)
     rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
+    if rounds:  # one cut alone asks for no weights
+        with clock("geodesic"):
+            distances = scribble_distances(crop.image01, scribbles)
     with clock("classifier"):
         probability = foreground_probability(classifier, crop, trained, parameters.blend)
     for index in range(rounds + 1):
