@@ -1,18 +1,26 @@
-"""Dice on real images, box only and after one round of scribbles: ``python benchmarks/accuracy.py -o docs/accuracy``.
+"""Dice on real images, from the box alone and after scribbles: ``benchmarks/accuracy.py -o docs/results/accuracy``.
 
-Every method gets the same boxes (0 to 10 voxels of margin per side); every refinement starts from the network's own
-mask and gets the same scribbles, as in Wang et al. 2018, Tables II, III, V and VI. Rows are appended to a JSON-lines
-file as they come; a run that was stopped goes on where it was. None of the images was seen in training (the shipped
-networks learnt from synthetic anatomy), and no parameter was chosen on this fold.
+For each model, object and seed (another box around the same object), as in Wang et al. 2018, Tables II, III, V and VI:
+
+- step "box": the network alone, one cut, unsupervised fine-tuning;
+- step "round 1": one round of scribbles, simulated on the network's own mask and the same for every method;
+- step "round 3": two more rounds, each simulated on the method's own mask. Who finds nothing to correct stops.
+
+One row per step and method is appended to OUTPUT.jsonl as it comes; a run that was stopped goes on where it was. Rows
+of a model whose weights, parameters or boxes have changed since are dropped at the start and computed again. One run
+per OUTPUT at a time. `tables.py` makes OUTPUT.md and OUTPUT.summary.json of the rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import platform
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,151 +28,175 @@ import torch
 from joblib import Parallel, delayed
 from rich.progress import track
 
-from bifseg.baselines.grabcut import GrabCut
-from bifseg.checkpoint import load_model
+from bifseg.checkpoint import Model, load_model
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_scribbles
-from bifseg.parameters import preset
+from bifseg.files import write_atomically
+from bifseg.parameters import Parameters, preset
 from bifseg.session import Session
-from objects import DATA, Target, targets
+from objects import Target, targets
+from tables import STEPS, about_models, read_rows, write_report
 
-REFINED = {"crf": "+CRF", "-w": "BIFSeg(-w)", "paper": "BIFSeg, paper", "fast": "BIFSeg, fast"}
-STEPS = {
-    "box": {"grabcut": "GrabCut", "network": "network", **REFINED},
-    "round 1": {"grabcut": "GrabCut", **REFINED},
-}
+MODELS = ("multiscale2d", "multiscale3d", "pnet", "pcnet")
+Work = tuple[Target, int, dict[str, Parameters]]  # an object, a seed, and the methods to judge on it
 
 
-def judge(target: Target, model_name: str, methods: set[str]) -> list[dict]:
-    """One row per method and step for one object, for some of the methods."""
+def methods_of(model: Model) -> dict[str, Parameters]:
+    """Every method with its parameters; those of the network alone change nothing."""
+    fast = preset("fast", model.dimension, model.tuned).but(unsupervised=True)
+    return {
+        "network": Parameters(),
+        "crf": fast.but(rounds=0),
+        "-w": fast.but(weighted=False),
+        "fast": fast,
+        "paper": preset("paper", model.dimension).but(unsupervised=True),
+    }
+
+
+def fingerprint(parameters: Parameters) -> str:
+    return hashlib.sha256(json.dumps(parameters.as_dict(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def key_of(target: Target, seed: int) -> tuple:
+    return target.dataset, target.case, target.label, target.dimension, seed
+
+
+def judge(model: Model, target: Target, seed: int, methods: Mapping[str, Parameters]) -> list[dict]:
+    """One row per method and step for one object in one box."""
     torch.set_num_threads(1)
-    model = load_model(model_name, target.dimension)
-    settings = {name: preset(name, target.dimension, model.tuned) for name in ("paper", "fast")}
-    settings["-w"] = settings["paper"].but(weighted=False)
+    who = {
+        "model": model.name, "sha256": model.sha256, "dataset": target.dataset, "case": target.case,
+        "patient": target.patient, "label": target.label, "dimension": target.dimension, "seed": seed,
+        "box": str(target.box),
+    }  # fmt: skip
     rows = []
 
-    def note(step: str, method: str, mask: np.ndarray, clock: float) -> np.ndarray:
-        seconds, score = time.perf_counter() - clock, dice(mask, target.truth)
-        who = {"dataset": target.dataset, "case": target.case, "label": target.label, "dimension": target.dimension}
-        what = {"model": model.sha256, "step": step, "method": method}
-        rows.append(who | what | {"dice": round(score, 5), "seconds": round(seconds, 3)})
+    def note(step: str, method: str, mask: np.ndarray, begun: float) -> np.ndarray:
+        seconds = round(time.perf_counter() - begun, 4)
+        if step in STEPS and method in methods:
+            score = round(dice(mask, target.truth), 5)
+            what = {"step": step, "method": method, "parameters": fingerprint(methods[method])}
+            rows.append(who | what | {"dice": score, "seconds": seconds})
         return mask
 
-    session = Session(target.image, model, settings["fast"])
-    clock = time.perf_counter()
-    first = session.box(target.box, refine="none")
-    if "network" in methods:
-        note("box", "network", first, clock)
+    session, clock = Session(target.image, model), time.perf_counter()
+    first = note("box", "network", session.box(target.box, refine="none"), clock)
     scribbles = simulated_scribbles(first, target.truth, target.box)
-    for method in settings.keys() & methods:
-        own = Session(target.image, model, settings[method].but(unsupervised=True))
-        clock = time.perf_counter()
-        note("box", method, own.box(target.box, refine="auto"), clock)
-        own.undo()
-        own.box(target.box, refine="none")
-        clock = time.perf_counter()
-        note("round 1", method, own.scribble(scribbles), clock)
-    if "crf" in methods:
-        clock = time.perf_counter()
-        note("round 1", "crf", session.scribble(scribbles, refine="crf"), clock)
-        own = Session(target.image, model, settings["fast"])
-        clock = time.perf_counter()
-        note("box", "crf", own.box(target.box, refine="crf"), clock)
-    if "grabcut" in methods:
-        grabcut = GrabCut()
-        clock = time.perf_counter()
-        note("box", "grabcut", grabcut.start(target.image, target.box), clock)
-        clock = time.perf_counter()
-        note("round 1", "grabcut", grabcut.refine(scribbles), clock)
+    for method in (name for name in methods if name != "network"):
+        refine = "crf" if method == "crf" else "auto"
+        session, clock = Session(target.image, model, methods[method]), time.perf_counter()
+        note("box", method, session.box(target.box, refine=refine), clock)
+        session.undo()
+        mask, new = session.box(target.box, refine="none"), scribbles
+        for k in (1, 2, 3):
+            clock = time.perf_counter()
+            mask = note(f"round {k}", method, session.scribble(new, refine=refine) if new.any() else mask, clock)
+            new = simulated_scribbles(mask, target.truth, target.box)
     return rows
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown: mean and standard deviation of Dice in %, by data set and object; then how often +CRF was beaten."""
-    lines = []
-    for step, methods in STEPS.items():
-        scores = defaultdict(lambda: defaultdict(dict))
-        for row in (r for r in rows if r["step"] == step):
-            for key in ((row["dataset"], row["label"]), (row["dataset"], "all")):
-                scores[key][row["method"]][row["case"], row["label"]] = 100 * row["dice"]
-        lines += ["", f"### {'From the box alone' if step == 'box' else 'After one round of scribbles'}", ""]
-        lines += [
-            "| data | object | n | " + " | ".join(methods.values()) + " |",
-            "|---|---|---|" + "---|" * len(methods),
-        ]
-        for dataset, label in sorted(scores):
-            by_method = scores[dataset, label]
-            means = {m: np.mean(list(by_method[m].values())) for m in methods}
-            cells = []
-            for method in methods:
-                values = list(by_method[method].values())
-                text = f"{means[method]:.1f} ± {np.std(values):.1f}"
-                cells.append(f"**{text}**" if means[method] == max(means.values()) else text)
-            count = len(by_method["network" if step == "box" else "crf"])
-            name = f"**{label}**" if label == "all" else label
-            lines.append(f"| {dataset.split('_')[-1]} | {name} | {count} | " + " | ".join(cells) + " |")
-        lines += ["", _versus(rows, step)]
-    return "\n".join(lines)
+def current(rows: Iterable[dict], models: Sequence[Model], boxes: Mapping[tuple, str], seeds: int) -> list[dict]:
+    """Rows that still hold: of other models, or of these with their weights and parameters and today's boxes."""
+    prints = {model.name: {name: fingerprint(p) for name, p in methods_of(model).items()} for model in models}
+    shas = {model.name: model.sha256 for model in models}
+
+    def holds(row: dict) -> bool:
+        if row["model"] not in shas:
+            return True
+        if (row["sha256"], row["parameters"]) != (shas[row["model"]], prints[row["model"]].get(row["method"])):
+            return False
+        key = tuple(row[name] for name in ("dataset", "case", "label", "dimension", "seed"))
+        return row["seed"] >= seeds or boxes.get(key) == row["box"]
+
+    return [row for row in rows if holds(row)]
 
 
-def _versus(rows: list[dict], step: str) -> str:
-    """Paired differences to +CRF over all objects of a dimension, with what got worse."""
-    lines = ["| compared with +CRF | n | mean difference | objects made worse by > 1 point | median seconds |"]
-    lines.append("|---|---|---|---|---|")
-    for dimension in (2, 3):
-        by = defaultdict(dict)
-        seconds = defaultdict(list)
-        for row in (r for r in rows if r["step"] == step and r["dimension"] == dimension):
-            by[row["method"]][row["dataset"], row["case"], row["label"]] = 100 * row["dice"]
-            seconds[row["method"]].append(row["seconds"])
-        for method in (m for m in STEPS[step] if m != "crf" and by[m]):
-            gap = np.array([by[method][key] - by["crf"][key] for key in by[method]])
-            error = 1.96 * gap.std() / len(gap) ** 0.5
-            lines.append(
-                f"| {dimension}D {STEPS[step][method]} | {len(gap)} | {gap.mean():+.1f} ± {error:.1f} | "
-                f"{100 * (gap < -1).mean():.0f} % | {np.median(seconds[method]):.2f} |"
-            )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT.jsonl and OUTPUT.md")
-    parser.add_argument("--dimension", type=int, choices=(2, 3), nargs="*", default=(2, 3))
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
-    path = arguments.output.with_suffix(".jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def missing(rows: Iterable[dict], model: Model, chosen: Iterable[tuple[Target, int]], paper: bool) -> list[Work]:
+    """What is still to be judged; the preset ``paper`` on the first seed only, and only if asked for."""
     done = defaultdict(set)
     for r in rows:
-        done[r["dataset"], r["case"], r["label"], r["dimension"]].add(r["method"])
+        if r["model"] == model.name:
+            done[r["dataset"], r["case"], r["label"], r["dimension"], r["seed"]].add(r["method"])
+    work = []
+    for target, seed in chosen:
+        lacking = {
+            name: parameters
+            for name, parameters in methods_of(model).items()
+            if name not in done[key_of(target, seed)] and (name != "paper" or (paper and seed == 0))
+        }
+        if lacking:
+            work.append((target, seed, lacking))
+    return work
+
+
+def select(every: Sequence[Target], only: str, limit: int) -> list[Target]:
+    """Objects of data sets with ``only`` in their name, at most ``limit`` of each data set, spread over it."""
+    by_dataset = defaultdict(list)
+    for target in every:
+        if only.lower() in target.dataset.lower():
+            by_dataset[target.dataset].append(target)
+    chosen = []
+    for found in by_dataset.values():
+        chosen += [
+            found[k] for k in np.unique(np.linspace(0, len(found) - 1, min(limit, len(found))).round().astype(int))
+        ]
+    return chosen
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT.jsonl, .md and .summary.json")
+    parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL", help="shipped names or files")
+    parser.add_argument("--seeds", type=int, default=3, help="boxes per object")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
+    parser.add_argument("--limit", type=int, default=1000, help="objects per data set, spread over it")
+    parser.add_argument("--only", default="", metavar="DATASET", help="data sets with this in their name")
+    parser.add_argument("--paper", action="store_true", help="also the printed preset, on the first seed (slow)")
+    parser.add_argument("--chart", type=Path, metavar="FILE.png")
+    arguments = parser.parse_args(argv)
+
+    models = [load_model(name) for name in arguments.models]
+    if len({model.name for model in models}) < len(models):
+        parser.error("two models have the same name; rows are told apart by it")
+    every = {
+        (dimension, seed): list(targets("report", dimension, seed=seed))
+        for dimension in sorted({model.dimension for model in models})
+        for seed in range(arguments.seeds)
+    }
+    boxes = {key_of(t, seed): str(t.box) for (_, seed), found in every.items() for t in found}
+    path = Path(f"{arguments.output}.jsonl")
+    rows = current(read_rows(path), models, boxes, arguments.seeds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    about = about_models(arguments.output)
     with path.open("a") as file:
-        for dimension in arguments.dimension:
-            wanted = [
-                (t, STEPS["box"].keys() - done[t.dataset, t.case, t.label, t.dimension])
-                for t in targets("report", dimension)
+        for model in models:
+            chosen = [
+                (target, seed)
+                for (dimension, seed), found in every.items()
+                if dimension == model.dimension
+                for target in select(found, arguments.only, arguments.limit)
             ]
-            todo = [(target, methods) for target, methods in wanted if methods]
-            work = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
-                delayed(judge)(target, arguments.model, methods) for target, methods in todo
+            work = missing(rows, model, chosen, arguments.paper)
+            found = Parallel(arguments.jobs, return_as="generator_unordered", max_nbytes=None)(
+                delayed(judge)(model, *item) for item in work
             )
-            for found in track(work, total=len(todo), description=f"{dimension}D"):
-                rows += found
-                file.write("".join(json.dumps(row) + "\n" for row in found))
+            for new in track(found, total=len(work), description=model.name):
+                rows += new
+                file.write("".join(json.dumps(row) + "\n" for row in new))
                 file.flush()
-    models = {d: load_model(arguments.model, d) for d in sorted({r["dimension"] for r in rows})}
-    shas = {model.sha256 for model in models.values()}
-    if strange := {r["model"] for r in rows} - shas:
-        print(f"warning: {path} also holds rows of other weights, {', '.join(s[:8] for s in strange)}")
-    head = [
-        f'{len(rows)} rows, fold "report" of `benchmarks/objects.py`, {time.strftime("%Y-%m-%d")}, '
-        f"{platform.machine()} with {arguments.jobs} processes of one thread, torch {torch.__version__}.",
-        "",
-        *(f"- {d}D: {m.name}, sha256 {m.sha256[:12]}, fast = {preset('fast', d, m.tuned)}" for d, m in models.items()),
-    ]
-    arguments.output.with_suffix(".md").write_text("\n".join(head) + "\n" + table(rows) + "\n")
-    print(f"Wrote {path} and {arguments.output.with_suffix('.md')} (data from {DATA.name}).")
+            parameters = {name: p.as_dict() for name, p in methods_of(model).items() if name != "network"}
+            what = {"dimension": model.dimension, "sha256": model.sha256, "parameters": parameters}
+            if work or not what.items() <= about.get(model.name, {}).items():
+                about[model.name] = what | {
+                    "date": time.strftime("%Y-%m-%d"),
+                    "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                    "processes": arguments.jobs,
+                    "torch": torch.__version__,
+                }
+    for written in write_report(arguments.output, rows, about, arguments.chart):
+        print(f"Wrote {written}.")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from bifseg.cli import main
 from bifseg.image import Image
 from bifseg.io import read_image, write_image
 from bifseg.parameters import preset
-from bifseg.phantom import phantom
+from bifseg.synthetic.phantom import phantom
 
 PLANE = "4:28,6:30,8"
 CUBE = "4:28,6:30,4:14"

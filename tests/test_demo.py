@@ -9,7 +9,7 @@ from bifseg import demo
 from bifseg.cli import main
 from bifseg.image import Image
 from bifseg.io import read_image, write_image
-from bifseg.phantom import phantom
+from bifseg.synthetic.phantom import phantom
 
 pytest.importorskip("matplotlib")
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from bifseg.baselines.grabcut import GrabCut
-from bifseg.evaluation.cases import cases
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
 from bifseg.image import Image
@@ -75,11 +74,3 @@ def test_grabcut_finds_a_bright_ball_and_obeys_scribbles(plane):
     assert not refined[20, 20, 8]
     assert refined[11, 11, 8]
     assert not refined[~np.isin(np.arange(40), np.arange(10, 31))].any()
-
-
-def test_cases_of_a_data_set_pair_images_with_labels(data):
-    found = list(cases(data / "Dataset116_BodyMR"))
-    assert len(found) == 1
-    assert found[0].image.shape == found[0].labels.shape
-    with pytest.raises(FileNotFoundError, match="no images"):
-        list(cases(data / "Dataset130_SynthSegLabels"))

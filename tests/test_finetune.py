@@ -9,7 +9,7 @@ from bifseg.finetune import copy_of, fine_tune, foreground_probability, update_n
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.parameters import FAST, PAPER
-from bifseg.phantom import phantom
+from bifseg.synthetic.phantom import phantom
 
 
 @pytest.fixture(scope="module", params=[2, 3])

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from bifseg.phantom import Field, _spline_weights, phantom, training_sample
+from bifseg.synthetic.phantom import phantom
+from bifseg.synthetic.sample import training_sample
+from bifseg.synthetic.scene import Field, _spline_weights
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (32, 24, 28)])
@@ -19,6 +21,16 @@ def test_a_sample_is_seeded_and_its_object_fills_its_box_up_to_the_margin(shape)
             # 0.25 of the object's extent per side, plus a cell of the coarse grid that the window was laid out on.
             assert hit[0] <= 0.25 * n + 4
             assert n - 1 - hit[-1] <= 0.25 * n + 4
+
+
+def test_variety_widens_margins_and_keeps_the_object():
+    margins = []
+    for seed in range(40):
+        image, target = training_sample(np.random.default_rng(seed), (48, 48), twins=0.5, variety=1.0)
+        assert np.isfinite(image).all()
+        assert target.any()
+        margins.append(np.flatnonzero(target.any(1))[0] / 48)
+    assert max(margins) > 0.25
 
 
 def test_samples_differ_in_size_shape_and_contrast():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bifseg import Session
-from bifseg.evaluation.cases import cases
+from bifseg.dataset import open_dataset
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
 
@@ -22,7 +22,7 @@ OBJECTS = [
 
 @pytest.mark.parametrize(("dataset", "channel", "values", "dimension", "name"), OBJECTS, ids=[o[-1] for o in OBJECTS])
 def test_a_box_and_one_round_of_scribbles_on_a_real_scan(data, dataset, channel, values, dimension, name):
-    for case in cases(data / dataset, channel):
+    for case in open_dataset(data / dataset, channel).cases:
         truth = np.isin(case.labels, values)
         if truth.any():
             break

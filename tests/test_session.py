@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 import bifseg
 from bifseg import Box, Image, Parameters, Session, Stroke
 from bifseg.parameters import preset
-from bifseg.phantom import phantom
 from bifseg.session import BIFSeg
+from bifseg.synthetic.phantom import phantom
 
 QUICK = {d: preset("fast", d).but(rounds=1, iterations=3, samples=500) for d in (2, 3)}
 

@@ -19,8 +19,8 @@ from bifseg.figure import Row, draw
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.io import read_image, read_labels, write_image
-from bifseg.phantom import phantom
 from bifseg.session import Session
+from bifseg.synthetic.phantom import phantom
 
 if TYPE_CHECKING:
     from rich.table import Table

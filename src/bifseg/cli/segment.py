@@ -1,56 +1,26 @@
-"""The command line: ``bifseg segment``, ``bifseg demo``, ``bifseg info``.
-
-Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
-SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help`` answers at once.
-"""
+"""``bifseg segment``."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bifseg.cli.common import check_folder, progress
 from bifseg.files import write_json, write_together
 
 if TYPE_CHECKING:
     from bifseg.interaction import Box
     from bifseg.session import Session
 
-app = typer.Typer(
-    help="Draw a box around anything in a medical image and get it segmented; scribble where it is wrong.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
 BOX = "Voxel ranges x,y,z in file order, half-open; a single index makes it a plane. Repeat it for several objects."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, given without the program's name; returns its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False) or 0
-    except UsageError as error:
-        problem = error.format_message()
-    except MemoryError as error:
-        problem = f"There is not enough memory. {error}"
-    except OSError as error:
-        problem = f"{error.strerror}: {error.filename}." if error.filename else str(error)
-    except ValueError as error:
-        problem = str(error)
-    print("bifseg:", " ".join(problem.split()), file=sys.stderr)
-    return 2
-
-
-@app.command()
 def segment(
     image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG or JPEG; a folder or a zip of DICOM slices.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Mask to write: 0, 1; with several boxes 0, 1, 2...")],
@@ -87,7 +57,7 @@ def segment(
     from bifseg.stopwatch import Stopwatch
 
     clock = Stopwatch()
-    with _progress(2 + max(1, len(boxes)) + len(corrections)) as say:
+    with progress(2 + max(1, len(boxes)) + len(corrections)) as say:
         with clock("open"):
             say(f"Opening {image.name}")
             session = Session(image, model, preset, seed)
@@ -110,82 +80,6 @@ def segment(
         }
         write_together({path: clock("write")(writers[path]) for path in outputs})
     print(json.dumps(result(), indent=2) if as_json else "\n".join(map(_line, objects)))
-
-
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path("demo-output"),
-    image: Annotated[Path | None, typer.Option(help="A real scan instead of the synthetic one.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="The label map of that scan.")] = None,
-    label: Annotated[int | None, typer.Option(min=1, help="The object in it; if not given, the largest.")] = None,
-    dimension: Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; if not given, both.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the synthetic scan and the simulated user.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print Dice and times as JSON.")] = False,
-) -> None:
-    """Show the whole loop: a simulated user draws a box and scribbles where the mask is wrong.
-
-    The default synthetic scan is picked for illustration; its Dice is no evidence of accuracy.
-    """
-    _check_folder(output)
-
-    from bifseg import demo, figure
-
-    figure.check_matplotlib()
-    with _progress(4) as say:
-        say("Opening" if image else "Making a synthetic scan")
-        case = demo.open_case(image, truth, label, seed)
-        loops = []
-        for d in [dimension] if dimension else case.dimensions:
-            say(f"Segmenting in {d}D")
-            loops.append(demo.run(case, d))
-        say("Writing")
-        result = {"seed": case.seed, "label": case.label, "loops": [loop.report() for loop in loops]}
-        writers = demo.writers(case, loops) | {"demo.json": lambda path: write_json(path, result)}
-        output.mkdir(parents=True, exist_ok=True)
-        write_together({output / name: write for name, write in writers.items()})
-    if as_json:
-        print(json.dumps(result, indent=2))
-        return
-    from rich.console import Console
-
-    Console().print(demo.table(loops))
-    print(f"{len(writers)} files are in {output}; look at {output / 'demo.png'} first.")
-
-
-@app.command()
-def info(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
-    """Say what is installed: versions, device, threads, models, licences."""
-    import platform
-    from importlib.metadata import metadata, version
-
-    import torch
-
-    from bifseg.checkpoint import SHIPPED, load_model, shipped
-
-    facts = {
-        "bifseg": version("bifseg"),
-        "licence": metadata("bifseg").get("License-Expression", "unknown"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy", "scipy", "SimpleITK", "safetensors")},
-        "device": f"CPU ({platform.machine()}); no GPU is needed",
-        "threads": torch.get_num_threads(),
-    }
-    models = [
-        {
-            "model": model.name,
-            "dimension": model.dimension,
-            "megabytes": round((SHIPPED / f"{model.name}.safetensors").stat().st_size / 1e6, 1),
-            "sha256": model.sha256,
-            "licence": model.card.get("licence", "unknown"),
-            "data": model.card.get("data", "unknown"),
-        }
-        for model in map(load_model, shipped())
-    ]
-    if as_json:
-        print(json.dumps(facts | {"models": models}, indent=2))
-        return
-    for about in (facts, *(model | {"sha256": model["sha256"][:12]} for model in models)):
-        print(*(f"{key:<12}{value}" for key, value in about.items()), "", sep="\n")
 
 
 # ---- checked before anything is computed
@@ -217,18 +111,9 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
             raise ValueError(f"Cannot write {path}: it is an input, or another output, of this command.")
         if path.is_dir():
             raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
-        _check_folder(path.parent)
+        check_folder(path.parent)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder in which, or a path at which, nothing can be made."""
-    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    if not nearest.is_dir():
-        raise NotADirectoryError(f"Cannot write to {folder}: {nearest} is a file.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError(f"Cannot write to {folder}: the folder {nearest} is not writable.")
 
 
 def _check_planes(outputs: list[Path], session: Session) -> None:
@@ -289,22 +174,3 @@ def _line(about: dict) -> str:
     if energies:
         parts.append(f"energy {' > '.join(energies)}")
     return f"{about['name']}: {', '.join(parts)}"
-
-
-@contextmanager
-def _progress(stages: int) -> Iterator[Callable[..., None]]:
-    """A function to call as each stage begins: a bar on stderr where that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
-        yield lambda text, advance=1: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=stages, completed=-1)
-        yield lambda text, advance=1: progress.update(task, description=text, advance=advance)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``info``.
+
+Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
+SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from bifseg.cli.demo import demo
+from bifseg.cli.info import info
+from bifseg.cli.segment import segment
+from bifseg.cli.train import train
+from bifseg.cli.tune import tune
+
+app = typer.Typer(
+    help="Draw a box around anything in a medical image and get it segmented; scribble where it is wrong.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
+
+for command in (segment, demo, train, tune, info):
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, given without the program's name; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False) or 0
+    except UsageError as error:
+        problem = error.format_message()
+    except MemoryError as error:
+        problem = f"There is not enough memory. {error}"
+    except OSError as error:
+        problem = f"{error.strerror}: {error.filename}." if error.filename else str(error)
+    except ValueError as error:
+        problem = str(error)
+    print("bifseg:", " ".join(problem.split()), file=sys.stderr)
+    return 2

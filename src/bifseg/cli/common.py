@@ -1,0 +1,67 @@
+"""What the commands share: checks made before anything is computed, data sets to learn from, and progress."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bifseg.dataset import Dataset
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which, or a path at which, nothing can be made."""
+    nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"Cannot write to {folder}: {nearest} is a file.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"Cannot write to {folder}: the folder {nearest} is not writable.")
+
+
+def names_of(text: str) -> list[str]:
+    """Names separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def region_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """A class made of several label values, ``NAME=1,3,4``; ValueError for another form."""
+    match = re.fullmatch(r"([^=]+)=(\d+(?:,\d+)*)", text)
+    if not match:
+        raise ValueError(f"--region is {text!r}; it must be a name and label values: core=1,3,4.")
+    return match[1].strip(), tuple(int(value) for value in match[2].split(","))
+
+
+def open_datasets(paths: Iterable[Path], channel: int, regions: Iterable[str], names: Iterable[str]) -> list[Dataset]:
+    """Data sets with the regions among their classes; ValueError for one of ``names`` that none of them has."""
+    from dataclasses import replace
+
+    from bifseg.dataset import open_dataset
+
+    sets, made = [open_dataset(path, channel) for path in paths], dict(map(region_of, regions))
+    if made:
+        sets = [replace(one, labels={**one.labels, **made}) for one in sets]
+    for name in names:
+        if not any(name in one.labels for one in sets):
+            known = dict.fromkeys(label for one in sets for label in one.labels)
+            raise ValueError(f"No data set has a class {name!r}; there is {', '.join(known) or 'none'}.")
+    return sets
+
+
+@contextmanager
+def progress(stages: int) -> Iterator[Callable[..., None]]:
+    """A function to call as each stage begins: a bar on stderr where that is a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        yield lambda text, advance=1: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=stages, completed=-1)
+        yield lambda text, advance=1: bar.update(task, description=text, advance=advance)

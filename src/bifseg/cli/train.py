@@ -1,0 +1,144 @@
+"""``bifseg train``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bifseg.cli.common import check_folder, names_of, open_datasets
+
+if TYPE_CHECKING:
+    from bifseg.training.recipes import Recipe
+    from bifseg.training.training_set import TrainingSet
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "bifseg"
+LISTED = "Class names, separated by commas."
+
+
+def train(
+    dataset: Annotated[
+        list[Path], typer.Argument(help="nnU-Net raw folder, MONAI datalist, or folder with images/ and masks/.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write: .safetensors.")],
+    dimension: Annotated[int, typer.Option(min=2, max=3, help="2: slices; 3: volumes.")] = 2,
+    network: Annotated[str, typer.Option(help="multiscale, pnet (2D) or pcnet (3D).")] = "multiscale",
+    recipe: Annotated[str, typer.Option(help="fast, or paper: as printed by Wang et al. 2018.")] = "fast",
+    seen: Annotated[str, typer.Option(help=f"Classes to train on; all by default. {LISTED}")] = "",
+    unseen: Annotated[str, typer.Option(help=f"Classes to validate on and never to train on. {LISTED}")] = "",
+    region: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=1,3,4", help="A class made of several label values.")
+    ] = None,
+    channel: Annotated[int, typer.Option(min=0, help="Which image of each case.")] = 0,
+    components: Annotated[bool, typer.Option(help="Every connected component is an object of its own.")] = False,
+    slices: Annotated[int, typer.Option(min=1, help="In 2D: at most so many per class and case.")] = 24,
+    held_back: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the patients to validate on.")] = 0.2,
+    synthetic: Annotated[float, typer.Option(min=0, max=1, help="Share of random scenes in what it sees.")] = 0.0,
+    start: Annotated[str, typer.Option(help="A model to go on from: a name, or a .safetensors file.")] = "",
+    steps: Annotated[int, typer.Option(min=0, help="0: as the recipe says.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Steps from one validation, and checkpoint, to the next.")] = 250,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes what is random, and who is held back.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16 where that is faster.")] = False,
+    cache: Annotated[Path, typer.Option(help="Folder where cut-out objects are kept.")] = CACHE,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None,
+    shipped: Annotated[
+        str, typer.Option(help="Train this shipped model again; DATASET is the folder of the data sets.")
+    ] = "",
+) -> None:
+    """Train a network on labelled images: any object in a box, no classes.
+
+    Give the same command again after an interruption: it goes on exactly where it was. Under torchrun the work is
+    shared between processes. Writes OUTPUT (best validation), .last.safetensors, .jsonl (the log) and .state.
+    """
+    if output.suffix != ".safetensors":
+        raise ValueError(f"Cannot write {output}: the suffix of a model must be .safetensors.")
+    check_folder(output.parent)
+
+    import torch
+
+    from bifseg.checkpoint import load_model
+    from bifseg.training import recipes
+    from bifseg.training.train import join_processes
+    from bifseg.training.train import train as steps_of
+    from bifseg.training.training_set import TrainingSet
+
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+    if threads:
+        torch.set_num_threads(threads)
+    begin = None
+    if shipped:
+        if shipped not in recipes.SHIPPED:
+            raise ValueError(f"Unknown model {shipped!r}; known are {', '.join(recipes.SHIPPED)}.")
+        plan = recipes.SHIPPED[shipped]
+        data, skipped = TrainingSet.permissive(dataset[0], plan.dimension, cache)
+    else:
+        begin = load_model(start, dimension) if start else None
+        plan = recipes.own(network, dimension, recipe, steps=steps, synthetic=synthetic, started=begin is not None)
+        classes = names_of(seen), names_of(unseen)
+        sets = open_datasets(dataset, channel, region or [], [*classes[0], *classes[1]])
+        data, skipped = TrainingSet.labelled(
+            sets, dimension, seen=classes[0], unseen=classes[1], components=components, slices=slices,
+            held_back=held_back, seed=seed, cache=cache,
+        )  # fmt: skip
+    join_processes()
+    leader = int(os.environ.get("RANK", 0)) == 0
+    if leader:
+        for sentence in skipped:
+            print("bifseg:", sentence, file=sys.stderr)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    records = steps_of(plan, output, data, seed=seed, start=begin, every=every, device=device, bf16=bf16)
+    last = _follow(records, plan, leader, tensorboard)
+    if leader:
+        _report(last, data, output, plan)
+
+
+def _follow(records, plan: Recipe, leader: bool, tensorboard: Path | None) -> dict:
+    """Drain a run, showing a bar with the time left; returns the last record of a validation."""
+    from contextlib import ExitStack
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    last: dict = {}
+    with ExitStack() as stack:
+        board = stack.enter_context(_board(tensorboard)) if leader and tensorboard else None
+        shown = leader and sys.stderr.isatty()
+        bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown))
+        task = bar.add_task("training", total=plan.steps)
+        for record in records:
+            bar.update(task, completed=record["step"])
+            if board:
+                board.add_scalar("loss", record["loss"], record["step"])
+            if "score" in record:
+                last = record
+                bar.update(task, description=f"validation Dice {record['score']:.3f}")
+                if leader and not shown:
+                    print(f"step {record['step']}/{plan.steps}  validation Dice {record['score']:.3f}", flush=True)
+                for name in ("dice", "score") if board else ():
+                    board.add_scalar(name, record[name], record["step"])
+    return last
+
+
+def _board(folder: Path):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError("--tensorboard needs TensorBoard: pip install tensorboard.") from None
+    return SummaryWriter(str(folder))
+
+
+def _report(last: dict, data: TrainingSet, output: Path, plan: Recipe) -> None:
+    if not last:
+        print(f"{output} is finished: it has all {plan.steps} steps.")
+        return
+    for name in ("seen", "unseen"):
+        for label, value in last.get(name, {}).items():
+            print(f"{name:<7} {label:<28} Dice {value:.3f}")
+    print(f"Wrote {output}" + (f" and {output.with_suffix('.last.safetensors')}." if "seen" in last else "."))

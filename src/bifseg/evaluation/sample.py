@@ -1,0 +1,134 @@
+"""A sample of the objects in labelled data sets, spread over classes and patients, some of the patients held back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bifseg.dataset import Case, Dataset
+from bifseg.evaluation.loop import TuningTarget
+from bifseg.evaluation.users import simulated_box
+from bifseg.image import Image
+from bifseg.training.instances import MARGIN, Instance, cut
+
+SLICES = 8  # in 2D: so many per class and case, evenly spread, are cut out to pick from
+Patient = list[tuple[Dataset, Case]]
+
+
+@dataclass
+class Sample:
+    """Objects to tune on, those of other patients to confirm on, and a sentence for each case that was left out."""
+
+    tune: list[TuningTarget] = field(default_factory=list)
+    confirm: list[TuningTarget] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def sample(
+    sets: Sequence[Dataset],
+    dimension: int,
+    *,
+    classes: Iterable[str] = (),
+    objects: int = 60,
+    held_back: float = 0.3,
+    seed: int = 0,
+) -> Sample:
+    """At most so many ``objects`` in all, each in a box as a simulated user draws it, in 2D on a slice of its own.
+
+    ``classes``: those wanted; all where none is named. ``held_back``: share of the patients, and of the objects, to
+    confirm on. Every patient gives as many objects as any other, of the classes that have fewest so far; no more
+    cases are read than that needs.
+
+    Raises ValueError for a share outside [0, 1), too few objects, nobody to hold back, and where nothing is found.
+    """
+    if not 0 <= held_back < 1:
+        raise ValueError(f"The share of patients held back is {held_back}; it must be at least 0 and below 1.")
+    if objects < (4 if held_back else 2):
+        raise ValueError(f"At most {objects} objects are asked for; it must be 4 or more, or 2 with nobody held back.")
+    wanted, rng, result = list(classes), np.random.default_rng(seed), Sample()
+    tuning, confirming = _patients(sets, held_back, seed)
+    count = min(max(1, round(held_back * objects)), objects - 2) if held_back else 0
+    result.tune = _picked(tuning, objects - count, wanted, dimension, rng, result.skipped)
+    result.confirm = _picked(confirming, count, wanted, dimension, rng, result.skipped)
+    kind, why = f"{dimension}D object of {', '.join(wanted) or 'any class'}", " ".join(result.skipped[:1])
+    if len(result.tune) < 2:
+        few = "one" if result.tune else "no"
+        raise ValueError(f"There is {few} {kind} to tune on; it takes two or more. {why}".strip())
+    if held_back and not result.confirm:
+        raise ValueError(f"There is no {kind} in the patients held back, and there must be. {why}".strip())
+    return result
+
+
+def _patients(sets: Sequence[Dataset], held_back: float, seed: int) -> tuple[list[Patient], list[Patient]]:
+    """The cases of the patients to tune on and of those held back: shuffled, and the data sets in turn."""
+    cases: dict[str, Patient] = defaultdict(list)
+    for dataset in sets:
+        for case in dataset.cases:
+            cases[case.patient].append((dataset, case))
+    if held_back and len(cases) < 2:
+        raise ValueError("There is one patient only, so nobody can be held back.")
+    order = sorted(cases, key=lambda patient: hashlib.sha256(json.dumps([seed, patient]).encode()).digest())
+    count = min(max(1, round(held_back * len(order))), len(order) - 1) if held_back else 0
+    return _in_turn([cases[name] for name in order[count:]]), _in_turn([cases[name] for name in order[:count]])
+
+
+def _in_turn(patients: list[Patient]) -> list[Patient]:
+    met: Counter[str] = Counter()
+    ranks = []
+    for patient in patients:
+        name = patient[0][0].name
+        ranks.append(met[name])
+        met[name] += 1
+    return [patients[k] for k in np.argsort(ranks, kind="stable")]
+
+
+def _picked(
+    patients: list[Patient], count: int, wanted: list[str], dimension: int, rng: np.random.Generator, skipped: list[str]
+) -> list[TuningTarget]:
+    chosen: list[TuningTarget] = []
+    taken: Counter[str] = Counter()
+    for k, patient in enumerate(patients):
+        quota = -(-(count - len(chosen)) // (len(patients) - k))
+        if not quota:
+            break
+        found = [one for pair in patient for one in _objects(*pair, wanted, dimension, quota, skipped)]
+        found = [found[i] for i in rng.permutation(len(found))]
+        while found and quota:
+            one = min(found, key=lambda one: taken[_group(one)])
+            found = [other for other in found if other is not one]
+            try:
+                chosen.append(_target(one, rng))
+            except ValueError:  # the image is constant inside the box: nobody could segment that
+                continue
+            taken[_group(one)] += 1
+            quota -= 1
+    return chosen
+
+
+def _objects(
+    dataset: Dataset, case: Case, wanted: list[str], dimension: int, quota: int, skipped: list[str]
+) -> list[Instance]:
+    labels = {name: values for name, values in dataset.labels.items() if not wanted or name in wanted}
+    case = replace(case)  # a new one, whose arrays are gone after this call
+    try:
+        case.image.check_scan()
+        return list(cut(case, labels, dimension, most=max(SLICES, quota)))
+    except (ValueError, OSError) as error:
+        skipped.append(f"The case {case.name} is left out: {str(error).rstrip('.')}.")
+        return []
+
+
+def _group(one: Instance) -> str:
+    return f"{one.dataset} {one.label}"
+
+
+def _target(one: Instance, rng: np.random.Generator) -> TuningTarget:
+    image, truth, spacing, plane = one.image, one.truth, one.spacing, None
+    if one.dimension == 2:
+        image, truth, spacing, plane = image[..., None], truth[..., None], (*spacing, 1.0), (2, 0)
+    return TuningTarget(Image(image, spacing), truth, simulated_box(truth, rng, MARGIN, plane), _group(one))

@@ -1,0 +1,1 @@
+"""Training a network on anything that is labelled, and on synthetic anatomy."""

@@ -1,0 +1,140 @@
+"""How networks are trained, as data: what each shipped model learnt from, and the recipes for own data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from bifseg.training.sources import Mixture
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training. The rate warms up over 100 steps, then falls along a half cosine of ``cosine`` steps, or
+    is halved every ``halving`` steps; ``fresh`` starts from the averaged weights with a new optimiser."""
+
+    steps: int
+    rate: float
+    mixture: Mixture
+    cosine: int = 0
+    halving: int = 0
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run is a function of, but for its seed and its data."""
+
+    architecture: str
+    settings: dict[str, Any]
+    size: int  # working grid: smaller side in 2D, largest in 3D
+    batch: int
+    phases: tuple[Phase, ...]
+    optimiser: str = "adamw"  # or sgd, with momentum 0.9
+    weight_decay: float = 1e-3
+    dice_loss: float = 0.5  # weight of a soft Dice loss beside the cross entropy
+    clip: float = 1.0  # largest norm of a gradient; 0: any
+    average: float = 0.998  # of the weights that are saved: an exponential moving average; 0: the last ones
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    @property
+    def dimension(self) -> int:
+        return {"pnet": 2, "pcnet": 3}.get(self.architecture) or self.settings["dimension"]
+
+    def phase_at(self, step: int) -> tuple[Phase, int]:
+        """The phase a step belongs to, and how many steps into it that is."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        raise ValueError(f"The recipe has {self.steps} steps; there is no step {self.steps + step}.")
+
+    def but(self, **changes: Any) -> Recipe:
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict:
+        """Ready for JSON; what is at its default is left out of the mixtures."""
+        told = dataclasses.asdict(self)
+        for phase in told["phases"]:
+            phase["mixture"] = {k: v for k, v in phase["mixture"].items() if v != getattr(Mixture(), k)}
+        return told
+
+
+SCENES, TWINS = Mixture(), Mixture(twins=0.6)
+MIXED = Mixture(anatomy=0.35, scans=0.3, twins=0.4, variety=0.4)
+RINGS = Mixture(anatomy=0.25, scans=0.25, twins=0.4, variety=0.4, nested=0.3)
+NARROWER = dataclasses.replace(RINGS, wide=0.15)
+SNUG = dataclasses.replace(RINGS, wide=0.0, snug=0.25)
+
+SHIPPED = {
+    "multiscale2d": Recipe(
+        "multiscale", {"dimension": 2, "widths": [24, 48, 64, 64, 96]}, size=128, batch=8,
+        phases=(
+            Phase(3000, 3e-3, SCENES, cosine=3000),
+            Phase(1500, 2e-3, TWINS, cosine=1500),
+            Phase(2250, 2e-3, MIXED, cosine=5500, fresh=True),
+            Phase(750, 1.3e-3, NARROWER, cosine=3250),
+            Phase(3000, 1.2e-3, SNUG, cosine=3000),
+        ),
+    ),
+    "multiscale3d": Recipe(
+        "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96]}, size=48, batch=4,
+        phases=(
+            Phase(2000, 3e-3, SCENES, cosine=3000),
+            Phase(1000, 2e-3, Mixture(twins=0.5), cosine=1000),
+            Phase(2250, 2.5e-3, MIXED, cosine=5500, fresh=True),
+            Phase(3250, 1.6e-3, RINGS, cosine=3250),
+        ),
+    ),
+    "pnet": Recipe(
+        "pnet", {"width": 32, "hidden": 64}, size=128, batch=2,
+        phases=(Phase(2500, 1e-3, SNUG, cosine=2500),),
+    ),
+    "pcnet": Recipe(
+        "pcnet", {"width": 16, "compressed": 8, "hidden": 32}, size=48, batch=1,
+        phases=(Phase(2500, 1e-3, RINGS, cosine=2500),),
+    ),
+}  # fmt: skip
+"""One command reproduces each: ``bifseg train --shipped NAME DATA``. What was learnt on the way: docs/training.md."""
+
+
+def own(
+    network: str,
+    dimension: int,
+    recipe: str = "fast",
+    *,
+    steps: int = 0,
+    synthetic: float = 0.0,
+    maps: bool = False,
+    started: bool = False,
+) -> Recipe:
+    """A recipe for own data. ``fast``: what learns most per CPU minute; ``paper``: as printed by Wang et al. 2018.
+
+    ``synthetic``: share of the batches that is random scenes (and label maps, with ``maps``); ``steps``: 0 for the
+    recipe's own number; ``started``: from a trained model, so at a third of the rate. ValueError lists what is known.
+    """  # fmt: skip
+    bases = {(base.dimension, base.architecture): base for base in SHIPPED.values()}
+    if (dimension, network) not in bases:
+        known = ", ".join(f"{name} ({d}D)" for d, name in bases)
+        raise ValueError(f"There is no network {network!r} for {dimension}D; known are {known}.")
+    if not 0 <= synthetic <= 1:
+        raise ValueError(f"The synthetic share is {synthetic}; it must lie between 0 and 1.")
+    base = bases[dimension, network]
+    made = Mixture(scans=1 - synthetic, anatomy=synthetic / 2 if maps else 0.0, twins=0.4, variety=0.4)
+    if recipe == "fast":
+        steps = steps or 3000
+        rate = base.phases[0].rate / (3 if started else 1)
+        return base.but(phases=(Phase(steps, rate, made, cosine=steps),))
+    if recipe == "paper":
+        widths = {"pnet": {"width": 64, "hidden": 128}, "pcnet": {"width": 64, "compressed": 16, "hidden": 128}}
+        mixture = Mixture(**{**dataclasses.asdict(made), "augmented": False})
+        return base.but(
+            settings=widths.get(network, base.settings), size={2: 128, 3: 80}[dimension], batch=1,
+            phases=(Phase(steps or 60_000, 1e-3, mixture, halving=5000),),
+            optimiser="sgd", weight_decay=5e-4, dice_loss=0.0, clip=0.0, average=0.0,
+        )  # fmt: skip
+    raise ValueError(f"Unknown recipe {recipe!r}; known are fast, paper.")

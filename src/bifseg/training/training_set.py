@@ -1,0 +1,89 @@
+"""What a run may look at: own labelled scans, or all that the shipped networks learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bifseg.dataset import Dataset, open_dataset
+from bifseg.synthetic.anatomy import read_label_maps
+from bifseg.training.instances import Instance, load_instances, split
+from bifseg.training.sources import Sources
+
+SLICES = 24  # per class and scan, in 2D: neighbouring slices teach the same
+LABEL_MAPS = ("Dataset130_SynthSegLabels", "Dataset115_BodyCT", "Dataset116_BodyMR")
+PERMISSIVE = {
+    "Dataset104_SarcomaMR": "CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS",
+    "Dataset105_SarcomaCT": "CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS",
+    "Dataset115_BodyCT": "Apache-2.0, Wasserthal et al. 2023 (automatic labels)",
+    "Dataset116_BodyMR": "Apache-2.0, Wasserthal et al. 2023 (automatic labels)",
+    "Dataset118_SpinalCord": "MIT, De Leener et al. 2017",
+    "Dataset119_BrainTumourT1c": "BSD 3-Clause, van Griethuysen et al. 2017",
+}
+"""Scans that weights under Apache-2.0 may learn from, with their licences and whom to cite."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """``sources`` to learn from; ``seen`` and ``unseen``, instances of held-back patients to validate on, of classes
+    trained on and of others; ``origin`` and ``licence``: what the model card says of it."""
+
+    sources: Sources = field(default_factory=Sources)
+    seen: Sequence[Instance] = ()
+    unseen: Sequence[Instance] = ()
+    origin: str = "synthetic anatomy only; no patient data"
+    licence: str = "Apache-2.0"
+
+    @classmethod
+    def permissive(cls, root: Path, dimension: int, cache: Path | None = None) -> tuple[TrainingSet, list[str]]:
+        """All that the shipped networks learn from, out of a folder of data sets; and what could not be read."""
+        maps = [one for name in LABEL_MAPS for one in read_label_maps(root / name)]
+        instances, skipped = [], []
+        for name in PERMISSIVE:
+            found, said = load_instances(open_dataset(root / name), dimension, most=SLICES, cache=cache)
+            instances, skipped = instances + found, skipped + said
+        scans = "; ".join(f"{name}: {licence}" for name, licence in PERMISSIVE.items())
+        origin = f"synthetic anatomy; label maps of SynthSeg (Apache-2.0, Billot et al. 2023); scans of {scans}"
+        return cls(Sources(maps, instances), origin=origin), skipped
+
+    @classmethod
+    def labelled(
+        cls,
+        sets: Iterable[Dataset],
+        dimension: int,
+        *,
+        seen: Sequence[str] = (),
+        unseen: Sequence[str] = (),
+        components: bool = False,
+        slices: int = SLICES,
+        held_back: float = 0.2,
+        seed: int = 0,
+        cache: Path | None = None,
+    ) -> tuple[TrainingSet, list[str]]:
+        """Own data sets, divided by patient and class; and a sentence on everything that could not be read.
+
+        ``seen``: classes to train on, all but the ``unseen`` when empty. The rest as in `instances.load_instances` and
+        `instances.split`, which also say what is raised.
+        """
+        sets = list(sets)
+        instances, skipped = [], []
+        for one in sets:
+            classes = [name for name in one.labels if not seen or name in seen or name in unseen]
+            if classes:
+                found, said = load_instances(
+                    one, dimension, classes=classes, components=components, most=slices, cache=cache
+                )
+                instances, skipped = instances + found, skipped + said
+        there = {one.label for one in instances}
+        divided = split(
+            instances,
+            seen=[name for name in seen if name in there] or None,
+            unseen=[name for name in unseen if name in there],
+            held_back=held_back, seed=seed,
+        )  # fmt: skip
+        classes = ", ".join(sorted({one.label for one in divided.train}))
+        origin = f"{', '.join(one.name for one in sets)}: {len(divided.train)} objects of {classes}"
+        return cls(
+            Sources(instances=divided.train), divided.seen, divided.unseen, origin, "that of the data it learnt from"
+        ), skipped

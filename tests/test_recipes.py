@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from bifseg.training.recipes import SHIPPED, Phase, own
+from bifseg.training.sources import Mixture
+
+
+def test_steps_fall_into_phases():
+    recipe = SHIPPED["multiscale2d"]
+    lengths = [phase.steps for phase in recipe.phases]
+    assert recipe.phase_at(0) == (recipe.phases[0], 0)
+    assert recipe.phase_at(lengths[0]) == (recipe.phases[1], 0)
+    assert recipe.phase_at(recipe.steps - 1) == (recipe.phases[-1], lengths[-1] - 1)
+    with pytest.raises(ValueError, match=f"has {sum(lengths)} steps"):
+        recipe.phase_at(recipe.steps)
+
+
+def test_the_printed_recipe_is_the_papers():
+    recipe = own("pnet", 2, "paper")
+    assert (recipe.optimiser, recipe.batch, recipe.weight_decay) == ("sgd", 1, 5e-4)
+    assert (recipe.dice_loss, recipe.clip, recipe.average) == (0, 0, 0)
+    assert recipe.phases == (
+        Phase(60_000, 1e-3, Mixture(scans=1.0, twins=0.4, variety=0.4, augmented=False), halving=5000),
+    )
+    assert recipe.settings["width"] == 64
+    assert own("pcnet", 3, "paper").size == 80
+
+
+def test_own_recipes_share_out_what_is_synthetic_and_go_on_more_slowly():
+    fresh, more = own("multiscale", 3, steps=10, synthetic=0.5, maps=True), own("multiscale", 3, started=True)
+    assert (fresh.phases[0].mixture.scans, fresh.phases[0].mixture.anatomy, fresh.steps) == (0.5, 0.25, 10)
+    assert more.phases[0].rate == fresh.phases[0].rate / 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("pnet", 3), r"no network 'pnet' for 3D; known are .*pnet \(2D\), pcnet \(3D\)"),
+        (("unet", 2), "no network 'unet' for 2D"),
+        (("pnet", 2, "quick"), "Unknown recipe 'quick'; known are fast, paper"),
+    ],
+)
+def test_what_is_unknown_is_refused_with_what_is_known(arguments, problem):
+    with pytest.raises(ValueError, match=problem):
+        own(*arguments)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        own("pnet", 2, synthetic=1.5)
+
+
+def test_a_recipe_is_told_in_json_without_defaults():
+    told = json.loads(json.dumps(SHIPPED["pnet"].as_dict()))
+    assert "augmented" not in told["phases"][0]["mixture"]
+    assert told["phases"][0]["mixture"]["scans"] > 0
