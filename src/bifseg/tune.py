@@ -100,8 +100,8 @@ def search(
     t1) are passed over. ``options``: rounds, weights, seed, workers, backend and progress, as in `Trials`.
 
     A value replaces the best so far only if it wins by more than ``tolerance``, less being noise of the seed, and by
-    more than ``sure`` standard errors of its gain (`Trials.gain`): asked for the tolerance alone, searches on 20
-    objects gained 0.012 and 0.009 there, and nothing and -0.007 on as many others. Nothing is sure on one object.
+    more than ``sure`` standard errors of its gain (`Trials.gain`): else a search on a few dozen objects fits their
+    noise, and loses on others. Nothing is sure on one object.
 
     ``confirm``: objects held out, of other patients, on which start and best are compared once, in the end. Of some
     fifty values, one is 2 standard errors better by chance: so give some, and use `Found.chosen`.

@@ -92,11 +92,11 @@ SHIPPED = {
     ),
     "pnet": Recipe(
         "pnet", {"width": 32, "hidden": 64}, size=128, batch=2,
-        phases=(Phase(2500, 1e-3, SNUG, cosine=2500),),
+        phases=(Phase(1800, 1e-3, SNUG, cosine=1800),),
     ),
     "pcnet": Recipe(
         "pcnet", {"width": 16, "compressed": 8, "hidden": 32}, size=48, batch=1,
-        phases=(Phase(2500, 1e-3, RINGS, cosine=2500),),
+        phases=(Phase(1800, 1e-3, RINGS, cosine=1800),),
     ),
 }  # fmt: skip
 """One command reproduces each: ``bifseg train --shipped NAME DATA``. What was learnt on the way: docs/training.md."""
