@@ -55,6 +55,26 @@ def test_a_run_that_stopped_goes_on_exactly_where_it_was(tmp_path, optimiser):
     assert [r["loss"] for r in logs[0]] == [r["loss"] for r in logs[1]]
 
 
+def test_the_mean_of_two_checkpoints_is_kept_through_a_stop(tmp_path):
+    plain = TINY.but(phases=(Phase(8, 3e-3, SCENES, cosine=8),))
+    early = list(train(plain, tmp_path / "early.safetensors", every=4))  # the log only: its last weights are step 8's
+    late = load_file(tmp_path / "early.safetensors")
+    stopped = train(plain, tmp_path / "half.safetensors", every=4)
+    for _ in range(4):
+        next(stopped)
+    stopped.close()
+    half = load_file(tmp_path / "half.safetensors")
+    merged = plain.but(mean_of=(4, 8))
+    stopped = train(merged, tmp_path / "both.safetensors", every=2)
+    for _ in range(7):
+        next(stopped)
+    stopped.close()
+    list(train(merged, tmp_path / "both.safetensors", every=2))
+    both = load_file(tmp_path / "both.safetensors")
+    assert all(torch.allclose(both[name], (half[name] + late[name]) / 2, atol=1e-6) for name in both)
+    assert len(early) == 8
+
+
 def test_a_killed_run_resumes_and_its_model_loads_at_any_time(tmp_path):
     path = tmp_path / "m.safetensors"
     program = (

@@ -36,6 +36,7 @@ class Recipe:
     dice_loss: float = 0.5  # weight of a soft Dice loss beside the cross entropy
     clip: float = 1.0  # largest norm of a gradient; 0: any
     average: float = 0.998  # of the weights that are saved: an exponential moving average; 0: the last ones
+    mean_of: tuple[int, ...] = ()  # steps: in the end, the mean of what was saved after each (stochastic averaging)
 
     @property
     def steps(self) -> int:
@@ -80,6 +81,7 @@ SHIPPED = {
             Phase(750, 1.3e-3, NARROWER, cosine=3250),
             Phase(3000, 1.2e-3, SNUG, cosine=3000),
         ),
+        mean_of=(8250, 10_500),
     ),
     "multiscale3d": Recipe(
         "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96]}, size=48, batch=4,

@@ -108,6 +108,7 @@ def train(
         keep = min(recipe.average, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+            run.collect(average, step + 1, recipe)
         run.seconds += time.perf_counter() - clock
         record = {"step": step + 1, "loss": loss.item(), "seconds": round(run.seconds, 3)}
         if not np.isfinite(record["loss"]):
@@ -158,6 +159,15 @@ class _Run:
         self.state, self.journal = output.with_suffix(".state"), output.with_suffix(".jsonl")
         self.last = output.with_suffix(".last.safetensors")
         self.seconds, self.best = 0.0, -1.0
+        self.mean: dict[str, torch.Tensor] = {}  # of the averaged weights at the steps `Recipe.mean_of`, so far
+
+    def collect(self, average: BoxNetwork, step: int, recipe: Recipe) -> None:
+        """Add to the mean of the recipe's checkpoints; after the last step the average becomes that mean."""
+        if step in recipe.mean_of:
+            for name, value in average.state_dict().items():
+                self.mean[name] = self.mean.get(name, 0) + value / len(recipe.mean_of)
+        if step == recipe.steps and self.mean:
+            average.load_state_dict(self.mean)
 
     def resume(self, network: BoxNetwork, average: BoxNetwork, optimiser: torch.optim.Optimizer) -> int:
         """Steps done before, with everything as it was then."""
@@ -174,6 +184,7 @@ class _Run:
             step, self.seconds, self.best = int(header["step"]), float(header["seconds"]), float(header["best"])
             network.load_state_dict(_part(tensors, "network."))
             average.load_state_dict(_part(tensors, "average."))
+            self.mean = _part(tensors, "mean.")
             moments: dict[int, dict[str, torch.Tensor]] = {}
             for key, value in _part(tensors, "optimiser.").items():
                 index, name = key.split(".")
@@ -193,6 +204,7 @@ class _Run:
             self.best = record["score"]
         tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in model.network.state_dict().items()}
+        tensors |= {f"mean.{k}": v for k, v in self.mean.items()}
         for i, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": v for k, v in moments.items()}
         header = {
