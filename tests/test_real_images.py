@@ -15,7 +15,7 @@ OBJECTS = [
     ("Dataset102_BRATS2013", 0, (1, 3, 4), 3, "tumour core in T1c"),
     ("Dataset102_BRATS2013", 1, (1, 2, 3, 4), 3, "whole tumour in FLAIR"),
     ("Dataset104_SarcomaMR", 0, (1,), 3, "sarcoma"),
-    ("Dataset115_BodyCT", 0, (5,), 3, "liver in CT"),
+    ("Dataset115_BodyCT", 0, (1,), 3, "spleen in CT"),
     ("Dataset103_FetalBrainAtlas", 0, (1,), 3, "white matter"),
 ]
 
