@@ -37,8 +37,8 @@ RESAMPLES = 10_000
 NOTE = """Dice in %: mean ± standard deviation over n objects, each averaged over its seeds (a seed is another box).
 **all**: the objects of a data set; **macro**: the mean over the means of (data set, object), so that each counts the
 same, however many objects it has; its n and ± are those of all objects. From the box, `session.box` gives +CRF in 2D
-and BIFSeg in 3D as shipped. BIFSeg is the preset `fast`, fine-tuned without scribbles from the box; BIFSeg(-w) is the same without the
-weights of Eq. 13; the printed preset, where it is shown, was run on the first seed only."""
+and BIFSeg in 3D as shipped. BIFSeg is the preset `fast`, fine-tuned without scribbles from the box; BIFSeg(-w) is the
+same without the weights of Eq. 13; the printed preset, where it is shown, was run on the first seed only."""
 
 Thing = tuple[str, str, str, str]  # data set, patient, case, label: one object
 Scores = dict[Thing, dict[int, float]]  # its Dice in % by seed
