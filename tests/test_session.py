@@ -223,7 +223,7 @@ def test_a_stroke_is_a_tube_of_its_radius_in_physical_space():
 def test_maps_lie_on_the_scans_grid_and_mean_what_they_say(scan):
     image, _ = scan
     session = Session(image, parameters=QUICK[3])
-    session.box(BOX)
+    session.box(BOX, refine="crf")
     assert session.weight_map() is None
     labels = np.zeros(image.shape, np.uint8)
     labels[10, 10, 10], labels[20, 20, 10] = 1, 2

@@ -29,7 +29,7 @@ SPACE: dict[int, dict[str, tuple]] = {
         "omega": (2.0, 5.0, 10.0), "momentum": (0.0, 0.5, 0.9), "rounds": (1, 2), "balanced": (False, True),
     },
 }  # fmt: skip
-SPACE[3] = SPACE[2] | {"lam": (1.0, 2.0, 4.0, 6.0, 10.0), "blend": (0.25, 0.5, 0.75, 1.0)}
+SPACE[3] = SPACE[2] | {"lam": (0.3, 0.6, 1.0, 2.0, 4.0, 10.0), "blend": (0.25, 0.5, 0.75, 1.0)}
 """The values that a search tries unless told otherwise, for 2D and 3D networks; the most telling parameters first."""
 
 
