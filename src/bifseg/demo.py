@@ -125,13 +125,14 @@ def run(case: Case, dimension: int) -> Loop:
     session.box(box, refine="none")
     network = stage("box: the network alone")
     session.refine()
-    cut = stage("+ graph cut")
-    scribbles = simulated_scribbles(cut.mask, case.truth, box)
+    adapts = session.report()["objects"][0]["parameters"]["unsupervised"]
+    first = stage("+ unsupervised fine-tuning" if adapts else "+ graph cut")
+    scribbles = simulated_scribbles(first.mask, case.truth, box)
     session.scribble(scribbles)
     weights = session.weight_map()
     return Loop(
         box,
-        (network, cut, stage("+ scribbles, fine-tuning")),
+        (network, first, stage("+ scribbles, fine-tuning")),
         scribbles,
         np.ones(case.image.shape, np.float32) if weights is None else weights,
         session.probability(),
