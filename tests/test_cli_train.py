@@ -171,6 +171,16 @@ def test_a_full_disk_is_said_and_the_model_before_is_kept(dataset, tmp_path, cap
     assert not list(tmp_path.glob(".*part"))
 
 
+def test_an_interrupt_says_how_to_go_on(dataset, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        yield {"step": 1, "loss": 1.0}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bifseg.training.train.train", interrupted)
+    assert run(dataset, "-o", "m.safetensors", "--steps", 2) == 130
+    assert "give the same command again" in capsys.readouterr().err
+
+
 def test_a_models_card_says_what_it_learnt_from(dataset, tmp_path, capsys):
     assert run(dataset, "-o", "m.safetensors", "--seen", "a", "--steps", 1) == 0
     capsys.readouterr()

@@ -93,7 +93,11 @@ def train(
             print("bifseg:", sentence, file=sys.stderr)
     output.parent.mkdir(parents=True, exist_ok=True)
     records = steps_of(plan, output, data, seed=seed, start=begin, every=every, device=device, bf16=bf16)
-    last = _follow(records, plan, leader, tensorboard)
+    try:
+        last = _follow(records, plan, leader, tensorboard)
+    except KeyboardInterrupt:
+        print("bifseg: stopped; give the same command again to go on from the last checkpoint.", file=sys.stderr)
+        raise typer.Exit(130) from None
     if leader:
         _report(last, data, output, plan)
 
