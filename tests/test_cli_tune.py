@@ -217,7 +217,7 @@ def test_every_error_is_one_line_and_nothing_is_written(capsys, monkeypatch, fol
     write_case(tmp_path / "single", "case", 1)
     for name in ("a", "b", "c"):
         write_case(tmp_path / "broken", name, 1)
-        (tmp_path / "broken" / "images" / f"{name}.png").write_bytes(b"no image")
+        (tmp_path / "broken" / "images" / f"{name}.png").write_bytes(f"no image {name}".encode())
     (tmp_path / "broken" / "labels.json").write_text('{"left": 1}')
     there = sorted(tmp_path.rglob("*")), (folder / "labels.json").read_bytes()
     given = {"-o": "tuned.safetensors", "--vary": "lam=1", "--log": "log.json"} | changes

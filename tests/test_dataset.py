@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bifseg.dataset import open_dataset
+from bifseg.dataset import one_patient_per_scan, open_dataset
 from bifseg.image import Image
 from bifseg.io import write_image
 
@@ -253,3 +253,30 @@ def test_real_data_sets_open(data):
     assert flair.cases[0].image.shape == flair.cases[0].labels.shape
     with pytest.raises(FileNotFoundError, match="no images"):
         open_dataset(data / "Dataset130_SynthSegLabels")
+
+
+def test_patients_who_share_a_scan_are_one(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    scans = [rng.integers(0, 99, (6, 5, 4)).astype(np.int16) for _ in range(3)]
+    for name, k in (("a", 0), ("b", 1), ("c", 0), ("d", 2)):
+        write_image(tmp_path / f"images/{name}.nii", scans[k], Image(scans[k]))
+        write_image(tmp_path / f"masks/{name}.nii", (scans[k] > 50).astype(np.uint8), Image(scans[k]))
+    merged, said = one_patient_per_scan(open_dataset(tmp_path))
+    assert [case.patient for case in merged.cases] == ["a", "b", "a", "d"]
+    assert said == [f"The patients a and c of {tmp_path.name} share a scan: they count as one."]
+    assert [case.name for case in merged.cases] == ["a", "b", "c", "d"]
+
+
+def test_a_patient_with_a_scan_of_his_own_and_a_shared_one_is_found_out(tmp_path):
+    (tmp_path / "scans").mkdir()
+    entries = []
+    for k, (patient, content) in enumerate((("x", 1), ("y", 2), ("y", 1), ("z", 3), ("z", 2))):
+        scan = np.full((3, 3, 3), content, np.int16)
+        write_image(tmp_path / f"scans/{k}.nii", scan, Image(scan))
+        entries.append({"image": f"scans/{k}.nii", "label": f"scans/{k}.nii", "patient": patient})
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries, "labels": {"a": 1}}))
+    merged, said = one_patient_per_scan(open_dataset(tmp_path / "list.json"))
+    assert {case.patient for case in merged.cases} == {"x"}
+    assert len(said) == 2

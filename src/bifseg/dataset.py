@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -84,6 +85,29 @@ def open_dataset(path: str | Path, channel: int = 0) -> Dataset:
     raise FileNotFoundError(
         f"{path} is no data set: it holds neither imagesTr/ and labelsTr/ (nnU-Net) nor images/ and masks/."
     )
+
+
+def one_patient_per_scan(dataset: Dataset) -> tuple[Dataset, list[str]]:
+    """Patients who share an image file, byte for byte, made one; and a sentence on each such group.
+
+    Data sets do hold a scan twice under two names, and a split by patient must not put it on both sides. Folders of
+    DICOM slices are not looked into.
+    """
+    first: dict[str, str] = {}  # content of an image -> the patient it was first seen with
+    same = {case.patient: case.patient for case in dataset.cases}  # patient -> who that is
+    for case in dataset.cases:
+        if case.image_path.is_file():
+            content = hashlib.sha256(case.image_path.read_bytes()).hexdigest()
+            one, other = same[first.setdefault(content, case.patient)], same[case.patient]
+            if one != other:
+                same = {patient: one if who == other else who for patient, who in same.items()}
+    cases = tuple(replace(case, patient=same[case.patient]) for case in dataset.cases)
+    said = [
+        f"The patients {known} and {patient} of {dataset.name} share a scan: they count as one."
+        for patient, known in same.items()
+        if patient != known
+    ]
+    return replace(dataset, cases=cases), said
 
 
 def _nnunet(folder: Path, channel: int) -> Dataset:

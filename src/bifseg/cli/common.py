@@ -37,12 +37,20 @@ def region_of(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def open_datasets(paths: Iterable[Path], channel: int, regions: Iterable[str], names: Iterable[str]) -> list[Dataset]:
-    """Data sets with the regions among their classes; ValueError for one of ``names`` that none of them has."""
+    """Data sets with the regions among their classes; ValueError for one of ``names`` that none of them has.
+
+    Patients who share a scan are made one, which is said on stderr.
+    """
     from dataclasses import replace
 
-    from bifseg.dataset import open_dataset
+    from bifseg.dataset import one_patient_per_scan, open_dataset
 
-    sets, made = [open_dataset(path, channel) for path in paths], dict(map(region_of, regions))
+    made, sets = dict(map(region_of, regions)), []
+    for path in paths:
+        found, said = one_patient_per_scan(open_dataset(path, channel))
+        sets.append(found)
+        for sentence in said:
+            print("bifseg:", sentence, file=sys.stderr)
     if made:
         sets = [replace(one, labels={**one.labels, **made}) for one in sets]
     for name in names:
