@@ -1,7 +1,7 @@
 """Which objects of which public data sets the benchmarks look at: a fold to develop on, and one to report.
 
 A patient is in one fold only. Parameters were chosen on "develop"; the numbers in docs are from "report". No network
-that we ship learnt from any of these data sets (`bifseg.training.recipes.PERMISSIVE` lists what they learnt from).
+that we ship learnt from any of these data sets (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def test_two_processes_share_a_batch_and_one_writes(tmp_path):
     program = tmp_path / "share.py"
     program.write_text(
         "import sys; from pathlib import Path; from torch import distributed\n"
-        "from bifseg.training.train import join_processes, train\n"
+        "from bifseg.training.train import join_processes, leave_processes, train\n"
         "from bifseg.training.training_set import TrainingSet\n"
         "from tiny import TINY, Alike\n"
         "join_processes()\n"
@@ -195,7 +195,7 @@ def test_two_processes_share_a_batch_and_one_writes(tmp_path):
         "    losses = [r['loss'] for r in train(TINY, Path(sys.argv[1]) / f'{name}.safetensors', data, every=6)]\n"
         "    distributed.all_gather_object(both := [None, None], losses)\n"
         "    assert (both[0] == both[1]) == (name == 'alike'), both\n"
-        "distributed.destroy_process_group()\n"
+        "leave_processes()\n"
     )
     here = Path(__file__).parent
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -23,6 +23,19 @@ def check_folder(folder: Path) -> None:
         raise PermissionError(f"Cannot write to {folder}: the folder {nearest} is not writable.")
 
 
+def check_model(path: Path) -> None:
+    """Refuse a path at which no model can be written, or none may: those that ship stay as they are."""
+    from bifseg.checkpoint import SHIPPED
+
+    if path.suffix != ".safetensors":
+        raise ValueError(f"Cannot write {path}: the suffix of a model must be .safetensors.")
+    if path.resolve().parent == SHIPPED.resolve():
+        raise ValueError(f"Cannot write {path}: the models that ship with bifseg stay as they are.")
+    if path.is_dir():
+        raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
+    check_folder(path.parent)
+
+
 def names_of(text: str) -> list[str]:
     """Names separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, names_of, open_datasets
+from bifseg.cli.common import check_model, names_of, open_datasets
 
 if TYPE_CHECKING:
     from bifseg.training.recipes import Recipe
@@ -55,15 +55,13 @@ def train(
     Give the same command again after an interruption: it goes on exactly where it was. Under torchrun the work is
     shared between processes. Writes OUTPUT (best validation), .last.safetensors, .jsonl (the log) and .state.
     """
-    if output.suffix != ".safetensors":
-        raise ValueError(f"Cannot write {output}: the suffix of a model must be .safetensors.")
-    check_folder(output.parent)
+    check_model(output)
 
     import torch
 
     from bifseg.checkpoint import load_model
     from bifseg.training import recipes
-    from bifseg.training.train import join_processes
+    from bifseg.training.train import join_processes, leave_processes
     from bifseg.training.train import train as steps_of
     from bifseg.training.training_set import TrainingSet
 
@@ -100,6 +98,7 @@ def train(
         raise typer.Exit(130) from None
     if leader:
         _report(last, data, output, plan)
+    leave_processes()
 
 
 def _follow(records, plan: Recipe, leader: bool, tensorboard: Path | None) -> dict:

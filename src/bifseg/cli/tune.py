@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, names_of, open_datasets
+from bifseg.cli.common import check_folder, check_model, names_of, open_datasets
 from bifseg.files import write_json, write_together
 
 if TYPE_CHECKING:
@@ -89,21 +89,16 @@ def tune(
 
 
 def _check_files(output: Path, log: Path | None, datasets: Sequence[Path]) -> None:
-    from bifseg.checkpoint import SHIPPED
-
-    if output.suffix != ".safetensors":
-        raise ValueError(f"Cannot write {output}: the suffix of a model must be .safetensors.")
-    if output.resolve().parent == SHIPPED.resolve():
-        raise ValueError(f"Cannot write {output}: the models that ship with bifseg stay as they are.")
+    check_model(output)
     if log and log.suffix != ".json":
         raise ValueError(f"Cannot write {log}: the suffix of the log must be .json.")
     inputs = {path.resolve() / name for path in datasets for name in ("", "dataset.json", "labels.json")}
     if log and log.resolve() in inputs:
         raise ValueError(f"Cannot write {log}: it is an input of this command.")
-    for path in (output, log) if log else (output,):
-        if path.is_dir():
-            raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
-        check_folder(path.parent)
+    if log and log.is_dir():
+        raise IsADirectoryError(f"Cannot write {log}: it is a folder.")
+    if log:
+        check_folder(log.parent)
 
 
 def _space(texts: Sequence[str], start: Parameters) -> dict[str, list]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from bifseg.dataset import Case, Dataset
 from bifseg.evaluation.loop import TuningTarget
 from bifseg.evaluation.users import simulated_box
 from bifseg.image import Image
-from bifseg.training.instances import MARGIN, Instance, cut
+from bifseg.training.instances import MARGIN, Instance, cut, hold_back
 
 SLICES = 8  # in 2D: so many per class and case, evenly spread, are cut out to pick from
 Patient = list[tuple[Dataset, Case]]
@@ -46,8 +44,6 @@ def sample(
 
     Raises ValueError for a share outside [0, 1), too few objects, nobody to hold back, and where nothing is found.
     """
-    if not 0 <= held_back < 1:
-        raise ValueError(f"The share of patients held back is {held_back}; it must be at least 0 and below 1.")
     if objects < (4 if held_back else 2):
         raise ValueError(f"At most {objects} objects are asked for; it must be 4 or more, or 2 with nobody held back.")
     wanted, rng, result = list(classes), np.random.default_rng(seed), Sample()
@@ -70,11 +66,10 @@ def _patients(sets: Sequence[Dataset], held_back: float, seed: int) -> tuple[lis
     for dataset in sets:
         for case in dataset.cases:
             cases[case.patient].append((dataset, case))
-    if held_back and len(cases) < 2:
+    held, others = hold_back(cases, held_back, seed)
+    if held_back and not held:
         raise ValueError("There is one patient only, so nobody can be held back.")
-    order = sorted(cases, key=lambda patient: hashlib.sha256(json.dumps([seed, patient]).encode()).digest())
-    count = min(max(1, round(held_back * len(order))), len(order) - 1) if held_back else 0
-    return _in_turn([cases[name] for name in order[count:]]), _in_turn([cases[name] for name in order[:count]])
+    return _in_turn([cases[name] for name in others]), _in_turn([cases[name] for name in held])
 
 
 def _in_turn(patients: list[Patient]) -> list[Patient]:

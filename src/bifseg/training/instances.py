@@ -197,14 +197,7 @@ def split(
     _check_classes(sorted(seen | unseen), known, "these instances")
     if both := sorted(seen & unseen):
         raise ValueError(f"The class {both[0]!r} is both seen and unseen; it can be one of them.")
-    if not 0 <= held_back < 1:
-        raise ValueError(f"The share of patients held back is {held_back}; it must be at least 0 and below 1.")
-    patients = sorted(
-        {instance.patient for instance in instances},
-        key=lambda patient: hashlib.sha256(json.dumps([seed, patient]).encode()).digest(),
-    )
-    count = min(max(1, round(held_back * len(patients))), len(patients) - 1) if held_back and patients else 0
-    held = set(patients[:count])
+    held, others = hold_back({instance.patient for instance in instances}, held_back, seed)
     result = Split(
         [i for i in instances if i.label in seen and i.patient not in held],
         [i for i in instances if i.label in seen and i.patient in held],
@@ -212,10 +205,22 @@ def split(
     )
     if not result.train:
         raise ValueError(
-            f"Nothing is left to train on: of {len(patients)} patients {count} are held back, and the others have no "
-            f"object of {', '.join(sorted(seen)) or 'any class'}."
+            f"Nothing is left to train on: of {len(held) + len(others)} patients {len(held)} are held back, and the "
+            f"others have no object of {', '.join(sorted(seen)) or 'any class'}."
         )
     return result
+
+
+def hold_back(patients: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """The patients held back and the others, each in an order that a hash of ``seed`` and name decides.
+
+    At least one of two or more is held back, never all; none at a ``share`` of 0. ValueError outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"The share of patients held back is {share}; it must be at least 0 and below 1.")
+    order = sorted(patients, key=lambda patient: hashlib.sha256(json.dumps([seed, patient]).encode()).digest())
+    count = min(max(1, round(share * len(order))), len(order) - 1) if share and order else 0
+    return order[:count], order[count:]
 
 
 def intensity_statistics(instances: Iterable[Instance]) -> dict:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -273,3 +274,15 @@ def join_processes() -> None:
     """Under ``torchrun``: join the other processes, over gloo; otherwise nothing."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         distributed.init_process_group("gloo")
+
+
+def leave_processes() -> None:
+    """The end of `join_processes`: wait for the others, then end this process, where there are others.
+
+    It ends at once, because gloo's threads now and then abort an interpreter that shuts down in order.
+    """
+    if distributed.is_initialized():
+        distributed.barrier()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
