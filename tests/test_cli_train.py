@@ -8,10 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import load_model
+from bifseg.checkpoint import Model, load_model, save_model
 from bifseg.cli import main
 from bifseg.image import Image
 from bifseg.io import write_image
+from bifseg.networks import build
 from tiny import TINY
 
 
@@ -108,8 +109,13 @@ def test_regions_are_classes_and_a_model_can_be_trained_on(dataset, tmp_path, ca
         (["--recipe", "quick"], "Unknown recipe 'quick'"),
         (["--start", "nobody"], "Unknown model 'nobody'"),
         (["--start", "multiscale2d"], "the recipe trains a multiscale with"),
-        (["--shipped", "nobody"], "Unknown model 'nobody'; known are multiscale2d"),
+        (
+            ["--shipped", "nobody"],
+            "Unknown model 'nobody'; known are multiscale2d, multiscale3d, pnet, pcnet, "
+            "fcn, unet, deepmedic, highres3dnet.",
+        ),
         (["--shipped", "multiscale2d"], "There are no label maps"),
+        (["--shipped", "unet"], "There are no label maps"),
         (["--device", "cuda"], "There is no device 'cuda' here; there is cpu."),
     ],
 )
@@ -117,6 +123,18 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(dataset, tmp_path, capsy
     assert run(dataset, "-o", "m.safetensors", "--steps", 1, *arguments) == 2
     said = capsys.readouterr().err
     assert problem in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.glob("m.*"))
+
+
+def test_a_network_of_monais_without_monai_gets_one_sentence(dataset, tmp_path, capsys, monkeypatch):
+    settings = {"width": 8, "hidden": 8}
+    save_model(Model("u", build("unet", **settings), "unet", settings, size=24), tmp_path / "u.safetensors")
+    for module in ("monai", "monai.networks"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert run(dataset, "-o", "m.safetensors", "--steps", 1, "--start", "u.safetensors") == 2
+    said = capsys.readouterr().err
+    assert 'pip install "bifseg[monai]"' in said
     assert said.count("\n") == 1
     assert not list(tmp_path.glob("m.*"))
 

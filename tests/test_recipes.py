@@ -1,8 +1,10 @@
 import json
 
 import pytest
+import torch
 
-from bifseg.training.recipes import SHIPPED, Phase, own
+from bifseg.networks import ARCHITECTURES, build
+from bifseg.training.recipes import COMPARED, SHIPPED, Phase, own
 from bifseg.training.sources import Mixture
 
 
@@ -46,6 +48,26 @@ def test_what_is_unknown_is_refused_with_what_is_known(arguments, problem):
         own(*arguments)
     with pytest.raises(ValueError, match="between 0 and 1"):
         own("pnet", 2, synthetic=1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"), [("fcn", "pnet"), ("unet", "pnet"), ("deepmedic", "pcnet"), ("highres3dnet", "pcnet")]
+)
+def test_the_compared_networks_learn_what_the_papers_own_do(name, peer):
+    recipe, like = COMPARED[name], SHIPPED[peer]
+    assert recipe.dimension == like.dimension == ARCHITECTURES[name].dimension
+    assert [phase.mixture for phase in recipe.phases] == [phase.mixture for phase in like.phases]
+    assert [phase.cosine for phase in recipe.phases] == [phase.steps for phase in recipe.phases]
+    aside = {"architecture": "", "settings": {}, "phases": ()}
+    assert recipe.but(**aside) == like.but(**aside)
+    with torch.device("meta"):
+        narrow, printed = build(name, **recipe.settings), build(name)
+    assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in printed.parameters()) / 3
+
+
+def test_no_name_is_shipped_and_compared():
+    assert not set(SHIPPED) & set(COMPARED)
+    assert set(COMPARED) <= set(ARCHITECTURES)
 
 
 def test_a_recipe_is_told_in_json_without_defaults():

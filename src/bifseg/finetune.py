@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bifseg.crop import Crop
+from bifseg.evidence import scribble_evidence, with_evidence
 from bifseg.interaction import BACKGROUND, FOREGROUND
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
@@ -78,22 +79,23 @@ def fine_tune(
         energy = crop.energy(parameters)
     fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
     rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
-    if rounds:  # one cut alone asks for no weights
-        with clock("geodesic"):
+    with clock("geodesic"):
+        if rounds:  # one cut alone asks for no weights
             distances = scribble_distances(crop.image01, scribbles)
+        evidence = scribble_evidence(crop.image01, scribbles, parameters.evidence, parameters.reach)
     with clock("classifier"):
         probability = foreground_probability(classifier, crop, trained, parameters.blend)
     for index in range(rounds + 1):
         with clock("cut"):
+            belief = with_evidence(probability, evidence)
             labels = initial if index == 0 else None
             if labels is None:
-                labels = energy.label_update(probability, fixed)
+                labels = energy.label_update(belief, fixed)
                 if parameters.never_empty and not labels[fixed == 0].any():
-                    labels = np.where(fixed == 0, probability > 0.5, fixed == FOREGROUND)
+                    labels = np.where(fixed == 0, belief > 0.5, fixed == FOREGROUND)
         last = index == rounds
         weights = loss = None
-        value = energy(labels, probability)
-        cut_from = probability
+        value = energy(labels, belief)
         if not last:
             with clock("weight map"):
                 weights = _weights(crop, probability, labels, scribbles, distances, parameters)
@@ -101,7 +103,7 @@ def fine_tune(
                 loss = update_network(classifier, crop.features, labels, weights, scribbles, parameters, (seed, index))
             with clock("classifier"):
                 probability = foreground_probability(classifier, crop, trained, parameters.blend)
-        yield Round(index, last, value, labels, cut_from, weights, loss, dict(clock))
+        yield Round(index, last, value, labels, belief, weights, loss, dict(clock))
         clock.clear()
 
 

@@ -186,14 +186,22 @@ def scribbles_in(box: Box, labels: np.ndarray, locked: np.ndarray) -> np.ndarray
 
 
 class InteractiveMethod(Protocol):
-    """What every interactive segmentation method offers: a box starts it, scribbles refine it."""
+    """What every interactive segmentation method offers: a box or first scribbles start it, scribbles refine it.
+
+    ``begins_with``: "box" (also where a method says nothing), or "scribbles". A method that begins with scribbles gets
+    as its box only the field of view, a plane in 2D and the whole scan in 3D; it returns an empty mask from `start` and
+    does its work in `refine`. ``scribbles`` are the new strokes alone: a method adds them up itself, the newest wins,
+    and a scribbled voxel keeps its label.
+    """
+
+    begins_with: str = "box"
 
     def start(self, image: Image, box: Box) -> np.ndarray:
-        """The first mask: bool (x, y, z), of the image's shape."""
+        """The first mask: bool (x, y, z), of the image's shape; all False from a method that begins with scribbles."""
         ...
 
     def refine(self, scribbles: np.ndarray) -> np.ndarray:
-        """The mask after more scribbles: labels (x, y, z), 1 foreground, 2 background, 0 none."""
+        """The mask after more scribbles: bool; they are labels (x, y, z), 1 foreground, 2 background, 0 none."""
         ...
 
 

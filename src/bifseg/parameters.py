@@ -27,6 +27,8 @@ class Parameters:
     weighted: bool = True  # False: w(i) = 1, the paper's BIFSeg(-w)
     balanced: bool = False  # give both classes the same total weight in the loss
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
+    evidence: float = 0.0  # log-odds that a scribble adds around it to what labels are cut from; the paper has none
+    reach: float = 0.1  # geodesic distance over which they fall to a third
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
     never_empty: bool = False  # a label update that finds nothing gives way to p > 0.5: a box holds an object
     rounds: int = 4  # of (label update, network update); a last label update follows
@@ -37,9 +39,10 @@ class Parameters:
     unsupervised: bool = True  # whether a box without scribbles is followed by fine-tuning or by one cut
 
     def __post_init__(self) -> None:
-        positive = {"sigma": self.sigma, "rate": self.rate, "omega": self.omega}
+        positive = {"sigma": self.sigma, "rate": self.rate, "omega": self.omega, "reach": self.reach}
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
+            "evidence": self.evidence,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
         for name, value in positive.items():
@@ -84,7 +87,7 @@ _FAST = Parameters(
 )  # fmt: skip
 FAST = {
     2: _FAST.but(lam=3.0, samples=8192, blend=0.5),
-    3: _FAST.but(lam=0.6, neighbours=6, samples=16384, blend=0.75, unsupervised=True),
+    3: _FAST.but(lam=0.6, neighbours=6, samples=16384, blend=0.75, evidence=4.0, unsupervised=True),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 

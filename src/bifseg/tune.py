@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from bifseg.checkpoint import Model, save_model
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
-from bifseg.evaluation.trials import BACKENDS, Trial, Trials
+from bifseg.evaluation.pool import BACKENDS
+from bifseg.evaluation.trials import Trial, Trials
 from bifseg.graphcut import NEIGHBOURHOODS
 from bifseg.parameters import Parameters, preset
 
@@ -25,8 +26,9 @@ SPACE: dict[int, dict[str, tuple]] = {
     2: {
         "lam": (0.5, 1.0, 2.0, 3.0, 5.0, 8.0), "sigma": (0.05, 0.1, 0.15, 0.25), "rate": (0.05, 0.1, 0.2, 0.4),
         "iterations": (10, 20, 40), "share": (0.0, 0.2, 0.3, 0.5), "unsure": (0.0, 0.1, 0.3, 1.0),
-        "blend": (0.5, 0.75, 1.0), "epsilon": (0.02, 0.05, 0.1, 0.2), "t0": (0.1, 0.2, 0.3), "t1": (0.7, 0.8, 0.9),
-        "omega": (2.0, 5.0, 10.0), "momentum": (0.0, 0.5, 0.9), "rounds": (1, 2), "balanced": (False, True),
+        "blend": (0.5, 0.75, 1.0), "evidence": (0.0, 2.0, 4.0), "reach": (0.05, 0.1, 0.2),
+        "epsilon": (0.02, 0.05, 0.1, 0.2), "t0": (0.1, 0.2, 0.3), "t1": (0.7, 0.8, 0.9), "omega": (2.0, 5.0, 10.0),
+        "momentum": (0.0, 0.5, 0.9), "rounds": (1, 2), "balanced": (False, True),
     },
 }  # fmt: skip
 SPACE[3] = SPACE[2] | {"lam": (0.3, 0.6, 1.0, 2.0, 4.0, 10.0), "blend": (0.25, 0.5, 0.75, 1.0)}

@@ -1,4 +1,4 @@
-"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``info``.
+"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``info``.
 
 Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
 SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help`` answers at once.
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import typer
 
+from bifseg.cli.benchmark import benchmark
 from bifseg.cli.demo import demo
 from bifseg.cli.info import info
+from bifseg.cli.report import report
 from bifseg.cli.segment import segment
 from bifseg.cli.train import train
 from bifseg.cli.tune import tune
@@ -24,7 +26,7 @@ app = typer.Typer(
 )
 UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
 
-for command in (segment, demo, train, tune, info):
+for command in (segment, demo, train, tune, benchmark, report, info):
     app.command()(command)
 
 
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = f"There is not enough memory. {error}"
     except OSError as error:
         problem = f"{error.strerror}: {error.filename}." if error.filename else str(error)
+    except ImportError as error:
+        if error.name:  # not one of ours, which say what to install
+            raise
+        problem = str(error)
     except ValueError as error:
         problem = str(error)
     print("bifseg:", " ".join(problem.split()), file=sys.stderr)

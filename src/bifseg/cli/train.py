@@ -47,7 +47,10 @@ def train(
     cache: Annotated[Path, typer.Option(help="Folder where cut-out objects are kept.")] = CACHE,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None,
     shipped: Annotated[
-        str, typer.Option(help="Train this shipped model again; DATASET is the folder of the data sets.")
+        str,
+        typer.Option(
+            help="Train a model of the project again, such as pnet or unet; DATASET is the folder of the data sets."
+        ),
     ] = "",
 ) -> None:
     """Train a network on labelled images: any object in a box, no classes.
@@ -71,9 +74,10 @@ def train(
         torch.set_num_threads(threads)
     begin = None
     if shipped:
-        if shipped not in recipes.SHIPPED:
-            raise ValueError(f"Unknown model {shipped!r}; known are {', '.join(recipes.SHIPPED)}.")
-        plan = recipes.SHIPPED[shipped]
+        known = recipes.SHIPPED | recipes.COMPARED
+        if shipped not in known:
+            raise ValueError(f"Unknown model {shipped!r}; known are {', '.join(known)}.")
+        plan = known[shipped]
         data, skipped = TrainingSet.permissive(dataset[0], plan.dimension, cache)
     else:
         begin = load_model(start, dimension) if start else None

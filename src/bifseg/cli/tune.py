@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, check_model, names_of, open_datasets
+from bifseg.cli.common import check_folder, check_model, connected, names_of, open_datasets
 from bifseg.files import write_json, write_together
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ def tune(
     start = preset("fast", network.dimension, network.tuned)
     space = _space(vary, start) if vary else SPACE[network.dimension]
     space = checked_space(space, start, network.dimension)
-    with _connected(backend, workers, cluster):
+    with connected(backend, workers, cluster):
         names = names_of(seen)
         sets = open_datasets(dataset, channel, region or [], names)
         drawn = sample(sets, network.dimension, classes=names, objects=objects, held_back=held_back, seed=seed)
@@ -124,45 +121,6 @@ def _value(name: str, text: str) -> float | int | bool:
     except (KeyError, ValueError):
         needed = {bool: "true or false", int: "whole numbers", float: "numbers"}[kind]
         raise ValueError(f"--vary {name} has the value {text!r}; it takes {needed}.") from None
-
-
-@contextmanager
-def _connected(backend: str, workers: int, address: str) -> Iterator[None]:
-    """The backend is there and, where an address is given, connected to its cluster."""
-    from bifseg.evaluation.trials import check_backend
-
-    try:
-        check_backend(backend, workers)
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-    if not address:
-        yield
-        return
-    if backend == "loky":
-        raise ValueError(f"--cluster is {address}, and loky works on this machine only; give --backend ray or dask.")
-    try:
-        close = _connect(backend, address)
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
-        reason = str(error).strip().rstrip(".")
-        raise ValueError(f"Cannot connect to the {backend} cluster {address}: {reason}.") from None
-    try:
-        yield
-    finally:
-        close()
-
-
-def _connect(backend: str, address: str) -> Callable[[], object]:
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if port.isdecimal():  # where nobody listens, dask tries for half a minute, and ray for minutes
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    if backend == "ray":
-        import ray
-
-        ray.init(address=address, logging_level=logging.ERROR)
-        return ray.shutdown
-    from dask.distributed import Client
-
-    return Client(address).close
 
 
 # ---- what is said

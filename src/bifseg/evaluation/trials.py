@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 import joblib
 import numpy as np
@@ -21,9 +19,9 @@ import torch
 from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
+from bifseg.evaluation.pool import check_backend, pool
 from bifseg.parameters import Parameters
 
-BACKENDS = ("loky", "ray", "dask")
 CROPS_KEPT = 128  # per process, some 10 MB each in 2D and 20 MB in 3D; those of further targets are computed again
 
 
@@ -95,7 +93,7 @@ class Trials:
         self._progress, self._tried, self._key = progress, {}, uuid.uuid4().hex
 
     def __enter__(self) -> Trials:
-        self._pool = _pool(self._backend, self._workers)
+        self._pool = pool(self._backend, self._workers)
         self._parallel = self._pool.__enter__()
         return self
 
@@ -145,42 +143,6 @@ class Trials:
     def _trial(self, parameters: Parameters, scores: tuple[Scores, ...]) -> Trial:
         steps = self._shares @ [score.steps for score in scores]
         return Trial(parameters, scores, tuple(steps.tolist()), float(np.average(steps, weights=self.weights)))
-
-
-def check_backend(backend: str, workers: int) -> None:
-    """Raises ValueError for what is not possible; ImportError, saying what to install, for what is not there."""
-    if workers < 1 and workers != -1:
-        raise ValueError(f"workers is {workers}; give 1 or more, or -1 for one per core.")
-    if backend not in BACKENDS:
-        raise ValueError(f"Unknown backend {backend!r}; known are {', '.join(BACKENDS)}.")
-    try:
-        for module in {"ray": ["ray.util.joblib"], "dask": ["dask.distributed"]}.get(backend, []):
-            import_module(module)
-    except ImportError:
-        raise ImportError(
-            f"The backend {backend} is not installed; it comes with: pip install 'bifseg[cluster]'."
-        ) from None
-
-
-@contextmanager
-def _pool(backend: str, workers: int) -> Iterator[joblib.Parallel]:
-    """Worker processes that stay for the whole search, and with them the crops they keep."""
-    with ExitStack() as stack:
-        if backend == "ray":
-            from ray.util.joblib import register_ray
-
-            register_ray()
-        elif backend == "dask":
-            from dask.distributed import Client
-
-            try:
-                Client.current()
-            except ValueError:  # there is none: start one on this machine
-                count = joblib.cpu_count() if workers == -1 else workers
-                stack.enter_context(Client(n_workers=count, threads_per_worker=1, dashboard_address=None))
-        with joblib.parallel_config(backend, n_jobs=workers, max_nbytes=None):  # unlike Parallel, it knows dask
-            parallel = joblib.Parallel()
-        yield stack.enter_context(parallel)
 
 
 _crops: dict[tuple[str, int], Crop] = {}  # of this process and one search: kept where they were computed, never sent

@@ -91,7 +91,7 @@ def cut(
     if dimension not in (2, 3):
         raise ValueError(f"The dimension is {dimension}; it must be 2 or 3.")
     image, label_map = case.image, case.labels
-    axis = _across(image) if dimension == 2 else None
+    axis = across(image) if dimension == 2 else None
     spacing = tuple(s for k, s in enumerate(image.spacing) if k != axis)
     for name, values in labels.items():
         truth = np.isin(label_map, values)
@@ -252,7 +252,7 @@ def _check_classes(wanted: Sequence[str], known: Iterable[str], where: str) -> N
         raise ValueError(f"There is no class {strange[0]!r} in {where}; there is {', '.join(known) or 'none'}.")
 
 
-def _across(image: Image) -> int:
+def across(image: Image) -> int:
     """The axis that 2D slices of an image lie across."""
     single = [axis for axis in range(3) if image.shape[axis] == 1]
     return single[-1] if single else 2 - int(np.argmax(image.spacing[::-1]))

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from bifseg.networks import ARCHITECTURES
 from bifseg.training.sources import Mixture
 
 
@@ -44,7 +45,7 @@ class Recipe:
 
     @property
     def dimension(self) -> int:
-        return {"pnet": 2, "pcnet": 3}.get(self.architecture) or self.settings["dimension"]
+        return self.settings.get("dimension") or ARCHITECTURES[self.architecture].dimension
 
     def phase_at(self, step: int) -> tuple[Phase, int]:
         """The phase a step belongs to, and how many steps into it that is."""
@@ -102,6 +103,28 @@ SHIPPED = {
     ),
 }  # fmt: skip
 """One command reproduces each: ``bifseg train --shipped NAME DATA``. What was learnt on the way: docs/training.md."""
+
+COMPARED = {
+    "fcn": SHIPPED["pnet"].but(
+        architecture="fcn", settings={"width": 12, "head": 256}, phases=(Phase(6000, 1e-3, SNUG, cosine=6000),)
+    ),
+    "unet": SHIPPED["pnet"].but(
+        architecture="unet", settings={"width": 16}, phases=(Phase(4000, 1e-3, SNUG, cosine=4000),)
+    ),
+    "deepmedic": SHIPPED["pcnet"].but(
+        architecture="deepmedic",
+        settings={"widths": [16, 16, 20, 20, 20, 20, 24, 24], "joint": 64, "hidden": 64},
+        phases=(Phase(1300, 1e-3, RINGS, cosine=1300),),
+    ),
+    "highres3dnet": SHIPPED["pcnet"].but(
+        architecture="highres3dnet", settings={"width": 8, "channels": 40},
+        phases=(Phase(550, 1e-3, RINGS, cosine=550),),
+    ),
+}  # fmt: skip
+"""The paper's other networks, narrow, on the same data: as many minutes of one core as P-Net and PC-Net got.
+
+They do not ship; their weights, learnt as above, are in ``benchmarks/networks/``.
+"""
 
 
 def own(

@@ -1,0 +1,87 @@
+"""The project's own benchmark: ``python benchmarks/judge.py rounds DATA -o docs/results``, one command per protocol.
+
+Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `bifseg report`.
+It goes on where it was when it is given again. Protocols: rounds, users, networks, printed, challenge, noc.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bifseg.cli import main as bifseg
+from bifseg.cli.benchmark import METHODS
+
+OTHERS = "grabcut,random_walks,slicseg,geos,growcut"
+ACDC, ABDOMEN = ("Dataset101_ACDC", "--fold", "report"), ("Dataset107_AbdomenCT2D", "--fold", "report")
+BRATS = ("Dataset102_BRATS2013", "--dimension", "3")
+CORE = (*BRATS, "--channel", "0", "--region", "core=1,3,4", "--labels", "core")
+WHOLE = (*BRATS, "--channel", "1", "--region", "whole=1,2,3,4", "--labels", "whole")
+FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL*", "--limit", "3")
+SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "5")
+ORGANS = "spleen,kidney_right,liver,stomach,urinary_bladder,aorta,femur_left,vertebrae_L3,gluteus_maximus_left,colon"
+BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
+WEIGHTS = Path(__file__).parent / "networks"
+
+PARTS: dict[str, list[tuple[str, ...]]] = {
+    "rounds": [
+        (*ACDC, "--limit", "10", "--repeats", "2"), (*ABDOMEN, "--limit", "8", "--repeats", "2"),
+        CORE, WHOLE, FETAL, SARCOMA, BODY,
+    ],
+    "users": [
+        (*part, "--limit", "3", "--rounds", "3", "--methods", f"bifseg,crf,cut,{OTHERS}", "--users",
+         "careful,sloppy,line,contour,clicks,careful:0,careful:5,careful:20")
+        for part in (ACDC, ABDOMEN)
+    ] + [
+        (*ACDC, "--limit", "10", "--rounds", "1", "--users", "human", "--methods", f"bifseg,crf,network,{OTHERS}"),
+        ("Dataset120_MedScribble", "--rounds", "1", "--users", "human", "--repeats", "3",
+         "--methods", f"bifseg,crf,network,{OTHERS}"),
+    ],
+    "networks": [
+        (*part, "--rounds", "1", "--methods", "bifseg,crf,network", "--networks", "2D")
+        for part in ((*ACDC, "--limit", "10"), (*ABDOMEN, "--limit", "8"))
+    ] + [
+        (*part, "--rounds", "1", "--methods", "bifseg,crf,network", "--networks", "3D")
+        for part in (CORE, WHOLE, FETAL, SARCOMA, BODY)
+    ],
+    "printed": [
+        (*part, "--rounds", "1", "--methods", "bifseg-printed,bifseg,crf,network")
+        for part in ((*ACDC, "--limit", "10"), (*ABDOMEN, "--limit", "3"), CORE, WHOLE)
+    ],
+    "challenge": [
+        (*part, "--protocol", "challenge", "--methods", f"bifseg,crf,cut,{OTHERS}")
+        for part in (CORE, WHOLE, FETAL, SARCOMA)
+    ],
+    "noc": [
+        (*part, "--protocol", "noc", "--limit", "4", "--methods", f"bifseg,crf,cut,{OTHERS}")
+        for part in (ACDC, ABDOMEN)
+    ],
+}  # fmt: skip
+"""Of every protocol its runs: data set and options of `bifseg benchmark`."""
+
+NETWORKS = {
+    "2D": ["multiscale2d", "pnet", *(str(WEIGHTS / f"{name}.safetensors") for name in ("fcn", "unet"))],
+    "3D": ["multiscale3d", "pcnet", *(str(WEIGHTS / f"{name}.safetensors") for name in ("deepmedic", "highres3dnet"))],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("protocol", choices=list(PARTS))
+    parser.add_argument("data", type=Path, help="folder of the data sets")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT/PROTOCOL.jsonl and its report")
+    parser.add_argument("--jobs", default="1", help="processes of one thread")
+    parser.add_argument("--methods", default=f"{METHODS},cut", help="of the protocol rounds")
+    arguments = parser.parse_args()
+    results = arguments.output / f"{arguments.protocol}.jsonl"
+    for name, *options in PARTS[arguments.protocol]:
+        if "--methods" not in options:
+            options += ["--methods", arguments.methods]
+        options = [",".join(NETWORKS.get(option, [option])) for option in options]
+        if bifseg(["benchmark", str(arguments.data / name), *options, "--jobs", arguments.jobs, "-o", str(results)]):
+            raise SystemExit(f"{arguments.protocol} stopped at {name}; give the same command again.")
+    raise SystemExit(bifseg(["report", str(results), "-o", str(arguments.output / arguments.protocol)]))
+
+
+if __name__ == "__main__":
+    main()

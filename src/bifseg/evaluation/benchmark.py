@@ -1,0 +1,328 @@
+"""Methods judged on labelled objects by simulated users: one JSON line per step, in a file that survives a kill.
+
+Runs are made in one fixed order and written whole, in that order: so a benchmark that was stopped anywhere and begun
+again ends with the file of an undisturbed one, but for what clocks and memory meters said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+
+from bifseg.checkpoint import Model, load_model
+from bifseg.evaluation import metrics, users
+from bifseg.evaluation.methods import METHODS, make, settings_of
+from bifseg.evaluation.pool import pool
+from bifseg.evaluation.protocols import PROTOCOLS, Step
+from bifseg.evaluation.targets import Target
+from bifseg.evaluation.users import user_of
+from bifseg.files import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody looks whether two benchmarks write to one file
+    fcntl = None
+
+TOLERANCE = 2.0  # mm, of the surface Dice
+KEY = ("protocol", "dataset", "case", "label", "dimension", "method", "network", "user", "seed")
+MEASURED = ("seconds", "user_seconds", "peak_mib")  # what differs between two runs of the same
+
+
+@dataclass(frozen=True)
+class Run:
+    """One user with one method on one object: ``count`` rounds or clicks after the start.
+
+    ``network``: a shipped name or a file for methods that learn, else None. ``server``: see `methods.make`.
+    """
+
+    target: Target
+    method: str
+    network: str | None
+    user: str
+    seed: int
+    protocol: str = "rounds"
+    count: int = 5
+    server: str = ""
+
+    @property
+    def key(self) -> tuple:
+        """What tells its rows from others', in the order of `KEY`."""
+        case, network = self.target.case, None if self.network is None else _model(self.network).name
+        who = self.user if self.protocol == "rounds" else self.protocol
+        return (
+            self.protocol, case.dataset, case.name, self.target.label, self.target.dimension, self.method, network,
+            who, self.seed,
+        )  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that decides its rows beside the key: settings, weights, plane, versions."""
+        model = None if self.network is None else _model(self.network)
+        told = [
+            settings_of(self.method, model, self.server), model and model.sha256, self.count, self.target.plane,
+            self.target.values, metrics.VERSION, users.VERSION, TOLERANCE,
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    @property
+    def steps(self) -> int:
+        """How many rows it makes."""
+        first_is_click = self.protocol == "noc" and not _begins_with_scribbles(self.method)
+        return self.count + 1 - (2 if first_is_click else 0)
+
+
+def judge(run: Run, watch: Callable[[Step], object] | None = None) -> list[dict]:
+    """The rows of a run. ``watch`` is called with every step; the method itself sees image, box and scribbles only."""
+    model = None if run.network is None else _model(run.network)
+    target, spacing = run.target, run.target.image.spacing
+    flat = tuple(s for axis, s in enumerate(spacing) if target.plane is None or axis != target.plane[0])
+    truth = target.view.crop(target.truth)
+    who = dict(zip(KEY, run.key, strict=True))
+    who["patient"] = target.case.patient
+    who["seen"] = model is not None and _learnt_from(model, target.case.dataset)
+    method, rows = make(run.method, model, seed=run.seed, server=run.server), []
+    try:
+        for step in PROTOCOLS[run.protocol](method, target, user_of(run.user), run.seed, run.count):
+            mask = target.view.crop(step.mask)
+            rows.append(
+                who | {
+                    "step": step.index,
+                    "dice": round(metrics.dice(mask, truth), 5),
+                    "nsd": round(metrics.nsd(mask, truth, flat, TOLERANCE), 5),
+                    "seconds": round(step.seconds, 4),
+                    "user_seconds": round(step.effort.seconds + step.seconds, 4),
+                    "strokes": step.effort.strokes,
+                    "length": round(step.effort.length, 4),
+                    "peak_mib": None if step.peak_mib is None else round(step.peak_mib, 1),
+                    "box": str(step.box),
+                    "fingerprint": run.fingerprint,
+                }
+            )  # fmt: skip
+            if watch is not None:
+                watch(step)
+    finally:
+        if close := getattr(method, "close", None):
+            close()
+    return rows
+
+
+def plan(
+    targets: Iterable[Target],
+    methods: Sequence[str],
+    networks: Sequence[str],
+    users: Sequence[str],
+    seeds: Sequence[int],
+    protocol: str = "rounds",
+    count: int = 5,
+    server: str = "",
+) -> list[Run]:
+    """All runs of a benchmark, in their order: object, seed, user, method, network.
+
+    Networks of the other dimension are passed over, as are methods that learn where none is left. Raises ValueError for
+    an unknown protocol or user, a protocol of the other dimension, and where nothing is left to run.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}.")
+    if "nninteractive" in methods:
+        make("nninteractive", server=server)  # says now what is missing
+    names = [user_of(user).name for user in users]
+    runs = []
+    for target in targets:
+        if target.dimension != {"challenge": 3, "noc": 2}.get(protocol, target.dimension):
+            raise ValueError(f"The protocol {protocol} is not for {target.dimension}D objects.")
+        for seed in seeds:
+            for user in names if protocol == "rounds" else names[:1]:
+                for method in methods:
+                    fitting = [n for n in networks if _model(n, target.dimension).dimension == target.dimension]
+                    for network in fitting if METHODS[method].learns else [None]:
+                        name = _model(network, target.dimension).name if network == "default" else network
+                        runs.append(Run(target, method, name, user, seed, protocol, count, server))
+    if not runs:
+        raise ValueError("Nothing is left to run: no network fits; give one of the objects' dimension.")
+    return runs
+
+
+class Results:
+    """A results file: whole runs only, each appended at once; one process at a time writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Results:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a+b", buffering=0)
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ValueError(f"Another benchmark is writing to {self.path}; wait for it, or choose another.") from None
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def keep(self, runs: Sequence[Run]) -> set[tuple]:
+        """The keys of ``runs`` that are done. What else the file says of them is dropped: halves, and stale rows.
+
+        Rows of other runs stay. Raises ValueError for a file that is something else.
+        """
+        wanted = {run.key: (run.fingerprint, run.steps) for run in runs}
+        kept, done = [], set()
+        for key, rows in _grouped(self.rows()):
+            whole = (rows[0]["fingerprint"], len(rows)) == wanted.get(key)
+            if key not in wanted or (whole and key not in done):
+                kept += rows
+                done |= {key} & wanted.keys()
+        content = _lines(kept)
+        self._file.seek(0)
+        if self._file.read() != content:
+            self._file.close()  # the lock goes with the file: the new one is locked before anything is added to it
+            write_atomically(self.path, content)
+            self.__enter__()
+        return done
+
+    def rows(self) -> list[dict]:
+        """All rows but an unfinished last one; ValueError names the line that is none."""
+        self._file.seek(0)
+        lines = self._file.read().split(b"\n")
+        rows = []
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                row = json.loads(line)
+                _ = [row[name] for name in (*KEY, "step", "fingerprint")]
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(
+                    f"Line {number} of {self.path} is no row of a benchmark; choose another file."
+                ) from None
+            rows.append(row)
+        return rows
+
+    def append(self, rows: list[dict]) -> None:
+        """One run's rows, all or none. Raises OSError on a full disk, with what was there before intact."""
+        end, content = self._file.seek(0, os.SEEK_END), _lines(rows)
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise OSError(f"Cannot write {self.path}: {error.strerror or error}. The runs before are kept.") from error
+
+
+def benchmark(
+    runs: Sequence[Run],
+    path: Path,
+    *,
+    jobs: int = 1,
+    backend: str = "loky",
+    progress: Callable[[int, int], object] | None = None,
+) -> int:
+    """Make all ``runs`` that ``path`` does not hold yet; returns how many were made.
+
+    ``jobs``: processes of one thread. ``progress``: called with (runs done, runs in all). A run that fails ends the
+    benchmark, with a sentence on which it was; those before it are kept.
+    """
+    with Results(path) as results:
+        done = results.keep(runs)
+        missing = [run for run in runs if run.key not in done]
+        finished = len(runs) - len(missing)
+        if progress is not None:
+            progress(finished, len(runs))
+        for rows in _judged(missing, jobs, backend):
+            results.append(rows)
+            finished += 1
+            if progress is not None:
+                progress(finished, len(runs))
+    return len(missing)
+
+
+def _judged(runs: Sequence[Run], jobs: int, backend: str) -> Iterator[list[dict]]:
+    """The rows of every run, in their order. Ray's workers get a few at a time: joblib cannot stream from them."""
+    tasks = [joblib.delayed(_alone)(replace(run, target=run.target.unread())) for run in runs]
+    if backend != "ray":
+        with pool(backend, jobs, return_as="generator") as parallel:
+            yield from parallel(tasks)
+        return
+    with pool(backend, jobs) as parallel:
+        at_once = 4 * max(1, joblib.cpu_count() if jobs == -1 else jobs)
+        for start in range(0, len(tasks), at_once):
+            yield from parallel(tasks[start : start + at_once])
+
+
+_open: dict[str, Target] = {}  # of this process: the target of its last run, whose arrays the next one may need
+
+
+def _alone(run: Run) -> list[dict]:
+    """What a worker does: one run with one thread, so that sums have one order, and times mean one core."""
+    import torch
+
+    key = repr(run.target)
+    if key not in _open:
+        _open.clear()
+        _open[key] = run.target
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _one_thread():
+            return judge(replace(run, target=_open[key]))
+    except (ValueError, OSError) as error:
+        what = f"{run.method} on {run.target.label} of {run.target.case.name}, seed {run.seed}"
+        raise type(error)(f"{what}: {error}") from error
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _one_thread() -> contextlib.AbstractContextManager:
+    try:
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    except ImportError:
+        return contextlib.nullcontext()
+    return threadpool_limits(1)
+
+
+@lru_cache(maxsize=16)
+def _model(name: str, dimension: int | None = None) -> Model:
+    return load_model(name, dimension if name == "default" else None)
+
+
+def _learnt_from(model: Model, dataset: str) -> bool:
+    """Whether the model card names the data set among what it learnt from."""
+    return re.search(rf"(?<!\w){re.escape(dataset)}(?!\w)", str(model.card.get("data", ""))) is not None
+
+
+@lru_cache
+def _begins_with_scribbles(method: str) -> bool:
+    if METHODS[method].learns or method == "nninteractive":
+        return False
+    return getattr(make(method), "begins_with", "box") == "scribbles"
+
+
+def _grouped(rows: Iterable[dict]) -> Iterator[tuple[tuple, list[dict]]]:
+    """Rows that follow each other and belong to one run, whose steps are 0, 1, 2, ..."""
+    group: list[dict] = []
+    for row in rows:
+        if group and (_key(row) != _key(group[0]) or row["step"] != len(group)):
+            yield _key(group[0]), group
+            group = []
+        group.append(row)
+    if group:
+        yield _key(group[0]), group
+
+
+def _key(row: dict) -> tuple:
+    return tuple(row[name] for name in KEY)
+
+
+def _lines(rows: Iterable[dict]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()

@@ -1,0 +1,40 @@
+"""What a call costs the machine: seconds, and the peak of its memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
+    """The result of a call, its seconds, and by how many MiB its peak exceeded what the process held before.
+
+    The peak is Linux's own (VmHWM, reset before the call); None where the system does not tell it.
+    """
+    before = _start()
+    begun = time.perf_counter()
+    result = call()
+    seconds = time.perf_counter() - begun
+    after = _kib("VmHWM:") if before is not None else None
+    return result, seconds, None if after is None else max(0.0, (after - before) / 1024)
+
+
+def _start() -> int | None:
+    try:
+        CLEAR.write_text("5")  # forgets the peak so far
+        return _kib("VmRSS:")
+    except OSError:
+        return None
+
+
+def _kib(name: str) -> int | None:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)

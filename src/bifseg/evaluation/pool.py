@@ -1,0 +1,47 @@
+"""Worker processes on this machine, or on the Ray or Dask cluster one is connected to: one code path for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+
+import joblib
+
+BACKENDS = ("loky", "ray", "dask")
+
+
+def check_backend(backend: str, workers: int) -> None:
+    """Raises ValueError for what is not possible; ImportError, saying what to install, for what is not there."""
+    if workers < 1 and workers != -1:
+        raise ValueError(f"workers is {workers}; give 1 or more, or -1 for one per core.")
+    if backend not in BACKENDS:
+        raise ValueError(f"Unknown backend {backend!r}; known are {', '.join(BACKENDS)}.")
+    try:
+        for module in {"ray": ["ray.util.joblib"], "dask": ["dask.distributed"]}.get(backend, []):
+            import_module(module)
+    except ImportError:
+        raise ImportError(
+            f"The backend {backend} is not installed; it comes with: pip install 'bifseg[cluster]'."
+        ) from None
+
+
+@contextmanager
+def pool(backend: str, workers: int, **options: object) -> Iterator[joblib.Parallel]:
+    """Worker processes that stay until the end, and with them what they keep; ``options`` go to `joblib.Parallel`."""
+    with ExitStack() as stack:
+        if backend == "ray":
+            from ray.util.joblib import register_ray
+
+            register_ray()
+        elif backend == "dask":
+            from dask.distributed import Client
+
+            try:
+                Client.current()
+            except ValueError:  # there is none: start one on this machine
+                count = joblib.cpu_count() if workers == -1 else workers
+                stack.enter_context(Client(n_workers=count, threads_per_worker=1, dashboard_address=None))
+        with joblib.parallel_config(backend, n_jobs=workers, max_nbytes=None):  # unlike Parallel, it knows dask
+            parallel = joblib.Parallel(**options)
+        yield stack.enter_context(parallel)

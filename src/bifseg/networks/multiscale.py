@@ -1,0 +1,73 @@
+"""Our own trunk, made for a CPU: an encoder-decoder that sees where in the box a pixel lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bifseg.networks.base import BoxNetwork, Classifier, cropped, padded
+
+
+class MultiScaleNet(BoxNetwork):
+    """A compact encoder-decoder whose features of all scales are concatenated at full resolution.
+
+    Beside the image it sees where in the box a pixel lies, because the box is half of what the user said. Only the
+    stem works at full resolution: that is where an encoder-decoder spends its time on a CPU. Group normalisation
+    keeps it independent of batch size. ``widths``: channels per scale, fine to coarse; ``compressed``: feature
+    channels that each coarse scale contributes.
+    """
+
+    def __init__(self, dimension: int, widths: Sequence[int], compressed: int = 8, hidden: int = 32) -> None:
+        super().__init__()
+        self.dimension, self.widths = dimension, tuple(widths)
+        fine, *coarse = self.widths
+        self.stem = self._block(1 + 2 * dimension, fine)
+        self.down = nn.ModuleList(
+            nn.Sequential(self._block(a, b, stride=2), self._block(b, b)) for a, b in pairwise(self.widths)
+        )
+        conv = nn.Conv2d if dimension == 2 else nn.Conv3d
+        self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(coarse))
+        self.up = nn.ModuleList(self._block(a, a) for a in coarse[:-1])
+        self.compress = nn.ModuleList(conv(b, compressed, 1) for b in coarse)
+        self.channels = fine + compressed * len(coarse)
+        self.classifier = Classifier(self.channels, hidden)
+
+    def _block(self, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
+        conv = nn.Conv2d if self.dimension == 2 else nn.Conv3d
+        return nn.Sequential(
+            conv(entering, leaving, 3, padding=1, stride=stride, bias=False),
+            nn.GroupNorm(max(1, leaving // 8), leaving),
+            nn.ReLU(),
+        )
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        size = image.shape[2:]
+        x = padded(torch.cat([image, _position(image)], dim=1), 2 ** (len(self.widths) - 1))
+        fine = x = self.stem(x)
+        encoded = []
+        for down in self.down:
+            x = down(x)
+            encoded.append(x)
+        half = encoded[0].shape[2:]
+        outputs = [self._resize(self.compress[-1](x), half)]
+        for k in reversed(range(len(self.up))):
+            x = self.up[k](encoded[k] + self._resize(self.bridge[k](x), encoded[k].shape[2:]))
+            outputs.append(self._resize(self.compress[k](x), half))
+        coarse = self._resize(torch.cat(outputs, dim=1), fine.shape[2:])
+        return cropped(torch.cat([fine, coarse], dim=1), size)
+
+    def _resize(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        if x.shape[2:] == size:
+            return x
+        return F.interpolate(x, size=size, mode="bilinear" if self.dimension == 2 else "trilinear")
+
+
+def _position(image: torch.Tensor) -> torch.Tensor:
+    """Where each pixel lies in its box: signed (-1 to 1) and absolute position per axis, (N, 2 d, ...)."""
+    axes = [torch.linspace(-1, 1, n, device=image.device, dtype=image.dtype) for n in image.shape[2:]]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return torch.cat([grid, grid.abs()]).expand(len(image), -1, *grid.shape[1:])

@@ -1,0 +1,65 @@
+import heapq
+
+import numpy as np
+import pytest
+
+from bifseg.evidence import STEP, scribble_evidence, with_evidence
+
+
+def slowly(image, seeds):
+    """Dijkstra with 8 neighbours, a step costing hypot(change, STEP)."""
+    distance = np.full(image.shape, np.inf)
+    queue = [(0.0, tuple(p)) for p in np.argwhere(seeds)]
+    for _, p in queue:
+        distance[p] = 0
+    while queue:
+        d, (x, y) = heapq.heappop(queue)
+        if d > distance[x, y]:
+            continue
+        for i in range(max(0, x - 1), min(image.shape[0], x + 2)):
+            for j in range(max(0, y - 1), min(image.shape[1], y + 2)):
+                length = STEP * np.hypot(i - x, j - y)
+                new = d + np.hypot(image[i, j] - image[x, y], length)
+                if new < distance[i, j]:
+                    distance[i, j] = new
+                    heapq.heappush(queue, (new, (i, j)))
+    return distance
+
+
+def test_evidence_is_the_formula():
+    rng = np.random.default_rng(0)
+    image = np.clip(np.indices((14, 11)).sum(0) / 24 + rng.normal(0, 0.02, (14, 11)), 0, 1).astype(np.float32)
+    scribbles = np.zeros(image.shape, np.uint8)
+    scribbles[3, 2:5], scribbles[11, 8] = 1, 2
+    found = scribble_evidence(image, scribbles, 4.0, 0.1)
+    to_foreground, to_background = (slowly(image, scribbles == label) for label in (1, 2))
+    np.testing.assert_allclose(found, 4 * (np.exp(-to_foreground / 0.1) - np.exp(-to_background / 0.1)), atol=0.02)
+    assert found[scribbles == 1].min() > 3.9
+    assert found[scribbles == 2].max() < -3.9
+
+
+def test_it_stops_at_borders_and_fades_in_even_tissue():
+    image = np.zeros((40, 9), np.float32)
+    image[20:] = 1
+    scribbles = np.zeros(image.shape, np.uint8)
+    scribbles[10, 4] = 1
+    found = scribble_evidence(image, scribbles, 4.0, 0.1)
+    assert (found[:20] > 100 * found[20:].max()).all()
+    assert (np.diff(found[10:20, 4]) < 0).all()
+    assert found[15, 4] == pytest.approx(4 * np.exp(-5 * STEP / 0.1), rel=1e-3)
+
+
+def test_where_nothing_is_said_nothing_changes():
+    image, none = np.zeros((5, 5), np.float32), np.zeros((5, 5), np.uint8)
+    one = none.copy()
+    one[2, 2] = 1
+    assert scribble_evidence(image, none, 4.0, 0.1) is None
+    assert scribble_evidence(image, one, 0.0, 0.1) is None
+    probability = np.full((5, 5), 0.3, np.float32)
+    assert with_evidence(probability, None) is probability
+    certain = with_evidence(np.array([0.0, 1.0]), np.array([4.0, -4.0], np.float32))
+    assert 0 <= certain[0] < 1e-3
+    assert 1 - 1e-3 < certain[1] <= 1
+    for strength, reach in ((-1, 0.1), (np.nan, 0.1), (4, 0), (4, np.inf)):
+        with pytest.raises(ValueError, match="give >= 0 and > 0"):
+            scribble_evidence(image, one, strength, reach)
