@@ -1,7 +1,7 @@
 """The project's own benchmark: ``python benchmarks/judge.py rounds DATA -o docs/results``, one command per protocol.
 
 Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `bifseg report`.
-It goes on where it was when it is given again. Protocols: rounds, users, networks, printed, challenge, noc.
+It goes on where it was when it is given again. Protocols: rounds, users, humans, networks, printed, challenge, noc.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BRATS = ("Dataset102_BRATS2013", "--dimension", "3")
 CORE = (*BRATS, "--channel", "0", "--region", "core=1,3,4", "--labels", "core")
 WHOLE = (*BRATS, "--channel", "1", "--region", "whole=1,2,3,4", "--labels", "whole")
 FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL*", "--limit", "3")
-SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "5")
-ORGANS = "spleen,kidney_right,liver,stomach,urinary_bladder,aorta,femur_left,vertebrae_L3,gluteus_maximus_left,colon"
+SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "4")
+ORGANS = "spleen,kidney_right,liver,urinary_bladder,femur_left"
 BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
 WEIGHTS = Path(__file__).parent / "networks"
 
@@ -29,10 +29,11 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
         CORE, WHOLE, FETAL, SARCOMA, BODY,
     ],
     "users": [
-        (*part, "--limit", "3", "--rounds", "3", "--methods", f"bifseg,crf,cut,{OTHERS}", "--users",
+        (*part, "--limit", limit, "--rounds", "3", "--methods", f"bifseg,crf,{OTHERS}", "--users",
          "careful,sloppy,line,contour,clicks,careful:0,careful:5,careful:20")
-        for part in (ACDC, ABDOMEN)
-    ] + [
+        for part, limit in ((ACDC, "3"), (ABDOMEN, "1"))
+    ],
+    "humans": [
         (*ACDC, "--limit", "10", "--rounds", "1", "--users", "human", "--methods", f"bifseg,crf,network,{OTHERS}"),
         ("Dataset120_MedScribble", "--rounds", "1", "--users", "human", "--repeats", "3",
          "--methods", f"bifseg,crf,network,{OTHERS}"),
@@ -50,10 +51,10 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "challenge": [
         (*part, "--protocol", "challenge", "--methods", f"bifseg,crf,cut,{OTHERS}")
-        for part in (CORE, WHOLE, FETAL, SARCOMA)
+        for part in (CORE, WHOLE, (*FETAL, "--limit", "1"), (*SARCOMA, "--limit", "2"))
     ],
     "noc": [
-        (*part, "--protocol", "noc", "--limit", "4", "--methods", f"bifseg,crf,cut,{OTHERS}")
+        (*part, "--protocol", "noc", "--limit", "3", "--methods", f"bifseg,crf,cut,{OTHERS}")
         for part in (ACDC, ABDOMEN)
     ],
 }  # fmt: skip

@@ -1,7 +1,7 @@
-"""Which objects of which public data sets the benchmarks look at: a fold to develop on, and one to report.
+"""The objects of public data sets that settings are chosen on: the fold "develop".
 
-A patient is in one fold only. Parameters were chosen on "develop"; the numbers in docs are from "report". No network
-that we ship learnt from any of these data sets (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
+A patient is in one fold only, and `judge.py` reports on the other. No network that we ship learnt from any of these
+data sets (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.dataset import Case, open_dataset
+from bifseg.evaluation.targets import half
 from bifseg.evaluation.users import simulated_box
 from bifseg.image import Image
 from bifseg.interaction import Box
@@ -30,7 +31,7 @@ class Task:
 
     dataset: str
     dimension: int
-    fold: str  # develop, report, or halves: patients are divided between the two
+    fold: str  # develop, or halves: of the patients only one half
     labels: dict[str, tuple[int, ...]]
     channel: int = 0
     only: str = ""  # case names begin so
@@ -43,9 +44,6 @@ TASKS = (
     Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=30, objects=1),
     Task("Dataset107_AbdomenCT2D", 2, "halves", {}, cases=15, objects=1),
     Task("Dataset120_MedScribble", 2, "develop", {}, objects=1),
-    Task("Dataset102_BRATS2013", 3, "report", {"core T1c": (1, 3, 4)}, channel=0),
-    Task("Dataset102_BRATS2013", 3, "report", {"whole FLAIR": (1, 2, 3, 4)}, channel=1),
-    Task("Dataset103_FetalBrainAtlas", 3, "report", {}, only="FETAL_CRL", cases=6, objects=2),
     Task("Dataset103_FetalBrainAtlas", 3, "develop", {}, only="FETAL_SB", cases=3, objects=4),
     Task("Dataset108_Hippocampus", 3, "halves", {"hippocampus": (1, 2)}, cases=12),
     Task("Dataset101_ACDC", 3, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=10, objects=1),
@@ -68,27 +66,23 @@ class Target:
     box: Box
 
 
-def targets(fold: str, dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0) -> Iterator[Target]:
-    """All objects of a fold, ``develop`` or ``report``, always the same ones with the same boxes.
+def targets(dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0) -> Iterator[Target]:
+    """All objects of the fold, always the same ones with the same boxes.
 
     ``margin``: a side of a box lies 0 to so many voxels outside the object. ``seed``: another seed draws other boxes
     around the same objects. Scans are read once and kept: all of a fold are less than a gigabyte.
     """
     for task in TASKS:
-        if task.dimension == dimension and task.fold in (fold, "halves"):
+        if task.dimension == dimension:
             dataset = _opened(data / task.dataset, task.channel)
             chosen = [case for case in dataset.cases if case.name.startswith(task.only)]
-            chosen = [c for c in chosen if task.fold != "halves" or _half(c.patient) == fold]
+            chosen = [c for c in chosen if task.fold != "halves" or half(SAME.get(c.patient, c.patient)) == "develop"]
             for case in _some(chosen, task.cases, task.dataset):
                 yield from _objects(task, case, dataset.labels, margin, seed)
 
 
 _opened = lru_cache(open_dataset)
 SAME = {"patient076": "patient074"}  # in ACDC: the same images annotated twice
-
-
-def _half(patient: str) -> str:
-    return ("develop", "report")[zlib.crc32(SAME.get(patient, patient).encode()) % 2]
 
 
 def _some(items: list, count: int, key: str) -> list:

@@ -92,7 +92,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     data, _ = TrainingSet.permissive(arguments.data, 2, arguments.folder / "cache")
-    found = list(targets("develop", 2))[::2]
+    found = list(targets(2))[::2]
     path = arguments.output.with_suffix(".jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     for name in arguments.only:

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--backend", default="loky", choices=BACKENDS)
     arguments = parser.parse_args()
 
-    every = list(targets("develop", arguments.dimension))
+    every = list(targets(arguments.dimension))
     chosen = islice(every, 0, None, max(1, len(every) // arguments.limit))
     chosen = [TuningTarget(t.image, t.truth, t.box, f"{t.dataset} {t.label}") for t in chosen]
     model = load_model(arguments.model, arguments.dimension)
