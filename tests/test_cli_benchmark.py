@@ -27,7 +27,7 @@ def test_every_standard_method_runs_on_slices_and_is_told_about(capsys, folder, 
     path = tmp_path / "new" / "r.jsonl"
     arguments = (folder, "--limit", 1, "--labels", "box", "--rounds", 1, "--seed", 4, "-o", path)
     said = run(capsys, *arguments)
-    assert "9 runs on 1 objects" in said.out
+    assert "9 runs on 1 object " in said.out
     assert "9 of them new" in said.out
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["method"] for row in rows[::2]] == METHODS.split(",") == list(STANDARD)
@@ -64,7 +64,7 @@ def test_a_case_that_cannot_be_read_is_named_and_left_out(capsys, tmp_path):
     write_set(folder, ("a", "b"), damaged=("a",))
     said = run(capsys, folder, "--methods", "growcut", "--rounds", 0, "-o", tmp_path / "r.jsonl")
     assert "The case a is left out" in said.err
-    assert "1 runs on 1 objects" in said.out
+    assert "1 runs on 1 object " in said.out
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ def benchmark(
         list[Path], typer.Argument(help="nnU-Net raw folder, MONAI datalist, or folder with images/ and masks/.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Results to write or go on with: .jsonl.")],
-    methods: Annotated[str, typer.Option(help="Separated by commas; also bifseg-printed, nninteractive.")] = METHODS,
+    methods: Annotated[
+        str, typer.Option(help="Separated by commas; also cut, bifseg-printed, nninteractive.")
+    ] = METHODS,
     users: Annotated[
         str, typer.Option(help="careful, sloppy, line, contour, clicks, human; careful:20 for looser boxes.")
     ] = "careful",
@@ -94,11 +96,11 @@ def benchmark(
 
         def progress(done: int, all_: int) -> None:
             at = runs[min(done, all_ - 1)]
-            say(f"{at.method} on {at.target.label} of {at.target.case.name}: run {done} of {all_}", done / all_)
+            say(f"Run {done} of {all_}: {at.method}, {at.target.label} of {at.target.case.name}", done / all_)
 
         made = benchmark(runs, output, jobs=jobs, backend=backend, progress=progress)
-    objects = len(found.targets)
-    print(f"{len(runs)} runs on {objects} objects are in {output}, {made} of them new; bifseg report {output} -o DIR")
+    objects = f"{len(found.targets)} object{'s' * (len(found.targets) > 1)}"
+    print(f"{len(runs)} runs on {objects} are in {output}, {made} of them new; bifseg report {output} -o DIR")
 
 
 def _check_output(output: Path, about: Path, datasets: Sequence[Path]) -> None:
