@@ -83,11 +83,11 @@ PAPER = {
 
 _FAST = Parameters(
     sigma=0.15, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1, iterations=40, rate=0.2, momentum=0.9,
-    never_empty=True, unsupervised=False,
+    evidence=4.0, never_empty=True, unsupervised=False,
 )  # fmt: skip
 FAST = {
     2: _FAST.but(lam=3.0, samples=8192, blend=0.5),
-    3: _FAST.but(lam=0.6, neighbours=6, samples=16384, blend=0.75, evidence=4.0, unsupervised=True),
+    3: _FAST.but(lam=0.6, neighbours=6, samples=16384, blend=0.75, unsupervised=True),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 
