@@ -7,6 +7,7 @@ It goes on where it was when it is given again. Protocols: rounds, users, humans
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from bifseg.cli import main as bifseg
@@ -17,11 +18,12 @@ ACDC, ABDOMEN = ("Dataset101_ACDC", "--fold", "report"), ("Dataset107_AbdomenCT2
 BRATS = ("Dataset102_BRATS2013", "--dimension", "3")
 CORE = (*BRATS, "--channel", "0", "--region", "core=1,3,4", "--labels", "core")
 WHOLE = (*BRATS, "--channel", "1", "--region", "whole=1,2,3,4", "--labels", "whole")
-FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL*", "--limit", "3")
+FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL*", "--limit", "2")
 SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "4")
 ORGANS = "spleen,kidney_right,liver,urinary_bladder,femur_left"
 BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
-WEIGHTS = Path(__file__).parent / "networks"
+PARTS_OF_BRAIN = "cerebellum,brainstem,white_matter"
+WEIGHTS = Path(os.path.relpath(Path(__file__).parent)) / "networks"
 
 PARTS: dict[str, list[tuple[str, ...]]] = {
     "rounds": [
@@ -34,9 +36,10 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
         for part, limit in ((ACDC, "3"), (ABDOMEN, "1"))
     ],
     "humans": [
-        (*ACDC, "--limit", "10", "--rounds", "1", "--users", "human", "--methods", f"bifseg,crf,network,{OTHERS}"),
+        (*ACDC, "--limit", "10", "--rounds", "1", "--users", "human",
+         "--methods", f"bifseg,bifseg-e,cut,crf,network,{OTHERS}"),
         ("Dataset120_MedScribble", "--rounds", "1", "--users", "human", "--repeats", "3",
-         "--methods", f"bifseg,crf,network,{OTHERS}"),
+         "--methods", f"bifseg,bifseg-e,cut,crf,network,{OTHERS}"),
     ],
     "networks": [
         (*part, "--rounds", "1", "--methods", "bifseg,crf,network", "--networks", "2D")
@@ -47,11 +50,11 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "printed": [
         (*part, "--rounds", "1", "--methods", "bifseg-printed,bifseg,crf,network")
-        for part in ((*ACDC, "--limit", "10"), (*ABDOMEN, "--limit", "3"), CORE, WHOLE)
+        for part in ((*ACDC, "--limit", "10"), CORE)
     ],
     "challenge": [
         (*part, "--protocol", "challenge", "--methods", f"bifseg,crf,cut,{OTHERS}")
-        for part in (CORE, WHOLE, (*FETAL, "--limit", "1"), (*SARCOMA, "--limit", "2"))
+        for part in (CORE, WHOLE, (*FETAL, "--labels", PARTS_OF_BRAIN), (*SARCOMA, "--limit", "2"))
     ],
     "noc": [
         (*part, "--protocol", "noc", "--limit", "3", "--methods", f"bifseg,crf,cut,{OTHERS}")
@@ -72,10 +75,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT/PROTOCOL.jsonl and its report")
     parser.add_argument("--jobs", default="1", help="processes of one thread")
-    parser.add_argument("--methods", default=f"{METHODS},cut", help="of the protocol rounds")
+    parser.add_argument("--methods", default=f"{METHODS},cut,bifseg-e", help="of the protocol rounds")
     arguments = parser.parse_args()
     results = arguments.output / f"{arguments.protocol}.jsonl"
-    for name, *options in PARTS[arguments.protocol]:
+    for name, *options in PARTS[arguments.protocol]:  # those of one file are told together in its .about.json
         if "--methods" not in options:
             options += ["--methods", arguments.methods]
         options = [",".join(NETWORKS.get(option, [option])) for option in options]

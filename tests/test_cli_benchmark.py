@@ -50,7 +50,8 @@ def test_volumes_users_networks_and_protocols(capsys, folder, tmp_path):
     run(capsys, *common, "--methods", "crf", "--protocol", "noc")
     run(capsys, *common, "--cases", "b", "--methods", "crf,growcut", "--users", "human", "--rounds", 1)
     about = json.loads(path.with_suffix(".about.json").read_text())
-    assert len(about["commands"]) <= 5  # of one program in a test; what they ran is joined
+    assert len(about["commands"]) == 5
+    assert about["commands"][3] == "bifseg benchmark set --labels box --limit 1 -o r.jsonl --methods crf --protocol noc"
     assert set(about["models"]) == {"multiscale3d", "multiscale2d", "pnet"}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["user"] for row in rows} == {"sloppy", "careful:0", "challenge", "careful", "noc", "human"}
@@ -70,7 +71,7 @@ def test_a_case_that_cannot_be_read_is_named_and_left_out(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--methods", "bifseg,magic"], "Unknown method 'magic'; known are bifseg, bifseg-w, crf, cut, network"),
+        (["--methods", "bifseg,magic"], "Unknown method 'magic'; known are bifseg, bifseg-w, bifseg-e, crf, cut"),
         (["--methods", ","], "Unknown method ''; known are"),
         (["--users", "nobody"], "Unknown user 'nobody'; known are careful, sloppy, line, contour, clicks, human"),
         (["--users", ""], "Unknown user ''"),

@@ -30,7 +30,7 @@ def main(monkeypatch, capsys):
 @pytest.fixture
 def results(tmp_path):
     rows = [r for k in range(3) for m in ("bifseg", "geos") for r in run([0.6, 0.8 + k / 20], m, case=f"c{k}")]
-    return write(tmp_path / "results.jsonl", rows, {"command": "bifseg benchmark", "versions": {"evaluator": "1"}})
+    return write(tmp_path / "results.jsonl", rows, {"commands": ["bifseg benchmark"], "versions": {"evaluator": "1"}})
 
 
 def test_a_report_is_written(main, results, tmp_path):

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, given without the program's name; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False) or 0
+        return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False, obj=arguments) or 0
     except UsageError as error:
         problem = error.format_message()
     except MemoryError as error:

@@ -26,6 +26,7 @@ ROUNDS = 5
 
 
 def benchmark(
+    context: typer.Context,
     dataset: Annotated[
         list[Path], typer.Argument(help="nnU-Net raw folder, MONAI datalist, or folder with images/ and masks/.")
     ],
@@ -92,7 +93,7 @@ def benchmark(
             CLICKS.get(protocol, rounds), server,
         )  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_json(about, _joined(about, _about(runs, dataset, channel, jobs, backend)))
+        write_json(about, _joined(about, _about(runs, dataset, output, context.obj, jobs, backend, channel)))
 
         def progress(done: int, all_: int) -> None:
             at = runs[min(done, all_ - 1)]
@@ -114,7 +115,15 @@ def _check_output(output: Path, about: Path, datasets: Sequence[Path]) -> None:
     check_folder(output.parent)
 
 
-def _about(runs: Sequence[Run], datasets: Sequence[Path], channel: int, jobs: int, backend: str) -> dict:
+def _about(
+    runs: Sequence[Run],
+    datasets: Sequence[Path],
+    output: Path,
+    words: Sequence[str],
+    jobs: int,
+    backend: str,
+    channel: int,
+) -> dict:
     """What `report` says of the run: when, where, with what; a machine's name and paths outside the command do not."""
     from importlib.metadata import version
 
@@ -130,7 +139,7 @@ def _about(runs: Sequence[Run], datasets: Sequence[Path], channel: int, jobs: in
             settings.setdefault(f"{run.method} ({model.name})", settings_of(run.method, model))
         else:
             settings.setdefault(run.method, settings_of(run.method, None, run.server))
-    named = {str(path): path.name for path in datasets}  # where they lie is nobody's business
+    named = {str(path): path.name for path in (*datasets, output)}  # where they lie is nobody's business
     judged: dict[str, dict] = {}
     for run in runs:
         own = judged.setdefault(run.target.case.dataset, {})
@@ -142,7 +151,7 @@ def _about(runs: Sequence[Run], datasets: Sequence[Path], channel: int, jobs: in
         "processes": jobs,
         "backend": backend,
         "versions": {"evaluator": metrics.VERSION, "users": users.VERSION, **_versions(packages, version)},
-        "commands": [shlex.join(["bifseg", *(named.get(word, word) for word in sys.argv[1:])])],
+        "commands": [shlex.join(["bifseg", *(named.get(word, word) for word in words)])],
         "datasets": judged,
         "methods": settings,
         "models": {

@@ -45,8 +45,9 @@ def _printed(model: Model) -> Parameters:
 METHODS: Mapping[str, Method] = {
     "bifseg": Method("BIFSeg", settings=_fast),
     "bifseg-w": Method("BIFSeg(-w)", settings=partial(_fast, weighted=False)),
+    "bifseg-e": Method("BIFSeg(-e)", settings=partial(_fast, evidence=0.0)),
     "crf": Method("+CRF", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0)),
-    "cut": Method("BIFSeg, no adaptation", refine="crf", settings=partial(_fast, rounds=0)),
+    "cut": Method("cut with evidence", refine="crf", settings=partial(_fast, rounds=0)),
     "network": Method("network", refine="none", settings=_fast),
     "bifseg-printed": Method("BIFSeg as printed", settings=_printed),
     "grabcut": Method("GrabCut", "bifseg.baselines.grabcut:GrabCut"),
@@ -56,8 +57,9 @@ METHODS: Mapping[str, Method] = {
     "growcut": Method("GrowCut", "bifseg.baselines.growcut:GrowCut"),
     "nninteractive": Method("nnInteractive", "bifseg.baselines.nninteractive:NNInteractive"),
 }
-STANDARD = tuple(name for name in METHODS if name not in ("cut", "bifseg-printed", "nninteractive"))
+STANDARD = tuple(name for name in METHODS if name not in ("bifseg-e", "cut", "bifseg-printed", "nninteractive"))
 FAMILY = ("network", "crf", "bifseg-w", "bifseg")  # the paper's ablation, on one network
+PARTS = ("network", "crf", "cut", "bifseg-e", "bifseg-w", "bifseg-printed", "bifseg")  # and ours
 
 
 def check_methods(names: list[str]) -> None:

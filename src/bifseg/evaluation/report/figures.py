@@ -52,7 +52,7 @@ def _rounds(group: Group) -> list[tuple[Picture, bytes]]:
             ),
             draw_boxes(group, columns),
         ))  # fmt: skip
-    families = [network for network in group.networks if len(group.family(network)) > 1]
+    families = [network for network in group.networks if len(group.parts(network)) > 1]
     for network in families:
         suffix = f"-{network}" if len(families) > 1 else ""
         made.append((
@@ -61,7 +61,7 @@ def _rounds(group: Group) -> list[tuple[Picture, bytes]]:
                 f"{d}D: what the parts of BIFSeg add to {network}: mean Dice over rounds, the first of which "
                 "is drawn with the same scribbles for all.",
             ),
-            draw_curves(group, group.family(network)[::-1], _by_step("dice"), "rounds of scribbles", "Dice (%)", None),
+            draw_curves(group, group.parts(network)[::-1], _by_step("dice"), "rounds of scribbles", "Dice (%)", None),
         ))  # fmt: skip
     return made
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from bifseg.evaluation.methods import FAMILY, METHODS
+from bifseg.evaluation.methods import FAMILY, METHODS, PARTS
 from bifseg.evaluation.statistics import DIGITS, Scores, Thing, scores
 
 OURS = "bifseg"
@@ -72,10 +72,14 @@ class Group:
         """The paper's ablation on one network, as far as it was judged."""
         return [column for method in FAMILY if (column := Column(method, network)) in self.traces]
 
+    def parts(self, network: str | None) -> list[Column]:
+        """BIFSeg on one network and all that is less than it, as far as it was judged."""
+        return [column for method in PARTS if (column := Column(method, network)) in self.traces]
+
     @property
     def interactive(self) -> list[Column]:
         """Whole interactive methods: BIFSeg with each network, and other people's."""
-        return [c for c in self.traces if c.method not in FAMILY or c.method == OURS]
+        return [c for c in self.traces if c.method not in PARTS or c.method == OURS]
 
     @property
     def rivals(self) -> list[Column]:
@@ -83,8 +87,7 @@ class Group:
         own = self.main.network if self.main else None
         return [
             c for c in self.traces
-            if not c.method.startswith(OURS) or c == Column("bifseg-w", own)
-            if c.method != "crf" or c.network == own
+            if c.method != OURS and (c.method not in PARTS or c.network == own or c.method == "network")
         ]  # fmt: skip
 
     def scores(self, column: Column, step: int, metric: str = "dice") -> Scores:

@@ -42,8 +42,7 @@ def how_it_was_run(abouts: Iterable[Mapping]) -> list[Block]:
                 told.append(f"{name} {about[name]}")
         versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
         lines = [", ".join(told)] + ([f"versions: {versions}"] if versions else [])
-        if "command" in about:
-            lines.append(f"command: `{about['command']}`")
+        lines += [f"command: `{command}`" for command in about.get("commands", [])]
         for name, model in about.get("models", {}).items():
             model = model if isinstance(model, Mapping) else {"sha256": str(model)}
             parts = [f"sha256 {str(model['sha256'])[:12]}"] if "sha256" in model else []

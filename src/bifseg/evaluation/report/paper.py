@@ -35,6 +35,15 @@ def paper_tables(group: Group) -> list[Block]:
                 f"Table {numeral}. {group.dimension}D, {what}, on {network}: Dice (%)", notes=notes,
             )  # fmt: skip
             blocks += [table] if table else [Text(f"Table {numeral} is empty: {network} was judged without scribbles.")]
+    for network in group.networks:
+        parts = group.parts(network)
+        if len(parts) > len(group.family(network)) and group.last:
+            for step in dict.fromkeys((1, group.last)):
+                table = score_table(
+                    group, parts, step, f"parts-{group.dimension}d-{network}-{step}",
+                    f"{group.dimension}D, BIFSeg and its parts on {network}, {step_name(step)}: Dice (%)",
+                )  # fmt: skip
+                blocks += [table] if table else []
     if not any(len(group.family(network)) > 1 for network in group.networks):
         blocks.append(Text(f"Tables {second} and {third} are empty: no refinements of one network were judged."))
     return blocks

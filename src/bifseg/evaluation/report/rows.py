@@ -83,8 +83,8 @@ def read_about(path: Path) -> dict:
             about = None
         if not isinstance(about, dict):
             raise ValueError(f"{beside} is damaged: it is no JSON object.")
-    if isinstance(about.get("command"), str):
-        about["command"] = _without_folders(about["command"])
+    if isinstance(about.get("commands"), list):
+        about["commands"] = [_without_folders(str(command)) for command in about["commands"]]
     return {"results": path.name, **about}
 
 

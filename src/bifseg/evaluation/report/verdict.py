@@ -30,7 +30,9 @@ def opening(groups: Iterable[Group]) -> tuple[Block, dict]:
         shares = {name: reached(found) for name, found in own.items()}
         order = sorted(own, key=lambda name: (middles[name] is None, middles[name] or 0, -shares[name]))
         first = order[0]
-        if middles[first] is None:
+        if not any(shares.values()):
+            texts.append(f"**{where}:** no run of any method gets to Dice {LEVEL:.2f}.")
+        elif middles[first] is None:
             best = max(shares, key=shares.get)
             texts.append(
                 f"**{where}:** no method brings half of its runs to Dice {LEVEL:.2f}; "
