@@ -79,7 +79,10 @@ def test_the_simulated_user_gets_the_masks_of_a_session(dimension, unsupervised)
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_of_a_good_and_a_plainly_bad_value_the_good_one_is_found(dimension, tmp_path):
-    model, bad = MODELS[dimension], QUICK[dimension].but(lam=1000.0, never_empty=False, unsupervised=False)
+    model, bad = (
+        MODELS[dimension],
+        QUICK[dimension].but(lam=1000.0, evidence=0.0, never_empty=False, unsupervised=False),
+    )
     found = search(model, targets(dimension), {"lam": np.array([1000.0, 1.0])}, start=bad, rounds=1)
     assert found.best == bad.but(lam=1.0)
     assert found.after > found.before + 0.1
