@@ -209,3 +209,7 @@ def test_memory_and_time_of_a_call_are_its_own():
     if Path("/proc/self/clear_refs").exists() and peak is not None:
         assert 55 < peak < 120
         assert measured(lambda: None)[2] < 20
+        again = measured(lambda: [np.ones(1 << 12) for _ in range(1 << 11)])  # 64 MiB in small pieces
+        assert [measured(lambda: [np.ones(1 << 12) for _ in range(1 << 11)])[2] for _ in range(2)] == pytest.approx(
+            [again[2]] * 2, rel=0.3
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,8 @@ CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
     """The result of a call, its seconds, and by how many MiB its peak exceeded what the process held before.
 
-    The peak is Linux's own (VmHWM, reset before the call); None where the system does not tell it.
+    The peak is Linux's own (VmHWM, reset before the call, after memory that was freed went back to the system, so that
+    what is used again counts); None where the system does not tell it.
     """
     before = _start()
     begun = time.perf_counter()
@@ -25,6 +29,9 @@ def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
 
 
 def _start() -> int | None:
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         CLEAR.write_text("5")  # forgets the peak so far
         return _kib("VmRSS:")
