@@ -8,6 +8,7 @@ from bifseg.cli import main
 from bifseg.cli.benchmark import METHODS
 from bifseg.evaluation.benchmark import KEY
 from bifseg.evaluation.methods import STANDARD
+from nninteractive_server import serving
 from test_targets import write_set
 
 
@@ -108,3 +109,16 @@ def test_results_do_not_go_where_they_cannot(capsys, folder, tmp_path):
         assert message in capsys.readouterr().err
     assert main(["benchmark", str(tmp_path / "nothing"), "-o", str(tmp_path / "a.jsonl")]) == 2
     assert "There is no data set" in capsys.readouterr().err
+
+
+def test_a_remote_server_is_judged_through_its_public_client(capsys, folder, tmp_path):
+    pytest.importorskip("nnInteractive")
+    path = tmp_path / "r.jsonl"
+    with serving() as server:
+        common = (folder, "--labels", "box", "--limit", 1, "--rounds", 2, "--methods", "nninteractive,growcut")
+        run(capsys, *common, "--server", server.url, "-o", path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["method"], row["step"]) for row in rows[:3]] == [("nninteractive", k) for k in range(3)]
+    assert rows[2]["dice"] > 0.7
+    assert main([str(a) for a in ("benchmark", *common, "--server", server.url, "-o", tmp_path / "gone.jsonl")]) == 2
+    assert "nninteractive on box of" in capsys.readouterr().err
