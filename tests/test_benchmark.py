@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from bifseg.evaluation import benchmark as module
-from bifseg.evaluation.benchmark import KEY, MEASURED, Results, benchmark, judge, plan
+from bifseg.evaluation.benchmark import benchmark, judge, plan
 from bifseg.evaluation.metrics import dice, nsd
+from bifseg.evaluation.results import KEY, MEASURED, Results
 from bifseg.evaluation.targets import find_targets
 from test_targets import write_set
 

@@ -6,8 +6,8 @@ import pytest
 
 from bifseg.cli import main
 from bifseg.cli.benchmark import METHODS
-from bifseg.evaluation.benchmark import KEY
 from bifseg.evaluation.methods import STANDARD
+from bifseg.evaluation.results import KEY
 from nninteractive_server import serving
 from test_targets import write_set
 

@@ -158,7 +158,7 @@ def test_the_challenge_gives_its_box_and_five_clicks(objects):
 def test_a_click_outside_the_box_widens_it_and_keeps_all_clicks(objects, monkeypatch):
     target, method = objects[3], Painter()
     clicks = iter([((15, 15, 2), 1), ((2, 15, 2), 2), ((16, 16, 3), 1), None, None])
-    monkeypatch.setattr(protocols, "challenge_click", lambda mask, truth: next(clicks))
+    monkeypatch.setattr(protocols.rules, "challenge_click", lambda mask, truth: next(clicks))
     steps = list(challenge(method, target, user_of("careful"), 0, 5))
     assert [seen[0] for seen in method.seen] == ["start", "refine", "start", "refine", "refine"]
     wide = method.seen[2][2]

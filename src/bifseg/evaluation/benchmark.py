@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,18 +22,11 @@ from bifseg.evaluation import metrics, users
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import pool
 from bifseg.evaluation.protocols import PROTOCOLS, Step
+from bifseg.evaluation.results import KEY, Results
 from bifseg.evaluation.targets import Target
 from bifseg.evaluation.users import user_of
-from bifseg.files import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # Windows: nobody looks whether two benchmarks write to one file
-    fcntl = None
 
 TOLERANCE = 2.0  # mm, of the surface Dice
-KEY = ("protocol", "dataset", "case", "label", "dimension", "method", "network", "user", "seed")
-MEASURED = ("seconds", "user_seconds", "peak_mib")  # what differs between two runs of the same
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,7 @@ class Run:
     @property
     def steps(self) -> int:
         """How many rows it makes."""
-        first_is_click = self.protocol == "noc" and not _begins_with_scribbles(self.method)
+        first_is_click = self.protocol == "noc" and METHODS[self.method].begins_with == "box"
         return self.count + 1 - (2 if first_is_click else 0)
 
 
@@ -86,7 +78,7 @@ def judge(run: Run, watch: Callable[[Step], object] | None = None) -> list[dict]
     target, spacing = run.target, run.target.image.spacing
     flat = tuple(s for axis, s in enumerate(spacing) if target.plane is None or axis != target.plane[0])
     truth = target.view.crop(target.truth)
-    who = dict(zip(KEY, run.key, strict=True))
+    who, fingerprint = dict(zip(KEY, run.key, strict=True)), run.fingerprint
     who["patient"] = target.case.patient
     who["seen"] = model is not None and _learnt_from(model, target.case.dataset)
     method, rows = make(run.method, model, seed=run.seed, server=run.server), []
@@ -104,7 +96,7 @@ def judge(run: Run, watch: Callable[[Step], object] | None = None) -> list[dict]
                     "length": round(step.effort.length, 4),
                     "peak_mib": None if step.peak_mib is None else round(step.peak_mib, 1),
                     "box": str(step.box),
-                    "fingerprint": run.fingerprint,
+                    "fingerprint": fingerprint,
                 }
             )  # fmt: skip
             if watch is not None:
@@ -151,75 +143,6 @@ def plan(
     return runs
 
 
-class Results:
-    """A results file: whole runs only, each appended at once; one process at a time writes to it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Results:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b", buffering=0)
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise ValueError(f"Another benchmark is writing to {self.path}; wait for it, or choose another.") from None
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def keep(self, runs: Sequence[Run]) -> set[tuple]:
-        """The keys of ``runs`` that are done. What else the file says of them is dropped: halves, and stale rows.
-
-        Rows of other runs stay. Raises ValueError for a file that is something else.
-        """
-        wanted = {run.key: (run.fingerprint, run.steps) for run in runs}
-        kept, done = [], set()
-        for key, rows in _grouped(self.rows()):
-            whole = (rows[0]["fingerprint"], len(rows)) == wanted.get(key)
-            if key not in wanted or (whole and key not in done):
-                kept += rows
-                done |= {key} & wanted.keys()
-        content = _lines(kept)
-        self._file.seek(0)
-        if self._file.read() != content:
-            self._file.close()  # the lock goes with the file: the new one is locked before anything is added to it
-            write_atomically(self.path, content)
-            self.__enter__()
-        return done
-
-    def rows(self) -> list[dict]:
-        """All rows but an unfinished last one; ValueError names the line that is none."""
-        self._file.seek(0)
-        lines = self._file.read().split(b"\n")
-        rows = []
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                row = json.loads(line)
-                _ = [row[name] for name in (*KEY, "step", "fingerprint")]
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"Line {number} of {self.path} is no row of a benchmark; choose another file."
-                ) from None
-            rows.append(row)
-        return rows
-
-    def append(self, rows: list[dict]) -> None:
-        """One run's rows, all or none. Raises OSError on a full disk, with what was there before intact."""
-        end, content = self._file.seek(0, os.SEEK_END), _lines(rows)
-        try:
-            while content:
-                content = content[self._file.write(content) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(end)
-            raise OSError(f"Cannot write {self.path}: {error.strerror or error}. The runs before are kept.") from error
-
-
 def benchmark(
     runs: Sequence[Run],
     path: Path,
@@ -234,8 +157,9 @@ def benchmark(
     benchmark, with a sentence on which it was; those before it are kept.
     """
     with Results(path) as results:
-        done = results.keep(runs)
-        missing = [run for run in runs if run.key not in done]
+        by_key = {run.key: run for run in runs}
+        done = results.keep({key: (run.fingerprint, run.steps) for key, run in by_key.items()})
+        missing = [run for key, run in by_key.items() if key not in done]
         finished = len(runs) - len(missing)
         if progress is not None:
             progress(finished, len(runs))
@@ -299,30 +223,3 @@ def _model(name: str, dimension: int | None = None) -> Model:
 def _learnt_from(model: Model, dataset: str) -> bool:
     """Whether the model card names the data set among what it learnt from."""
     return re.search(rf"(?<!\w){re.escape(dataset)}(?!\w)", str(model.card.get("data", ""))) is not None
-
-
-@lru_cache
-def _begins_with_scribbles(method: str) -> bool:
-    if METHODS[method].learns or method == "nninteractive":
-        return False
-    return getattr(make(method), "begins_with", "box") == "scribbles"
-
-
-def _grouped(rows: Iterable[dict]) -> Iterator[tuple[tuple, list[dict]]]:
-    """Rows that follow each other and belong to one run, whose steps are 0, 1, 2, ..."""
-    group: list[dict] = []
-    for row in rows:
-        if group and (_key(row) != _key(group[0]) or row["step"] != len(group)):
-            yield _key(group[0]), group
-            group = []
-        group.append(row)
-    if group:
-        yield _key(group[0]), group
-
-
-def _key(row: dict) -> tuple:
-    return tuple(row[name] for name in KEY)
-
-
-def _lines(rows: Iterable[dict]) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()

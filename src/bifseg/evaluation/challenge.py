@@ -20,9 +20,9 @@ CLICK_SEED = 42  # set again before every click
 FAILED = 0.2  # the surface Dice counts as 0 up to this Dice
 
 
-def box_numbers() -> np.random.RandomState:
+def box_numbers(seed: int = 0) -> np.random.RandomState:
     """The random numbers of the challenge's boxes: one generator for all objects of a case, in their labels' order."""
-    return np.random.RandomState(BOX_SEED)
+    return np.random.RandomState(BOX_SEED + seed)
 
 
 def challenge_box(truth: np.ndarray, rng: np.random.RandomState) -> Box:
@@ -80,8 +80,12 @@ def challenge_scores(dices: Sequence[float], nsds: Sequence[float]) -> dict[str,
         raise ValueError(
             f"There are {len(dices)} values of Dice and {len(nsds)} of NSD; give {CLICKS} or, with the box, one more."
         )
-    dices = list(dices[-CLICKS:])
-    nsds = [near if overlap > FAILED else 0.0 for near, overlap in zip(nsds[-CLICKS:], dices, strict=True)]
+    return scores_of_clicks(dices[-CLICKS:], nsds[-CLICKS:])
+
+
+def scores_of_clicks(dices: Sequence[float], nsds: Sequence[float]) -> dict[str, float]:
+    """The same of any number of clicks, one or more; without the box."""
+    nsds = [near if overlap > FAILED else 0.0 for near, overlap in zip(nsds, dices, strict=True)]
     return {
         "dsc_auc": area_under_curve(dices),
         "nsd_auc": area_under_curve(nsds),

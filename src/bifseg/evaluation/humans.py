@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from bifseg.io import read_labels
 def scribble_files(case: Case) -> list[Path]:
     """The files of a case's annotators, ``CASE.nii.gz`` or ``CASE_A0.nii.gz`` and so on, in their order; often none."""
     folder = case.labels_path.parent.parent / "scribblesTr"
-    name = case.labels_path.name
-    stem, ending = name.partition(".")[0], name.partition(".")[1] + name.partition(".")[2]
-    return sorted(path for path in folder.glob(f"*{ending}") if path.name == name or _annotator_of(path.name, stem))
+    stem, _, ending = case.labels_path.name.partition(".")
+    names = re.compile(rf"{re.escape(stem)}(_A\d+)?\.{re.escape(ending)}")
+    return sorted(path for path in folder.glob("*") if names.fullmatch(path.name))
 
 
 def human_labels(path: Path, image: Image, values: Sequence[int]) -> np.ndarray:
@@ -74,8 +75,3 @@ def _codes(description: Path) -> dict[int, str]:
         raise ValueError(
             f'{description} does not say what the scribbles mean; it needs "scribble_codes": {{"0": "not annotated"}}.'
         ) from None
-
-
-def _annotator_of(name: str, stem: str) -> bool:
-    own = name.partition(".")[0]
-    return own.startswith(f"{stem}_A") and own[len(stem) + 2 :].isdecimal()

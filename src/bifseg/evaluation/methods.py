@@ -33,6 +33,11 @@ class Method:
         """Whether it is a network's, so that it exists once per network."""
         return self.place is None
 
+    @property
+    def begins_with(self) -> str:
+        """``box`` or ``scribbles``, see `bifseg.interaction.InteractiveMethod`."""
+        return FromNetwork.begins_with if self.learns else getattr(_kind(self), "begins_with", "box")
+
 
 def _fast(model: Model, **changes: object) -> Parameters:
     return preset("fast", model.dimension, model.tuned).but(unsupervised=True, **changes)

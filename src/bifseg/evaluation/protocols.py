@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bifseg.evaluation.challenge import BOX_SEED, challenge_box, challenge_click
+from bifseg.evaluation import challenge as rules
 from bifseg.evaluation.clicks import next_click
 from bifseg.evaluation.cost import measured
 from bifseg.evaluation.effort import Effort
@@ -28,7 +28,7 @@ from bifseg.evaluation.targets import Target
 from bifseg.evaluation.users import HUMAN, Drawing, User, longest_extent, simulated_box
 from bifseg.interaction import Box, InteractiveMethod
 
-CLICKS = {"challenge": 5, "noc": 20}
+CLICKS = {"challenge": rules.CLICKS, "noc": 20}
 ENOUGH = 0.90  # IoU, the highest level of NoC
 BOX_CLICKS = 2  # its two corners
 
@@ -70,12 +70,12 @@ def challenge(method: InteractiveMethod, target: Target, user: User, seed: int, 
     the method begins again with a box that reaches as far as the click and a tenth of its side beyond, and with all
     clicks so far.
     """
-    box = challenge_box(target.truth, np.random.RandomState(BOX_SEED + seed))
+    box = rules.challenge_box(target.truth, rules.box_numbers(seed))
     step = _begun(method, target, box)
     yield step
     clicks = np.zeros(target.truth.shape, np.uint8)
     for _ in range(count):
-        if found := challenge_click(step.mask, target.truth):
+        if found := rules.challenge_click(step.mask, target.truth):
             drawing = _clicked(found, target)
             clicks = np.where(drawing.labels > 0, drawing.labels, clicks)
             wider = _reaching(step.box, found[0], clicks.shape)

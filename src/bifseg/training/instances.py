@@ -15,11 +15,11 @@ from scipy import ndimage
 
 from bifseg.dataset import Case, Dataset
 from bifseg.files import write_atomically
+from bifseg.grid import LONGEST_2D
 from bifseg.image import Image, resample, resample_labels, working_shape
 
 MARGIN = 10  # pixels a side: "a random margin of 0 to 10 pixels" around the object (Wang et al. 2018, II-B)
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is no shape to learn
-LONGEST_2D = 3  # as in `crop`, which would bring torch along
 CACHE_VERSION = 1  # of what `cut` makes: another number, and old cache files are not found again
 SAMPLE = 1 << 22  # intensities per data set that statistics look at
 

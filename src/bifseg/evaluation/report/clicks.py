@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bifseg.evaluation.metrics import area_under_curve, clicks_needed
+from bifseg.evaluation.challenge import scores_of_clicks
+from bifseg.evaluation.metrics import number_of_clicks
 from bifseg.evaluation.report.document import Block, Cell, Heading, Table
 from bifseg.evaluation.report.groups import Group, Trace, short_names
 from bifseg.evaluation.report.tables import DAGGER, KEEPS, head_names
@@ -15,17 +16,12 @@ from bifseg.evaluation.report.tables import DAGGER, KEEPS, head_names
 LEVELS = (0.80, 0.85, 0.90)  # IoU
 MOST = 20  # clicks; also what a failure counts
 LIMIT = 90.0  # seconds for an object in the challenge; beyond it an entry scores 0
-WORTH = 0.2  # Dice up to which the challenge takes the NSD as 0
 
 
 def challenge_scores(trace: Trace) -> dict[str, float]:
-    """The areas under Dice and NSD over the clicks (the box left out), their last values, and the seconds in all."""
-    dice = trace.values("dice")[1:]
-    nsd = np.where(dice > WORTH, trace.values("nsd")[1:], 0.0)
-    return {
-        "dsc_auc": area_under_curve(dice), "nsd_auc": area_under_curve(nsd),
-        "dsc_final": float(dice[-1]), "nsd_final": float(nsd[-1]), "seconds": float(trace.values("seconds").sum()),
-    }  # fmt: skip
+    """The challenge's four scores of a run, and its seconds in all."""
+    scores = scores_of_clicks(trace.values("dice")[1:], trace.values("nsd")[1:])
+    return scores | {"seconds": float(trace.values("seconds").sum())}
 
 
 def ious_by_click(trace: Trace) -> list[float]:
@@ -65,9 +61,9 @@ def noc_tables(group: Group) -> list[Block]:
     def numbers(traces: Sequence[Trace]) -> dict[str, float]:
         found = {}
         for level in LEVELS:
-            needed = [clicks_needed(ious_by_click(trace), level, MOST) for trace in traces]
-            found[f"noc{100 * level:.0f}"] = float(np.mean(needed))
-            found[f"failed{100 * level:.0f}"] = float(np.mean([count >= MOST for count in needed]))
+            mean, failures = number_of_clicks(map(ious_by_click, traces), level, MOST)
+            found[f"noc{100 * level:.0f}"] = mean
+            found[f"failed{100 * level:.0f}"] = failures / len(traces)
         clicks = sum(trace.values("strokes").sum() for trace in traces)
         found["seconds"] = float(sum(t.values("seconds").sum() for t in traces) / clicks) if clicks else 0.0
         return found

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bifseg.evaluation.challenge import FAILED
 from bifseg.evaluation.report.acceptance import LEVEL
-from bifseg.evaluation.report.clicks import MOST, WORTH, ious_by_click
+from bifseg.evaluation.report.clicks import MOST, ious_by_click
 from bifseg.evaluation.report.document import Picture
 from bifseg.evaluation.report.drawing import Curve, draw_boxes, draw_curves
 from bifseg.evaluation.report.groups import Column, Group, Trace
@@ -91,7 +92,7 @@ def _by_step(metric: str) -> Callable[[Sequence[Trace]], Curve]:
         length = min(len(trace.rows) for trace in traces)
         values = np.array([trace.values(metric)[:length] for trace in traces])
         if metric == "nsd" and traces[0].rows[0]["protocol"] == "challenge":
-            values[np.array([trace.values("dice")[:length] for trace in traces]) <= WORTH] = 0
+            values[np.array([trace.values("dice")[:length] for trace in traces]) <= FAILED] = 0
         return np.arange(length), values.mean(axis=0)
 
     return curve
