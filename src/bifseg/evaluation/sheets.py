@@ -103,7 +103,7 @@ def _picture(run: Run, row: dict) -> Picture:
     spacing = tuple(s for a, s in enumerate(target.image.spacing) if a != axis)
     name = row["dataset"].split("_", 1)[-1]
     dice = f"{100 * again['dice']:.0f}" + ("" if again["dice"] == row["dice"] else f" (then {100 * row['dice']:.0f})")
-    return Picture(*shown, spacing, f"{name}, {row['label']}: Dice {dice}")
+    return Picture(*shown, spacing, f"{name}\n{row['label']}: Dice {dice}")
 
 
 def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
@@ -117,7 +117,7 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
             _panel(panel, picture, images)
     for panel, name in zip(axes[:, 0], PICKED, strict=True):
         panel.set_ylabel(name, fontsize=9)
-    figure.subplots_adjust(left=0.025, right=0.998, top=0.95, bottom=0.035, wspace=0.06, hspace=0.12)
+    figure.subplots_adjust(left=0.025, right=0.998, top=0.95, bottom=0.05, wspace=0.06, hspace=0.18)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
