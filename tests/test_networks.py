@@ -223,7 +223,7 @@ def test_bifseg_adapts_the_compared_networks_to_scribbles(name):
     for key, value in network.state_dict().items():
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
     adapted = session.state.objects["object"].classifier
-    assert not torch.equal(adapted[0].weight, network.classifier[0].weight)
+    assert not torch.equal(torch.from_numpy(adapted["0.weight"]), network.classifier[0].weight)
 
 
 @pytest.mark.parametrize("name", ["unet", "highres3dnet"])

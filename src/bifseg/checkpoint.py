@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def load_model(name: str | os.PathLike = "default", dimension: int | None = None
             )
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
-    model = _read(path)
+    model = _read_shipped(path) if path.parent == SHIPPED else _read(path)
     if dimension is not None and model.dimension != dimension:
         raise ValueError(f"The model {model.name} is for {model.dimension}D boxes, and the box is {dimension}D.")
     return model
@@ -86,6 +87,11 @@ def save_model(model: Model, path: str | os.PathLike) -> None:
     }
     tensors = {name: t.detach().contiguous().float().cpu() for name, t in model.network.state_dict().items()}
     write_atomically(Path(path), save(tensors, header))
+
+
+@cache
+def _read_shipped(path: Path) -> Model:
+    return _read(path)
 
 
 def _read(path: Path) -> Model:

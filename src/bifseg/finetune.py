@@ -71,8 +71,9 @@ def fine_tune(
 
     ``scribbles``: uint8 on the crop's grid, 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
     ``locked``: bool, pixels of finished objects: background here. ``initial``: bool, labels that replace the first
-    label update. ``trained``: the classifier that ``parameters.blend`` holds on to. ``rounds = 0`` is one label update
-    alone, the paper's "+CRF". To stop iterating is to cancel. The same seed gives the same result on one machine.
+    label update, but for what is scribbled or locked. ``trained``: the classifier that ``parameters.blend`` holds on
+    to. ``rounds = 0`` is one label update alone, the paper's "+CRF". To stop iterating is to cancel. The same seed
+    gives the same result on one machine.
     """
     clock = Stopwatch()
     with clock("graph"):
@@ -88,8 +89,9 @@ def fine_tune(
     for index in range(rounds + 1):
         with clock("cut"):
             belief = with_evidence(probability, evidence)
-            labels = initial if index == 0 else None
-            if labels is None:
+            if index == 0 and initial is not None:
+                labels = np.where(fixed == 0, initial, fixed == FOREGROUND)
+            else:
                 labels = energy.label_update(belief, fixed)
                 if parameters.never_empty and not labels[fixed == 0].any():
                     labels = np.where(fixed == 0, belief > 0.5, fixed == FOREGROUND)

@@ -1,53 +1,72 @@
-"""One object of a session as it stands, and how refining it makes the next."""
+"""One object of a session as it stands, and all of them together: immutable, NumPy arrays only.
+
+What makes the next segment from this one is in `adapt`; what keeps segments on disk is in `store.snapshot`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
+from scipy.special import entr
 
-from bifseg.checkpoint import Model
-from bifseg.crop import Crop
-from bifseg.finetune import Round, copy_of, fine_tune, foreground_probability
+from bifseg.image import resample, slabs
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.parameters import Parameters
-from bifseg.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """Which network: its name, and the digest of its file ("" for one that never was in a file)."""
+
+    name: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One object: immutable. Arrays have the box's shape, three axes; those named "grid" lie on the crop's grid."""
+    """One object. Arrays have the box's shape, three axes (x, y, z); those named "grid" lie on the crop's grid."""
 
     name: str
     box: Box
-    model: Model
+    model: ModelId
     parameters: Parameters
-    classifier: nn.Module  # adapted to this object; never changed once it is stored here
+    classifier: Mapping[str, np.ndarray]  # the weights adapted to this object, float32
     scribbles: np.ndarray  # uint8: 1 foreground, 2 background
-    packed: np.ndarray  # the mask, 8 voxels a byte
-    grid_probability: np.ndarray
-    grid_weights: np.ndarray | None = None
+    packed: np.ndarray  # the mask, 8 voxels a byte; empty where there is none yet
+    grid_probability: np.ndarray  # float32
+    grid_weights: np.ndarray | None = None  # float32
+    given: bool = False  # the mask came from the user, and the classifier was not yet fitted to it
     rounds: tuple[dict, ...] = ()
     milliseconds: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def begin(cls, name: str, crop: Crop, model: Model, parameters: Parameters) -> Segment:
-        """An object of which only the box is known: no mask yet."""
-        classifier = model.network.classifier
-        return cls(
-            name, crop.box, model, parameters, classifier,
-            scribbles=np.zeros(crop.box.shape, np.uint8),
-            packed=np.zeros(0, np.uint8),
-            grid_probability=foreground_probability(classifier, crop),
-        )  # fmt: skip
 
     @property
     def mask(self) -> np.ndarray:
         """bool, the box's shape."""
         count = int(np.prod(self.box.shape))
         return np.unpackbits(self.packed, count=count).view(bool).reshape(self.box.shape)
+
+    def probability(self) -> np.ndarray:
+        """P(foreground) by the classifier: float32, the box's shape; scribbled voxels have 1 or 0."""
+        inside = self._in_box(self.grid_probability)
+        inside[self.scribbles == FOREGROUND] = 1
+        inside[self.scribbles == BACKGROUND] = 0
+        return inside
+
+    def uncertainty(self) -> np.ndarray:
+        """Entropy of `probability` in bits: float32, the box's shape, 0 (sure) to 1 (p = 0.5)."""
+        inside = self.probability()
+        for p in slabs(inside):
+            p[...] = (entr(p) + entr(1 - p)) / np.float32(np.log(2))
+        return inside
+
+    def weight_map(self) -> np.ndarray | None:
+        """w(i) of the last network update (Eq. 13): float32, the box's shape; None where there was none."""
+        if self.grid_weights is None:
+            return None
+        omega = np.float32(self.parameters.omega if self.parameters.weighted else 1)
+        return np.where(self.scribbles > 0, omega, self._in_box(self.grid_weights))
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON."""
@@ -61,58 +80,38 @@ class Segment:
             "rounds": list(self.rounds),
         }
 
-
-def adapt(
-    segment: Segment,
-    crop: Crop,
-    *,
-    refine: str,
-    locked: np.ndarray,
-    initial: np.ndarray | None = None,
-    seed: int = 0,
-    clock: Stopwatch | None = None,
-) -> Generator[Round, None, Segment]:
-    """Fit a segment to its scribbles: yields the rounds, returns the new segment; the old one is untouched.
-
-    ``refine``: as in `Session.box`; ``none`` keeps the mask there is, if any, but for the scribbles. ``locked``:
-    bool, voxels of other objects. ``initial``: bool, a mask to start from. Both have the box's shape. Whatever the
-    rounds say, the returned mask has the scribbled label on every scribbled voxel and no locked voxel.
-    """
-    clock = Stopwatch() if clock is None else clock
-    classifier, records, weights = copy_of(segment.classifier), [], segment.grid_weights
-    probability = segment.grid_probability
-    if refine != "none":
-        fit = refine == "auto" and (segment.scribbles.any() or segment.parameters.unsupervised)
-        for step in fine_tune(
-            crop, classifier, segment.parameters if fit else segment.parameters.but(rounds=0),
-            scribbles=crop.scribbles_on_grid(segment.scribbles),
-            locked=crop.mask_on_grid(locked) if locked.any() else None,
-            initial=None if initial is None else crop.mask_on_grid(initial),
-            trained=segment.model.network.classifier, seed=seed,
-        ):  # fmt: skip
-            clock.add(step.milliseconds)
-            records.append(_record(step))
-            labels, probability = step.labels, step.probability
-            weights = weights if step.weights is None else step.weights
-            yield step
-    with clock("paste"):
-        if refine != "none":
-            inside = crop.mask_in_box(labels)
-        elif initial is not None:
-            inside = initial
-        else:
-            inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
-        mask = np.where(locked, False, inside)
-        mask[segment.scribbles == FOREGROUND] = True
-        mask[segment.scribbles == BACKGROUND] = False
-    return replace(
-        segment, classifier=classifier, packed=np.packbits(mask), grid_probability=probability,
-        grid_weights=weights, rounds=tuple(records), milliseconds=dict(clock),
-    )  # fmt: skip
+    def _in_box(self, grid: np.ndarray) -> np.ndarray:
+        """A map on the grid, in the box's voxels: float32, a copy."""
+        native = [n for axis, n in enumerate(self.box.shape) if axis != self.box.plane]
+        return np.array(resample(grid, native).reshape(self.box.shape))
 
 
-def _record(step: Round) -> dict:
-    record = {"round": step.index, "energy": round(step.energy, 3), "foreground": int(step.labels.sum())}
-    if step.loss is not None:
-        record["loss_before"], record["loss_after"] = (round(value, 5) for value in step.loss)
-    return record
+@dataclass(frozen=True)
+class State:
+    """All objects of a session, in the order they were begun, and which one is being worked on."""
+
+    objects: Mapping[str, Segment] = field(default_factory=dict)
+    current: str | None = None
+
+    def labels(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """All objects in an image of ``shape``: 0 background, k the k-th; uint8, or uint16 beyond 255 objects."""
+        labels = np.zeros(shape, np.uint8 if len(self.objects) < 256 else np.uint16, order="F")
+        for k, segment in enumerate(self.objects.values(), start=1):
+            labels[segment.box.slices][segment.mask] = k
+        return labels
+
+    def taken(self, box: Box, but: str) -> np.ndarray:
+        """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
+        taken = np.zeros(box.shape, bool)
+        for other in self.objects.values():
+            if other.name != but:
+                here, there = overlap(box, other.box)
+                taken[here] |= other.mask[there]
+        return taken
+
+
+def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where two boxes meet, as slices of an array in the one and of an array in the other; empty where they do not."""
+    start = np.maximum(one.start, other.start)
+    stop = np.maximum(start, np.minimum(one.stop, other.stop))
+    return tuple(tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start))

@@ -16,33 +16,26 @@ import os
 import resource
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
-from scipy.special import entr
 
 from bifseg import io
+from bifseg.adapt import adapt, begin
 from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
-from bifseg.image import Image, slabs
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box, Stroke, merge, rasterise, scribbles_in
+from bifseg.image import Image
+from bifseg.interaction import Box, Stroke, merge, rasterise, scribbles_in
 from bifseg.parameters import REFINEMENTS, Parameters, preset
-from bifseg.segment import Segment, adapt
+from bifseg.segment import Segment, State, overlap
 from bifseg.stopwatch import Stopwatch
 
 Labels = np.ndarray | str | os.PathLike | Sequence[Stroke]
+INTERACTIONS = ("box", "scribble", "resize", "refine")  # those that compute, and so take rounds
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
-
-
-@dataclass(frozen=True)
-class State:
-    """All objects of a session, in the order they were begun, and which one is being worked on."""
-
-    objects: Mapping[str, Segment] = field(default_factory=dict)
-    current: str | None = None
 
 
 class Session:
@@ -67,19 +60,22 @@ class Session:
         model: Model | str | os.PathLike = "default",
         parameters: Parameters | str = "fast",
         seed: int = 0,
+        *,
+        state: State | None = None,
     ) -> None:
         if isinstance(image, (str, os.PathLike)):
             image = io.read_image(image)
-        self.image = (image if isinstance(image, Image) else Image(image)).check_scan()
+        self.image = image if isinstance(image, Image) else Image(image)
+        if state is None:  # who has a state has had the image checked
+            self.image.check_scan()
         self.seed = seed
         self._parameters, self._model = parameters, model
         if isinstance(parameters, str):
             preset(parameters, 2)  # an unknown name is refused now, not at the first box
         if not isinstance(model, Model) and model != "default":
             self._model = load_model(model)
-        self._defaults: dict[int, Model] = {}
         self._crops: dict[Box, Crop] = {}
-        self._history, self._position = [State()], 0
+        self.go_on_from(state or State())
 
     # ---- interactions
 
@@ -90,36 +86,19 @@ class Session:
         *,
         refine: str = "auto",
         initial: Labels | None = None,
+        scribbles: Labels | None = None,
     ) -> np.ndarray:
-        """Begin an object: its mask, bool, from a box alone.
+        """Begin an object: its mask, bool, from a box alone or with first scribbles.
 
         ``ranges``: per axis a half-open pair of voxel indices or one index, which makes the box a 2D plane.
         ``refine``: ``none`` (the network alone; for scribbles, nothing but their voxels changes), ``crf`` (one cut) or
         ``auto`` (fine-tuning, where there are scribbles or the parameters ask for it without). ``initial``: a mask to
-        start from instead of the network's; the classifier is first fitted to it. Objects begun before are locked from
+        start from instead of the network's; the classifier is first fitted to it (with ``none``: by the next
+        interaction that refines). ``scribbles``: as in `scribble`. Objects begun before are locked from
         here on. Raises ValueError for a box that is empty, outside the image, within locked objects, or
         over a constant part of the image, and for a name already taken.
         """
-        box = Box.of(ranges, self.image.shape)
-        name = name or self._free_name()
-        if name in self.state.objects:
-            raise ValueError(f"There is an object named {name!r} already; select it, or choose another name.")
-        _check_refinement(refine)
-        if initial is not None:
-            initial = box.crop(self._label_map(initial) != 0).reshape(box.shape)
-            if not initial.any():
-                raise ValueError(f"The initial mask is empty inside the box {box}.")
-        if self._locked(box, but=name).all():
-            raise ValueError(f"The box {box} lies within finished objects; nothing is left to segment.")
-        clock = Stopwatch()
-        model, crop = self._model_for(box), self._crop(box, clock)
-        parameters = self._parameters
-        if isinstance(parameters, str):
-            parameters = preset(parameters, model.dimension, model.tuned)
-        with clock("classifier"):
-            segment = Segment.begin(name, crop, model, parameters)
-        _exhaust(self._update(segment, refine, initial, clock))
-        return self.mask
+        return self._exhaust(self._box(ranges, name, refine=refine, initial=initial, scribbles=scribbles))
 
     def scribble(
         self,
@@ -136,31 +115,31 @@ class Session:
         ValueError for another shape, other labels, a voxel in both masks, a scribble outside the box, and a foreground
         scribble on a locked object; the session then stays as it was.
         """
-        _exhaust(self.rounds(labels, foreground=foreground, background=background, refine=refine))
-        return self.mask
+        return self._exhaust(self._scribble(labels, foreground=foreground, background=background, refine=refine))
 
-    def rounds(
-        self,
-        labels: Labels | None = None,
-        *,
-        foreground: np.ndarray | None = None,
-        background: np.ndarray | None = None,
-        refine: str = "auto",
-    ) -> Iterator[Round]:
-        """As `scribble`, round by round; the session changes when all rounds were taken: to stop is to cancel."""
-        _check_refinement(refine)
-        segment = self._current()
-        if labels is None:
-            labels = merge(foreground, background)
-        elif foreground is not None or background is not None:
-            raise ValueError("Scribbles are given as labels and as masks; give one of the two.")
-        new = scribbles_in(segment.box, self._label_map(labels), self._locked(segment.box, but=segment.name))
-        return self._update(replace(segment, scribbles=np.where(new > 0, new, segment.scribbles)), refine)
+    def resize(self, ranges: Box | Sequence, *, scribbles: Labels | None = None, refine: str = "auto") -> np.ndarray:
+        """Give the current object another box, of either dimension: the new mask, bool.
+
+        The object begins anew, with those of its scribbles that lie in the new box and, where they are given, further
+        ``scribbles``. Raises ValueError as `box` and `scribble`.
+        """
+        return self._exhaust(self._resize(ranges, scribbles=scribbles, refine=refine))
 
     def refine(self) -> np.ndarray:
         """Go on fine-tuning the current object with the scribbles it has: the new mask, bool."""
-        _exhaust(self._update(self._current(), "auto"))
-        return self.mask
+        return self._exhaust(self._refine())
+
+    def rounds(self, interaction: str, *arguments: object, **options: object) -> Iterator[Round]:
+        """One of ``box``, ``scribble``, ``resize`` and ``refine``, with its arguments, round by round.
+
+        The session changes when all rounds were taken: to stop is to cancel.
+
+        >>> for step in session.rounds("scribble", labels):  # doctest: +SKIP
+        ...     print(step.index, step.energy)
+        """
+        if interaction not in INTERACTIONS:
+            raise ValueError(f"Unknown interaction {interaction!r}; with rounds there are {', '.join(INTERACTIONS)}.")
+        return getattr(self, f"_{interaction}")(*arguments, **options)
 
     def select(self, name: str) -> None:
         """Work on another object: it is unlocked, all others are locked. Raises ValueError for an unknown name."""
@@ -174,6 +153,14 @@ class Session:
         current = self.state.current if self.state.current in objects else next(reversed(objects), None)
         self._commit(State(objects, current))
 
+    def rename(self, name: str, to: str) -> None:
+        """Call an object something else. Raises ValueError for an unknown name, and for one already taken."""
+        self._check_name(name)
+        self._check_free(to)
+        objects = {to if key == name else key: value for key, value in self.state.objects.items()}
+        objects[to] = replace(objects[to], name=to)
+        self._commit(State(objects, to if self.state.current == name else self.state.current))
+
     def undo(self) -> bool:
         """Take back the last interaction; False where there is none."""
         return self._move(-1)
@@ -181,6 +168,10 @@ class Session:
     def redo(self) -> bool:
         """Bring back what was undone last; False where there is nothing."""
         return self._move(+1)
+
+    def go_on_from(self, state: State) -> None:
+        """Make this state the whole history: it can be worked on, and nothing before it undone."""
+        self._history, self._position = [state], 0
 
     # ---- what it knows
 
@@ -196,47 +187,30 @@ class Session:
     @property
     def mask(self) -> np.ndarray:
         """The current object's mask: bool."""
-        segment = self._current()
-        return self._full(segment.box, segment.mask)
+        return self._full(self._current().mask)
 
     @property
     def scribbles(self) -> np.ndarray:
         """The current object's scribbles: uint8, 1 foreground, 2 background, 0 none."""
-        segment = self._current()
-        return self._full(segment.box, segment.scribbles)
+        return self._full(self._current().scribbles)
 
     @property
     def labels(self) -> np.ndarray:
         """All objects: 0 background, k the k-th object of `names`; uint8, or uint16 beyond 255 objects."""
-        labels = np.zeros(self.image.shape, np.uint8 if len(self.names) < 256 else np.uint16, order="F")
-        for k, segment in enumerate(self.state.objects.values(), start=1):
-            labels[segment.box.slices][segment.mask] = k
-        return labels
+        return self.state.labels(self.image.shape)
 
     def probability(self) -> np.ndarray:
         """P(foreground) of the current object by its classifier: float32; scribbles 1 or 0; 0 outside the box."""
-        segment = self._current()
-        full = self._full(segment.box, self._crop(segment.box).map_in_box(segment.grid_probability))
-        inside = full[segment.box.slices]
-        inside[segment.scribbles == FOREGROUND] = 1
-        inside[segment.scribbles == BACKGROUND] = 0
-        return full
+        return self._full(self._current().probability())
 
     def uncertainty(self) -> np.ndarray:
         """Entropy of `probability` in bits: float32, 0 (sure) to 1 (p = 0.5); 0 outside the box."""
-        full = self.probability()
-        for p in slabs(full[self._current().box.slices]):
-            p[...] = (entr(p) + entr(1 - p)) / np.float32(np.log(2))
-        return full
+        return self._full(self._current().uncertainty())
 
     def weight_map(self) -> np.ndarray | None:
         """w(i) of the last network update (Eq. 13): float32, 0 outside the box; None where there was none."""
-        segment = self._current()
-        if segment.grid_weights is None:
-            return None
-        inside = self._crop(segment.box).map_in_box(segment.grid_weights)
-        omega = np.float32(segment.parameters.omega if segment.parameters.weighted else 1)
-        return self._full(segment.box, np.where(segment.scribbles > 0, omega, inside))
+        inside = self._current().weight_map()
+        return None if inside is None else self._full(inside)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically."""
@@ -255,7 +229,85 @@ class Session:
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
         }
 
-    # ---- inside
+    # ---- inside: each interaction checks what it was given at once, and computes as its rounds are taken
+
+    def _box(
+        self,
+        ranges: Box | Sequence,
+        name: str | None = None,
+        *,
+        refine: str = "auto",
+        initial: Labels | None = None,
+        scribbles: Labels | None = None,
+    ) -> Iterator[Round]:
+        box = Box.of(ranges, self.image.shape)
+        name = name or self._free_name()
+        self._check_free(name)
+        if initial is not None:
+            initial = box.crop(self._label_map(initial) != 0).reshape(box.shape)
+            if not initial.any():
+                raise ValueError(f"The initial mask is empty inside the box {box}.")
+        return self._begin(box, name, refine, initial, scribbles)
+
+    def _scribble(
+        self,
+        labels: Labels | None = None,
+        *,
+        foreground: np.ndarray | None = None,
+        background: np.ndarray | None = None,
+        refine: str = "auto",
+    ) -> Iterator[Round]:
+        segment = self._current()
+        if labels is None:
+            labels = merge(foreground, background)
+        elif foreground is not None or background is not None:
+            raise ValueError("Scribbles are given as labels and as masks; give one of the two.")
+        return self._update(self._scribbled(segment, labels), refine)
+
+    def _resize(
+        self, ranges: Box | Sequence, *, scribbles: Labels | None = None, refine: str = "auto"
+    ) -> Iterator[Round]:
+        old, box = self._current(), Box.of(ranges, self.image.shape)
+        here, there = overlap(box, old.box)
+        kept, initial = np.zeros(box.shape, np.uint8), None
+        kept[here] = old.scribbles[there]
+        if old.given:
+            initial = np.zeros(box.shape, bool)
+            initial[here] = old.mask[there]
+        return self._begin(box, old.name, refine, initial, scribbles, kept)
+
+    def _refine(self) -> Iterator[Round]:
+        return self._update(self._current(), "auto")
+
+    def _begin(
+        self,
+        box: Box,
+        name: str,
+        refine: str,
+        initial: np.ndarray | None,
+        scribbles: Labels | None,
+        kept: np.ndarray | None = None,
+    ) -> Iterator[Round]:
+        """An object of this name from its box, replacing one that has it; ``kept``: its scribbles so far."""
+        _check_refinement(refine)
+        if self.state.taken(box, but=name).all():
+            raise ValueError(f"The box {box} lies within finished objects; nothing is left to segment.")
+        clock = Stopwatch()
+        model, crop = self._model_for(box), self._crop(box, clock)
+        parameters = self._parameters
+        if isinstance(parameters, str):
+            parameters = preset(parameters, model.dimension, model.tuned)
+        with clock("classifier"):
+            segment = begin(name, crop, model, parameters)
+        if kept is not None:
+            segment = replace(segment, scribbles=kept)
+        if scribbles is not None:
+            segment = self._scribbled(segment, scribbles)
+        return self._update(segment, refine, initial, clock)
+
+    def _scribbled(self, segment: Segment, labels: Labels) -> Segment:
+        new = scribbles_in(segment.box, self._label_map(labels), self.state.taken(segment.box, but=segment.name))
+        return replace(segment, scribbles=np.where(new > 0, new, segment.scribbles))
 
     def _update(
         self,
@@ -265,11 +317,27 @@ class Session:
         clock: Stopwatch | None = None,
     ) -> Iterator[Round]:
         """Adapt a segment, yielding the rounds; when they are all taken, the result becomes the current object."""
-        crop, locked = self._crop(segment.box, clock), self._locked(segment.box, but=segment.name)
+        _check_refinement(refine)
+        model = self._model_for(segment.box)
+        if model.sha256 != segment.model.sha256:
+            raise ValueError(
+                f"The object {segment.name!r} was begun with another model, {segment.model.name} "
+                f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
+            )
+        return self._rounds(segment, model, refine, initial, clock)
+
+    def _rounds(
+        self, segment: Segment, model: Model, refine: str, initial: np.ndarray | None, clock: Stopwatch | None
+    ) -> Iterator[Round]:
+        crop, locked = self._crop(segment.box, clock), self.state.taken(segment.box, but=segment.name)
         done = yield from adapt(
-            segment, crop, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
+            segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )
         self._commit(State({**self.state.objects, segment.name: done}, segment.name))
+
+    def _exhaust(self, rounds: Iterator[Round]) -> np.ndarray:
+        deque(rounds, maxlen=0)
+        return self.mask
 
     def _commit(self, state: State) -> None:
         self._history[self._position + 1 :] = [state]
@@ -290,6 +358,10 @@ class Session:
         if name not in self.state.objects:
             raise ValueError(f"There is no object named {name!r}; there are: {', '.join(self.names) or 'none'}.")
 
+    def _check_free(self, name: str) -> None:
+        if name in self.state.objects:
+            raise ValueError(f"There is an object named {name!r} already; select it, or choose another name.")
+
     def _free_name(self) -> str:
         k = len(self.names) + 1
         while f"object {k}" in self.names:
@@ -297,15 +369,13 @@ class Session:
         return f"object {k}"
 
     def _model_for(self, box: Box) -> Model:
-        if isinstance(self._model, Model):
-            if self._model.dimension != box.dimension:
-                raise ValueError(
-                    f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
-                )
-            return self._model
-        if box.dimension not in self._defaults:
-            self._defaults[box.dimension] = load_model("default", box.dimension)
-        return self._defaults[box.dimension]
+        if not isinstance(self._model, Model):
+            return load_model("default", box.dimension)
+        if self._model.dimension != box.dimension:
+            raise ValueError(
+                f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
+            )
+        return self._model
 
     def _crop(self, box: Box, clock: Stopwatch | None = None) -> Crop:
         crop = self._crops.pop(box, None) or Crop(self.image, box, self._model_for(box), clock)
@@ -313,19 +383,6 @@ class Session:
         while len(self._crops) > CROPS_KEPT:
             del self._crops[next(iter(self._crops))]
         return crop
-
-    def _locked(self, box: Box, but: str) -> np.ndarray:
-        """Voxels of the box that belong to other objects: bool, the box's shape."""
-        locked = np.zeros(box.shape, bool)
-        for other in self.state.objects.values():
-            start, stop = np.maximum(box.start, other.box.start), np.minimum(box.stop, other.box.stop)
-            if other.name != but and (start < stop).all():
-                here, there = (
-                    tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True))
-                    for o in (box.start, other.box.start)
-                )
-                locked[here] |= other.mask[there]
-        return locked
 
     def _label_map(self, labels: Labels) -> np.ndarray:
         if isinstance(labels, (str, os.PathLike)):
@@ -339,9 +396,10 @@ class Session:
             raise ValueError(f"The labels have the shape {array.shape}; the image has {self.image.shape}.")
         return array
 
-    def _full(self, box: Box, inside: np.ndarray) -> np.ndarray:
+    def _full(self, inside: np.ndarray) -> np.ndarray:
+        """An array in the current object's box, in the image: 0 outside."""
         full = np.zeros(self.image.shape, inside.dtype, order="F")
-        full[box.slices] = inside
+        full[self._current().box.slices] = inside
         return full
 
 
@@ -361,10 +419,6 @@ class BIFSeg:
 
     def refine(self, scribbles: np.ndarray) -> np.ndarray:
         return self.session.scribble(scribbles, refine=self._refine)
-
-
-def _exhaust(rounds: Iterator[Round]) -> None:
-    deque(rounds, maxlen=0)
 
 
 def _check_refinement(refine: str) -> None:

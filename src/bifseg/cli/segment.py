@@ -150,7 +150,7 @@ def _object(
     reports = [session.report()["objects"][-1]]
     if scribbles:
         say("Scribbles")
-        for step in session.rounds(scribbles, refine=refine):
+        for step in session.rounds("scribble", scribbles, refine=refine):
             say(f"Scribbles, round {step.index + 1}: energy {step.energy:.0f}", advance=0)
         reports.append(session.report()["objects"][-1])
     about = {key: value for key, value in reports[-1].items() if key not in ("milliseconds", "rounds")}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bifseg.adapt import adapt, begin
 from bifseg.checkpoint import Model
 from bifseg.crop import Crop
 from bifseg.evaluation.metrics import dice
@@ -15,7 +16,7 @@ from bifseg.finetune import Round
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.parameters import Parameters
-from bifseg.segment import Segment, adapt
+from bifseg.segment import Segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,10 @@ def evaluate(
     whole, free = Box((0, 0, 0), truth.shape), np.zeros(truth.shape, bool)
 
     def then(segment: Segment, refine: str) -> tuple[Segment, float]:
-        segment = _result(adapt(segment, crop, refine=refine, locked=free, seed=seed))
+        segment = _result(adapt(segment, crop, model, refine=refine, locked=free, seed=seed))
         return segment, dice(segment.mask, truth)
 
-    begun = Segment.begin("target", crop, model, parameters)
+    begun = begin("target", crop, model, parameters)
     _, network = then(begun, "none")
     current, cut = then(begun, "crf")
     unsupervised, scores = None, []

@@ -1,0 +1,190 @@
+"""A session that survives its process: every interaction is in a store before anyone is told that it happened."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.finetune import Round
+from bifseg.interaction import Box, Stroke
+from bifseg.parameters import Parameters
+from bifseg.segment import Segment
+from bifseg.session import INTERACTIONS, Session
+from bifseg.store import Store
+from bifseg.store.journal import History
+from bifseg.store.snapshot import pack
+
+KINDS = (*INTERACTIONS, "select", "remove", "rename", "undo", "redo", "submit")
+CLAIMED = 60.0  # seconds that a process holds a session between two rounds
+
+
+class DurableSession:
+    """One session of a store, as one process works on it; others may do so between two interactions.
+
+    ``models``: files of models that are known by a name. Raises UnknownError where there is no such session.
+
+    >>> session = DurableSession(store, store.create(store.add_image(image, "me"), "me"))  # doctest: +SKIP
+    >>> for step in session.apply({"kind": "box", "box": "40:80,52:90,12:40"}):            # doctest: +SKIP
+    ...     print(step)
+    """
+
+    def __init__(self, store: Store, id: str, *, worker: str = "", models: Mapping[str, Path] | None = None) -> None:
+        row = store.session(id)
+        self.store, self.id = store, id
+        self.worker = worker or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._history, self._stored = History(), {}
+        parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
+        model = (models or {}).get(row.model, row.model)
+        self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
+        self._catch_up()
+
+    def apply(self, interaction: Mapping, key: str | None = None) -> Generator[dict, None, dict]:
+        """Do one interaction, given as data: yields what there is to say of each round, returns where it led.
+
+        ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
+        comes twice with the same is done once. To stop iterating is to cancel. Raises ValueError for one that cannot
+        be, BusyError where another process works on the session; the session is then as it was.
+        """
+        start = time.perf_counter()
+        kind = interaction.get("kind")
+        if kind not in KINDS:
+            raise ValueError(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
+        with self.store.claimed(self.id, self.worker, CLAIMED) as fence:
+            self._catch_up()
+            if key is not None and (entry := self.store.find(self.id, key)):
+                return {**self._history.summary(), **entry.summary, "kind": entry.kind, "repeated": True}
+            try:
+                yield from self._perform(kind, interaction, fence)
+                return self._commit(kind, interaction, fence, key, start)
+            except BaseException:
+                self._session.go_on_from(self._state)
+                raise
+
+    def _catch_up(self) -> None:
+        """Take over what other processes did to the session."""
+        history = self.store.history(self.id, self._history)
+        if history.number != self._history.number or not self._stored:
+            self._go_to(history)
+
+    def _go_to(self, history: History) -> None:
+        self._history, self._state = history, self.store.load(history.state)
+        self._stored = {
+            name: (segment, history.state["objects"][name]) for name, segment in self._state.objects.items()
+        }
+        self._session.go_on_from(self._state)
+
+    def _perform(self, kind: str, interaction: Mapping, fence: int) -> Iterator[dict]:
+        """Change the session; what undo, redo and submit do is in the journal alone."""
+        session = self._session
+        if kind in INTERACTIONS:
+            self.store.check_room(1)
+            for step in self._rounds(kind, interaction):
+                yield _told(step)
+                self.store.renew(self.id, fence, CLAIMED)
+        elif kind == "rename":
+            session.rename(_text(interaction, "name"), _text(interaction, "to"))
+        elif kind in ("select", "remove"):
+            getattr(session, kind)(_text(interaction, "name"))
+        elif kind == "submit":
+            self._array(interaction.get("labels"))
+
+    def _rounds(self, kind: str, interaction: Mapping) -> Iterator[Round]:
+        options = {}
+        if (given := interaction.get("scribbles")) is not None:
+            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given)
+        if kind in ("box", "resize"):
+            options["ranges"] = Box.parse(_text(interaction, "box"), self._session.image.shape)
+        if kind == "box":
+            options["name"] = interaction.get("name")
+            if (initial := interaction.get("initial")) is not None:
+                options["initial"] = self._array(initial)
+        if kind != "refine":
+            options["refine"] = interaction.get("refine", "auto")
+        return self._session.rounds(kind, **options)
+
+    def _commit(self, kind: str, interaction: Mapping, fence: int, key: str | None, start: float) -> dict:
+        """Write the interaction into the journal; undo and redo that have nowhere to go are none."""
+        history, state = self._history, None
+        if (kind == "undo" and not history.can_undo) or (kind == "redo" and not history.can_redo):
+            return {**history.summary(), "kind": kind, "changed": False}
+        if kind not in ("undo", "redo", "submit"):
+            state = {
+                "objects": {name: self._stored_as(segment) for name, segment in self._session.state.objects.items()},
+                "current": self._session.state.current,
+            }
+        told = {"seconds": round(time.perf_counter() - start, 4)}
+        if kind in INTERACTIONS:
+            segment = self._session.state.objects[state["current"]]
+            told["milliseconds"] = {stage: round(ms, 2) for stage, ms in segment.milliseconds.items()}
+            told["rounds"] = list(segment.rounds)
+        blobs = [about["segment"] for about in state["objects"].values()] if state else []
+        number = self.store.append(
+            self.id, fence, kind, {name: value for name, value in interaction.items() if name != "kind"},
+            state=state, summary=told, blobs=[*blobs, *_blobs_in(interaction)], key=key,
+        )  # fmt: skip
+        self._go_to(history.after([(number, kind, state)]))
+        return {**self._history.summary(), **told, "kind": kind, "changed": True}
+
+    def _stored_as(self, segment: Segment) -> dict:
+        """How the journal names a segment; those it does not know yet are written first."""
+        known, about = self._stored.get(segment.name, (None, None))
+        if known is segment:
+            return about
+        voxels = int(np.count_nonzero(segment.mask))
+        return {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
+
+    def _scribbles(self, given: Mapping) -> np.ndarray | list[Stroke]:
+        if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
+            raise ValueError('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
+        if "labels" in given:
+            return self._array(given["labels"])
+        try:
+            strokes = [Stroke(s["points"], s.get("label", 1), s.get("radius", 0.0)) for s in given["strokes"]]
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
+        if not strokes:
+            raise ValueError("There are no strokes; give one or more.")
+        return strokes
+
+    def _array(self, given: object) -> np.ndarray:
+        """A label map of the image's shape from a stored array and the box it fills."""
+        if not isinstance(given, Mapping) or not {"blob", "box"} <= given.keys():
+            raise ValueError('A stored array is given as {"blob": ..., "box": ...}.')
+        box = Box.parse(str(given["box"]), self._session.image.shape)
+        inside = self.store.array(str(given["blob"]))
+        if inside.dtype != np.uint8 or inside.shape != box.shape:
+            raise ValueError(
+                f"The array is {inside.dtype} of shape {inside.shape}; the box {box} needs uint8 {box.shape}."
+            )
+        full = np.zeros(self._session.image.shape, np.uint8, order="F")
+        full[box.slices] = inside
+        return full
+
+
+def _told(step: Round) -> dict:
+    """What there is to say of a round while it runs, ready for JSON."""
+    told = {
+        "round": step.index,
+        "last": step.last,
+        "energy": round(step.energy, 3),
+        "foreground": int(step.labels.sum()),
+    }
+    return told | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
+
+
+def _blobs_in(interaction: Mapping) -> list[str]:
+    places = [interaction.get("initial"), interaction.get("labels"), interaction.get("scribbles")]
+    places += [place.get("labels") for place in places if isinstance(place, Mapping)]
+    return [place["blob"] for place in places if isinstance(place, Mapping) and "blob" in place]
+
+
+def _text(interaction: Mapping, name: str) -> str:
+    value = interaction.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"The interaction needs {name!r}, a text; it has {value!r}.")
+    return value

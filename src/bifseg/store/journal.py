@@ -1,0 +1,70 @@
+"""A session's journal: every interaction in its order. It *is* the session: what can be undone follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EMPTY = {"objects": {}, "current": None}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One interaction. ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"};
+    None for those that change none (undo and redo go to a state there is)."""
+
+    number: int
+    kind: str
+    request: dict
+    state: dict | None
+    summary: dict
+    key: str | None
+    created: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What undo and redo move along. ``number``: of the last entry."""
+
+    states: tuple[dict, ...] = (EMPTY,)
+    position: int = 0
+    number: int = 0
+
+    @property
+    def state(self) -> dict:
+        return self.states[self.position]
+
+    @property
+    def can_undo(self) -> bool:
+        return self.position > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self.position + 1 < len(self.states)
+
+    def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
+        """The history with further entries, (number, kind, state) each; ValueError where one cannot follow."""
+        states, position, number = list(self.states), self.position, self.number
+        for number, kind, state in entries:
+            if kind in ("undo", "redo"):
+                position += 1 if kind == "redo" else -1
+                if not 0 <= position < len(states):
+                    raise ValueError(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")
+            elif state is not None:
+                states[position + 1 :] = [state]
+                position += 1
+        return History(tuple(states), position, number)
+
+    def summary(self) -> dict:
+        """Where the session stands, ready for JSON."""
+        objects = [
+            {"name": name, "box": about["box"], "voxels": about["voxels"]}
+            for name, about in self.state["objects"].items()
+        ]
+        return {
+            "number": self.number,
+            "objects": objects,
+            "current": self.state["current"],
+            "can_undo": self.can_undo,
+            "can_redo": self.can_redo,
+        }

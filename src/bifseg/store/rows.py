@@ -1,0 +1,88 @@
+"""What the store tells of its images and sessions."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from bifseg.image import Image
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image as the store keeps it: everything but the voxels. Axes (x, y, z), LPS mm as in `bifseg.image.Image`."""
+
+    key: str
+    blob: str
+    shape: tuple[int, int, int]
+    dtype: str
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[tuple[float, float, float], ...]
+    planar: bool
+    bytes: int
+    created: float
+    dicom: str | None  # the blob that holds the series' headers
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> ImageRow:
+        geometry = json.loads(row["geometry"])
+        return cls(
+            row["key"], row["blob"], *(tuple(geometry[n]) if n != "dtype" else geometry[n] for n in ("shape", "dtype")),
+            tuple(geometry["spacing"]), tuple(geometry["origin"]), tuple(map(tuple, geometry["direction"])),
+            bool(geometry["planar"]), row["bytes"], row["created"], row["dicom"],
+        )  # fmt: skip
+
+    @property
+    def voxels(self) -> int:
+        return prod(self.shape)
+
+    def as_dict(self) -> dict:
+        """For people and clients: no names of blobs."""
+        return {
+            "key": self.key, "shape": list(self.shape), "dtype": self.dtype, "spacing": list(self.spacing),
+            "origin": list(self.origin), "direction": [list(row) for row in self.direction], "planar": self.planar,
+            "bytes": self.bytes, "created": self.created, "dicom": self.dicom is not None,
+        }  # fmt: skip
+
+    def frame(self, array: np.ndarray) -> Image:
+        """An image with this geometry; ``array``: (x, y, z)."""
+        return Image(array, self.spacing, self.origin, np.array(self.direction), self.planar)
+
+
+def geometry_of(image: Image) -> str:
+    """An image's geometry, type and shape as JSON that is the same for the same image."""
+    return json.dumps(
+        {
+            "shape": list(image.shape), "dtype": image.array.dtype.str, "spacing": list(image.spacing),
+            "origin": list(image.origin), "direction": image.direction.tolist(), "planar": image.planar,
+        },
+        sort_keys=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session as the store keeps it, without its journal."""
+
+    id: str
+    owner: str
+    image: str
+    title: str
+    model: str
+    parameters: str | dict
+    seed: int
+    client: str
+    created: float
+    touched: float
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> SessionRow:
+        return cls(**{**dict(row), "parameters": json.loads(row["parameters"])})
+
+    def as_dict(self) -> dict:
+        return dict(vars(self))

@@ -1,0 +1,83 @@
+"""A segment as bytes and back, bit for bit: one safetensors file, whose header says what is no array."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.parameters import Parameters
+from bifseg.segment import ModelId, Segment
+
+FORMAT = "bifseg-segment-1"
+LARGEST = 1 << 10  # of a working grid, per side
+
+
+def pack(segment: Segment) -> bytes:
+    """All of a segment. Scribbles are kept as the voxels they mark, the mask as bits."""
+    marked = np.flatnonzero(segment.scribbles)
+    arrays = {
+        "scribbled": marked.astype(np.uint32),
+        "scribbles": segment.scribbles.ravel()[marked],
+        "mask": segment.packed,
+        "probability": segment.grid_probability,
+        **({} if segment.grid_weights is None else {"weights": segment.grid_weights}),
+        **{f"classifier.{name}": array for name, array in segment.classifier.items()},
+    }
+    about = {
+        "name": segment.name,
+        "box": str(segment.box),
+        "model": [segment.model.name, segment.model.sha256],
+        "parameters": segment.parameters.as_dict(),
+        "given": segment.given,
+        "rounds": list(segment.rounds),
+        "milliseconds": dict(segment.milliseconds),
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(arrays, {FORMAT: json.dumps(about, sort_keys=True)})  # one key: the bytes do not depend on hashing
+
+
+def unpack(content: bytes) -> Segment:
+    """The segment of these bytes; ValueError for anything that `pack` cannot have written."""
+    try:
+        about = json.loads(json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])["__metadata__"][FORMAT])
+        arrays = load(content)
+        box = Box.parse(about["box"])
+        count = int(np.prod(box.shape, dtype=object))
+        marked, labels = arrays.pop("scribbled"), arrays.pop("scribbles")
+        packed, probability = arrays.pop("mask"), arrays.pop("probability")
+        weights = arrays.pop("weights", None)
+        grids = [probability] if weights is None else [probability, weights]
+        whole = (
+            packed.dtype == np.uint8 and packed.shape == (-(-count // 8),)
+            and marked.dtype == np.uint32 and labels.dtype == np.uint8 and marked.shape == labels.shape
+            and (not len(marked) or marked.max() < count) and np.isin(labels, (FOREGROUND, BACKGROUND)).all()
+            and all(grid.dtype == np.float32 and grid.ndim == box.dimension for grid in grids)
+            and all(max(grid.shape) <= LARGEST and grid.shape == probability.shape for grid in grids)
+            and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
+            and all(name.startswith("classifier.") for name in arrays)
+        )  # fmt: skip
+        if not whole:
+            raise ValueError("its arrays do not fit its box")
+        scribbles = np.zeros(count, np.uint8)
+        scribbles[marked] = labels
+        return Segment(
+            str(about["name"]), box, ModelId(*map(str, about["model"])), Parameters().but(**about["parameters"]),
+            {name.removeprefix("classifier."): array for name, array in arrays.items()},
+            scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
+            tuple(about["rounds"]), dict(about["milliseconds"]),
+        )  # fmt: skip
+    except (
+        SafetensorError,
+        struct.error,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        raise ValueError(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None

@@ -1,0 +1,347 @@
+"""A folder that keeps images, sessions and every interaction with them.
+
+An interaction is in the store before anyone is told that it happened: its arrays as blobs, flushed to the disk, then
+one row of the journal in a SQLite transaction (WAL, synchronous). So a process may be killed at any moment; what was
+acknowledged is there, and what was not never was. Many processes may work on one store: a claim says who computes on
+a session, and a number that grows with every claim (a fence) keeps one who lost it from writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.image import Image
+from bifseg.parameters import PRESETS, Parameters
+from bifseg.segment import Segment, State
+from bifseg.store import snapshot
+from bifseg.store.blobs import Blobs
+from bifseg.store.database import Database
+from bifseg.store.errors import BusyError, FullError, UnknownError
+from bifseg.store.journal import Entry, History
+from bifseg.store.rows import ImageRow, SessionRow, geometry_of
+
+CACHED = 128 << 20  # bytes of segments kept in memory, as files
+
+
+class Store:
+    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take; ``prefix``: of session ids."""
+
+    def __init__(self, folder: Path, *, quota: int | None = None, prefix: str = "") -> None:
+        self.folder, self.quota, self.prefix = Path(folder), quota, prefix
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # what is in it is about patients
+        self.blobs = Blobs(self.folder / "blobs")
+        self._database = Database(self.folder / "store.sqlite")
+        self.transaction, self.read, self.close = (
+            self._database.transaction, self._database.read, self._database.close,
+        )  # fmt: skip
+        self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # ---- images
+
+    def add_image(self, image: Image, owner: str, dicom: bytes | None = None) -> str:
+        """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
+
+        Raises ValueError for an image that is constant or not finite, FullError where there is no room.
+        """
+        image.check_scan()
+        self.check_room(image.array.nbytes)
+        blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
+        geometry = geometry_of(image)
+        key = hashlib.sha256(f"{geometry} {blob}".encode()).hexdigest()
+        headers = None if dicom is None else self.blobs.put(dicom)
+        now = time.time()
+        with self.transaction() as connection:
+            for sha in filter(None, (blob, headers)):
+                self._record(connection, sha)
+            connection.execute(
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET dicom = coalesce(excluded.dicom, dicom)",
+                (key, blob, geometry, image.array.nbytes, now, headers),
+            )
+            connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?, ?)", (key, owner, now))
+        return key
+
+    def image_row(self, key: str, owner: str | None = None) -> ImageRow:
+        """What is known of an image; UnknownError where it is not there, or not this owner's."""
+        sql = (
+            "SELECT * FROM images WHERE key = ?1 AND (?2 IS NULL OR ?2 IN (SELECT owner FROM owners WHERE image = ?1))"
+        )
+        rows = self.read(sql, (key, owner))
+        if not rows:
+            raise UnknownError(f"There is no image {key[:80]!r}; upload it first.")
+        return ImageRow.of(rows[0])
+
+    def images(self, owner: str) -> list[ImageRow]:
+        """A user's images, the newest first."""
+        sql = "SELECT images.* FROM images JOIN owners ON image = key WHERE owner = ? ORDER BY owners.created DESC"
+        return [ImageRow.of(row) for row in self.read(sql, (owner,))]
+
+    def image(self, key: str) -> Image:
+        """An image with its voxels mapped from the disk: processes share them, and none reads what it does not use."""
+        row = self.image_row(key)
+        return row.frame(np.load(self.blobs.path(row.blob), mmap_mode="r", allow_pickle=False))
+
+    def forget_image(self, key: str, owner: str) -> None:
+        """A user no longer needs an image; BusyError while sessions of theirs use it."""
+        self.image_row(key, owner)
+        with self.transaction() as connection:
+            if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
+                raise BusyError("The image is used by sessions; delete those first.")
+            connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
+            self._drop_image(connection, key)
+
+    # ---- small contents
+
+    def add_blob(self, content: bytes) -> str:
+        """Keep bytes: their name. FullError where there is no room."""
+        self.check_room(len(content))
+        sha = self.blobs.put(content)
+        with self.transaction() as connection:
+            self._record(connection, sha)
+        return sha
+
+    def blob(self, sha: str) -> bytes:
+        """The bytes of this name; UnknownError where there are none."""
+        return self.blobs.get(sha)
+
+    def add_array(self, array: np.ndarray) -> str:
+        """Keep an array of numbers as an .npy file: its name."""
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return self.add_blob(file.getvalue())
+
+    def array(self, sha: str) -> np.ndarray:
+        """The array of this name; UnknownError where there is none, ValueError where it is no array."""
+        return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
+
+    # ---- sessions
+
+    def create(
+        self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
+        seed: int = 0, client: str = "api",
+    ) -> str:  # fmt: skip
+        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be."""
+        self.image_row(image, owner)
+        if isinstance(parameters, str):
+            if parameters not in PRESETS:
+                raise ValueError(f"Unknown preset {parameters!r}; known are {', '.join(PRESETS)}.")
+        else:
+            parameters = Parameters().but(**parameters).as_dict()
+        id, now = f"{self.prefix}{secrets.token_hex(10)}", time.time()
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (id, owner, image, title, model, json.dumps(parameters), seed, client, now, now),
+            )
+        return id
+
+    def session(self, id: str, owner: str | None = None) -> SessionRow:
+        """What is known of a session; UnknownError where there is none, or it is not this owner's."""
+        rows = self.read("SELECT * FROM sessions WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner))
+        if not rows:
+            raise UnknownError(f"There is no session {id[:80]!r}.")
+        return SessionRow.of(rows[0])
+
+    def sessions(self, owner: str | None = None) -> list[SessionRow]:
+        """All sessions, or those of one owner, the last used first."""
+        sql = "SELECT * FROM sessions WHERE ?1 IS NULL OR owner = ?1 ORDER BY touched DESC"
+        return [SessionRow.of(row) for row in self.read(sql, (owner,))]
+
+    def delete(self, id: str, owner: str | None = None) -> None:
+        """Forget a session, and every blob that only it used. BusyError while a process works on it."""
+        self.session(id, owner)
+        with self.transaction() as connection:
+            held = connection.execute("SELECT expires FROM claims WHERE session = ?", (id,)).fetchone()
+            if held and held["expires"] > time.time():
+                raise BusyError(f"The session {id} is being worked on; try again in a moment.")
+            blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
+            connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
+            self.drop_unused(connection, blobs)
+
+    # ---- the journal
+
+    def entries(self, id: str, after: int = 0) -> list[Entry]:
+        """A session's interactions, in their order."""
+        rows = self.read("SELECT * FROM entries WHERE session = ? AND number > ? ORDER BY number", (id, after))
+        return [
+            Entry(
+                row["number"], row["kind"], json.loads(row["request"]), _loads(row["state"]),
+                json.loads(row["summary"]), row["key"], row["created"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def history(self, id: str, since: History | None = None) -> History:
+        """What a session can undo and redo; ``since``: what was known of it before, to read only what came after."""
+        since = since or History()
+        sql = "SELECT number, kind, state FROM entries WHERE session = ? AND number > ? ORDER BY number"
+        return since.after(
+            (row["number"], row["kind"], _loads(row["state"])) for row in self.read(sql, (id, since.number))
+        )
+
+    def find(self, id: str, key: str) -> Entry | None:
+        """The interaction that carried this key: whoever sends one twice gets the first answer."""
+        rows = self.read("SELECT number FROM entries WHERE session = ? AND key = ?", (id, key))
+        return self.entries(id, after=rows[0]["number"] - 1)[0] if rows else None
+
+    def append(
+        self,
+        id: str,
+        fence: int,
+        kind: str,
+        request: Mapping,
+        *,
+        state: Mapping | None,
+        summary: Mapping,
+        blobs: Sequence[str] = (),
+        key: str | None = None,
+    ) -> int:
+        """Write an interaction into the journal: its number. It is durable when this returns.
+
+        ``fence``: what `claim` gave; BusyError where another process has claimed the session since. ``blobs``: all
+        that the entry refers to; ValueError where one is missing.
+        """
+        now = time.time()
+        with self.transaction() as connection:
+            held = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
+            if held is None or held["fence"] != fence:
+                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
+            (number,) = connection.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
+            ).fetchone()
+            for sha in blobs:
+                self._record(connection, sha)
+                connection.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (id, sha))
+            connection.execute(
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id, number, kind, json.dumps(request), None if state is None else json.dumps(state),
+                    json.dumps(summary), key, now,
+                ),
+            )  # fmt: skip
+            connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
+        return number
+
+    # ---- who computes
+
+    def claim(self, id: str, owner: str, seconds: float) -> int:
+        """Claim a session for a process: a number that grows with every claim; BusyError where another holds it."""
+        now = time.time()
+        with self.transaction() as connection:
+            if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
+                raise UnknownError(f"There is no session {id[:80]!r}.")
+            held = connection.execute("SELECT * FROM claims WHERE session = ?", (id,)).fetchone()
+            if held and held["expires"] > now and held["owner"] != owner:
+                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
+            fence = held["fence"] + 1 if held else 1
+            connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (id, owner, now + seconds, fence))
+        return fence
+
+    def renew(self, id: str, fence: int, seconds: float) -> None:
+        """Keep a claim for longer; BusyError where others have it by now."""
+        with self.transaction() as connection:
+            sql = "UPDATE claims SET expires = ? WHERE session = ? AND fence = ?"
+            if not connection.execute(sql, (time.time() + seconds, id, fence)).rowcount:
+                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
+
+    def release(self, id: str, fence: int) -> None:
+        """Let others claim a session; nothing happens where they have."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE claims SET expires = 0 WHERE session = ? AND fence = ?", (id, fence))
+
+    @contextmanager
+    def claimed(self, id: str, owner: str, seconds: float) -> Iterator[int]:
+        fence = self.claim(id, owner, seconds)
+        try:
+            yield fence
+        finally:
+            self.release(id, fence)
+
+    # ---- states
+
+    def segment(self, sha: str) -> Segment:
+        """A stored segment; those used last stay in memory."""
+        with self._lock:
+            if sha in self._segments:
+                self._segments.move_to_end(sha)
+                return self._segments[sha][0]
+        content = self.blob(sha)
+        segment = snapshot.unpack(content)
+        with self._lock:
+            self._segments[sha] = segment, len(content)
+            while len(self._segments) > 1 and sum(size for _, size in self._segments.values()) > CACHED:
+                self._segments.popitem(last=False)
+        return segment
+
+    def load(self, state: Mapping) -> State:
+        """A journal's state with its segments."""
+        return State(
+            {name: self.segment(about["segment"]) for name, about in state["objects"].items()}, state["current"]
+        )
+
+    def state(self, id: str) -> State:
+        """All objects of a session as they stand."""
+        return self.load(self.history(id).state)
+
+    # ---- room
+
+    def used(self) -> int:
+        """Bytes that blobs take."""
+        return self.read("SELECT coalesce(sum(bytes), 0) FROM blobs")[0][0]
+
+    def check_room(self, needed: int) -> None:
+        """FullError where so many bytes more would exceed the quota."""
+        if self.quota is not None and self.used() + needed > self.quota:
+            raise FullError(
+                f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
+            )
+
+    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> int:
+        """Delete those of the blobs that nothing refers to, within a transaction: how many."""
+        dropped = 0
+        for sha in blobs:
+            used = connection.execute(
+                "SELECT 1 FROM refs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE blob = ?1 OR dicom = ?1",
+                (sha,),
+            ).fetchone()
+            if not used:
+                connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
+                self.blobs.delete(sha)
+                dropped += 1
+        return dropped
+
+    def _drop_image(self, connection: sqlite3.Connection, key: str) -> None:
+        """Delete an image that has neither owner nor session."""
+        row = connection.execute(
+            "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = ?1)",
+            (key,),
+        ).fetchone()
+        if row:
+            connection.execute("DELETE FROM images WHERE key = ?", (key,))
+            self.drop_unused(connection, filter(None, row))
+
+    def _record(self, connection: sqlite3.Connection, sha: str) -> None:
+        """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""
+        path = self.blobs.path(sha)
+        if not path.is_file():
+            raise ValueError(f"The store no longer holds the array {sha[:12]}; send it again.")
+        connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", (sha, path.stat().st_size, time.time()))
+
+
+def _loads(text: str | None) -> dict | None:
+    return None if text is None else json.loads(text)
