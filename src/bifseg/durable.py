@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -16,11 +15,11 @@ from bifseg.parameters import Parameters
 from bifseg.segment import Segment
 from bifseg.session import INTERACTIONS, Session
 from bifseg.store import Store
-from bifseg.store.journal import History
+from bifseg.store.journal import History, blobs_of
 from bifseg.store.snapshot import pack
 
 KINDS = (*INTERACTIONS, "select", "remove", "rename", "undo", "redo", "submit")
-CLAIMED = 60.0  # seconds that a process holds a session between two rounds
+CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
 class DurableSession:
@@ -33,10 +32,10 @@ class DurableSession:
     ...     print(step)
     """
 
-    def __init__(self, store: Store, id: str, *, worker: str = "", models: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, store: Store, id: str, *, models: Mapping[str, Path] | None = None) -> None:
         row = store.session(id)
         self.store, self.id = store, id
-        self.worker = worker or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history, self._stored = History(), {}
         parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
         model = (models or {}).get(row.model, row.model)
@@ -54,7 +53,7 @@ class DurableSession:
         kind = interaction.get("kind")
         if kind not in KINDS:
             raise ValueError(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
-        with self.store.claimed(self.id, self.worker, CLAIMED) as fence:
+        with self.store.claimed(self.id, self._name, CLAIMED) as fence:
             self._catch_up()
             if key is not None and (entry := self.store.find(self.id, key)):
                 return {**self._history.summary(), **entry.summary, "kind": entry.kind, "repeated": True}
@@ -125,7 +124,7 @@ class DurableSession:
         blobs = [about["segment"] for about in state["objects"].values()] if state else []
         number = self.store.append(
             self.id, fence, kind, {name: value for name, value in interaction.items() if name != "kind"},
-            state=state, summary=told, blobs=[*blobs, *_blobs_in(interaction)], key=key,
+            state=state, summary=told, blobs=[*blobs, *blobs_of(interaction)], key=key,
         )  # fmt: skip
         self._go_to(history.after([(number, kind, state)]))
         return {**self._history.summary(), **told, "kind": kind, "changed": True}
@@ -175,12 +174,6 @@ def _told(step: Round) -> dict:
         "foreground": int(step.labels.sum()),
     }
     return told | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
-
-
-def _blobs_in(interaction: Mapping) -> list[str]:
-    places = [interaction.get("initial"), interaction.get("labels"), interaction.get("scribbles")]
-    places += [place.get("labels") for place in places if isinstance(place, Mapping)]
-    return [place["blob"] for place in places if isinstance(place, Mapping) and "blob" in place]
 
 
 def _text(interaction: Mapping, name: str) -> str:

@@ -6,12 +6,14 @@ import os
 import secrets
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from bifseg.declared import TooLargeError, check_extent, check_single
 from bifseg.image import Image, count_not_finite, slabs
 from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
 
@@ -19,6 +21,7 @@ WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 FORMATS = "NIfTI-1, NRRD, MHA, MHD, PNG (grey or RGB), JPEG, TIFF, BMP, DICOM"
 ZIP_BYTES = 4 << 30
 ZIP_FILES = 20_000
+SURPLUS = 1 << 20  # bytes that may follow the voxels of a stranger's NIfTI
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R Rec. 601
 
 
@@ -36,6 +39,28 @@ def read_image(path: str | Path, *, series: str | None = None) -> Image:
     (512, 512, 120)
     """
     return _read(Path(path), series)
+
+
+def read_upload(path: str | Path, *, voxels: int, bytes: int, series: str | None = None) -> Image:
+    """As `read_image`, of a file from a stranger: a single file (or zip of DICOM) that says itself what it holds.
+
+    Raises ValueError as `read_image`, also for one that refers to other files; TooLargeError (a ValueError) for more
+    than ``voxels``, or ``bytes`` unpacked, before memory or disk is used for them.
+    """
+    check_upload(path, voxels=voxels, bytes=bytes)
+    return _read(Path(path), series, allowed=(voxels, bytes))
+
+
+def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
+    """Refuse, by its header alone, a stranger's file that refers to others or holds too much; see `read_upload`."""
+    path = Path(path)
+    if path.is_dir():
+        return
+    if not path.is_file() or not path.stat().st_size:
+        raise ValueError(f"{path} is empty.")
+    check_single(path)
+    if path.suffix.lower() != ".zip":
+        check_extent(path, *_declared([path]), voxels, bytes)
 
 
 def read_labels(path: str | Path, like: Image) -> np.ndarray:
@@ -135,18 +160,21 @@ def _for_png(image: Image, path: Path) -> Image:
     return image
 
 
-def _read(path: Path, series: str | None = None, *, grey: bool = False) -> Image:
+def _read(
+    path: Path, series: str | None = None, *, grey: bool = False, allowed: tuple[int, int] | None = None
+) -> Image:
+    """``allowed``: voxels and bytes that a stranger's file may hold."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     if path.is_dir():
-        return _image(_read_dicom(path, path, series), path, grey=grey)
+        return _image(_read_dicom(path, path, series, allowed), path, grey=grey)
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
     if path.suffix.lower() == ".zip":
         with TemporaryDirectory() as folder:
-            _unzip(path, Path(folder))
-            return _image(_read_dicom(Path(folder), path, series), path, grey=grey)
-    place = _check_header(path)
+            unzip(path, Path(folder), allowed[1] if allowed else ZIP_BYTES)
+            return _image(_read_dicom(Path(folder), path, series, allowed), path, grey=grey)
+    place = _check_header(path, surplus=SURPLUS if allowed else None)
     try:
         itk = _sitk().ReadImage(str(path))
     except RuntimeError as error:
@@ -199,11 +227,26 @@ def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     return np.rint(colours @ LUMINANCE).astype(array.dtype)
 
 
-def _check_header(path: Path) -> dict | None:
+def _declared(names: Sequence[Path | str]) -> tuple[tuple[int, ...], int]:
+    """The extent and the bytes of a voxel that files of one size have together, by the header of the first."""
+    reader = _sitk().ImageFileReader()
+    reader.SetFileName(str(names[0]))
+    try:
+        reader.ReadImageInformation()
+        itk = _sitk().Image([1] * min(3, reader.GetDimension()), reader.GetPixelID(), reader.GetNumberOfComponents())
+    except RuntimeError as error:
+        raise ValueError(f"{names[0]} is damaged, or not an image of a known format: {FORMATS}.") from error
+    extent = tuple(int(n) for n in reader.GetSize())
+    return (*extent, len(names)) if len(
+        names
+    ) > 1 else extent, itk.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
+
+
+def _check_header(path: Path, surplus: int | None) -> dict | None:
     """Refuse a damaged file that ITK would fill up silently; return the place that a NIfTI's sform gives."""
     name = path.name.lower()
     if is_nifti(path):
-        return check_nifti(path)
+        return check_nifti(path, surplus=surplus)
     if name.endswith(".bmp"):
         with path.open("rb") as file:
             size = int.from_bytes(file.read(6)[2:], "little")
@@ -219,8 +262,27 @@ def _check_header(path: Path) -> dict | None:
     return None
 
 
-def _read_dicom(folder: Path, path: Path, series: str | None) -> Any:
+def _read_dicom(folder: Path, path: Path, series: str | None, allowed: tuple[int, int] | None = None) -> Any:
     """The ITK image of the one DICOM series in a folder, or of the one asked for."""
+    sitk, names = _sitk(), series_files(folder, path, series)
+    if allowed:
+        check_extent(path, *_declared(names), *allowed)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(names)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        itk = reader.Execute()
+    except RuntimeError as error:
+        raise ValueError(f"The DICOM series in {path} is damaged, or its slices differ in size.") from error
+    _check_stack(reader, itk, path)
+    return itk
+
+
+def series_files(folder: Path, path: Path, series: str | None = None) -> tuple[str, ...]:
+    """The files of the one DICOM series in a folder, or of the one asked for, in the order of their slices.
+
+    Errors speak of ``path``. Raises ValueError where there is none, or several and none was asked for.
+    """
     sitk = _sitk()
     found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if not found:
@@ -230,15 +292,7 @@ def _read_dicom(folder: Path, path: Path, series: str | None) -> Any:
         sizes = ", ".join(f"{uid} ({_extent(names)})" for uid, names in files.items())
         asked = f"not {series}" if series is not None else "several"
         raise ValueError(f"{path} holds {asked} DICOM series; pick one with series=UID: {sizes}.")
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files[series or found[0]])
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        itk = reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"The DICOM series in {path} is damaged, or its slices differ in size.") from error
-    _check_stack(reader, itk, path)
-    return itk
+    return files[series or found[0]]
 
 
 def _extent(names: tuple[str, ...]) -> str:
@@ -268,16 +322,16 @@ def _check_stack(reader: Any, itk: Any, path: Path) -> None:
             )
 
 
-def _unzip(path: Path, folder: Path) -> None:
+def unzip(path: Path, folder: Path, limit: int = ZIP_BYTES) -> None:
     """Unpack into one flat folder under names of our own: no name in the archive can lead elsewhere."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             size = sum(member.file_size for member in members)
-            if len(members) > ZIP_FILES or size > ZIP_BYTES:
-                raise ValueError(
+            if len(members) > ZIP_FILES or size > limit:
+                raise TooLargeError(
                     f"{path} unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
-                    f"at most {ZIP_FILES} files and {ZIP_BYTES >> 30} GiB are allowed."
+                    f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed."
                 )
             for number, member in enumerate(members):
                 # zipfile never yields more than the declared size, so the sum above is a bound.

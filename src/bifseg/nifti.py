@@ -40,8 +40,10 @@ def arrived(path: Path, array: np.ndarray) -> bool:
         return all(file.read(len(plane)) == plane for plane in planes) and not file.read(1)
 
 
-def check_nifti(path: Path) -> dict | None:
+def check_nifti(path: Path, *, surplus: int | None = None) -> dict | None:
     """The place that a NIfTI-1 file's sform gives, in LPS; raises ValueError for damage, NaN or shear.
+
+    ``surplus``: bytes that may follow the voxels; None: any number.
 
     ITK fills what is missing with zeros, ignores a wrong checksum, turns NaN and infinity into zeros, hides a
     sheared sform behind the qform, and joins the direction of the one to the spacing of the other.
@@ -64,6 +66,8 @@ def check_nifti(path: Path) -> dict | None:
             # To the very end, where gzip compares its checksum.
             while chunk := file.read(BLOCK):
                 found += len(chunk)
+                if surplus is not None and found > wanted + surplus:
+                    raise ValueError(f"{path} unpacks to more than its header says; it may be damaged, or a trap.")
                 if real:
                     whole = len(chunk) // real.itemsize
                     bad += count_not_finite(np.frombuffer(chunk, real, whole))

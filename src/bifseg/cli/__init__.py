@@ -1,4 +1,5 @@
-"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``info``.
+"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``serve``,
+``sessions``, ``token``, ``info``.
 
 Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
 SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help`` answers at once.
@@ -16,6 +17,9 @@ from bifseg.cli.demo import demo
 from bifseg.cli.info import info
 from bifseg.cli.report import report
 from bifseg.cli.segment import segment
+from bifseg.cli.serve import serve
+from bifseg.cli.sessions import sessions_app
+from bifseg.cli.token import token_app
 from bifseg.cli.train import train
 from bifseg.cli.tune import tune
 
@@ -26,8 +30,10 @@ app = typer.Typer(
 )
 UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
 
-for command in (segment, demo, train, tune, benchmark, report, info):
+for command in (segment, demo, train, tune, benchmark, report, serve, info):
     app.command()(command)
+for group in (sessions_app, token_app):
+    app.add_typer(group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

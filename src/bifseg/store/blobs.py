@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -69,6 +70,19 @@ class Blobs:
 
     def delete(self, sha: str) -> None:
         self.path(sha).unlink(missing_ok=True)
+
+    def age(self, sha: str, now: float) -> float:
+        """Seconds since the blob was written; 0 where it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            return now - self.path(sha).stat().st_mtime
+        return 0.0
+
+    def sweep(self, before: float) -> None:
+        """Delete drafts begun before a time: their processes were killed."""
+        for draft in self.folder.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if draft.stat().st_mtime < before:
+                    draft.unlink()
 
     def intact(self, sha: str) -> bool:
         """Whether the file is there and still has the content that named it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 EMPTY = {"objects": {}, "current": None}
@@ -68,3 +68,10 @@ class History:
             "can_undo": self.can_undo,
             "can_redo": self.can_redo,
         }
+
+
+def blobs_of(request: Mapping) -> list[str]:
+    """The stored arrays that an interaction refers to."""
+    places = [request.get("initial"), request.get("labels"), request.get("scribbles")]
+    places += [place.get("labels") for place in places if isinstance(place, Mapping)]
+    return [place["blob"] for place in places if isinstance(place, Mapping) and "blob" in place]

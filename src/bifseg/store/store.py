@@ -30,6 +30,7 @@ from bifseg.store.blobs import Blobs
 from bifseg.store.database import Database
 from bifseg.store.errors import BusyError, FullError, UnknownError
 from bifseg.store.journal import Entry, History
+from bifseg.store.processes import Processes
 from bifseg.store.rows import ImageRow, SessionRow, geometry_of
 
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
@@ -44,11 +45,15 @@ class Store:
         self.folder.chmod(0o700)  # what is in it is about patients
         self.blobs = Blobs(self.folder / "blobs")
         self._database = Database(self.folder / "store.sqlite")
-        self.transaction, self.read, self.close = (
-            self._database.transaction, self._database.read, self._database.close,
-        )  # fmt: skip
+        self.processes = Processes(self.folder / "processes")
+        self.transaction, self.read = self._database.transaction, self._database.read
         self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give back connections and locks."""
+        self._database.close()
+        self.processes.close()
 
     # ---- images
 
@@ -66,13 +71,13 @@ class Store:
         now = time.time()
         with self.transaction() as connection:
             for sha in filter(None, (blob, headers)):
-                self._record(connection, sha)
+                self.record(connection, sha)
             connection.execute(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET dicom = coalesce(excluded.dicom, dicom)",
                 (key, blob, geometry, image.array.nbytes, now, headers),
             )
-            connection.execute("INSERT OR IGNORE INTO owners VALUES (?, ?, ?)", (key, owner, now))
+            connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:
@@ -111,7 +116,7 @@ class Store:
         self.check_room(len(content))
         sha = self.blobs.put(content)
         with self.transaction() as connection:
-            self._record(connection, sha)
+            self.record(connection, sha)
         return sha
 
     def blob(self, sha: str) -> bytes:
@@ -165,8 +170,8 @@ class Store:
         """Forget a session, and every blob that only it used. BusyError while a process works on it."""
         self.session(id, owner)
         with self.transaction() as connection:
-            held = connection.execute("SELECT expires FROM claims WHERE session = ?", (id,)).fetchone()
-            if held and held["expires"] > time.time():
+            held = connection.execute("SELECT * FROM claims WHERE session = ?", (id,)).fetchone()
+            if held and self._held(held, time.time()):
                 raise BusyError(f"The session {id} is being worked on; try again in a moment.")
             blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
             connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
@@ -224,7 +229,7 @@ class Store:
                 "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
             ).fetchone()
             for sha in blobs:
-                self._record(connection, sha)
+                self.record(connection, sha)
                 connection.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (id, sha))
             connection.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -239,17 +244,23 @@ class Store:
     # ---- who computes
 
     def claim(self, id: str, owner: str, seconds: float) -> int:
-        """Claim a session for a process: a number that grows with every claim; BusyError where another holds it."""
+        """Claim a session for so long: a number that grows with every claim; BusyError where another holds it.
+
+        ``owner``: a process's name, "/", and who in it. What a process held that is no more is free at once.
+        """
         now = time.time()
         with self.transaction() as connection:
             if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
                 raise UnknownError(f"There is no session {id[:80]!r}.")
             held = connection.execute("SELECT * FROM claims WHERE session = ?", (id,)).fetchone()
-            if held and held["expires"] > now and held["owner"] != owner:
+            if held and held["owner"] != owner and self._held(held, now):
                 raise BusyError(f"Another process works on the session {id}; try again in a moment.")
             fence = held["fence"] + 1 if held else 1
             connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (id, owner, now + seconds, fence))
         return fence
+
+    def _held(self, claim: sqlite3.Row, now: float) -> bool:
+        return claim["expires"] > now and self.processes.alive(claim["owner"].partition("/")[0])
 
     def renew(self, id: str, fence: int, seconds: float) -> None:
         """Keep a claim for longer; BusyError where others have it by now."""
@@ -324,7 +335,16 @@ class Store:
                 dropped += 1
         return dropped
 
-    def _drop_image(self, connection: sqlite3.Connection, key: str) -> None:
+    def drop_image(self, key: str, before: float) -> bool:
+        """Delete an image that no session uses and nobody has added since a time; False where it stays."""
+        with self.transaction() as connection:
+            connection.execute(
+                "DELETE FROM owners WHERE image = ?1 AND created < ?2 AND owner NOT IN "
+                "(SELECT owner FROM sessions WHERE image = ?1)", (key, before),
+            )  # fmt: skip
+            return self._drop_image(connection, key)
+
+    def _drop_image(self, connection: sqlite3.Connection, key: str) -> bool:
         """Delete an image that has neither owner nor session."""
         row = connection.execute(
             "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
@@ -334,8 +354,9 @@ class Store:
         if row:
             connection.execute("DELETE FROM images WHERE key = ?", (key,))
             self.drop_unused(connection, filter(None, row))
+        return row is not None
 
-    def _record(self, connection: sqlite3.Connection, sha: str) -> None:
+    def record(self, connection: sqlite3.Connection, sha: str) -> None:
         """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""
         path = self.blobs.path(sha)
         if not path.is_file():

@@ -1,0 +1,74 @@
+"""``bifseg token``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+token_app = typer.Typer(name="token", help="Say who may use a server: create, revoke and list tokens.")
+Data = Annotated[Path, typer.Option(help="The folder that the server keeps its sessions in.")]
+
+
+@token_app.command()
+def create(
+    user: Annotated[str, typer.Argument(help="Whose token it is.")],
+    data: Data,
+    days: Annotated[float | None, typer.Option(help="How long it is valid; without it, until it is revoked.")] = None,
+) -> None:
+    """Print a new token for a user. It is shown this once: the store keeps only its digest."""
+    import sys
+
+    with _tokens(data, make=True) as tokens:
+        print(tokens.create(user, days))
+    print(f"bifseg: {user} may now use the server; from here on everybody needs a token", file=sys.stderr)
+
+
+@token_app.command()
+def revoke(name: Annotated[str, typer.Argument(help="A token's id, or a user: all of theirs.")], data: Data) -> None:
+    """Make a token, or all tokens of a user, invalid at once."""
+    import sys
+
+    from bifseg.store import UnknownError
+
+    with _tokens(data) as tokens:
+        try:
+            count = tokens.revoke(name)
+        except UnknownError as error:
+            raise ValueError(str(error.args[0])) from None
+    print(f"bifseg: {count} revoked", file=sys.stderr)
+
+
+@token_app.command(name="list")
+def list_(data: Data) -> None:
+    """Print all tokens: id, user, when made, last used, and whether valid."""
+    with _tokens(data) as tokens:
+        for row in tokens.list():
+            state = "valid" if row.live else "revoked" if row.revoked else "expired"
+            print(f"{row.id}  {row.user:<20}  {_day(row.created)}  {_day(row.last_used)}  {state}")
+
+
+def _tokens(data: Path, make: bool = False):
+    from contextlib import contextmanager
+
+    from bifseg.server.tokens import Tokens
+    from bifseg.store import Store
+
+    if not make and not (data / "store.sqlite").is_file():
+        raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")
+
+    @contextmanager
+    def opened():
+        store = Store(data)
+        try:
+            yield Tokens(store)
+        finally:
+            store.close()
+
+    return opened()
+
+
+def _day(seconds: float | None) -> str:
+    return "never           " if seconds is None else f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M}"

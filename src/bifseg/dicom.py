@@ -1,0 +1,135 @@
+"""What DICOM needs beyond pixels: the headers of a series are kept, so that a mask can become a DICOM-SEG of it."""
+
+from __future__ import annotations
+
+import io as memory
+import zipfile
+from collections.abc import Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bifseg import io
+from bifseg.files import write_atomically
+from bifseg.image import Image
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
+)  # fmt: skip
+
+
+def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
+    """The headers of a series' slices, in their order, without the pixels: a zip of DICOM files.
+
+    ``path``: a folder, a zip or one file; ``series``: as in `bifseg.io.read_image`. Raises ValueError where there is no
+    such series, and for headers that are compressed.
+    """
+    pydicom = _pydicom()
+    content = memory.BytesIO()
+    with _files(Path(path), series) as names, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, name in enumerate(names):
+            try:
+                meta = pydicom.filereader.read_file_meta_info(name)
+                if meta.get("TransferSyntaxUID") == DEFLATED:
+                    raise ValueError(f"{path} has deflated headers; save it in another transfer syntax.")
+                header = pydicom.dcmread(name, stop_before_pixels=True)
+            except (pydicom.errors.InvalidDicomError, OSError, KeyError, AttributeError, EOFError) as error:
+                raise ValueError(f"{path} is no DICOM file, or its header is damaged.") from error
+            part = memory.BytesIO()
+            header.save_as(part)
+            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), part.getvalue(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes) -> None:
+    """Write a label map as a DICOM Segmentation object of the series that it was drawn on; atomic.
+
+    ``labels``: integers (x, y, z), k is the k-th of ``names``. ``image``: the scan, read from the series; ``headers``:
+    of `headers_of`. Raises ValueError where there is nothing in the labels, or they do not fit the series.
+    """
+    highdicom, codes = _highdicom()
+    sources = _sources(headers, image.spacing[2])
+    frames = np.moveaxis(np.asarray(labels), (0, 1, 2), (2, 1, 0))  # DICOM: slices, rows (y), columns (x)
+    slices = int(sources[0].get("NumberOfFrames", 1)) if len(sources) == 1 else len(sources)
+    if labels.shape != image.shape or frames.shape != (slices, sources[0].Rows, sources[0].Columns):
+        raise ValueError(
+            f"The labels have the shape {labels.shape}; the series has "
+            f"{sources[0].Columns} x {sources[0].Rows} x {slices} voxels."
+        )
+    found = np.unique(frames[frames > 0])
+    if not len(found) or found[-1] > len(names):
+        raise ValueError("There is nothing to write: the labels are empty, or hold numbers that have no name.")
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name="bifseg", version=version("bifseg"), family=codes.cid7162.ArtificialIntelligence
+    )
+    described = [
+        highdicom.seg.SegmentDescription(
+            segment_number=k, segment_label=(name or f"object {k}")[:64],
+            segmented_property_category=codes.SCT.Tissue, segmented_property_type=codes.SCT.Tissue,
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=algorithm,
+        )
+        for k, name in enumerate(names, start=1)
+    ]  # fmt: skip
+    try:
+        segmentation = highdicom.seg.Segmentation(
+            source_images=sources, pixel_array=frames.astype(np.uint8 if len(names) < 256 else np.uint16),
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY, segment_descriptions=described,
+            series_instance_uid=highdicom.UID(), series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
+            sop_instance_uid=highdicom.UID(), instance_number=1, manufacturer="bifseg",
+            manufacturer_model_name="bifseg", software_versions=version("bifseg"), device_serial_number="0",
+            content_label="SEGMENTATION", series_description="bifseg: checked by nobody until somebody does",
+        )  # fmt: skip
+    except AttributeError as error:
+        raise ValueError(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
+    content = memory.BytesIO()
+    segmentation.save_as(content)
+    write_atomically(Path(path), content.getvalue())
+
+
+def _sources(headers: bytes, thickness: float) -> list[Any]:
+    pydicom = _pydicom()
+    with zipfile.ZipFile(memory.BytesIO(headers)) as archive:
+        sources = [pydicom.dcmread(memory.BytesIO(archive.read(name))) for name in sorted(archive.namelist())]
+    for source in sources:
+        for keyword in MAY_BE_EMPTY:  # but must be there, which those who remove names from files forget
+            if keyword not in source:
+                setattr(source, keyword, "")
+        if not source.get("SliceThickness"):
+            source.SliceThickness = f"{thickness:.6g}"
+    return sources
+
+
+@contextmanager
+def _files(path: Path, series: str | None):
+    """The files of a series, in the order of their slices."""
+    if path.is_dir():
+        yield io.series_files(path, path, series)
+    elif path.suffix.lower() == ".zip":
+        with TemporaryDirectory() as folder:
+            io.unzip(path, Path(folder))
+            yield io.series_files(Path(folder), path, series)
+    else:
+        yield [str(path)]
+
+
+def _pydicom() -> Any:
+    try:
+        import pydicom
+    except ImportError:
+        raise ImportError('DICOM needs pydicom, which is not installed: pip install "bifseg[dicom]"') from None
+    return pydicom
+
+
+def _highdicom() -> tuple[Any, Any]:
+    try:
+        import highdicom
+        from pydicom.sr.codedict import codes
+    except ImportError:
+        raise ImportError('DICOM-SEG needs highdicom, which is not installed: pip install "bifseg[dicom]"') from None
+    return highdicom, codes

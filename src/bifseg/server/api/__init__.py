@@ -1,0 +1,9 @@
+"""Our own protocol: JSON under /api/v1, arrays as gzipped bytes or files, rounds as server-sent events."""
+
+from fastapi import APIRouter
+
+from bifseg.server.api import images, interactions, results, sessions
+
+router = APIRouter(prefix="/api/v1")
+for part in (images, sessions, interactions, results):
+    router.include_router(part.router)

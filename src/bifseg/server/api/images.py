@@ -1,0 +1,132 @@
+"""Images: uploaded, or opened from the server's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from bifseg.interaction import Box
+from bifseg.server.api.request import BYTES, ROUTER, Served
+from bifseg.server.api.results import RESULT, answer
+from bifseg.server.bodies import FileInfo, ImageInfo, Open, Text
+from bifseg.server.guard import User
+from bifseg.server.heavy import heavily
+from bifseg.server.uploads import image_from_upload, receive, suffix_of
+from bifseg.server.views import Format, View
+from bifseg.store import UnknownError
+
+router = APIRouter(tags=["images"], **ROUTER)
+LISTED = 10_000  # entries of one folder
+
+
+@router.post(
+    "/images",
+    status_code=201,
+    response_model=ImageInfo,
+    openapi_extra={"requestBody": {"required": True, "content": BYTES}},
+)
+async def upload(
+    request: Request,
+    service: Served,
+    user: User,
+    name: Annotated[str, Query(max_length=300, description="The file's name; its ending says the format.")],
+    series: Annotated[Text | None, Query(description="UID of one of several DICOM series in a zip.")] = None,
+) -> dict:
+    """Send an image as the body: NIfTI, NRRD, MHA, PNG, JPEG, TIFF, BMP, or a zip of DICOM slices.
+
+    It is kept once, however often it comes.
+    """
+    limits = service.settings.limits
+    path = await receive(request.stream(), service.store.folder, name, limits)
+    try:
+        return await _keep(service, user, path, "The upload", series)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@router.post("/images/open", status_code=201, response_model=ImageInfo)
+async def open_image(body: Open, service: Served, user: User) -> dict:
+    """Take an image, or a folder of DICOM slices, from the server's folder of images."""
+    path = _inside(service.settings.images, body.path)
+    if not path.is_dir():
+        suffix_of(path.name)
+    return await _keep(service, user, path, body.path, body.series)
+
+
+@router.get("/images", response_model=list[ImageInfo])
+def images(service: Served, user: User) -> list[dict]:
+    """All images of yours, the newest first."""
+    return [row.as_dict() for row in service.store.images(user)]
+
+
+@router.get("/images/{key}", response_model=ImageInfo)
+def image(key: str, service: Served, user: User) -> dict:
+    """What is known of an image."""
+    return service.store.image_row(key, user).as_dict()
+
+
+@router.delete("/images/{key}", status_code=204)
+def forget_image(key: str, service: Served, user: User) -> Response:
+    """Forget an image; 409 while sessions of yours use it."""
+    service.store.forget_image(key, user)
+    return Response(status_code=204)
+
+
+@router.get("/images/{key}/voxels", **RESULT)
+async def voxels(key: str, service: Served, user: User, format: Format = "raw") -> Response:
+    """The image itself: its voxels, or a file."""
+
+    def view() -> tuple:
+        row = service.store.image_row(key, user)
+        image = service.store.image(row.key)
+        return row, View("image", image.array, Box((0, 0, 0), image.shape))
+
+    return await answer(service, view, format)
+
+
+@router.get("/files", response_model=list[FileInfo])
+def files(
+    service: Served,
+    user: User,
+    folder: Annotated[str, Query(max_length=1000, description="Where to look, from the server's folder on.")] = "",
+) -> list[dict]:
+    """What lies in the server's folder of images, or in a folder in it."""
+    root = service.settings.images
+    inside = _inside(root, folder)
+    if not inside.is_dir():
+        raise UnknownError(f"There is no folder {folder!r}.")
+    found = []
+    for path in sorted(inside.iterdir())[:LISTED]:
+        if not path.name.startswith(".") and path.exists() and path.resolve().is_relative_to(root.resolve()):
+            about = path.stat()
+            found.append(
+                {
+                    "path": str(path.relative_to(root.resolve())),
+                    "folder": path.is_dir(),
+                    "bytes": 0 if path.is_dir() else about.st_size,
+                }
+            )
+    return found
+
+
+def _inside(folder: Path | None, name: str) -> Path:
+    """A path in a folder, whatever links it has; UnknownError for one that leads elsewhere or nowhere."""
+    if folder is None:
+        raise UnknownError("This server has no folder of images to open; upload the image.")
+    try:
+        path = (folder / name).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):  # not there, a NUL in it, links in a circle
+        path = None
+    if path is None or not path.is_relative_to(folder.resolve()):
+        raise UnknownError(f"There is no file {name!r} in the server's folder of images.")
+    return path
+
+
+async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
+    def keep() -> dict:
+        image, headers = image_from_upload(path, service.settings.limits, name=name, series=series)
+        return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
+
+    return await heavily(keep)

@@ -1,0 +1,191 @@
+"""Interactions: each an answer when it is done, or a stream of server-sent events while it runs.
+
+A stream (``Accept: text/event-stream``) has the events ``queued`` (how many are before it), ``round`` for each round,
+and at its end ``done`` with what the JSON answer holds, or ``error`` with {"status", "detail"}. Who hangs up cancels;
+without a stream the interaction is finished all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.interaction import Box
+from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Rename, Resize, Submit
+from bifseg.server.guard import User
+from bifseg.server.service import Service
+
+router = APIRouter(tags=["interactions"], **ROUTER)
+HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
+STREAM = "text/event-stream"
+DONE = {
+    "response_model": Done,
+    "responses": {200: {"content": {STREAM: {"schema": {"type": "string"}}}, "description": "Done; or its progress."}},
+}
+
+
+class Act:
+    """How an interaction on the session in the path is done and answered."""
+
+    def __init__(
+        self,
+        request: Request,
+        session: Owned,
+        service: Served,
+        user: User,
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                alias="Idempotency-Key",
+                min_length=1,
+                max_length=200,
+                description="An interaction that comes twice with the same is done once.",
+            ),
+        ] = None,
+    ) -> None:
+        self.request, self.session, self.service, self.user = request, session, service, user
+        self.streams, self.key = STREAM in accept, idempotency_key
+
+    async def __call__(self, kind: str, body: BaseModel | None = None) -> dict | StreamingResponse:
+        interaction = {"kind": kind}
+        if body is not None:
+            interaction |= await run_in_threadpool(_stored, self.service, self.session.image, body)
+        if not self.streams:
+            return await self.service.act(self.user, self.session.id, interaction, self.key)
+        return StreamingResponse(self._events(interaction), media_type=STREAM, headers={"X-Accel-Buffering": "no"})
+
+    async def _events(self, interaction: dict) -> AsyncIterator[str]:
+        news: asyncio.Queue[dict | None] = asyncio.Queue()
+        work = asyncio.create_task(
+            self.service.act(self.user, self.session.id, interaction, self.key, progress=news.put_nowait)
+        )
+        work.add_done_callback(lambda _: news.put_nowait(None))
+        try:
+            while True:
+                try:
+                    told = await asyncio.wait_for(news.get(), HEARTBEAT)
+                except asyncio.TimeoutError:  # not the builtin before Python 3.11
+                    yield ": still here\n\n"
+                    continue
+                if told is None:
+                    break
+                yield _event("queued" if "queued" in told else "round", told)
+            try:
+                done = Done(**work.result()).model_dump()
+            except Exception as error:
+                yield _event("error", await self._refusal(error))
+            else:
+                yield _event("done", done)
+        finally:
+            work.cancel()
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await work
+
+    async def _refusal(self, error: Exception) -> dict:
+        """What the server would have answered, had it not begun to stream."""
+        handlers = self.request.app.exception_handlers
+        handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
+        if handler is None:
+            raise error
+        response = await handler(self.request, error)
+        return {"status": response.status_code, **json.loads(response.body)}
+
+
+def _event(name: str, data: dict) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def _stored(service: Service, image: str, body: BaseModel) -> dict:
+    """A body as the journal has it: its masks are stored, and named by their content."""
+    told = body.model_dump(exclude_none=True)
+    store, shape = service.store, service.store.image_row(image).shape
+
+    def stored(mask: Mask) -> dict:
+        return {"blob": store.add_array(mask.array(shape)), "box": str(Box.parse(mask.box, shape))}
+
+    for name in ("initial", "labels"):
+        if isinstance(mask := getattr(body, name, None), Mask):
+            told[name] = stored(mask)
+    scribbles = getattr(body, "scribbles", None)
+    if scribbles is not None and scribbles.labels is not None:
+        told["scribbles"] = {"labels": stored(scribbles.labels)}
+    return told
+
+
+Acting = Annotated[Act, Depends()]
+
+
+@router.post("/sessions/{id}/box", **DONE)
+async def box(act: Acting, body: Begin):
+    """Begin an object from a box; objects begun before are locked from here on."""
+    return await act("box", body)
+
+
+@router.post("/sessions/{id}/scribble", **DONE)
+async def scribble(act: Acting, body: Correct):
+    """Correct the current object. Scribbles add up; where a new one crosses an older one, it wins."""
+    return await act("scribble", body)
+
+
+@router.post("/sessions/{id}/resize", **DONE)
+async def resize(act: Acting, body: Resize):
+    """Give the current object another box; those of its scribbles that lie in it stay."""
+    return await act("resize", body)
+
+
+@router.post("/sessions/{id}/refine", **DONE)
+async def refine(act: Acting):
+    """Go on fine-tuning the current object with the scribbles it has."""
+    return await act("refine")
+
+
+@router.post("/sessions/{id}/undo", **DONE)
+async def undo(act: Acting):
+    """Take back the last interaction; where there is none, nothing is ``changed``."""
+    return await act("undo")
+
+
+@router.post("/sessions/{id}/redo", **DONE)
+async def redo(act: Acting):
+    """Bring back what was undone last; where there is nothing, nothing is ``changed``."""
+    return await act("redo")
+
+
+@router.post("/sessions/{id}/select", **DONE)
+async def select(act: Acting, body: Named):
+    """Work on another object: it is unlocked, all others are locked."""
+    return await act("select", body)
+
+
+@router.post("/sessions/{id}/remove", **DONE)
+async def remove(act: Acting, body: Named):
+    """Forget an object; undo brings it back."""
+    return await act("remove", body)
+
+
+@router.post("/sessions/{id}/rename", **DONE)
+async def rename(act: Acting, body: Rename):
+    """Call an object something else."""
+    return await act("rename", body)
+
+
+@router.post("/sessions/{id}/submit", **DONE)
+async def submit(act: Acting, body: Submit):
+    """Keep a mask that was accepted elsewhere; it changes no object."""
+    return await act("submit", body)
+
+
+@router.post("/sessions/{id}/cancel", response_model=Cancelled)
+async def cancel(session: Owned, service: Served) -> dict:
+    """Cancel the interaction that runs or waits; whoever asked for it is told so, and the session is as before."""
+    return {"cancelled": service.pool.cancel(session.id)}

@@ -1,0 +1,77 @@
+"""What every request of the API has: who asks, of which session, and what may be answered to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Path, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Message
+
+from bifseg.server.bodies import Refusal
+from bifseg.server.guard import User
+from bifseg.server.service import Service
+from bifseg.store.rows import SessionRow
+
+JSON_BYTES = 16 << 20  # of a body that is parsed at once
+REFUSED = {
+    400: "It cannot be done as asked; or a header that the server does not accept.",
+    401: "No token, or one that is not valid.",
+    403: "From a page that may not call this server.",
+    404: "There is nothing of that name, or it is another user's.",
+    409: "Someone else works on it, or it was cancelled.",
+    413: "Too large.",
+    421: "The server is not called what the request calls it.",
+    422: "Not of the documented form.",
+    429: "Too many at a time; see Retry-After.",
+    500: "The server failed.",
+    503: "The server ends, or it took too long; see Retry-After.",
+    507: "The disk, or the user's share of it, is full.",
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refusal, "description": sentence} for status, sentence in REFUSED.items()
+}
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+class Bounded(APIRoute):
+    """A route that refuses a JSON body longer than anyone needs; bodies that are streamed are counted elsewhere."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def bounded(request: Request) -> Response:
+            size = 0
+
+            async def receive() -> Message:
+                nonlocal size
+                message = await request.receive()
+                size += len(message.get("body", b""))
+                if size > JSON_BYTES:
+                    raise HTTPException(413, f"The body is longer than {JSON_BYTES >> 20} MiB.")
+                return message
+
+            return await handle(Request(request.scope, receive))
+
+        return bounded
+
+
+ROUTER = {"responses": RESPONSES, "route_class": Bounded, "generate_unique_id_function": lambda route: route.name}
+
+
+def service_of(request: Request) -> Service:
+    return request.app.state.service
+
+
+Served = Annotated[Service, Depends(service_of)]
+
+
+def session_of(service: Served, user: User, id: Annotated[str, Path(max_length=100)]) -> SessionRow:
+    """The session that the path names, if it is this user's."""
+    return service.store.session(id, user)
+
+
+Owned = Annotated[SessionRow, Depends(session_of)]

@@ -1,0 +1,73 @@
+"""Results: what a session shows of its objects, as voxels or as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from bifseg.server import views
+from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.heavy import heavily
+from bifseg.server.service import Service
+from bifseg.server.views import MEDIA, Format, View, What
+from bifseg.store.rows import ImageRow
+
+router = APIRouter(tags=["results"], **ROUTER)
+RESULT = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": (
+                "raw: the voxels in the box, C order (z runs fastest), little-endian; else a file of the whole image."
+            ),
+            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA.values()},
+            "headers": {
+                "X-Box": {"schema": {"type": "string"}, "description": "raw: the box they fill."},
+                "X-Shape": {"schema": {"type": "string"}, "description": "raw: its voxels along x, y and z."},
+                "X-Dtype": {"schema": {"type": "string"}, "description": "raw: a number type of NumPy."},
+                "X-Number": {"schema": {"type": "integer"}, "description": "The interaction they are of."},
+            },
+        }
+    },
+}
+
+
+@router.get("/sessions/{id}/{what}", **RESULT)
+async def result(
+    session: Owned,
+    service: Served,
+    what: What,
+    object: Annotated[str | None, Query(max_length=64, description="Its name; else the current one.")] = None,
+    format: Format = "raw",
+) -> Response:
+    """One object's mask (1), scribbles (1 foreground, 2 background), probability, uncertainty (bits) or weights w(i);
+    or the labels of all objects, k the k-th. DICOM-SEG (dcm) holds labels or a mask."""
+    numbers: dict[str, str] = {}
+
+    def view() -> tuple[ImageRow, View]:
+        history = service.store.history(session.id)
+        numbers["X-Number"] = str(history.number)
+        row = service.store.image_row(session.image)
+        return row, views.view(service.store.load(history.state), what, object, row.shape)
+
+    response = await answer(service, view, format)
+    response.headers.update(numbers)
+    return response
+
+
+async def answer(service: Service, view: Callable[[], tuple[ImageRow, View]], format: Format) -> Response:
+    """What there is to see, as voxels or as a file."""
+
+    def make() -> Response:
+        row, shown = view()
+        if format == "raw":
+            content, headers = views.raw(shown)
+            return Response(content, media_type=MEDIA[format], headers=headers)
+        file = views.file(service.store, row, shown, format)
+        headers = {"Content-Disposition": f'attachment; filename="{shown.title}.{format}"'}
+        return StreamingResponse(views.pieces(file), media_type=MEDIA[format], headers=headers)
+
+    return await heavily(make)

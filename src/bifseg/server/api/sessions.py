@@ -1,0 +1,128 @@
+"""Sessions: one image each, and all that was done on it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, get_args
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.parameters import PRESETS
+from bifseg.server import views
+from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
+from bifseg.server.guard import User
+from bifseg.server.heavy import heavily
+from bifseg.server.uploads import SUFFIXES, called, receive, scratch
+from bifseg.store import FullError
+from bifseg.store.transfer import export, import_
+
+router = APIRouter(tags=["sessions"], **ROUTER)
+ARCHIVE = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get("/server", tags=["server"], response_model=ServerInfo)
+def server(service: Served, user: User) -> dict:
+    """What this server offers, and to whom it speaks."""
+    settings = service.settings
+    return {
+        "version": version("bifseg"),
+        "user": user,
+        "models": settings.known_models,
+        "presets": list(PRESETS),
+        "upload_formats": list(SUFFIXES),
+        "download_formats": list(get_args(views.Format)),
+        "images": settings.images is not None,
+        "limits": vars(settings.limits),
+    }
+
+
+@router.post("/sessions", status_code=201, response_model=SessionState)
+async def create(body: NewSession, service: Served, user: User) -> dict:
+    """Begin a session on an image."""
+    options = body.model_dump(exclude={"image"}, exclude_unset=True)
+    id = await service.create(body.image, user, **options)
+    return await run_in_threadpool(_state, service, id)
+
+
+@router.get("/sessions", response_model=list[SessionInfo])
+def sessions(service: Served, user: User) -> list[dict]:
+    """All sessions of yours, the last used first."""
+    return [row.as_dict() for row in service.store.sessions(user)]
+
+
+@router.post(
+    "/sessions/import",
+    status_code=201,
+    response_model=SessionState,
+    openapi_extra={"requestBody": {"required": True, "content": ARCHIVE}},
+)
+async def import_session(request: Request, service: Served, user: User) -> dict:
+    """Take in a session that was exported, here or elsewhere: send the archive as the body."""
+    store, limits = service.store, service.settings.limits
+    path = await receive(request.stream(), store.folder, "session.zip", limits)
+
+    def take() -> dict:
+        if len(store.sessions(user)) >= limits.sessions_per_user:
+            raise FullError(f"You have {limits.sessions_per_user} sessions, as many as one user may; delete some.")
+        with called(path, "The upload"):
+            return _state(service, import_(store, path, user, voxels=limits.voxels, limit=limits.array_bytes))
+
+    try:
+        return await heavily(take)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@router.get("/sessions/{id}", response_model=SessionState)
+def session(session: Owned, service: Served) -> dict:
+    """A session, and where it stands."""
+    return _state(service, session.id)
+
+
+@router.delete("/sessions/{id}", status_code=204)
+def delete(session: Owned, service: Served) -> Response:
+    """Delete a session and its masks, for good."""
+    service.store.delete(session.id)
+    return Response(status_code=204)
+
+
+@router.get("/sessions/{id}/history", response_model=list[EntryInfo])
+def history(session: Owned, service: Served, after: Annotated[int, Query(ge=0, lt=2**63)] = 0) -> list[dict]:
+    """All interactions in their order; ``after``: only those that came after one."""
+    return [vars(entry) for entry in service.store.entries(session.id, after)]
+
+
+@router.get("/sessions/{id}/report")
+def report(session: Owned, service: Served) -> dict:
+    """What was done and what it cost: models, parameters, times, energies."""
+    row = service.store.image_row(session.image)
+    return {
+        "version": version("bifseg"),
+        "session": SessionInfo(**session.as_dict()).model_dump(),
+        "image": {"shape": row.shape, "spacing_mm": row.spacing},
+        "objects": [segment.report() for segment in service.store.state(session.id).objects.values()],
+    }
+
+
+@router.get("/sessions/{id}/export", response_class=Response, responses={200: {"content": ARCHIVE}})
+async def export_session(session: Owned, service: Served) -> StreamingResponse:
+    """The whole session as one file: its image, every interaction, every mask."""
+
+    def write() -> StreamingResponse:
+        path = scratch(service.store.folder, ".zip")
+        try:
+            export(service.store, session.id, path)
+            file = path.open("rb")
+            headers = {"Content-Disposition": f'attachment; filename="{session.id}.zip"'}
+            return StreamingResponse(views.pieces(file), media_type="application/zip", headers=headers)
+        finally:
+            path.unlink(missing_ok=True)
+
+    return await heavily(write)
+
+
+def _state(service: Served, id: str) -> dict:
+    return service.store.session(id).as_dict() | service.store.history(id).summary()

@@ -1,0 +1,109 @@
+"""The server: puts store, workers, guard and protocols together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.io import TooLargeError
+from bifseg.server import api, metrics, monailabel, nninteractive
+from bifseg.server.guard import Guard
+from bifseg.server.log import RequestLog, failure
+from bifseg.server.pool import ClosingError, QueueFullError, WorkCancelledError, WorkError
+from bifseg.server.service import Service
+from bifseg.server.settings import Settings
+from bifseg.store import BusyError, FullError, UnknownError
+from bifseg.store.retention import sweep
+
+HOURLY = 3600.0
+STATUS = {  # the first that fits
+    TooLargeError: 413,
+    ValueError: 400,
+    FileNotFoundError: 404,
+    UnknownError: 404,
+    BusyError: 409,
+    WorkCancelledError: 409,
+    QueueFullError: 429,
+    FullError: 507,
+    ClosingError: 503,
+    TimeoutError: 503,
+    MemoryError: 507,
+    WorkError: 500,
+}
+HEADERS = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}, 413: {"Connection": "close"}}  # the rest is not read
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The server as an ASGI application; its workers start and stop with it."""
+    service = Service(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.pool.start()
+        tidy = asyncio.create_task(_tidy(service))
+        try:
+            yield
+        finally:
+            tidy.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await tidy
+            await service.pool.close(settings.grace)
+            service.store.close()
+
+    app = FastAPI(
+        title="bifseg",
+        version=version("bifseg"),
+        description="A box and scribbles on a medical image become a mask. Axes are x, y, z, in the order of the file.",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    for protocol in (api, nninteractive, monailabel, metrics):
+        app.include_router(protocol.router)
+    for error, status in STATUS.items():
+        app.add_exception_handler(error, _refusal(status))
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(Guard, settings=settings, tokens=service.tokens)
+    app.add_middleware(RequestLog, metrics=service.metrics)
+    return app
+
+
+def _refusal(status: int):
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        if status == 500:
+            failure(error)
+        return JSONResponse({"detail": sentence(error)}, status, HEADERS.get(status))
+
+    return refuse
+
+
+def sentence(error: Exception) -> str:
+    """An error in one sentence, without the quotes that LookupError puts around it."""
+    return " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """A body or a parameter of another form: the innermost thing that is wrong with it, in one sentence."""
+    first = max(error.errors(), key=lambda found: len(found["loc"]))
+    where = ".".join(str(part) for part in first["loc"]) or "request"
+    return JSONResponse({"detail": f"{where}: {first['msg']}."}, 422)
+
+
+async def _tidy(service: Service) -> None:
+    """Delete what is too old, now and every hour."""
+    while True:
+        try:
+            await run_in_threadpool(sweep, service.store, keep_days=service.settings.keep_days)
+        except Exception as error:  # what goes wrong here must not end the server; the log says it
+            failure(error)
+            logging.getLogger("bifseg").warning("sweep failed")
+        await asyncio.sleep(HOURLY)

@@ -1,0 +1,282 @@
+"""What requests and answers of our own API hold: these models are its OpenAPI documentation, too."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import fields
+from math import prod
+from typing import Annotated, Literal, get_type_hints
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
+
+from bifseg import parameters
+from bifseg.interaction import Box
+
+Text = Annotated[str, Field(max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["object 1"])]
+Place = Annotated[
+    str,
+    Field(
+        max_length=100,
+        description="Half-open ranges of voxels along x, y, z, in the file's order; a single index is a plane.",
+        examples=["40:80,52:90,12:40"],
+    ),
+]
+Refine = Annotated[
+    Literal["auto", "crf", "none"],
+    Field(description="auto: fine-tune to this image; crf: one minimum cut; none: the network as it is."),
+]
+
+
+class Body(BaseModel):
+    """A request: what it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Refusal(BaseModel):
+    """Why a request was not done, in one sentence."""
+
+    detail: str
+
+
+# ---- images and sessions
+
+BOUNDS = {"rounds": 100, "iterations": 1000}  # more than anyone needs, and less than would hold up others
+Parameters = create_model(
+    "Parameters",
+    __base__=Body,
+    __doc__="The method's numbers, by the paper's symbols; those that are left out have the paper's values.",
+    **{
+        field.name: (
+            Annotated[get_type_hints(parameters.Parameters)[field.name], Field(le=BOUNDS.get(field.name))],
+            field.default,
+        )
+        for field in fields(parameters.Parameters)
+    },
+)
+
+
+class Open(Body):
+    """A scan in the server's folder of images."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000, examples=["ward 3/scan.nii.gz"])]
+    series: Annotated[Text | None, Field(description="UID of one of several DICOM series.")] = None
+
+
+class NewSession(Body):
+    """A session on an image that was uploaded or opened before."""
+
+    image: Annotated[Text, Field(description="The image's key.")]
+    title: Text = ""
+    model: Annotated[Text, Field(description="One of the server's models; see GET /api/v1/server.")] = "default"
+    parameters: Literal["fast", "paper"] | Parameters = "fast"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class ImageInfo(BaseModel):
+    """An image; millimetres, LPS. Column k of ``direction`` is where voxel axis k points."""
+
+    key: str
+    shape: tuple[int, int, int]
+    dtype: str
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: list[list[float]]
+    planar: bool
+    bytes: int
+    created: float
+    dicom: bool
+
+
+class FileInfo(BaseModel):
+    """A file or a folder that may be opened by its path."""
+
+    path: str
+    folder: bool
+    bytes: int
+
+
+class ObjectInfo(BaseModel):
+    """One object: its box, and how many voxels its mask has."""
+
+    name: str
+    box: str
+    voxels: int
+
+
+class Standing(BaseModel):
+    """Where a session stands. ``number``: of its last interaction."""
+
+    number: int
+    objects: list[ObjectInfo]
+    current: str | None
+    can_undo: bool
+    can_redo: bool
+
+
+class SessionInfo(BaseModel):
+    """What a session was made with; times are seconds since 1970."""
+
+    id: str
+    image: str
+    title: str
+    model: str
+    parameters: str | dict
+    seed: int
+    client: str
+    created: float
+    touched: float
+
+
+class SessionState(SessionInfo, Standing):
+    """A session, and where it stands."""
+
+
+class Done(Standing):
+    """Where an interaction led, and what it cost. ``repeated``: it had been done before, under the same key."""
+
+    kind: str
+    changed: bool = True
+    repeated: bool = False
+    seconds: float = 0
+    milliseconds: dict[str, float] = {}
+    rounds: list[dict] = []
+
+
+class Cancelled(BaseModel):
+    """Whether there was something to cancel."""
+
+    cancelled: bool
+
+
+class EntryInfo(BaseModel):
+    """One interaction in a session's journal. Arrays in ``request`` are named by their SHA-256."""
+
+    number: int
+    kind: str
+    request: dict
+    summary: dict
+    created: float
+
+
+class ServerInfo(BaseModel):
+    """What this server offers, and to whom it speaks."""
+
+    version: str
+    user: str
+    models: list[str]
+    presets: list[str]
+    upload_formats: list[str]
+    download_formats: list[str]
+    images: Annotated[bool, Field(description="Whether it has a folder of images to open.")]
+    limits: dict[str, float]
+
+
+# ---- interactions
+
+
+class Mask(Body):
+    """A label map inside a box; voxels outside it are 0.
+
+    >>> Mask.of(np.ones((2, 3, 1), np.uint8), "4:6,0:3,7").array((9, 9, 9)).sum()
+    6
+    """
+
+    box: Place
+    deflate: Annotated[
+        str, Field(description="Base64 of the zlib-deflated uint8 voxels in the box, C order: z runs fastest.")
+    ]
+
+    @classmethod
+    def of(cls, array: np.ndarray, box: str) -> Mask:
+        """An array of the box's shape as it is sent."""
+        return cls(box=box, deflate=base64.b64encode(zlib.compress(array.astype(np.uint8).tobytes(), 1)).decode())
+
+    def array(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """uint8, the box's shape; ValueError where the box leaves an image of ``shape`` or the voxels do not fill it.
+
+        No more is unpacked than the box has voxels.
+        """
+        box = Box.parse(self.box, shape)
+        size = prod(box.shape)
+        try:
+            unpack = zlib.decompressobj()
+            voxels = unpack.decompress(base64.b64decode(self.deflate, validate=True), size + 1)
+        except (ValueError, zlib.error) as error:
+            raise ValueError(f"The mask is not base64 of zlib-deflated bytes: {str(error).rstrip('.')}.") from None
+        if len(voxels) != size or not unpack.eof or unpack.unused_data:
+            found = "more" if len(voxels) > size else len(voxels)
+            raise ValueError(f"The mask's box {box} has {size} voxels, one byte each; {found} were sent.")
+        return np.frombuffer(voxels, np.uint8).reshape(box.shape)
+
+
+class Stroke(Body):
+    """A polyline painted with a round brush."""
+
+    points: Annotated[
+        list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]],
+        Field(min_length=1, description="Voxel coordinates x, y, z.", examples=[[[50, 60, 20], [55, 61, 20]]]),
+    ]
+    label: Annotated[Literal[1, 2], Field(description="1 foreground, 2 background.")] = 1
+    radius: Annotated[FiniteFloat, Field(ge=0, le=100, description="In units of the finest voxel spacing.")] = 0
+
+
+class Scribbles(Body):
+    """Strokes, or a map of voxels: 1 foreground, 2 background, 0 none. One of the two."""
+
+    strokes: Annotated[list[Stroke] | None, Field(min_length=1)] = None
+    labels: Mask | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Scribbles:
+        if (self.strokes is None) == (self.labels is None):
+            raise ValueError("scribbles are strokes or labels, one of the two")
+        return self
+
+
+class Begin(Body):
+    """A box around an object; one plane thick, it is segmented in 2D."""
+
+    box: Place
+    name: Name | None = None
+    refine: Refine = "auto"
+    initial: Annotated[Mask | None, Field(description="A mask to start from; 0 is background.")] = None
+    scribbles: Scribbles | None = None
+
+
+class Correct(Body):
+    """Scribbles where the current object's mask is wrong."""
+
+    scribbles: Scribbles
+    refine: Refine = "auto"
+
+
+class Resize(Body):
+    """Another box for the current object."""
+
+    box: Place
+    scribbles: Scribbles | None = None
+    refine: Refine = "auto"
+
+
+class Named(Body):
+    """An object."""
+
+    name: Name
+
+
+class Rename(Body):
+    """An object, and its new name."""
+
+    name: Name
+    to: Name
+
+
+class Submit(Body):
+    """A mask that a person accepted elsewhere."""
+
+    labels: Mask
+    title: Text = ""

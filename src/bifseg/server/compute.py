@@ -1,0 +1,39 @@
+"""What a worker process does: interactions on durable sessions, the last few of which it keeps in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import torch
+
+from bifseg.checkpoint import load_model
+from bifseg.durable import DurableSession
+from bifseg.store import Store
+
+LIVE = 4  # sessions that keep their features and adapted classifier in memory; others are brought back from the store
+
+
+def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
+    """What does the jobs of one worker; ``options``: {"data", "quota", "models", "threads"}.
+
+    A job is {"session", "interaction", "key"}; see `DurableSession.apply` for what it yields and returns.
+    """
+    torch.set_num_threads(options["threads"])
+    store = Store(Path(options["data"]), quota=options["quota"])
+    models = {name: Path(path) for name, path in options["models"].items()}
+    for dimension in (2, 3):
+        load_model("default", dimension)  # now, so that no user waits for it
+    live: OrderedDict[str, DurableSession] = OrderedDict()
+
+    def work(job: dict) -> Generator[dict, None, dict]:
+        id = job["session"]
+        session = live.pop(id, None) or DurableSession(store, id, models=models)
+        result = yield from session.apply(job["interaction"], job["key"])
+        live[id] = session  # one whose interaction failed is brought back from the store next time
+        while len(live) > LIVE:
+            live.popitem(last=False)
+        return result
+
+    return work

@@ -1,0 +1,165 @@
+"""What stands in front of every protocol: who asks, from where, how often, and how much they send."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bifseg.declared import TooLargeError
+from bifseg.server.ratelimit import RateLimit
+from bifseg.server.settings import Settings
+from bifseg.server.tokens import Tokens
+
+LOCAL = "local"  # the user where no tokens are asked for
+OPEN = ("/healthz",)  # needs neither a token nor a known host
+LOGIN = ("/monailabel/auth/", "/monailabel/auth/token")  # needs no token
+COOKIE = "bifseg_token"
+UPLOADS = re.compile(
+    r"/set_image|/add_(scribble|lasso|initial_seg)_interaction|/api/v1/images|/api/v1/sessions/import"
+    r"|/monailabel/(session/|infer/.*|datastore/.*)"
+)
+OTHER_BYTES = 64 << 20  # of a body anywhere else
+FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Guard:
+    """ASGI middleware. Tokens are asked for unless nobody has one and only this machine can reach the server."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, tokens: Tokens) -> None:
+        self._app, self._settings, self._tokens = app, settings, tokens
+        self._hosts = {"localhost", *(name.lower() for name in settings.hosts)}
+        rate = settings.limits.requests_per_second
+        self._requests, self._failures = RateLimit(rate, 4 * rate), RateLimit(1 / 6, FAILURES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        token = _token(headers)
+        limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
+        refusal = self._refusal(scope, headers, limit) if scope["path"] not in OPEN else None
+        if refusal is None and scope["path"] not in OPEN:
+            refusal = await self._unknown(scope, token)
+        if refusal is not None:
+            await _answer(send, *refusal)
+            return
+        await self._app(scope, _counted(receive, limit), _hardened(send))
+
+    def _refusal(self, scope: Scope, headers: Headers, limit: int) -> tuple | None:
+        """What is wrong with where a request comes from, or how large it says it is."""
+        host = headers.get("host", "")
+        if not self._known(host):
+            return 421, f"This server is not called {host[:80]!r}; start it with --host-name to give it that name."
+        origin = headers.get("origin")
+        if origin is not None and origin not in (f"{scope['scheme']}://{host}", *self._settings.origins):
+            return 403, "Pages of other servers may not call this one; start it with --origin to let one do so."
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            return 400, "The Content-Length is no number."
+        if int(length) > limit:
+            return 413, f"The body has {int(length) >> 20} MiB; at most {limit >> 20} MiB go in one request."
+        return None
+
+    def _known(self, host: str) -> bool:
+        """Whether a Host header names this server: a number always does, which no foreign page can make its name."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        try:
+            ip_address(name)
+        except ValueError:
+            return name in self._hosts
+        return True
+
+    async def _unknown(self, scope: Scope, token: str | None) -> tuple | None:
+        """Find out who asks; what to say where that is nobody, or where they ask too often."""
+        settings, address = self._settings, (scope.get("client") or ("",))[0]
+        user = LOCAL
+        if self._failures.left(address) < 1:
+            return 429, "Too many wrong tokens came from your address; wait a minute.", {"Retry-After": "60"}
+        if scope["path"] in LOGIN:
+            self._failures.wait(address)  # a login counts as a try: who guesses is slowed down
+        elif await run_in_threadpool(self._tokens.asked_for, settings):
+            user = await run_in_threadpool(self._tokens.user, token) if token else None
+            if user is None:
+                if token:
+                    self._failures.wait(address)
+                what = "The token is wrong, expired or revoked" if token else "This server asks for a token"
+                headers = {"WWW-Authenticate": 'Bearer realm="bifseg"'}
+                return 401, f"{what}; send yours as Authorization: Bearer ...", headers
+        if wait := self._requests.wait(user):
+            return 429, "You ask too often; wait a second.", {"Retry-After": str(math.ceil(wait))}
+        scope.setdefault("state", {})["user"] = user
+        return None
+
+
+def user_of(request: Request) -> str:
+    """Who asks."""
+    return request.state.user
+
+
+User = Annotated[str, Depends(user_of)]
+
+
+def _token(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return token.strip()
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == COOKIE:
+            return value
+    return None
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Body parts as they come; TooLargeError, which the app answers, where they are more than allowed."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise TooLargeError(f"The body is larger than the {limit >> 20} MiB that go in one request.")
+        return message
+
+    return counted
+
+
+def _hardened(send: Send) -> Send:
+    async def hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return hardened
+
+
+async def _answer(send: Send, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+    body = json.dumps({"detail": sentence}).encode()
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+    fields |= HEADERS | (headers or {})  # what is still to come of the request is not read
+    start = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})

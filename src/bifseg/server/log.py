@@ -1,0 +1,70 @@
+"""What the server says of itself: one line a request, and nothing that could tell of a patient.
+
+No path, query, body, name or message of an exception is written: of a request its route, of an error its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bifseg.server.metrics import Metrics
+
+_requests = logging.getLogger("bifseg.requests")
+_failures = logging.getLogger("bifseg.failures")
+
+
+def start_log() -> None:
+    """Write the log to standard error, with the time in UTC."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("time=%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    handler.formatter.converter = time.gmtime
+    logger = logging.getLogger("bifseg")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+def failure(error: BaseException) -> None:
+    """An error that is not the user's: its type and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown"
+    _failures.error("level=error error=%s at=%s", type(error).__name__, place)
+
+
+class RequestLog:
+    """ASGI middleware, the outermost: counts every request, and writes its line."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, sent = time.perf_counter(), 500, 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            failure(error)
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "none")
+            user = scope.get("state", {}).get("user", "-")
+            self._metrics.request(scope["method"], route, status, seconds)
+            _requests.info(
+                "user=%s method=%s route=%s status=%d ms=%.1f bytes=%d",
+                user, scope["method"], route, status, 1e3 * seconds, sent,
+            )  # fmt: skip

@@ -1,0 +1,316 @@
+"""Worker processes behind a fair queue: the event loop hands out jobs, hears of their progress, and never computes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bifseg.server.queue import FairQueue
+from bifseg.server.worker import LENGTH, encode
+from bifseg.store import errors
+
+STARTING = 120.0  # seconds that a worker may take to load its model
+STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
+REMEMBERED = 10_000  # sessions of which it is known which worker had them last
+TRIES = 2  # of a job whose worker died
+
+
+class QueueFullError(RuntimeError):
+    """The user has as many interactions waiting as the server lets one user have."""
+
+
+class WorkCancelledError(RuntimeError):
+    """The interaction was cancelled; its session is as it was."""
+
+
+class ClosingError(RuntimeError):
+    """The server is about to stop."""
+
+
+class WorkError(RuntimeError):
+    """The interaction failed for a reason that is not the user's."""
+
+
+class _DeadError(Exception):
+    """The worker process ended."""
+
+
+ERRORS = {
+    "ValueError": ValueError, "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
+    "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
+}  # fmt: skip
+
+
+@dataclass(eq=False)
+class _Job:
+    id: int
+    user: str
+    session: str
+    work: dict
+    progress: Callable[[dict], None] | None
+    result: asyncio.Future = field(repr=False)
+    worker: _Worker | None = None
+    cancelled: bool = False
+
+
+class Pool:
+    """``workers`` processes that do jobs; ``threads``: of each.
+
+    ``factory``: "module:function"; in the worker, function(options) gives the handler of jobs, a generator function
+    from a job to what is said on the way, whose return value is the result; all of it goes as JSON. ``options`` get
+    "threads". ``queued_per_user``: jobs that wait or run. ``patience``: seconds a
+    job may run.
+    """
+
+    def __init__(
+        self, factory: str, options: dict, *, workers: int = 1, threads: int = 1, queued_per_user: int = 8,
+        patience: float = 120.0,
+    ) -> None:  # fmt: skip
+        self._queued_per_user, self._patience = queued_per_user, patience
+        self._workers = [_Worker(factory, options, threads) for _ in range(workers)]
+        self._idle: list[_Worker] = []
+        self._queue, self._running, self._tasks = FairQueue(), set(), set()
+        self._last: OrderedDict[str, _Worker] = OrderedDict()
+        self._ids, self._closing = itertools.count(1), False
+        self._done = self._stopped = 0
+        self._seconds = 0.0
+
+    async def start(self) -> None:
+        """Start all workers; WorkError where one does not."""
+        try:
+            await asyncio.gather(*(worker.start() for worker in self._workers))
+        except BaseException:
+            await self.close(0)
+            raise
+        self._idle = list(self._workers)
+
+    async def run(self, user: str, session: str, job: dict, *, progress: Callable[[dict], None] | None = None) -> dict:
+        """Have a job done when it is its turn: its result. To cancel the call is to cancel the job.
+
+        ``progress`` hears first {"queued": how many are before it}, then what the handler yields. Raises what the
+        handler did, QueueFullError, WorkCancelledError, ClosingError, TimeoutError, and WorkError for all else.
+        """
+        if self._closing:
+            raise ClosingError("The server is about to stop; connect again in a moment: nothing is lost.")
+        if self.queued(user) >= self._queued_per_user:
+            raise QueueFullError(f"{self._queued_per_user} of your interactions are waiting already; wait for one.")
+        own = _Job(next(self._ids), user, session, job, progress, asyncio.get_running_loop().create_future())
+        if progress:
+            progress({"queued": len(self._queue.jobs())})
+        self._queue.put(own)
+        self._hand_out()
+        try:
+            return await own.result
+        except asyncio.CancelledError:
+            self._cancel(own)
+            raise
+
+    def cancel(self, session: str) -> bool:
+        """Cancel all jobs of a session, waiting or running; False where there are none."""
+        jobs = [job for job in (*self._queue.jobs(), *self._running) if job.session == session]
+        for job in jobs:
+            self._cancel(job)
+        return bool(jobs)
+
+    def queued(self, user: str) -> int:
+        """How many jobs of a user wait or run."""
+        return sum(job.user == user for job in (*self._queue.jobs(), *self._running))
+
+    def statistics(self) -> dict:
+        """Counts for whoever watches the server."""
+        return {
+            "waiting": len(self._queue.jobs()),
+            "running": len(self._running),
+            "workers": sum(worker.alive for worker in self._workers),
+            "restarts": sum(worker.starts - 1 for worker in self._workers if worker.starts),
+            "done": self._done,
+            "cancelled": self._stopped,
+            "seconds": self._seconds,
+        }
+
+    async def close(self, grace: float = 0) -> None:
+        """Take no more jobs, let those there are end within ``grace`` seconds, and stop the workers."""
+        self._closing = True
+        until = time.monotonic() + grace
+        while (self._running or self._queue.jobs()) and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        for job in self._queue.jobs():
+            self._queue.remove(job)
+            _refuse(job, ClosingError("The server stopped before it was your turn; nothing was changed."))
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # ---- inside
+
+    def _hand_out(self) -> None:
+        """Give waiting jobs to idle workers, a session to the one that had it last, if that one is idle."""
+        while self._idle and (job := self._queue.take()):
+            last = self._last.get(job.session)
+            worker = last if last in self._idle else self._idle[0]
+            self._idle.remove(worker)
+            self._last[job.session] = worker
+            self._last.move_to_end(job.session)
+            while len(self._last) > REMEMBERED:
+                self._last.popitem(last=False)
+            self._running.add(job)
+            task = asyncio.create_task(self._work(worker, job))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, worker: _Worker, job: _Job) -> None:
+        job.worker, start = worker, time.monotonic()
+        try:
+            result = await self._tried(worker, job)
+            if not job.result.done():
+                job.result.set_result(result)
+            self._done += 1
+        except WorkCancelledError as error:
+            self._stopped += 1
+            _refuse(job, error)
+        except Exception as error:
+            _refuse(job, error)
+        finally:
+            self._seconds += time.monotonic() - start
+            self._running.discard(job)
+            self._queue.done(job)
+            if not self._closing:
+                self._idle.append(worker)  # one that is dead is started again when there is work for it
+            self._hand_out()
+
+    async def _tried(self, worker: _Worker, job: _Job) -> dict:
+        """The result of a job; one whose worker dies is tried again."""
+        for _ in range(TRIES):
+            try:
+                if not worker.alive and not self._closing:
+                    await worker.start()
+                return await self._in_time(worker, job)
+            except _DeadError:
+                if self._closing:
+                    raise ClosingError("The server stopped in the middle; nothing was changed.") from None
+                await worker.start()
+                if job.cancelled:
+                    raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
+        raise WorkError(f"The computing process ended {TRIES} times over this interaction; the session is as it was.")
+
+    async def _in_time(self, worker: _Worker, job: _Job) -> dict:
+        doing = asyncio.ensure_future(worker.do(job))
+        await asyncio.wait([doing], timeout=self._patience)
+        if not doing.done():
+            worker.say({"cancel": job.id})
+            await asyncio.wait([doing], timeout=STOPPING)
+            if not doing.done():
+                worker.kill()
+            with contextlib.suppress(_DeadError, WorkCancelledError):
+                return await doing
+            if not worker.alive and not self._closing:
+                await worker.start()
+            raise TimeoutError(f"The interaction took longer than {self._patience:g} s; the session is as it was.")
+        return doing.result()
+
+    def _cancel(self, job: _Job) -> None:
+        job.cancelled = True
+        if self._queue.remove(job):
+            self._stopped += 1
+            _refuse(job, WorkCancelledError("The interaction was cancelled before it was its turn."))
+        elif job.worker is not None:
+            job.worker.say({"cancel": job.id})
+
+
+class _Worker:
+    """One process and the socket to it."""
+
+    def __init__(self, factory: str, options: dict, threads: int) -> None:
+        self._factory, self._options, self._threads = factory, options, threads
+        self._process: subprocess.Popen | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self.starts = 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start the process, again if it ended, and wait until it is ready."""
+        await self.stop()
+        self.starts += 1
+        options = {**self._options, "threads": self._threads}
+        threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        mine, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "bifseg.server.worker", self._factory, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*command, json.dumps(options)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **threads},
+            )
+        self._reader, self._writer = await asyncio.open_connection(sock=mine)
+        try:
+            await asyncio.wait_for(self._hear(), STARTING)
+        except (_DeadError, asyncio.TimeoutError):
+            await self.stop()
+            raise WorkError("A worker process did not start; its words are on the server's standard error.") from None
+
+    async def do(self, job: _Job) -> dict:
+        """Have the process do a job: its result. Raises what the handler raised, or _DeadError."""
+        self.say({"job": job.work, "id": job.id})
+        if job.cancelled:  # while the worker was started again
+            self.say({"cancel": job.id})
+        while True:
+            message = await self._hear()
+            if message.get("id") != job.id:
+                continue
+            if "progress" in message:
+                if job.progress and not job.result.done():
+                    job.progress(message["progress"])
+            elif "done" in message:
+                return message["done"]
+            elif "cancelled" in message:
+                raise WorkCancelledError("The interaction was cancelled; the session is as it was.")
+            else:
+                raise ERRORS.get(message["error"], WorkError)(message["message"])
+
+    def say(self, message: dict) -> None:
+        if self._writer is not None:  # one that is dead does not hear it, which `do` notices
+            self._writer.write(encode(message))
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Close the socket, at which the process ends; one that does not is killed."""
+        process, writer, self._process, self._writer = self._process, self._writer, None, None
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        if process is not None:
+            try:
+                await asyncio.to_thread(process.wait, STOPPING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+
+    async def _hear(self) -> dict:
+        try:
+            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            return json.loads(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, OSError):
+            raise _DeadError from None
+
+
+def _refuse(job: _Job, error: Exception) -> None:
+    if not job.result.done():
+        job.result.set_exception(error)

@@ -1,0 +1,80 @@
+"""The server as a process: a socket, uvicorn on it, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from bifseg.server.log import start_log
+from bifseg.server.settings import Settings
+
+MEMORY = Path("/dev/shm")
+HEADERS = 1 << 16  # bytes of a request's line and headers
+
+
+def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: Path | None = None) -> None:
+    """Serve until SIGINT or SIGTERM: running interactions then get ``settings.grace`` seconds to end.
+
+    Raises OSError where the address cannot be listened on, or the certificate cannot be used.
+    """
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS, http="h11", ws="none",
+        ssl_certfile=certificate, ssl_keyfile=key,
+    )  # fmt: skip
+    start_log()
+    with _listening(settings.host, settings.port) as listener:
+        try:
+            config.load()
+        except OSError as error:  # an SSLError is one
+            raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
+        address, port = listener.getsockname()[:2]
+        _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}").run(sockets=[listener])
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder on the memory file system, gone at the end. OSError where there is no such file system."""
+    if not MEMORY.is_dir():
+        raise OSError(f"There is no memory file system {MEMORY} on this machine; give --data FOLDER.")
+    with tempfile.TemporaryDirectory(prefix="bifseg-", dir=MEMORY) as folder:
+        tempfile.tempdir, before = folder, tempfile.tempdir  # also what is unpacked on the way stays in memory
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens as soon as it does."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"bifseg: serving on {self._address}", flush=True)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"The server cannot listen on {host}, port {port}: {reason}.") from None
+    with listener:
+        yield listener
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

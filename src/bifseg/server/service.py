@@ -1,0 +1,97 @@
+"""What every protocol of the server stands on: the store, the pool that computes, and how the two are asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.server.leases import Leases
+from bifseg.server.metrics import Metrics
+from bifseg.server.pool import Pool
+from bifseg.server.settings import Settings
+from bifseg.server.tokens import Tokens
+from bifseg.store import BusyError, FullError, Store
+
+PATIENCE = 20.0  # seconds to wait for another process that works on the same session
+
+
+class Service:
+    """One server's parts; see `bifseg.server.app.build_app` for how they are put together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.data, quota=settings.quota, prefix=settings.prefix)
+        self.tokens = Tokens(self.store)
+        self.leases = Leases(self.store, settings.limits)
+        self.metrics = Metrics()
+        limits = settings.limits
+        self.pool = Pool(
+            "bifseg.server.compute:handler",
+            {
+                "data": str(settings.data.resolve()),
+                "quota": settings.quota,
+                "models": {name: str(path.resolve()) for name, path in settings.models.items()},
+            },
+            workers=settings.workers,
+            threads=max(1, settings.threads // settings.workers),
+            queued_per_user=limits.queued_per_user,
+            patience=limits.seconds_per_interaction,
+        )
+
+    async def create(self, image: str, user: str, **options: object) -> str:
+        """Begin a session for a user: its id. ValueError for a model that is not here; FullError at the limit."""
+        model, limit = options.get("model", "default"), self.settings.limits.sessions_per_user
+        if model not in self.settings.known_models:
+            known = ", ".join(self.settings.known_models)
+            raise ValueError(f"Unknown model {str(model)[:80]!r}; this server has {known}.")
+
+        def create() -> str:
+            if len(self.store.sessions(user)) >= limit:
+                raise FullError(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
+            return self.store.create(image, user, **options)
+
+        return await run_in_threadpool(create)
+
+    async def act(
+        self,
+        user: str,
+        session: str,
+        interaction: Mapping,
+        key: str | None = None,
+        progress: Callable[[dict], None] | None = None,
+    ) -> dict:
+        """Do an interaction on a user's session, given as data (see `bifseg.durable`): where it led.
+
+        It is in the store when this returns. ``key``: an interaction that comes twice with the same one is done once.
+        ``progress`` hears of every round. Cancelling the call cancels the work.
+        """
+        check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
+        await run_in_threadpool(self.store.session, session, user)
+        job = {"session": session, "interaction": dict(interaction), "key": key}
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                told = await self.pool.run(user, session, job, progress=progress)
+                break
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.05)
+        self.metrics.interaction(told)
+        return told
+
+
+def check_size(interaction: Mapping, strokes: int, points: int) -> None:
+    """Refuse more strokes or points than one interaction may have."""
+    scribbles = interaction.get("scribbles")
+    given = scribbles.get("strokes") if isinstance(scribbles, Mapping) else None
+    if not isinstance(given, list):
+        return
+    drawn = sum(len(s["points"]) for s in given if isinstance(s, Mapping) and isinstance(s.get("points"), list))
+    if len(given) > strokes or drawn > points:
+        raise ValueError(
+            f"There are {len(given)} strokes of {drawn} points; at most {strokes} of {points} go into one interaction."
+        )

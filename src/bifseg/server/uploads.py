@@ -1,0 +1,96 @@
+"""What comes from outside as a file: streamed to the disk within limits, then read as an image or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from bifseg import dicom, io
+from bifseg.image import Image
+from bifseg.server.settings import Limits
+
+SUFFIXES = (
+    ".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".zip",
+)  # fmt: skip
+PIECE = 1 << 20  # bytes gathered before they are written
+LEFT = 3600.0  # seconds after which a temporary file has nobody who reads or writes it
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name, which says its format; ValueError for one that nobody reads."""
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise ValueError(f"The file name ends in {Path(name).suffix[:20]!r}; it must end in {', '.join(SUFFIXES)}.")
+    return suffix
+
+
+def scratch(folder: Path, suffix: str) -> Path:
+    """A name of our own for a temporary file in a store's folder; what killed processes left there goes."""
+    folder = folder / "temporary"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            if old.stat().st_mtime < time.time() - LEFT:
+                old.unlink()
+    return folder / f"{secrets.token_hex(8)}{suffix}"
+
+
+async def receive(chunks: AsyncIterable[bytes], folder: Path, name: str, limits: Limits) -> Path:
+    """Stream a body into a temporary file of a store's ``folder``: its path; the caller deletes it.
+
+    ``name``: how the client calls the file; only its ending is used. Raises ValueError for an ending that is not known,
+    and for a body that is empty or broke off, TooLargeError above ``limits.upload_bytes``; nothing is left then.
+    """
+    path = await run_in_threadpool(scratch, folder, suffix_of(name))
+    try:
+        with path.open("xb") as file:
+            size, waiting = 0, bytearray()
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limits.upload_bytes:
+                    raise io.TooLargeError(f"The upload is larger than {limits.upload_bytes / 2**30:.3g} GiB.")
+                waiting += chunk
+                if len(waiting) >= PIECE:
+                    await run_in_threadpool(file.write, bytes(waiting))
+                    waiting.clear()
+            await run_in_threadpool(file.write, bytes(waiting))
+        if not size:
+            raise ValueError("The upload is empty; send the file as the body of the request.")
+    except ClientDisconnect:
+        path.unlink(missing_ok=True)
+        raise ValueError("The upload broke off before its end.") from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def image_from_upload(
+    path: Path, limits: Limits, *, name: str = "The upload", series: str | None = None
+) -> tuple[Image, bytes | None]:
+    """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one.
+
+    ``path``: a file, or a folder of DICOM slices. ``name``: what errors call it. Raises ValueError and TooLargeError as
+    `bifseg.io.read_upload`.
+    """
+    with called(path, name):
+        image = io.read_upload(path, voxels=limits.voxels, bytes=limits.array_bytes, series=series)
+        is_dicom = path.is_dir() or path.suffix.lower() in (".zip", ".dcm")
+        return image, dicom.headers_of(path, series=series) if is_dicom else None
+
+
+@contextmanager
+def called(path: Path, name: str) -> Iterator[None]:
+    """Errors about a path of this machine speak of ``name`` instead."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        kind = next(kind for kind in (io.TooLargeError, FileNotFoundError, ValueError) if isinstance(error, kind))
+        raise kind(str(error).replace(str(path), name)) from None

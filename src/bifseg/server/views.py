@@ -1,0 +1,123 @@
+"""What a session shows: arrays in a box, as bytes for a program or as a file for a person."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from bifseg import dicom, io
+from bifseg.image import Image
+from bifseg.interaction import Box
+from bifseg.segment import Segment, State
+from bifseg.server.uploads import scratch
+from bifseg.store import Store, UnknownError
+from bifseg.store.rows import ImageRow
+
+What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
+Format = Literal["raw", "nii.gz", "nii", "nrrd", "mha", "png", "dcm"]
+MEDIA = {
+    "raw": "application/octet-stream",
+    "nii.gz": "application/gzip",
+    "nii": "application/octet-stream",
+    "nrrd": "application/octet-stream",
+    "mha": "application/octet-stream",
+    "png": "image/png",
+    "dcm": "application/dicom",
+}
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An array and the box of the image that it fills; ``names``: of the objects, where its numbers mean objects."""
+
+    title: str
+    array: np.ndarray
+    box: Box
+    names: tuple[str, ...] = ()
+
+
+def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]) -> View:
+    """What a session shows of one object (of the current one where ``name`` is None), or as "labels" of all objects.
+
+    ``shape``: the image's. UnknownError where there is no such object, or nothing of the kind yet.
+    """
+    if not state.objects:
+        raise UnknownError("There is no object yet: draw a box first.")
+    if what == "labels":
+        corners = np.array([(segment.box.start, segment.box.stop) for segment in state.objects.values()])
+        box = Box(tuple(corners[:, 0].min(0).tolist()), tuple(corners[:, 1].max(0).tolist()))
+        return View(what, state.labels(shape)[box.slices], box, tuple(state.objects))
+    segment = _object(state, name)
+    if what == "mask":
+        return View(what, segment.mask.view(np.uint8), segment.box, (segment.name,))
+    if what == "weights":
+        weights = segment.weight_map()
+        if weights is None:
+            raise UnknownError(f"The object {segment.name!r} has no weight map: its network was not updated yet.")
+        return View(what, weights, segment.box)
+    array = segment.scribbles if what == "scribbles" else getattr(segment, what)()
+    return View(what, array, segment.box)
+
+
+def _object(state: State, name: str | None) -> Segment:
+    segment = state.objects.get(state.current if name is None else name)
+    if segment is None:
+        raise UnknownError(f"There is no object named {name!r}; there are: {', '.join(state.objects)}.")
+    return segment
+
+
+def raw(view: View) -> tuple[bytes, dict[str, str]]:
+    """The array in its box, C order (z runs fastest), little-endian, gzipped; and headers that say so."""
+    array = np.ascontiguousarray(view.array)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return gzip.compress(memoryview(array).cast("B"), 1, mtime=0), {
+        "Content-Encoding": "gzip",
+        "X-Box": str(view.box),
+        "X-Shape": ",".join(map(str, array.shape)),
+        "X-Dtype": array.dtype.name,
+    }
+
+
+def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
+    """The array in its image, zero elsewhere, as a file of a format; it has no name any more, and ends when closed.
+
+    Raises ValueError for what the format cannot hold, and for DICOM-SEG of an image that came from no DICOM.
+    """
+    image = store.image(row.key)
+    full = view.array
+    if full.shape != image.shape:
+        full = np.zeros(image.shape, view.array.dtype, order="F")
+        full[view.box.slices] = view.array
+    path = scratch(store.folder, f".{format}")
+    try:
+        if format == "dcm":
+            _write_seg(path, full, view, image, store, row)
+        else:
+            io.write_image(path, full, image)
+        return path.open("rb")
+    except (ValueError, OSError) as error:
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        raise kind(str(error).replace(f" {path}", "")) from None
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _write_seg(path: Path, labels: np.ndarray, view: View, image: Image, store: Store, row: ImageRow) -> None:
+    if not view.names:
+        raise ValueError(f"DICOM-SEG holds objects, not {view.title}; ask for labels or a mask.")
+    if row.dicom is None:
+        raise ValueError("The image came from no DICOM series, and DICOM-SEG needs one; ask for another format.")
+    dicom.write_dicom_seg(path, labels, view.names, image, store.blob(row.dicom))
+
+
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """A file's content, piece by piece; closed at the end."""
+    with file:
+        while piece := file.read(PIECE):
+            yield piece

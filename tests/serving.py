@@ -1,0 +1,52 @@
+"""A real server for tests: uvicorn on a free port of this machine, in a thread; its workers are processes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+
+from bifseg.server.app import build_app
+from bifseg.server.service import Service
+from bifseg.server.settings import Settings
+
+STARTING = 60.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where the server is, and its parts."""
+
+    url: str
+    service: Service
+
+    def client(self, user: str | None = None, **options: object) -> httpx.Client:
+        """A client with a new token of ``user``, or without one."""
+        headers = {} if user is None else {"Authorization": f"Bearer {self.service.tokens.create(user)}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[Served]:
+    """A server that runs until the end of the block."""
+    app = build_app(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", http="h11", ws="none", lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until = time.monotonic() + STARTING
+            while not server.started:
+                if not thread.is_alive() or time.monotonic() > until:
+                    raise RuntimeError("the server did not start")
+                time.sleep(0.02)
+            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.service)
+        finally:
+            server.should_exit = True
+            thread.join(STARTING)
