@@ -15,10 +15,11 @@ from bifseg.parameters import Parameters
 from bifseg.segment import Segment
 from bifseg.session import INTERACTIONS, Session
 from bifseg.store import Store
-from bifseg.store.journal import History, blobs_of
+from bifseg.store.journal import History, blobs_of, repeated
 from bifseg.store.snapshot import pack
 
-KINDS = (*INTERACTIONS, "select", "remove", "rename", "undo", "redo", "submit")
+MOVES = ("undo", "redo")
+KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
@@ -53,10 +54,12 @@ class DurableSession:
         kind = interaction.get("kind")
         if kind not in KINDS:
             raise ValueError(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
+        if kind in MOVES:
+            return self.store.move(self.id, self._name, kind, key)
         with self.store.claimed(self.id, self._name, CLAIMED) as fence:
             self._catch_up()
             if key is not None and (entry := self.store.find(self.id, key)):
-                return {**self._history.summary(), **entry.summary, "kind": entry.kind, "repeated": True}
+                return repeated(self._history, entry)
             try:
                 yield from self._perform(kind, interaction, fence)
                 return self._commit(kind, interaction, fence, key, start)
@@ -78,7 +81,7 @@ class DurableSession:
         self._session.go_on_from(self._state)
 
     def _perform(self, kind: str, interaction: Mapping, fence: int) -> Iterator[dict]:
-        """Change the session; what undo, redo and submit do is in the journal alone."""
+        """Change the session; what submit does is in the journal alone."""
         session = self._session
         if kind in INTERACTIONS:
             self.store.check_room(1)
@@ -107,11 +110,9 @@ class DurableSession:
         return self._session.rounds(kind, **options)
 
     def _commit(self, kind: str, interaction: Mapping, fence: int, key: str | None, start: float) -> dict:
-        """Write the interaction into the journal; undo and redo that have nowhere to go are none."""
+        """Write the interaction into the journal."""
         history, state = self._history, None
-        if (kind == "undo" and not history.can_undo) or (kind == "redo" and not history.can_redo):
-            return {**history.summary(), "kind": kind, "changed": False}
-        if kind not in ("undo", "redo", "submit"):
+        if kind != "submit":
             state = {
                 "objects": {name: self._stored_as(segment) for name, segment in self._session.state.objects.items()},
                 "current": self._session.state.current,

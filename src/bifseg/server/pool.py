@@ -117,10 +117,14 @@ class Pool:
 
     def cancel(self, session: str) -> bool:
         """Cancel all jobs of a session, waiting or running; False where there are none."""
-        jobs = [job for job in (*self._queue.jobs(), *self._running) if job.session == session]
+        jobs = self._jobs(session)
         for job in jobs:
             self._cancel(job)
         return bool(jobs)
+
+    def busy(self, session: str) -> bool:
+        """Whether a session has jobs, waiting or running."""
+        return bool(self._jobs(session))
 
     def queued(self, user: str) -> int:
         """How many jobs of a user wait or run."""
@@ -152,6 +156,9 @@ class Pool:
             await asyncio.wait(self._tasks)
 
     # ---- inside
+
+    def _jobs(self, session: str) -> list[_Job]:
+        return [job for job in (*self._queue.jobs(), *self._running) if job.session == session]
 
     def _hand_out(self) -> None:
         """Give waiting jobs to idle workers, a session to the one that had it last, if that one is idle."""

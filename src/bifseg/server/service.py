@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
@@ -70,11 +71,10 @@ class Service:
         """
         check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
         await run_in_threadpool(self.store.session, session, user)
-        job = {"session": session, "interaction": dict(interaction), "key": key}
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                told = await self.pool.run(user, session, job, progress=progress)
+                told = await self._do(user, session, interaction, key, progress)
                 break
             except BusyError:
                 if time.monotonic() > until:
@@ -82,6 +82,16 @@ class Service:
                 await asyncio.sleep(0.05)
         self.metrics.interaction(told)
         return told
+
+    async def _do(
+        self, user: str, session: str, interaction: Mapping, key: str | None, progress: Callable[[dict], None] | None
+    ) -> dict:
+        kind = interaction.get("kind")
+        if kind in ("undo", "redo") and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
+            owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
+            return await run_in_threadpool(self.store.move, session, owner, kind, key)
+        job = {"session": session, "interaction": dict(interaction), "key": key}
+        return await self.pool.run(user, session, job, progress=progress)
 
 
 def check_size(interaction: Mapping, strokes: int, points: int) -> None:

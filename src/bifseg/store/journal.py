@@ -70,6 +70,11 @@ class History:
         }
 
 
+def repeated(history: History, entry: Entry) -> dict:
+    """The answer to an interaction that was done before: where the session stands, and what it did then."""
+    return {**history.summary(), **entry.summary, "kind": entry.kind, "changed": False, "repeated": True}
+
+
 def blobs_of(request: Mapping) -> list[str]:
     """The stored arrays that an interaction refers to."""
     places = [request.get("initial"), request.get("labels"), request.get("scribbles")]

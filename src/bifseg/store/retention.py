@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 from bifseg.store.store import Store
 
@@ -15,22 +13,17 @@ DAY = 86400.0
 GRACE = 3600.0  # seconds that a content may wait for the interaction which refers to it
 BATCH = 64  # deletions in one transaction: nobody waits long for the sweep
 
-IDLE = """SELECT id FROM sessions LEFT JOIN claims ON claims.session = id
-  WHERE touched < :cutoff AND coalesce(expires, 0) <= :now AND NOT EXISTS (
-    SELECT 1 FROM client_leases WHERE max(client_leases.touched, heard) >= :cutoff AND instr(facts, sessions.id))"""
-LEFT = """created < :cutoff
-  AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.image = owners.image AND sessions.owner = owners.owner)
-  AND NOT EXISTS (
-    SELECT 1 FROM client_leases WHERE max(touched, heard) >= :cutoff AND instr(facts, owners.image))"""
-UNOWNED = """SELECT key, blob, dicom FROM images WHERE NOT EXISTS (SELECT 1 FROM owners WHERE image = key)
-  AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = key)"""
+LEASED = "EXISTS (SELECT 1 FROM client_leases WHERE max(touched, heard) >= :cutoff AND instr(facts, {}))"
+IDLE = f"""SELECT id FROM sessions LEFT JOIN claims ON claims.session = id
+  WHERE sessions.touched < :cutoff AND coalesce(expires, 0) <= :now AND NOT {LEASED.format("sessions.id")}"""
+LEFT = f"SELECT key FROM images WHERE created < :cutoff AND NOT {LEASED.format('images.key')}"
 UNUSED = """SELECT sha FROM blobs WHERE created < ? AND NOT EXISTS (SELECT 1 FROM refs WHERE blob = sha)
   AND NOT EXISTS (SELECT 1 FROM images WHERE blob = sha OR dicom = sha)"""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """How many were deleted, and the bytes that blobs took less."""
+    """How many were deleted, and by how many bytes the store became smaller."""
 
     sessions: int = 0
     images: int = 0
@@ -42,8 +35,9 @@ def sweep(store: Store, keep_days: float | None = None, now: float | None = None
     """Delete what has served its time; safe beside processes that work on the store.
 
     ``keep_days``: sessions not touched, and images that no session of their owner uses, for so long go; None: none
-    do. A session that is claimed or held by a client stays. Contents that nothing refers to go after an hour, with
-    what killed processes left half written. ``now``: seconds, as `time.time`. Raises ValueError for a negative age.
+    do. A session that is claimed, or that a client holds, stays. Contents that nothing refers to go after an hour,
+    and so does what killed processes left half written. ``now``: seconds, as `time.time`. ValueError for a negative
+    age.
     """
     if keep_days is not None and not keep_days >= 0:
         raise ValueError(f"Sessions cannot be kept for {keep_days} days; give 0 or more.")
@@ -51,25 +45,26 @@ def sweep(store: Store, keep_days: float | None = None, now: float | None = None
     before, sessions, images = store.used(), 0, 0
     if keep_days is not None:
         times = {"cutoff": now - keep_days * DAY, "now": now}
-        for row in store.read(IDLE, times):
-            sessions += _forget_session(store, row["id"], times)
-        images = _forget_images(store, times)
-    blobs = _drop_orphans(store, now - GRACE)
+        sessions = sum(_forget(store, row["id"], times) for row in store.read(IDLE, times))
+        images = sum(store.drop_image(row["key"], times["cutoff"]) for row in store.read(LEFT, times))
+    blobs = _drop_orphans(store, now)
+    store.blobs.sweep(now - GRACE)
+    store.processes.sweep()
     return Swept(sessions, images, blobs, max(0, before - store.used()))
 
 
 def usage(store: Store) -> dict:
-    """What the store holds and may hold, in bytes and numbers, ready for JSON; ``quota``: None without one."""
+    """What the store holds, and may hold, in bytes and numbers, ready for JSON; ``quota``: None where there is none."""
     counts = {
         table: store.read(f"SELECT count(*) FROM {table}")[0][0] for table in ("sessions", "entries", "images", "blobs")
     }
     return {"bytes": store.used(), "quota": store.quota, "free": shutil.disk_usage(store.folder).free, **counts}
 
 
-def _forget_session(store: Store, id: str, times: dict) -> bool:
+def _forget(store: Store, id: str, times: dict) -> bool:
     """Delete a session, unless it was touched or claimed since it was found to be idle."""
     with store.transaction() as connection:
-        if not connection.execute(f"{IDLE} AND id = :id", {**times, "id": id}).fetchone():
+        if not connection.execute(f"{IDLE} AND sessions.id = :id", {**times, "id": id}).fetchone():
             return False
         blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
         connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
@@ -77,50 +72,20 @@ def _forget_session(store: Store, id: str, times: dict) -> bool:
     return True
 
 
-def _forget_images(store: Store, times: dict) -> int:
-    with store.transaction() as connection:
-        connection.execute(f"DELETE FROM owners WHERE {LEFT}", times)
-        connection.execute(
-            "DELETE FROM datastore WHERE NOT EXISTS (SELECT 1 FROM owners WHERE owners.image = datastore.image "
-            "AND owners.owner = datastore.owner)"
-        )
-        unowned = connection.execute(UNOWNED).fetchall()
-        for row in unowned:
-            connection.execute("DELETE FROM images WHERE key = ?", (row["key"],))
-            store.drop_unused(connection, filter(None, (row["blob"], row["dicom"])))
-    return len(unowned)
-
-
-def _drop_orphans(store: Store, before: float) -> int:
-    """Delete contents that nothing refers to, known to the database or not: how many."""
-    rows = [row["sha"] for row in store.read(UNUSED, (before,))]
-    files = [sha for sha in store.blobs if _older(store.blobs.path(sha), before)]
+def _drop_orphans(store: Store, now: float) -> int:
+    """Delete contents that nothing refers to, whether the database knows them or not: how many."""
     dropped = 0
-    for batch in _batches(rows):
+    for batch in _batches([row["sha"] for row in store.read(UNUSED, (now - GRACE,))]):
         with store.transaction() as connection:
-            again = [sha for sha in batch if connection.execute(f"{UNUSED} AND sha = ?", (before, sha)).fetchone()]
-            dropped += store.drop_unused(connection, again)
-    for batch in _batches(files):
-        with store.transaction() as connection:  # none can be recorded meanwhile
+            dropped += store.drop_unused(connection, batch)
+    for batch in _batches([sha for sha in store.blobs if store.blobs.age(sha, now) > GRACE]):
+        with store.transaction() as connection:  # so that none of them becomes known meanwhile
             for sha in batch:
-                known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
-                if not known and _older(store.blobs.path(sha), before):
+                if not connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone():
                     store.blobs.delete(sha)
                     dropped += 1
-    for draft in store.blobs.folder.glob(".*.part"):
-        if _older(draft, before):
-            draft.unlink(missing_ok=True)
     return dropped
 
 
-def _older(path: Path, before: float) -> bool:
-    try:
-        return path.stat().st_mtime < before
-    except FileNotFoundError:
-        return False
-
-
-def _batches(names: Iterable[str]) -> Iterable[list[str]]:
-    rest = iter(names)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
+def _batches(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[k : k + BATCH] for k in range(0, len(names), BATCH)]

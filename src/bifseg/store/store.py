@@ -29,11 +29,12 @@ from bifseg.store import snapshot
 from bifseg.store.blobs import Blobs
 from bifseg.store.database import Database
 from bifseg.store.errors import BusyError, FullError, UnknownError
-from bifseg.store.journal import Entry, History
+from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
 from bifseg.store.rows import ImageRow, SessionRow, geometry_of
 
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
+MOVING = 10.0  # seconds that undo or redo may take
 
 
 class Store:
@@ -240,6 +241,19 @@ class Store:
             )  # fmt: skip
             connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
         return number
+
+    def move(self, id: str, owner: str, kind: str, key: str | None = None) -> dict:
+        """Undo or redo, which only the journal needs to know: where it led. BusyError where others hold the session."""
+        start = time.perf_counter()
+        with self.claimed(id, owner, MOVING) as fence:
+            history = self.history(id)
+            if key is not None and (entry := self.find(id, key)):
+                return repeated(history, entry)
+            if not (history.can_undo if kind == "undo" else history.can_redo):
+                return {**history.summary(), "kind": kind, "changed": False}
+            told = {"seconds": round(time.perf_counter() - start, 4)}
+            number = self.append(id, fence, kind, {}, state=None, summary=told, key=key)
+        return {**history.after([(number, kind, None)]).summary(), **told, "kind": kind, "changed": True}
 
     # ---- who computes
 
