@@ -60,6 +60,9 @@ def serve(
         raise ValueError(f"--prefix is {prefix!r}; it has up to 16 letters and digits.")
     if not 1 <= workers <= 64:
         raise ValueError(f"--workers is {workers}; it must lie between 1 and 64.")
+    for name, number in (("--quota", quota), ("--keep-days", keep_days), ("--threads", threads)):
+        if number < 0:
+            raise ValueError(f"{name} is {number:g}; it must be 0 or more.")
     if data is not None:
         check_folder(data)
     with folder_in_memory() if no_disk else nullcontext(data) as folder:

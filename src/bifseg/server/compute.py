@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -22,6 +23,7 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     """
     torch.set_num_threads(options["threads"])
     store = Store(Path(options["data"]), quota=options["quota"])
+    atexit.register(store.close)
     models = {name: Path(path) for name, path in options["models"].items()}
     for dimension in (2, 3):
         load_model("default", dimension)  # now, so that no user waits for it

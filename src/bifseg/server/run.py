@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -35,7 +36,9 @@ def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: 
         except OSError as error:  # an SSLError is one
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
-        _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}").run(sockets=[listener])
+        server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}")
+        with _signals_ignored():  # uvicorn hears them; when it has ended, it sends them again
+            server.run(sockets=[listener])
 
 
 @contextmanager
@@ -65,12 +68,24 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
+def _signals_ignored() -> Iterator[None]:
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
+        if not 0 <= port < 1 << 16:
+            raise OSError("a port is a number from 0 to 65535")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise OSError(f"The server cannot listen on {host}, port {port}: {reason}.") from None
     with listener:
         yield listener
