@@ -236,10 +236,10 @@ def _declared(names: Sequence[Path | str]) -> tuple[tuple[int, ...], int]:
         itk = _sitk().Image([1] * min(3, reader.GetDimension()), reader.GetPixelID(), reader.GetNumberOfComponents())
     except RuntimeError as error:
         raise ValueError(f"{names[0]} is damaged, or not an image of a known format: {FORMATS}.") from error
-    extent = tuple(int(n) for n in reader.GetSize())
-    return (*extent, len(names)) if len(
-        names
-    ) > 1 else extent, itk.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
+    extent = [int(n) for n in reader.GetSize()]
+    if len(names) > 1:  # of slices, each of which may be a volume of one
+        extent = [n for n in extent if n > 1] + [len(names)]
+    return tuple(extent), itk.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
 
 
 def _check_header(path: Path, surplus: int | None) -> dict | None:
