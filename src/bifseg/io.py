@@ -63,14 +63,18 @@ def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
         check_extent(path, *_declared([path]), voxels, bytes)
 
 
-def read_labels(path: str | Path, like: Image) -> np.ndarray:
+def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | None = None) -> np.ndarray:
     """Read an integer label map (x, y, z) that lies on the grid of ``like``.
+
+    ``allowed``: voxels and bytes that a file from a stranger may hold, which then is checked as in `read_upload`.
 
     Raises ValueError where its shape or place differs, or where it holds fractions or colours; else as
     ``read_image``. Where either is a 2D file, only the shapes are compared.
     """
     path = Path(path)
-    image = _read(path, grey=True)
+    if allowed:
+        check_upload(path, voxels=allowed[0], bytes=allowed[1])
+    image = _read(path, grey=True, allowed=allowed)
     if image.shape != like.shape:
         raise ValueError(f"{path} has the shape {image.shape}; the image has {like.shape}.")
     if not (image.planar or like.planar):

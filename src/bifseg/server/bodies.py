@@ -24,6 +24,7 @@ Place = Annotated[
         examples=["40:80,52:90,12:40"],
     ),
 ]
+Three = Field(min_length=3, max_length=3)  # x, y, z
 Refine = Annotated[
     Literal["auto", "crf", "none"],
     Field(description="auto: fine-tune to this image; crf: one minimum cut; none: the network as it is."),
@@ -80,10 +81,10 @@ class ImageInfo(BaseModel):
     """An image; millimetres, LPS. Column k of ``direction`` is where voxel axis k points."""
 
     key: str
-    shape: tuple[int, int, int]
+    shape: Annotated[list[int], Three]
     dtype: str
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
+    spacing: Annotated[list[float], Three]
+    origin: Annotated[list[float], Three]
     direction: list[list[float]]
     planar: bool
     bytes: int
@@ -217,7 +218,7 @@ class Stroke(Body):
     """A polyline painted with a round brush."""
 
     points: Annotated[
-        list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]],
+        list[Annotated[list[FiniteFloat], Three]],
         Field(min_length=1, description="Voxel coordinates x, y, z.", examples=[[[50, 60, 20], [55, 61, 20]]]),
     ]
     label: Annotated[Literal[1, 2], Field(description="1 foreground, 2 background.")] = 1

@@ -21,7 +21,7 @@ from bifseg.server.tokens import Tokens
 
 LOCAL = "local"  # the user where no tokens are asked for
 OPEN = ("/healthz",)  # needs neither a token nor a known host
-LOGIN = ("/monailabel/auth/", "/monailabel/auth/token")  # needs no token
+LOGIN_ASKED, LOGIN = "/monailabel/auth/", "/monailabel/auth/token"  # need none either
 COOKIE = "bifseg_token"
 UPLOADS = re.compile(
     r"/set_image|/add_(scribble|lasso|initial_seg)_interaction|/api/v1/images|/api/v1/sessions/import"
@@ -91,24 +91,26 @@ class Guard:
 
     async def _unknown(self, scope: Scope, token: str | None) -> tuple | None:
         """Find out who asks; what to say where that is nobody, or where they ask too often."""
-        settings, address = self._settings, (scope.get("client") or ("",))[0]
-        user = LOCAL
-        if self._failures.left(address) < 1:
-            return 429, "Too many wrong tokens came from your address; wait a minute.", {"Retry-After": "60"}
-        if scope["path"] in LOGIN:
-            self._failures.wait(address)  # a login counts as a try: who guesses is slowed down
-        elif await run_in_threadpool(self._tokens.asked_for, settings):
-            user = await run_in_threadpool(self._tokens.user, token) if token else None
-            if user is None:
-                if token:
-                    self._failures.wait(address)
-                what = "The token is wrong, expired or revoked" if token else "This server asks for a token"
-                headers = {"WWW-Authenticate": 'Bearer realm="bifseg"'}
-                return 401, f"{what}; send yours as Authorization: Bearer ...", headers
+        user, guess = await self._who(scope["path"], token)
+        if guess and (wait := self._failures.wait((scope.get("client") or ("",))[0])):
+            return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
+        if user is None:
+            what = "The token is wrong, expired or revoked" if token else "This server asks for a token"
+            headers = {"WWW-Authenticate": 'Bearer realm="bifseg"'}
+            return 401, f"{what}; send yours as Authorization: Bearer ...", headers
         if wait := self._requests.wait(user):
             return 429, "You ask too often; wait a second.", {"Retry-After": str(math.ceil(wait))}
         scope.setdefault("state", {})["user"] = user
         return None
+
+    async def _who(self, path: str, token: str | None) -> tuple[str | None, bool]:
+        """Who asks, None for nobody, and whether it may be a guess: a right token is none, however many were wrong."""
+        if path == LOGIN_ASKED or not await run_in_threadpool(self._tokens.asked_for, self._settings):
+            return LOCAL, False
+        if path == LOGIN:
+            return LOCAL, True
+        user = await run_in_threadpool(self._tokens.user, token) if token else None
+        return user, bool(token) and user is None
 
 
 def user_of(request: Request) -> str:

@@ -1,8 +1,4 @@
-"""MONAI Label's protocol, as the scribbles panel of its 3D Slicer module speaks it; mounted under /monailabel.
-
-Each request says the whole truth: a region of interest, and a label map of everything painted so far. What that means
-for the session, begin or correct, is worked out here.
-"""
+"""MONAI Label's protocol, as the scribbles panel of its 3D Slicer module speaks it; mounted under /monailabel."""
 
 from __future__ import annotations
 
@@ -10,42 +6,55 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
 from bifseg import io
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
-from bifseg.segment import Segment, State
+from bifseg.interaction import Box
+from bifseg.server import views
+from bifseg.server.api.request import RESPONSES, Served
+from bifseg.server.datastore import Datastore
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
+from bifseg.server.painted import HIDDEN, Asked, cut, interactions
+from bifseg.server.prompts import Labels
 from bifseg.server.service import Service
-from bifseg.server.uploads import called, image_from_upload, scratch, suffix_of
+from bifseg.server.uploads import SUFFIXES, called, image_from_upload, scratch, suffix_of
 from bifseg.store import Store, UnknownError
-from bifseg.store.rows import SessionRow
+from bifseg.store.rows import ImageRow, SessionRow
 
-router = APIRouter(prefix="/monailabel", tags=["MONAI Label"])
+router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
 MODEL, CLIENT = "bifseg", "monailabel"
-PAINTED = {"foreground_scribbles": FOREGROUND, "background_scribbles": BACKGROUND}
-ENDINGS = (".nrrd", ".nii.gz", ".nii", ".mha")
-Name = Annotated[str, Query(max_length=300)]
+LABELS = (".nii.gz", ".nii", ".nrrd", ".mha")  # formats of label maps that may come
+FINAL = "final"  # the tag of what is submitted without one
+Name = Annotated[str, Query(max_length=200)]
+Tag = Annotated[str, Query(max_length=100)]
+
+
+def _file_reply(kind: str) -> dict:
+    return {"response_class": Response, "responses": {200: {"description": "A file.", "content": {kind: {}}}}}
+
+
+# ---- who asks, and what there is
 
 
 @router.get("/auth/")
-async def auth(request: Request) -> dict:
+async def auth(service: Served) -> dict:
     """Whether a name and a password are asked for; the password is the user's token."""
-    service: Service = request.app.state.service
     return {"enabled": await run_in_threadpool(service.tokens.asked_for, service.settings)}
 
 
 @router.post("/auth/token")
-async def login(request: Request, username: Annotated[str, Form()], password: Annotated[str, Form()]) -> dict:
+async def login(service: Served, username: Annotated[str, Form()], password: Annotated[str, Form()]) -> dict:
     """A token for a name and a password: it is the password."""
-    user = await run_in_threadpool(request.app.state.service.tokens.user, password)
+    user = await run_in_threadpool(service.tokens.user, password)
     if user is None or user != username:
         raise HTTPException(401, "The name and the password do not fit; the password is your token.")
     return {"access_token": password, "token_type": "bearer"}
@@ -58,9 +67,8 @@ async def valid(user: User) -> dict:
 
 
 @router.get("/info/")
-async def info(request: Request, user: User) -> dict:
+def info(service: Served, user: User) -> dict:
     """What the server offers."""
-    service: Service = request.app.state.service
     labels = list(service.settings.labels)
     return {
         "name": "bifseg", "description": "Scribbles that adapt a network to this image", "version": version("bifseg"),
@@ -72,7 +80,7 @@ async def info(request: Request, user: User) -> dict:
             }
         },
         "trainers": {}, "strategies": {}, "scoring": {}, "train_stats": {},
-        "datastore": await run_in_threadpool(_stock, service.store, user),
+        "datastore": Datastore(service.store, user).counts(),
     }  # fmt: skip
 
 
@@ -82,283 +90,182 @@ async def train() -> Response:
     raise UnknownError("This server trains nothing.")
 
 
+# ---- sessions
+
+
 @router.put("/session/")
-async def create_session(request: Request, user: User, files: Annotated[list[UploadFile], File()]) -> dict:
-    """Begin a session on an image: one file, or the slices of a DICOM series."""
-    service: Service = request.app.state.service
-    key = await heavily(_keep, service, user, files)
+async def create_session(service: Served, user: User, files: Annotated[list[UploadFile], File(max_length=1)]) -> dict:
+    """Begin a session on an image; a DICOM series comes as a zip."""
+    key = await heavily(_keep, service, user, files[0])
     id = await service.create(key, user, client=CLIENT)
     return {"session_id": id, "session_info": {"name": id, "image": key}}
 
 
 @router.get("/session/{id}")
-def session(request: Request, user: User, id: str) -> dict:
+def session(service: Served, user: User, id: str) -> dict:
     """What is known of a session."""
-    return request.app.state.service.store.session(id, user).as_dict()
+    return service.store.session(id, user).as_dict()
 
 
 @router.delete("/session/{id}")
-def delete_session(request: Request, user: User, id: str) -> dict:
+def delete_session(service: Served, user: User, id: str) -> dict:
     """Forget a session."""
-    request.app.state.service.store.delete(id, user)
+    service.store.delete(id, user)
     return {"session_id": id}
 
 
-@router.post("/infer/{model}", response_class=Response)
+@router.post("/infer/{model}", **_file_reply("multipart/form-data"))
 async def infer(
-    request: Request,
-    user: User,
-    model: str,
-    image: Name = "",
-    session_id: Name = "",
-    params: Annotated[str, Form()] = "{}",
-    label: Annotated[UploadFile | None, File()] = None,
-) -> Response:
+    service: Served, user: User, model: str, image: Name = "", session_id: Name = "",
+    params: Annotated[str, Form()] = "{}", label: Annotated[UploadFile | None, File()] = None,
+) -> Response:  # fmt: skip
     """Segment what is painted in the region of interest: the mask of the selected label."""
-    service: Service = request.app.state.service
     start = time.perf_counter()
     if model != MODEL:
         raise UnknownError(f"There is no model {model[:80]!r}; this server has {MODEL}.")
-    told = _parameters(params)
-    ending = str(told.get("result_extension") or ENDINGS[0])
-    if ending not in ENDINGS:
-        raise ValueError(f"The result_extension is {ending[:20]!r}; possible are {', '.join(ENDINGS)}.")
+    asked = Asked.of(params)
+    name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
-    name = str(told.get("selected_label_name") or service.settings.labels[0])[:64]
-    marks = await heavily(_marks, service, own, label, told)
-    for interaction in await heavily(_wanted, service.store, own, name, marks, told.get("roi")):
-        await service.act(user, own.id, interaction)
-    content = await heavily(_mask_file, service.store, own, name, ending)
-    said = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
-    return _multipart({"params": json.dumps(said)}, f"mask{ending}", content)
+    todo = await heavily(_todo, service, own, asked, name, label)
+    for interaction in todo:
+        try:
+            await service.act(user, own.id, interaction)
+        except Exception:  # of two that belong together, none or both
+            if interaction is not todo[0] and todo[0]["kind"] == "remove":
+                await service.act(user, own.id, {"kind": "undo"})
+            raise
+    content = await heavily(_mask, service.store, own, name, asked.result_extension)
+    told = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
+    return _multipart(told, f"mask-{secrets.token_hex(4)}{asked.result_extension}", content)
+
+
+def _todo(service: Service, own: SessionRow, asked: Asked, name: str, label: UploadFile | None) -> list[dict]:
+    """The interactions that a request comes to, their arrays put into the store."""
+    row = service.store.image_row(own.image)
+    box = asked.region(row.shape, row.spacing)
+    marks = np.full(row.shape, HIDDEN, np.uint8) if label is None else asked.marks(_labels(service, own, label))
+    todo = interactions(service.store.state(own.id), name, box, marks, row.spacing)
+    for interaction in todo:
+        if "scribbles" in interaction:
+            interaction["scribbles"] = {"labels": _stored(service.store, interaction["scribbles"])}
+    return todo
+
+
+def _mask(store: Store, own: SessionRow, name: str, suffix: str) -> bytes:
+    row = store.image_row(own.image)
+    return _content(store, row, views.view(store.state(own.id), "mask", name, row.shape), suffix)
+
+
+def _content(store: Store, row: ImageRow, view: views.View, suffix: str) -> bytes:
+    with views.file(store, row, view, suffix[1:]) as file:
+        return file.read()
+
+
+def _multipart(params: dict, file_name: str, content: bytes) -> Response:
+    """The reply as its clients parse it: they need its length, and do not know chunks."""
+    boundary = secrets.token_hex(16)
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="params"\r\nContent-Type: application/json\r\n\r\n'
+        f'{json.dumps(params)}\r\n--{boundary}\r\nContent-Disposition: form-data; name="image"; '
+        f'filename="{file_name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    )
+    body = b"".join((head.encode(), content, f"\r\n--{boundary}--\r\n".encode()))
+    return Response(body, media_type=f"multipart/form-data; boundary={boundary}")
+
+
+# ---- images by name, and what was accepted
 
 
 @router.put("/datastore/")
-async def add_image(
-    request: Request, user: User, image: Name, file: Annotated[UploadFile, File()],
-    params: Annotated[str, Form()] = "{}",
-) -> dict:  # fmt: skip
+async def add_image(service: Served, user: User, image: Name, file: Annotated[UploadFile, File()]) -> dict:
     """Keep an image under a name."""
-    service: Service = request.app.state.service
-    key = await heavily(_keep, service, user, [file])
-
-    def name() -> None:
-        with service.store.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO datastore VALUES (?, ?, ?)", (user, image, key))
-
-    await run_in_threadpool(name)
+    key = await heavily(_keep, service, user, file)
+    await run_in_threadpool(Datastore(service.store, user).call, key, image)
     return {"image": image}
 
 
 @router.put("/datastore/label")
 async def submit(
-    request: Request, user: User, image: Name, label: Annotated[UploadFile, File()], tag: Name = "",
-    params: Annotated[str, Form()] = "{}",
-) -> dict:  # fmt: skip
+    service: Served, user: User, image: Name, label: Annotated[UploadFile, File()], tag: Tag = FINAL
+) -> dict:
     """Keep the label map that a person accepted; it is in the session's journal, and in its export."""
-    service: Service = request.app.state.service
     own = await _session(service, user, "", image)
-    interaction = {
-        "kind": "submit", "title": tag or "final",
-        "labels": await heavily(lambda: _stored(service.store, _labels(service, own, label))),
-    }  # fmt: skip
-    await service.act(user, own.id, interaction)
-    return {"image": image, "label": image, "tag": interaction["title"]}
+    labels = await heavily(lambda: _stored(service.store, cut(_labels(service, own, label))))
+    tag = tag or FINAL
+    await service.act(user, own.id, {"kind": "submit", "title": tag, "labels": labels})
+    return {"image": image, "label": image, "tag": tag}
 
 
-@router.get("/datastore/label", response_class=Response)
-async def submitted(request: Request, user: User, label: Name, tag: Name = "final") -> Response:
+@router.get("/datastore/label", **_file_reply(views.MEDIA["nii.gz"]))
+async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) -> Response:
     """The label map submitted last for an image, as NIfTI."""
-    service: Service = request.app.state.service
-    own = await _session(service, user, "", label)
 
-    def file() -> bytes:
-        entries = [e for e in service.store.entries(own.id) if e.kind == "submit" and e.request["title"] == tag]
-        if not entries:
-            raise UnknownError(f"Nothing was submitted for {label[:80]!r} with the tag {tag[:80]!r}.")
-        given = entries[-1].request["labels"]
-        return _file(service.store, own, Box.parse(given["box"]), service.store.array(given["blob"]), ".nii.gz")
+    def find() -> bytes:
+        names = Datastore(service.store, user)
+        key = names.image(label)
+        given = names.submitted(key, tag or FINAL)
+        view = views.View("labels", service.store.array(given["blob"]), Box.parse(given["box"]))
+        return _content(service.store, service.store.image_row(key), view, ".nii.gz")
 
-    return Response(await heavily(file), media_type="application/gzip")
+    return Response(
+        await heavily(find), media_type=views.MEDIA["nii.gz"],
+        headers={"Content-Disposition": 'attachment; filename="label.nii.gz"'},
+    )  # fmt: skip
 
 
 @router.get("/datastore/")
-def datastore(request: Request, user: User) -> dict:
-    """How many images there are, and of how many a label map was submitted."""
-    return _stock(request.app.state.service.store, user)
-
-
-# ---- what a request means for the session
-
-
-def interactions(state: State, name: str, box: Box | None, marks: np.ndarray, store: Store) -> list[Mapping[str, Any]]:
-    """What to do so that an object has this box and exactly these scribbles.
-
-    ``marks``: uint8 (x, y, z), 1 foreground, 2 background; ``box``: None for the scribbles' extent and a tenth more.
-    Scribbles outside the box say nothing. Nothing to do where all is so already.
-    """
-    if box is None:
-        if not marks.any():
-            raise ValueError("There is nothing to go by: place a region of interest, or paint scribbles.")
-        box = Box.around(marks > 0)
-    inside, known = marks[box.slices], state.objects.get(name)
-    if known is None or known.box != box or (inside != known.scribbles)[known.scribbles > 0].any():
-        begin = {"kind": "box", "box": str(box), "name": name}
-        if inside.any():
-            begin["scribbles"] = {"labels": _reference(store, box, inside)}
-        return [{"kind": "remove", "name": name}, begin] if known else [begin]
-    new = np.where(known.scribbles > 0, 0, inside).astype(np.uint8)
-    if not new.any():
-        return []
-    correct = {"kind": "scribble", "scribbles": {"labels": _reference(store, box, new)}}
-    return [correct] if state.current == name else [{"kind": "select", "name": name}, correct]
-
-
-def region(roi: object, shape: tuple[int, int, int]) -> Box | None:
-    """A region of interest, [x0, x1, y0, y1, z0, z1] in voxels, in any order, as a box in the image; None for none."""
-    if not roi:
-        return None
-    try:
-        ends = np.sort(np.asarray(roi, dtype=float).reshape(3, 2), axis=1)
-    except (TypeError, ValueError):
-        raise ValueError("The roi must be six numbers: x0, x1, y0, y1, z0, z1, in voxels.") from None
-    if not np.isfinite(ends).all():
-        raise ValueError("The roi holds numbers that are not finite.")
-    start = np.clip(np.floor(ends[:, 0]), 0, shape).astype(int)
-    stop = np.clip(np.maximum(np.ceil(ends[:, 1]), start + 1), 0, shape).astype(int)
-    return Box.of(list(zip(start.tolist(), stop.tolist(), strict=True)), shape)
-
-
-def _wanted(store: Store, own: SessionRow, name: str, marks: np.ndarray, roi: object) -> list[Mapping[str, Any]]:
-    return interactions(store.state(own.id), name, region(roi, marks.shape), marks, store)
-
-
-def _marks(service: Service, own: SessionRow, label: UploadFile | None, told: Mapping) -> np.ndarray:
-    """The scribbles among all that is painted: uint8, 1 foreground, 2 background."""
-    shape = service.store.image_row(own.image).shape
-    if label is None:
-        return np.zeros(shape, np.uint8)
-    painted = _labels(service, own, label)
-    marks = np.zeros(shape, np.uint8)
-    for entry in told.get("label_info") or ():
-        if isinstance(entry, Mapping) and entry.get("name") in PAINTED:
-            marks[painted == int(entry.get("id", 0))] = PAINTED[entry["name"]]
-    return marks
-
-
-def _reference(store: Store, box: Box, inside: np.ndarray) -> dict:
-    return {"blob": store.add_array(np.ascontiguousarray(inside, np.uint8)), "box": str(box)}
-
-
-# ---- files
-
-
-def _keep(service: Service, user: str, files: list[UploadFile]) -> str:
-    """The image in one file, or in the slices of a DICOM series: its key in the store."""
-    limits = service.settings.limits
-    several = len(files) > 1
-    path = scratch(service.store.folder, "" if several else suffix_of(files[0].filename or ""))
-    try:
-        if several:
-            path.mkdir()
-        for number, file in enumerate(files):
-            with (path / f"{number:05}.dcm" if several else path).open("xb") as target:
-                shutil.copyfileobj(file.file, target)
-        image, headers = image_from_upload(path, limits)
-        return service.store.add_image(image, user, headers)
-    finally:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _labels(service: Service, own: SessionRow, label: UploadFile) -> np.ndarray:
-    """An uploaded label map on the session's image: uint8."""
-    limits, image = service.settings.limits, service.store.image(own.image)
-    path = scratch(service.store.folder, suffix_of(label.filename or ""))
-    try:
-        with path.open("xb") as target:
-            shutil.copyfileobj(label.file, target)
-        with called(path, "The label map"):
-            io.check_upload(path, voxels=limits.voxels, bytes=limits.array_bytes)
-            labels = io.read_labels(path, image)
-    finally:
-        path.unlink(missing_ok=True)
-    if labels.min() < 0 or labels.max() > 255:
-        raise ValueError("The label map holds numbers below 0 or above 255.")
-    return labels.astype(np.uint8)
-
-
-def _stored(store: Store, labels: np.ndarray) -> dict:
-    """A label map, cut down to what is in it."""
-    box = Box((0, 0, 0), labels.shape)
-    if (labels > 0).any():
-        ends = [(int(found[0]), int(found[-1]) + 1) for found in map(np.unique, np.nonzero(labels))]
-        if sum(b - a > 1 for a, b in ends) > 1:
-            box = Box.of(ends, labels.shape)
-    return _reference(store, box, labels[box.slices])
-
-
-def _mask_file(store: Store, own: SessionRow, name: str, ending: str) -> bytes:
-    segment: Segment = store.state(own.id).objects[name]
-    return _file(store, own, segment.box, segment.mask.view(np.uint8), ending)
-
-
-def _file(store: Store, own: SessionRow, box: Box, inside: np.ndarray, ending: str) -> bytes:
-    image = store.image(own.image)
-    full = np.zeros(image.shape, np.uint8, order="F")
-    full[box.slices] = inside
-    path = scratch(store.folder, ending)
-    try:
-        io.write_image(path, full, image)
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _multipart(fields: Mapping[str, str], file_name: str, content: bytes) -> Response:
-    """A reply as its clients parse it: fields, then one file."""
-    boundary = secrets.token_hex(16)
-    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items()]
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{file_name}"\r\n'
-    body = "".join(parts).encode() + head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + content
-    return Response(body + f"\r\n--{boundary}--\r\n".encode(), media_type=f"multipart/form-data; boundary={boundary}")
-
-
-def _parameters(text: str) -> dict:
-    try:
-        told = json.loads(text)
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise ValueError("The params are no JSON object.")
-    return told
+def datastore(service: Served, user: User, output: Literal["stats", "all"] = "stats") -> dict:
+    """The user's images, and with which tags label maps were submitted for them."""
+    names = Datastore(service.store, user)
+    return names.contents() if output == "all" else names.counts()
 
 
 async def _session(service: Service, user: str, session_id: str, image: str) -> SessionRow:
-    """The session of this id; without one, the latest on the image of this name, or a new one."""
-    store = service.store
+    """The session of this id; without one, the last used on the image of this name, or a new one."""
     if session_id:
-        return await run_in_threadpool(store.session, session_id, user)
-
-    def latest() -> tuple[str, SessionRow | None]:
-        sql = "SELECT image FROM datastore WHERE owner = ? AND name = ?"
-        rows = store.read(sql, (user, image))
-        if not rows:
-            raise UnknownError(f"There is no image of the name {image[:80]!r}; upload it first.")
-        key = rows[0]["image"]
-        return key, next((row for row in store.sessions(user) if row.image == key and row.client == CLIENT), None)
-
-    key, own = await run_in_threadpool(latest)
-    if own is None:
-        id = await service.create(key, user, client=CLIENT, title=image[:200])
-        own = await run_in_threadpool(store.session, id, user)
-    return own
+        return await run_in_threadpool(service.store.session, session_id, user)
+    names = Datastore(service.store, user)
+    key = await run_in_threadpool(names.image, image)
+    if own := await run_in_threadpool(names.session, key, CLIENT):
+        return own
+    id = await service.create(key, user, client=CLIENT, title=image)
+    return await run_in_threadpool(service.store.session, id, user)
 
 
-def _stock(store: Store, user: str) -> dict:
-    ((total,),) = store.read("SELECT count(*) FROM datastore WHERE owner = ?", (user,))
-    sql = (
-        "SELECT count(DISTINCT image) FROM sessions JOIN entries ON id = session WHERE owner = ? AND kind = 'submit' "
-        "AND image IN (SELECT image FROM datastore WHERE datastore.owner = sessions.owner)"
-    )
-    ((completed,),) = store.read(sql, (user,))
-    return {"total": total, "completed": completed}
+# ---- files that come
+
+
+def _keep(service: Service, user: str, upload: UploadFile) -> str:
+    """Put an uploaded image into the store: its key."""
+    with _saved(service, upload, SUFFIXES) as path:
+        image, headers = image_from_upload(path, service.settings.limits)
+    return service.store.add_image(image, user, headers)
+
+
+def _labels(service: Service, own: SessionRow, upload: UploadFile) -> np.ndarray:
+    """An uploaded label map on the session's image: uint8."""
+    limits, image = service.settings.limits, service.store.image(own.image)
+    with _saved(service, upload, LABELS) as path, called(path, "The label map"):
+        labels = io.read_labels(path, image, allowed=(limits.voxels, limits.array_bytes))
+    if labels.min() < 0 or labels.max() > 255:
+        raise ValueError(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
+    return labels.astype(np.uint8)
+
+
+@contextmanager
+def _saved(service: Service, upload: UploadFile, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """An upload as a file of our own name in the store's folder."""
+    suffix = suffix_of(upload.filename or "")
+    if suffix not in suffixes:
+        raise ValueError(f"The label map is a {suffix} file; possible are {', '.join(suffixes)}.")
+    path = scratch(service.store.folder, suffix)
+    try:
+        with path.open("xb") as target:
+            shutil.copyfileobj(upload.file, target)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _stored(store: Store, labels: Labels) -> dict:
+    return {"blob": store.add_array(labels.array), "box": str(labels.box)}

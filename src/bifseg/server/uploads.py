@@ -36,7 +36,7 @@ def scratch(folder: Path, suffix: str) -> Path:
     folder = folder / "temporary"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        with contextlib.suppress(OSError):  # another process was quicker, or it is none of ours
             if old.stat().st_mtime < time.time() - LEFT:
                 old.unlink()
     return folder / f"{secrets.token_hex(8)}{suffix}"

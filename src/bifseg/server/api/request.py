@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Path, Request, Response
+from fastapi import Depends, Path, Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from bifseg.server.bodies import Refusal
@@ -54,7 +55,12 @@ class Bounded(APIRoute):
                     raise HTTPException(413, f"The body is longer than {JSON_BYTES >> 20} MiB.")
                 return message
 
-            return await handle(Request(request.scope, receive))
+            try:
+                return await handle(Request(request.scope, receive))
+            except HTTPException as error:
+                if error.status_code == 400:  # FastAPI's own word for bytes that are no text
+                    raise ValueError("The body is no JSON in UTF-8.") from None
+                raise
 
         return bounded
 
