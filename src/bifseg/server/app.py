@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.io import TooLargeError
 from bifseg.server import api, metrics, monailabel, nninteractive
+from bifseg.server.child import WorkCancelledError, WorkError
 from bifseg.server.guard import Guard
 from bifseg.server.log import RequestLog, failure
-from bifseg.server.pool import ClosingError, QueueFullError, WorkCancelledError, WorkError
+from bifseg.server.pool import ClosingError, QueueFullError
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
 from bifseg.store import BusyError, FullError, UnknownError
@@ -88,7 +89,7 @@ def _refusal(status: int):
 
 def sentence(error: Exception) -> str:
     """An error in one sentence, without the quotes that LookupError puts around it."""
-    return " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+    return " ".join(str(error.args[0] if len(error.args) == 1 else error) or type(error).__name__.split())
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bifseg.server.child import STOPPING, Child, DeadError, WorkCancelledError, WorkError
 from bifseg.server.queue import FairQueue
-from bifseg.server.worker import LENGTH, encode
-from bifseg.store import errors
 
-STARTING = 120.0  # seconds that a worker may take to load its model
-STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
 REMEMBERED = 10_000  # sessions of which it is known which worker had them last
 TRIES = 2  # of a job whose worker died
 
@@ -29,26 +20,8 @@ class QueueFullError(RuntimeError):
     """The user has as many interactions waiting as the server lets one user have."""
 
 
-class WorkCancelledError(RuntimeError):
-    """The interaction was cancelled; its session is as it was."""
-
-
 class ClosingError(RuntimeError):
     """The server is about to stop."""
-
-
-class WorkError(RuntimeError):
-    """The interaction failed for a reason that is not the user's."""
-
-
-class _DeadError(Exception):
-    """The worker process ended."""
-
-
-ERRORS = {
-    "ValueError": ValueError, "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
-    "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
-}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -59,7 +32,7 @@ class _Job:
     work: dict
     progress: Callable[[dict], None] | None
     result: asyncio.Future = field(repr=False)
-    worker: _Worker | None = None
+    worker: Child | None = None
     cancelled: bool = False
 
 
@@ -77,11 +50,11 @@ class Pool:
         patience: float = 120.0,
     ) -> None:  # fmt: skip
         self._queued_per_user, self._patience = queued_per_user, patience
-        self._workers = [_Worker(factory, options, threads) for _ in range(workers)]
-        self._idle: list[_Worker] = []
+        self._workers = [Child(factory, options, threads) for _ in range(workers)]
+        self._idle: list[Child] = []
         self._queue, self._running, self._tasks = FairQueue(), set(), set()
-        self._last: OrderedDict[str, _Worker] = OrderedDict()
-        self._ids, self._closing = itertools.count(1), False
+        self._last: OrderedDict[str, Child] = OrderedDict()
+        self._ids, self._closing, self._stopping = itertools.count(1), False, False
         self._done = self._stopped = 0
         self._seconds = 0.0
 
@@ -151,7 +124,12 @@ class Pool:
         for job in self._queue.jobs():
             self._queue.remove(job)
             _refuse(job, ClosingError("The server stopped before it was your turn; nothing was changed."))
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        self._stopping = True
+        for job in self._running:
+            self._cancel(job)
+        if self._tasks:  # one that is about to commit says so: nobody may hear that nothing happened when it did
+            await asyncio.wait(self._tasks, timeout=STOPPING if any(w.ready for w in self._workers) else 0)
+        await asyncio.gather(*(worker.close() for worker in self._workers))
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -175,7 +153,7 @@ class Pool:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, worker: _Worker, job: _Job) -> None:
+    async def _work(self, worker: Child, job: _Job) -> None:
         job.worker, start = worker, time.monotonic()
         try:
             result = await self._tried(worker, job)
@@ -184,33 +162,33 @@ class Pool:
             self._done += 1
         except WorkCancelledError as error:
             self._stopped += 1
-            _refuse(job, error)
+            _refuse(job, ClosingError("The server stopped; nothing was changed.") if self._stopping else error)
         except Exception as error:
             _refuse(job, error)
         finally:
             self._seconds += time.monotonic() - start
             self._running.discard(job)
             self._queue.done(job)
-            if not self._closing:
+            if not self._stopping:
                 self._idle.append(worker)  # one that is dead is started again when there is work for it
-            self._hand_out()
+                self._hand_out()
 
-    async def _tried(self, worker: _Worker, job: _Job) -> dict:
+    async def _tried(self, worker: Child, job: _Job) -> dict:
         """The result of a job; one whose worker dies is tried again."""
         for _ in range(TRIES):
             try:
-                if not worker.alive and not self._closing:
+                if not worker.alive:
                     await worker.start()
                 return await self._in_time(worker, job)
-            except _DeadError:
-                if self._closing:
-                    raise ClosingError("The server stopped in the middle; nothing was changed.") from None
-                await worker.start()
+            except DeadError:
+                await worker.stop()  # all of it, so that nobody takes it for alive
+                if self._stopping:
+                    raise ClosingError("The server stopped in the middle; see what the session is like.") from None
                 if job.cancelled:
                     raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
         raise WorkError(f"The computing process ended {TRIES} times over this interaction; the session is as it was.")
 
-    async def _in_time(self, worker: _Worker, job: _Job) -> dict:
+    async def _in_time(self, worker: Child, job: _Job) -> dict:
         doing = asyncio.ensure_future(worker.do(job))
         await asyncio.wait([doing], timeout=self._patience)
         if not doing.done():
@@ -218,10 +196,12 @@ class Pool:
             await asyncio.wait([doing], timeout=STOPPING)
             if not doing.done():
                 worker.kill()
-            with contextlib.suppress(_DeadError, WorkCancelledError):
+            try:
                 return await doing
-            if not worker.alive and not self._closing:
-                await worker.start()
+            except WorkCancelledError:
+                pass
+            except DeadError:
+                await worker.stop()
             raise TimeoutError(f"The interaction took longer than {self._patience:g} s; the session is as it was.")
         return doing.result()
 
@@ -232,90 +212,6 @@ class Pool:
             _refuse(job, WorkCancelledError("The interaction was cancelled before it was its turn."))
         elif job.worker is not None:
             job.worker.say({"cancel": job.id})
-
-
-class _Worker:
-    """One process and the socket to it."""
-
-    def __init__(self, factory: str, options: dict, threads: int) -> None:
-        self._factory, self._options, self._threads = factory, options, threads
-        self._process: subprocess.Popen | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self.starts = 0
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    async def start(self) -> None:
-        """Start the process, again if it ended, and wait until it is ready."""
-        await self.stop()
-        self.starts += 1
-        options = {**self._options, "threads": self._threads}
-        threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
-        mine, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", "bifseg.server.worker", self._factory, str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                [*command, json.dumps(options)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **threads},
-            )
-        self._reader, self._writer = await asyncio.open_connection(sock=mine)
-        try:
-            await asyncio.wait_for(self._hear(), STARTING)
-        except (_DeadError, asyncio.TimeoutError):
-            await self.stop()
-            raise WorkError("A worker process did not start; its words are on the server's standard error.") from None
-
-    async def do(self, job: _Job) -> dict:
-        """Have the process do a job: its result. Raises what the handler raised, or _DeadError."""
-        self.say({"job": job.work, "id": job.id})
-        if job.cancelled:  # while the worker was started again
-            self.say({"cancel": job.id})
-        while True:
-            message = await self._hear()
-            if message.get("id") != job.id:
-                continue
-            if "progress" in message:
-                if job.progress and not job.result.done():
-                    job.progress(message["progress"])
-            elif "done" in message:
-                return message["done"]
-            elif "cancelled" in message:
-                raise WorkCancelledError("The interaction was cancelled; the session is as it was.")
-            else:
-                raise ERRORS.get(message["error"], WorkError)(message["message"])
-
-    def say(self, message: dict) -> None:
-        if self._writer is not None:  # one that is dead does not hear it, which `do` notices
-            self._writer.write(encode(message))
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-
-    async def stop(self) -> None:
-        """Close the socket, at which the process ends; one that does not is killed."""
-        process, writer, self._process, self._writer = self._process, self._writer, None, None
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-        if process is not None:
-            try:
-                await asyncio.to_thread(process.wait, STOPPING)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait)
-
-    async def _hear(self) -> dict:
-        try:
-            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-            return json.loads(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, OSError):
-            raise _DeadError from None
 
 
 def _refuse(job: _Job, error: Exception) -> None:

@@ -71,6 +71,7 @@ class Service:
         """
         check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
         await run_in_threadpool(self.store.session, session, user)
+        key = key or secrets.token_hex(16)  # a worker may die between commit and answer, and the pool then tries again
         until = time.monotonic() + PATIENCE
         while True:
             try:

@@ -37,37 +37,40 @@ def main(factory: str, handle: int, options: dict) -> None:
     with socket.socket(fileno=handle) as connection:
         module, _, function = factory.partition(":")
         handler = getattr(import_module(module), function)(options)
-        connection.sendall(encode({"ready": True}))
         with contextlib.suppress(ConnectionError, EOFError):
+            connection.sendall(encode({"ready": True}))
             while True:
                 message = _receive(connection)
                 if "job" in message:  # else it is a cancellation that came too late
-                    connection.sendall(encode({**_work(handler, message, connection), "id": message["id"]}))
+                    connection.sendall(_work(handler, message, connection))
 
 
-def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict, connection: socket.socket) -> dict:
-    """Do one job: its result, its error, or that it was cancelled; progress is sent as it comes."""
+def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict, connection: socket.socket) -> bytes:
+    """Do one job: its result, its error, or that it was cancelled, encoded; progress is sent as it comes."""
+    id = message["id"]
     try:
         steps = handler(message["job"])
         while True:
-            if _cancelled(connection, message["id"]):
+            if _cancelled(connection, id):
                 steps.close()
-                return {"cancelled": True}
+                return encode({"cancelled": True, "id": id})
             try:
                 told = next(steps)
             except StopIteration as end:
-                return {"done": end.value}
-            connection.sendall(encode({"progress": told, "id": message["id"]}))
+                return encode({"done": end.value, "id": id})
+            connection.sendall(encode({"progress": told, "id": id}))
     except (ConnectionError, EOFError):
         raise
     except Exception as error:
         kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
         if kind:
-            return {"error": kind, "message": str(error.args[0] if error.args else kind)}
+            text = str(error.args[0]) if len(error.args) == 1 else str(error)  # LookupError puts quotes around its own
+            return encode({"error": kind, "message": text or kind, "id": id})
         place = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may tell of a patient
         where = f"{type(error).__name__} at {place.name}, line {place.lineno}"
         print(f"bifseg: a job failed: {where} of {place.filename}", file=sys.stderr)
-        return {"error": "WorkError", "message": f"The interaction failed inside ({where}); the session is as it was."}
+        words = f"The interaction failed inside ({where}); the session is as it was."
+        return encode({"error": "WorkError", "message": words, "id": id})
 
 
 def _cancelled(connection: socket.socket, id: int) -> bool:
