@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import zipfile
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.declared import TooLargeError, check_extent, check_single
+from bifseg.declared import TooLargeError, check_dicom, check_extent, check_single, is_dicom
 from bifseg.image import Image, count_not_finite, slabs
 from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
 
@@ -59,6 +60,8 @@ def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
     if not path.is_file() or not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
     check_single(path)
+    if path.suffix.lower() == ".dcm":
+        check_dicom(path, path)
     if path.suffix.lower() != ".zip":
         check_extent(path, *_declared([path]), voxels, bytes)
 
@@ -339,9 +342,18 @@ def unzip(path: Path, folder: Path, limit: int = ZIP_BYTES) -> None:
                 )
             for number, member in enumerate(members):
                 # zipfile never yields more than the declared size, so the sum above is a bound.
-                with archive.open(member) as source, (folder / f"{number:05}.dcm").open("wb") as target:
+                slice = folder / f"{number:05}.dcm"
+                with archive.open(member) as source, slice.open("wb") as target:
                     while chunk := source.read(1 << 20):
                         target.write(chunk)
+                if is_dicom(slice):
+                    check_dicom(slice, path)
+                else:
+                    slice.unlink()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError(f"{path} cannot be unpacked: it is damaged.") from error  # it points before its beginning
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error
 
