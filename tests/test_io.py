@@ -401,11 +401,11 @@ def test_zips_that_would_fill_the_disk(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for k in range(21):
             archive.writestr(str(k), bytes(1 << 20))
-    monkeypatch.setattr("bifseg.io.ZIP_FILES", 20)
+    monkeypatch.setattr("bifseg.series.ZIP_FILES", 20)
     with pytest.raises(ValueError, match="21 files"):
         read_image(path)
-    monkeypatch.setattr("bifseg.io.ZIP_FILES", 21)
-    monkeypatch.setattr("bifseg.io.ZIP_BYTES", 20 << 20)
+    monkeypatch.setattr("bifseg.series.ZIP_FILES", 21)
+    monkeypatch.setattr("bifseg.series.ZIP_BYTES", 20 << 20)
     with pytest.raises(ValueError, match="at most"):
         read_image(path)
 

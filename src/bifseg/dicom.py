@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io as memory
+import io
 import zipfile
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bifseg import io
 from bifseg.files import write_atomically
 from bifseg.image import Image
+from bifseg.series import series_files, unzip
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MAY_BE_EMPTY = (
@@ -31,7 +31,7 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     such series, and for headers that are compressed.
     """
     pydicom = _pydicom()
-    content = memory.BytesIO()
+    content = io.BytesIO()
     with _files(Path(path), series) as names, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
             try:
@@ -41,7 +41,7 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
                 header = pydicom.dcmread(name, stop_before_pixels=True)
             except (pydicom.errors.InvalidDicomError, OSError, KeyError, AttributeError, EOFError) as error:
                 raise ValueError(f"{path} is no DICOM file, or its header is damaged.") from error
-            part = memory.BytesIO()
+            part = io.BytesIO()
             header.save_as(part)
             archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), part.getvalue(), zipfile.ZIP_DEFLATED)
     return content.getvalue()
@@ -87,15 +87,15 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
         )  # fmt: skip
     except AttributeError as error:
         raise ValueError(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
-    content = memory.BytesIO()
+    content = io.BytesIO()
     segmentation.save_as(content)
     write_atomically(Path(path), content.getvalue())
 
 
 def _sources(headers: bytes, thickness: float) -> list[Any]:
     pydicom = _pydicom()
-    with zipfile.ZipFile(memory.BytesIO(headers)) as archive:
-        sources = [pydicom.dcmread(memory.BytesIO(archive.read(name))) for name in sorted(archive.namelist())]
+    with zipfile.ZipFile(io.BytesIO(headers)) as archive:
+        sources = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in sorted(archive.namelist())]
     for source in sources:
         for keyword in MAY_BE_EMPTY:  # but must be there, which those who remove names from files forget
             if keyword not in source:
@@ -109,11 +109,11 @@ def _sources(headers: bytes, thickness: float) -> list[Any]:
 def _files(path: Path, series: str | None):
     """The files of a series, in the order of their slices."""
     if path.is_dir():
-        yield io.series_files(path, path, series)
+        yield series_files(path, path, series)
     elif path.suffix.lower() == ".zip":
         with TemporaryDirectory() as folder:
-            io.unzip(path, Path(folder))
-            yield io.series_files(Path(folder), path, series)
+            unzip(path, Path(folder))
+            yield series_files(Path(folder), path, series)
     else:
         yield [str(path)]
 

@@ -1,27 +1,22 @@
-"""Images in and masks out: the only module that knows files, and the only importer of SimpleITK."""
+"""Images in and masks out: every format there is, checked before and after."""
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import zipfile
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from bifseg.declared import TooLargeError, check_dicom, check_extent, check_single, is_dicom
+from bifseg.declared import check_dicom, check_extent, check_single
 from bifseg.image import Image, count_not_finite, slabs
+from bifseg.itk import FORMATS, declared, sitk
 from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
+from bifseg.series import read_series, unzip
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
-FORMATS = "NIfTI-1, NRRD, MHA, MHD, PNG (grey or RGB), JPEG, TIFF, BMP, DICOM"
-ZIP_BYTES = 4 << 30
-ZIP_FILES = 20_000
 SURPLUS = 1 << 20  # bytes that may follow the voxels of a stranger's NIfTI
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R Rec. 601
 
@@ -63,7 +58,7 @@ def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
     if path.suffix.lower() == ".dcm":
         check_dicom(path, path)
     if path.suffix.lower() != ".zip":
-        check_extent(path, *_declared([path]), voxels, bytes)
+        check_extent(path, *declared([path]), voxels, bytes)
 
 
 def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | None = None) -> np.ndarray:
@@ -133,17 +128,16 @@ def write_image(path: str | Path, array: np.ndarray, like: Image) -> None:
 
 def _write(path: Path, image: Image) -> None:
     """Write, flush to the disk and read back: on a full disk ITK cuts a NIfTI short without a word."""
-    sitk = _sitk()
     # A 2D header has no room for a plane that stands obliquely in space: such a plane stays a thin volume.
     flat = image.planar and np.allclose(image.direction[2], (0, 0, 1)) and image.origin[2] == 0
     axes = 2 if flat or path.suffix == ".png" else 3
-    itk = sitk.GetImageFromArray(image.array[..., 0].T if axes == 2 else image.array.T)
+    itk = sitk().GetImageFromArray(image.array[..., 0].T if axes == 2 else image.array.T)
     itk.SetSpacing(image.spacing[:axes])
     itk.SetOrigin(image.origin[:axes])
     if path.suffix != ".png":
         itk.SetDirection(image.direction[:axes, :axes].ravel().tolist())
     try:
-        sitk.WriteImage(itk, str(path), True)
+        sitk().WriteImage(itk, str(path), True)
         del itk  # its copy of the pixels, before they are read back
         with path.open("rb+") as file:
             os.fsync(file.fileno())
@@ -174,16 +168,16 @@ def _read(
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
     if path.is_dir():
-        return _image(_read_dicom(path, path, series, allowed), path, grey=grey)
+        return _image(read_series(path, path, series, allowed), path, grey=grey)
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
     if path.suffix.lower() == ".zip":
         with TemporaryDirectory() as folder:
-            unzip(path, Path(folder), allowed[1] if allowed else ZIP_BYTES)
-            return _image(_read_dicom(Path(folder), path, series, allowed), path, grey=grey)
+            unzip(path, Path(folder), allowed[1] if allowed else None)
+            return _image(read_series(Path(folder), path, series, allowed), path, grey=grey)
     place = _check_header(path, surplus=SURPLUS if allowed else None)
     try:
-        itk = _sitk().ReadImage(str(path))
+        itk = sitk().ReadImage(str(path))
     except RuntimeError as error:
         raise ValueError(f"{path} is damaged, or not an image of a known format: {FORMATS}.") from error
     return _image(itk, path, place, grey=grey)
@@ -194,7 +188,7 @@ class _Pixels:
 
     def __init__(self, itk: Any) -> None:
         self.itk = itk
-        self.__array_interface__ = _sitk().GetArrayViewFromImage(itk).__array_interface__
+        self.__array_interface__ = sitk().GetArrayViewFromImage(itk).__array_interface__
 
 
 def _image(itk: Any, path: Path, place: dict | None = None, *, grey: bool = False) -> Image:
@@ -234,21 +228,6 @@ def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     return np.rint(colours @ LUMINANCE).astype(array.dtype)
 
 
-def _declared(names: Sequence[Path | str]) -> tuple[tuple[int, ...], int]:
-    """The extent and the bytes of a voxel that files of one size have together, by the header of the first."""
-    reader = _sitk().ImageFileReader()
-    reader.SetFileName(str(names[0]))
-    try:
-        reader.ReadImageInformation()
-        itk = _sitk().Image([1] * min(3, reader.GetDimension()), reader.GetPixelID(), reader.GetNumberOfComponents())
-    except RuntimeError as error:
-        raise ValueError(f"{names[0]} is damaged, or not an image of a known format: {FORMATS}.") from error
-    extent = [int(n) for n in reader.GetSize()]
-    if len(names) > 1:  # of slices, each of which may be a volume of one
-        extent = [n for n in extent if n > 1] + [len(names)]
-    return tuple(extent), itk.GetSizeOfPixelComponent() * reader.GetNumberOfComponents()
-
-
 def _check_header(path: Path, surplus: int | None) -> dict | None:
     """Refuse a damaged file that ITK would fill up silently; return the place that a NIfTI's sform gives."""
     name = path.name.lower()
@@ -267,99 +246,3 @@ def _check_header(path: Path, surplus: int | None) -> dict | None:
     if not whole:
         raise ValueError(f"{path} is truncated: the end of the image is missing.")
     return None
-
-
-def _read_dicom(folder: Path, path: Path, series: str | None, allowed: tuple[int, int] | None = None) -> Any:
-    """The ITK image of the one DICOM series in a folder, or of the one asked for."""
-    sitk, names = _sitk(), series_files(folder, path, series)
-    if allowed:
-        check_extent(path, *_declared(names), *allowed)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(names)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        itk = reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"The DICOM series in {path} is damaged, or its slices differ in size.") from error
-    _check_stack(reader, itk, path)
-    return itk
-
-
-def series_files(folder: Path, path: Path, series: str | None = None) -> tuple[str, ...]:
-    """The files of the one DICOM series in a folder, or of the one asked for, in the order of their slices.
-
-    Errors speak of ``path``. Raises ValueError where there is none, or several and none was asked for.
-    """
-    sitk = _sitk()
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not found:
-        raise ValueError(f"{path} holds no DICOM images; give the folder that holds the slices of one series.")
-    files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in found}
-    if series not in files and (series is not None or len(files) > 1):
-        sizes = ", ".join(f"{uid} ({_extent(names)})" for uid, names in files.items())
-        asked = f"not {series}" if series is not None else "several"
-        raise ValueError(f"{path} holds {asked} DICOM series; pick one with series=UID: {sizes}.")
-    return files[series or found[0]]
-
-
-def _extent(names: tuple[str, ...]) -> str:
-    """The size of a DICOM series in words, from the header of its first file."""
-    reader = _sitk().ImageFileReader()
-    reader.SetFileName(names[0])
-    reader.ReadImageInformation()
-    columns, rows, frames = (*reader.GetSize(), 1)[:3]
-    return f"{columns} x {rows} x {len(names) * frames}"
-
-
-def _check_stack(reader: Any, itk: Any, path: Path) -> None:
-    """Refuse slices that are unevenly placed: ITK would stack them evenly, at right angles, all the same."""
-    key = "0020|0032"  # Image Position (Patient)
-    if itk.GetDimension() != 3 or len(reader.GetFileNames()) < 2:
-        return
-    count = itk.GetSize()[2]
-    if count != len(reader.GetFileNames()) or not all(reader.HasMetaDataKey(k, key) for k in range(count)):
-        return
-    for k in range(count):
-        position = np.array(reader.GetMetaData(k, key).split("\\"), dtype=float)
-        apart = np.linalg.norm(position - itk.TransformIndexToPhysicalPoint((0, 0, k)))
-        if apart > 0.25 * min(itk.GetSpacing()):
-            raise ValueError(
-                f"The DICOM slices in {path} form no even, straight stack: slice {k} lies {apart:.3g} mm "
-                "off; one may be missing, or the gantry was tilted."
-            )
-
-
-def unzip(path: Path, folder: Path, limit: int = ZIP_BYTES) -> None:
-    """Unpack into one flat folder under names of our own: no name in the archive can lead elsewhere."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            size = sum(member.file_size for member in members)
-            if len(members) > ZIP_FILES or size > limit:
-                raise TooLargeError(
-                    f"{path} unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
-                    f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed."
-                )
-            for number, member in enumerate(members):
-                # zipfile never yields more than the declared size, so the sum above is a bound.
-                slice = folder / f"{number:05}.dcm"
-                with archive.open(member) as source, slice.open("wb") as target:
-                    while chunk := source.read(1 << 20):
-                        target.write(chunk)
-                if is_dicom(slice):
-                    check_dicom(slice, path)
-                else:
-                    slice.unlink()
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise ValueError(f"{path} cannot be unpacked: it is damaged.") from error  # it points before its beginning
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error
-
-
-def _sitk() -> Any:
-    import SimpleITK  # here, for it takes a second
-
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    return SimpleITK

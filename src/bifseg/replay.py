@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -18,16 +21,18 @@ from bifseg.evaluation.methods import METHODS, check_methods, make
 from bifseg.evaluation.metrics import dice
 from bifseg.image import Image
 from bifseg.interaction import Box, InteractiveMethod
-from bifseg.segment import Segment
+from bifseg.segment import Segment, State
+from bifseg.session import INTERACTIONS
 from bifseg.store import Store
-from bifseg.store.journal import Entry
+from bifseg.store.journal import Entry, blobs_of
 
 OWN = "bifseg"
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One interaction, run again. ``dice``: of the new mask and the recorded one; ``same``: bit for bit."""
+    """One interaction, run again. ``dice``: of the new mask and the recorded one; ``same``: all of the object, bit for
+    bit, its classifier included."""
 
     number: int
     kind: str
@@ -39,16 +44,21 @@ class Replayed:
     seconds: float
 
 
-def replay(store: Store, id: str, method: str = OWN, *, server: str = "") -> Iterator[Replayed]:
+def replay(
+    store: Store, id: str, method: str = OWN, *, models: Mapping[str, Path] | None = None, server: str = ""
+) -> Iterator[Replayed]:
     """Run a session again, yielding each interaction that changed the current object, as it is done.
 
     ``bifseg`` does all of the journal, with the session's own model, parameters and seed. Any other method of
-    `bifseg.evaluation.methods` gets the boxes and scribbles that led to where the session stands; what was undone is
-    left out. ``server``: as in `make`. Raises UnknownError for the session, ValueError for the method.
+    `bifseg.evaluation.methods` gets the boxes and scribbles that led to where the session stands: what was undone is
+    left out, and masks given to start from are, which no other method takes. The store stays as it is. ``models``:
+    files of models that are known by a name; ``server``: as in `make`. Raises UnknownError for the session, ValueError
+    for the method.
     """
     check_methods([method])
     store.session(id)
-    return _own(store, id) if method == OWN else _other(store, id, method, server)
+    models = models or {}
+    return _own(store, id, models) if method == OWN else _other(store, id, method, models, server)
 
 
 def surviving(entries: list[Entry]) -> list[Entry]:
@@ -64,56 +74,58 @@ def surviving(entries: list[Entry]) -> list[Entry]:
     return path[:position]
 
 
-def _own(store: Store, id: str) -> Iterator[Replayed]:
+def _own(store: Store, id: str, models: Mapping[str, Path]) -> Iterator[Replayed]:
     row = store.session(id)
-    twin = store.create(
-        row.image,
-        row.owner,
-        title=row.title,
-        model=row.model,
-        parameters=row.parameters,
-        seed=row.seed,
-        client="replay",
-    )
-    try:
-        session = DurableSession(store, twin)
+    with TemporaryDirectory(prefix="bifseg-") as folder, closing(Store(Path(folder))) as copy:
+        twin = copy.create(
+            copy.add_image(store.image(row.image), row.owner), row.owner, model=row.model, parameters=row.parameters,
+            seed=row.seed,
+        )  # fmt: skip
+        session = DurableSession(copy, twin, models=models)
         for entry in store.entries(id):
+            for sha in blobs_of(entry.request):
+                copy.add_blob(store.blob(sha))
             start = time.perf_counter()
-            deque(session.apply({"kind": entry.kind, **entry.request}), maxlen=0)
+            deque(session.apply({**entry.request, "kind": entry.kind}), maxlen=0)
             seconds = time.perf_counter() - start
-            if entry.state is not None and entry.state["current"]:
-                name = entry.state["current"]
+            if entry.state is not None and (name := entry.state["current"]) is not None:
                 before = store.segment(entry.state["objects"][name]["segment"])
-                after = store.state(twin).objects[name]
+                after = copy.state(twin).objects.get(name)
+                if after is None:
+                    raise ValueError(f"The entry {entry.number} does not lead to the object {name[:80]!r} any more.")
                 yield _compared(entry, before, after.mask, _same(before, after), seconds)
-    finally:
-        store.delete(twin)
 
 
-def _other(store: Store, id: str, name: str, server: str) -> Iterator[Replayed]:
-    row, previous, methods = store.session(id), {}, {}
+def _other(store: Store, id: str, name: str, models: Mapping[str, Path], server: str) -> Iterator[Replayed]:
+    row, methods, before = store.session(id), {}, State()
     image = store.image(row.image)
     for entry in surviving(store.entries(id)):
-        current = entry.state["current"]
-        if current is None:
+        state = store.load(entry.state)
+        before, previous = state, before
+        methods = {_now(key, entry): method for key, method in methods.items()}
+        if state.current is None or entry.kind not in INTERACTIONS:
             continue
-        segment = store.segment(entry.state["objects"][current]["segment"])
-        known = previous.get(current)
-        if known is not None and known.packed is segment.packed:
-            continue  # selected or renamed
-        previous[current] = segment
+        segment, known = state.objects[state.current], previous.objects.get(state.current)
         start = time.perf_counter()
-        if known is None or known.box != segment.box:
-            model = load_model("default", segment.box.dimension) if METHODS[name].learns else None
-            methods[current] = make(name, model, seed=row.seed, server=server)
-            mask = _started(methods[current], image, segment)
+        if entry.kind in ("box", "resize") or known is None:
+            model = None
+            if METHODS[name].learns:
+                model = load_model(models.get(row.model, row.model), segment.box.dimension)
+            methods[state.current] = make(name, model, seed=row.seed, server=server)
+            mask = _started(methods[state.current], image, segment)
         else:
             new = np.where(segment.scribbles != known.scribbles, segment.scribbles, 0)
             if not new.any():
                 continue
-            mask = methods[current].refine(_full(new, segment.box, image))
+            mask = methods[state.current].refine(_full(new, segment.box, image))
         seconds = time.perf_counter() - start
-        yield _compared(entry, segment, segment.box.crop(mask).reshape(segment.box.shape), False, seconds)
+        inside = segment.box.crop(mask).reshape(segment.box.shape) & ~state.taken(segment.box, but=state.current)
+        yield _compared(entry, segment, inside, False, seconds)
+
+
+def _now(name: str, entry: Entry) -> str:
+    """What an object is called after an interaction."""
+    return entry.request["to"] if entry.kind == "rename" and name == entry.request.get("name") else name
 
 
 def _started(method: InteractiveMethod, image: Image, segment: Segment) -> np.ndarray:
@@ -137,6 +149,9 @@ def _same(one: Segment, other: Segment) -> bool:
         np.array_equal(one.packed, other.packed)
         and np.array_equal(one.scribbles, other.scribbles)
         and np.array_equal(one.grid_probability, other.grid_probability)
+        and np.array_equal(one.grid_weights, other.grid_weights)
+        and one.classifier.keys() == other.classifier.keys()
+        and all(np.array_equal(weights, other.classifier[name]) for name, weights in one.classifier.items())
     )
 
 

@@ -37,9 +37,8 @@ def list_(
     table = _table(*columns)
     for row in rows:
         names = ", ".join(about["name"] for about in row["objects"])
-        table.add_row(
-            row["id"], row["owner"], row["client"], _when(row["touched"]), names, str(row["number"]), row["title"]
-        )
+        when, steps = _when(row["touched"]), str(row["number"])
+        _add(table, row["id"], row["owner"], row["client"], when, names, steps, row["title"])
     _show(table)
 
 
@@ -56,7 +55,8 @@ def show(id: Id, data: Data, as_json: AsJson = False) -> None:
         name = entry.state["current"] if entry.state else None
         segment = entry.state["objects"][name] if name else {}
         seconds = entry.summary.get("seconds")
-        table.add_row(
+        _add(
+            table,
             str(entry.number), _when(entry.created), entry.kind, name or "", segment.get("box", ""),
             str(segment.get("voxels", "")), "" if seconds is None else f"{seconds:.2f}",
         )  # fmt: skip
@@ -94,6 +94,7 @@ def replay(
     id: Id,
     data: Data,
     method: Annotated[str, typer.Option(help="bifseg, or another method of `bifseg benchmark`.")] = "bifseg",
+    model: Annotated[list[Path] | None, typer.Option(help="A model that the server offers; repeatable.")] = None,
     server: Annotated[str, typer.Option(help="Where the method nninteractive answers.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -101,14 +102,15 @@ def replay(
     from bifseg.replay import replay
 
     with _store(data) as store:
-        rows = list(replay(store, id, method, server=server))
+        rows = list(replay(store, id, method, models={path.stem: path for path in model or ()}, server=server))
     if as_json:
         _print_json([vars(row) for row in rows])
         return
     table = _table("step", "what", "object", "voxels", "recorded", "Dice", "same", "s")
     for row in rows:
         score = "" if row.dice is None else f"{row.dice:.3f}"
-        table.add_row(
+        _add(
+            table,
             str(row.number), row.kind, row.object or "", str(row.voxels), str(row.recorded), score,
             "yes" if row.same else "no", f"{row.seconds:.2f}",
         )  # fmt: skip
@@ -179,6 +181,11 @@ def _table(*columns: str) -> Table:
     from rich.table import Table
 
     return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row without the codes that terminals obey: titles and names are what clients sent."""
+    table.add_row(*("".join(c if c.isprintable() else "?" for c in cell) for cell in cells))
 
 
 def _show(table: Table) -> None:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.io import TooLargeError
+from bifseg.declared import TooLargeError
 from bifseg.server import api, metrics, monailabel, nninteractive
 from bifseg.server.child import WorkCancelledError, WorkError
 from bifseg.server.guard import Guard

@@ -16,7 +16,7 @@ from math import prod
 import blosc2
 import numpy as np
 
-from bifseg.io import TooLargeError
+from bifseg.declared import TooLargeError
 
 MAGIC, VERSION = b"NNIA", 1
 CODECS = (1, 2)  # ZSTD, LZ4

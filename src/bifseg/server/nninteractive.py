@@ -25,9 +25,9 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from bifseg.declared import TooLargeError
 from bifseg.image import Image
 from bifseg.interaction import Box
-from bifseg.io import TooLargeError
 from bifseg.segment import overlap
 from bifseg.server import nnia
 from bifseg.server.guard import User

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from bifseg import dicom, io
+from bifseg.declared import TooLargeError
 from bifseg.image import Image
 from bifseg.server.settings import Limits
 
@@ -55,7 +56,7 @@ async def receive(chunks: AsyncIterable[bytes], folder: Path, name: str, limits:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > limits.upload_bytes:
-                    raise io.TooLargeError(f"The upload is larger than {limits.upload_bytes / 2**30:.3g} GiB.")
+                    raise TooLargeError(f"The upload is larger than {limits.upload_bytes / 2**30:.3g} GiB.")
                 waiting += chunk
                 if len(waiting) >= PIECE:
                     await run_in_threadpool(file.write, bytes(waiting))
@@ -92,5 +93,5 @@ def called(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
-        kind = next(kind for kind in (io.TooLargeError, FileNotFoundError, ValueError) if isinstance(error, kind))
+        kind = next(kind for kind in (TooLargeError, FileNotFoundError, ValueError) if isinstance(error, kind))
         raise kind(str(error).replace(str(path), name)) from None

@@ -87,12 +87,17 @@ def verify(store: Store) -> Iterator[str]:
 
 
 class _Bounded(io.FileIO):
-    """A file of which nobody reads much at once."""
+    """A file of which nobody reads much at once, nor before its beginning."""
 
     def read(self, size: int = -1) -> bytes:
         if size > TABLE_BYTES:
             raise zipfile.BadZipFile("its table of contents is too large")
         return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and offset < 0:
+            raise zipfile.BadZipFile("its table of contents leads nowhere")
+        return super().seek(offset, whence)
 
 
 class _Import:
