@@ -46,6 +46,14 @@ def test_list_and_show(capsys, folder, id):
     assert [entry["kind"] for entry in json.loads(out)["entries"]] == ["box", "scribble"]
 
 
+def test_no_code_of_a_title_reaches_the_terminal(capsys, tmp_path):
+    store = Store(tmp_path)
+    store.create(store.add_image(phantom(11)[0], "ann"), "ann", title="kid\x1b]0;ney\x07\nnew [bold]line")
+    store.close()
+    _, out, _ = run(capsys, "sessions", "list", "--data", tmp_path)
+    assert "kid?]0;ney??new [bold]line" in out
+
+
 def test_replay_says_that_it_is_the_same(capsys, folder, id):
     code, out, _ = run(capsys, "sessions", "replay", id, "--data", folder, "--json")
     assert code == 0

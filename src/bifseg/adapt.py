@@ -91,6 +91,8 @@ def _weights_of(classifier: nn.Module) -> dict[str, np.ndarray]:
 def _with_weights(classifier: nn.Module, weights: dict[str, np.ndarray]) -> nn.Module:
     """A copy of the classifier with other weights: the shared one never changes."""
     own = copy_of(classifier)
+    if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:
+        raise ValueError("The object's classifier does not fit its network. Resize its box, and it begins anew.")
     own.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
     return own
 

@@ -89,7 +89,8 @@ def _refusal(status: int):
 
 def sentence(error: Exception) -> str:
     """An error in one sentence, without the quotes that LookupError puts around it."""
-    return " ".join(str(error.args[0] if len(error.args) == 1 else error) or type(error).__name__.split())
+    told = str(error.args[0] if len(error.args) == 1 else error) or type(error).__name__
+    return " ".join(told.split())
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

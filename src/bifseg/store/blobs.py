@@ -26,7 +26,9 @@ class Blobs:
     def put(self, content: bytes) -> str:
         """Keep these bytes: their name. FullError where the disk is full; nothing is left then."""
         sha = hashlib.sha256(content).hexdigest()
-        if not self.path(sha).exists():
+        try:
+            os.utime(self.path(sha))  # young again, so that no sweep takes it before it is referred to
+        except FileNotFoundError:
             self.write(lambda file: file.write(content))
         return sha
 
@@ -44,7 +46,8 @@ class Blobs:
             with _no_space():
                 target.parent.mkdir(exist_ok=True)
                 draft.replace(target)
-                _sync(target.parent)
+                for folder in (target.parent, self.folder):
+                    _sync(folder)
         finally:
             draft.unlink(missing_ok=True)
         return sha
@@ -114,6 +117,6 @@ def _no_space() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, None):  # None: NumPy, which says only how much was written
             raise FullError("The disk of the store is full; delete sessions, or give it more space.") from None
         raise

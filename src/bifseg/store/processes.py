@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,14 +24,18 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder, self._own = folder, None
         self.name = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._lock = threading.Lock()
 
     def appear(self) -> str:
         """Hold this process's lock from here on: its name."""
-        if self._own is None:
-            self._folder.mkdir(exist_ok=True)
-            self._own = (self._folder / self.name).open("xb")
-            if fcntl is not None:
-                fcntl.flock(self._own, fcntl.LOCK_EX)
+        with self._lock:
+            if self._own is None:
+                self._folder.mkdir(exist_ok=True)
+                draft = self._folder / f".{self.name}"  # no name of a process: nobody can take it for a dead one
+                self._own = draft.open("xb")
+                if fcntl is not None:
+                    fcntl.flock(self._own, fcntl.LOCK_EX)
+                draft.rename(self._folder / self.name)
         return self.name
 
     def alive(self, name: str) -> bool:

@@ -57,16 +57,20 @@ def unpack(content: bytes) -> Segment:
             and marked.dtype == np.uint32 and labels.dtype == np.uint8 and marked.shape == labels.shape
             and (not len(marked) or marked.max() < count) and np.isin(labels, (FOREGROUND, BACKGROUND)).all()
             and all(grid.dtype == np.float32 and grid.ndim == box.dimension for grid in grids)
-            and all(max(grid.shape) <= LARGEST and grid.shape == probability.shape for grid in grids)
+            and all(min(grid.shape) > 0 and max(grid.shape) <= LARGEST for grid in grids)
+            and all(grid.shape == probability.shape for grid in grids)
             and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
             and all(name.startswith("classifier.") for name in arrays)
+            and all(isinstance(record, dict) for record in about["rounds"])
+            and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
         )  # fmt: skip
         if not whole:
-            raise ValueError("its arrays do not fit its box")
+            raise ValueError("its parts do not fit together")
+        model, sha256 = map(str, about["model"])
         scribbles = np.zeros(count, np.uint8)
         scribbles[marked] = labels
         return Segment(
-            str(about["name"]), box, ModelId(*map(str, about["model"])), Parameters().but(**about["parameters"]),
+            str(about["name"]), box, ModelId(model, sha256), Parameters().but(**about["parameters"]),
             {name.removeprefix("classifier."): array for name, array in arrays.items()},
             scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
             tuple(about["rounds"]), dict(about["milliseconds"]),
@@ -74,7 +78,7 @@ def unpack(content: bytes) -> Segment:
     except (
         SafetensorError,
         struct.error,
-        UnicodeDecodeError,
+        RecursionError,
         KeyError,
         TypeError,
         AttributeError,

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
@@ -33,6 +34,7 @@ from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
 from bifseg.store.rows import ImageRow, SessionRow, geometry_of
 
+RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
 MOVING = 10.0  # seconds that undo or redo may take
 
@@ -329,7 +331,9 @@ class Store:
         return self.read("SELECT coalesce(sum(bytes), 0) FROM blobs")[0][0]
 
     def check_room(self, needed: int) -> None:
-        """FullError where so many bytes more would exceed the quota."""
+        """FullError where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
+        if shutil.disk_usage(self.folder).free < needed + RESERVE:
+            raise FullError("The disk of the store is full; delete sessions, or give it more space.")
         if self.quota is not None and self.used() + needed > self.quota:
             raise FullError(
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
@@ -375,7 +379,10 @@ class Store:
         path = self.blobs.path(sha)
         if not path.is_file():
             raise ValueError(f"The store no longer holds the array {sha[:12]}; send it again.")
-        connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", (sha, path.stat().st_size, time.time()))
+        connection.execute(
+            "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (sha) DO UPDATE SET created = excluded.created",
+            (sha, path.stat().st_size, time.time()),
+        )
 
 
 def _loads(text: str | None) -> dict | None:

@@ -1,0 +1,513 @@
+"""The store: what is acknowledged is there, whoever is killed; nobody sees or changes what is another's."""
+
+import contextlib
+import errno
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bifseg.image import Image
+from bifseg.interaction import Box
+from bifseg.store import BusyError, FullError, Store, UnknownError
+from bifseg.store import store as module
+from bifseg.store.snapshot import pack
+from test_snapshot import one
+
+HERE = Path(__file__).parent
+TILT = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
+
+
+def scan(seed: int = 0, dtype: type = np.int16) -> Image:
+    array = np.random.default_rng(seed).integers(0, 200, (12, 10, 16)).astype(dtype)
+    return Image(array, (0.5, 1.5, 3.0), (-10.0, 2.5, 1e-3), TILT)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def id(store):
+    return store.create(store.add_image(scan(), "ann"), "ann")
+
+
+def state_of(store: Store, k: int) -> tuple[dict, list[str]]:
+    """A journal's state of one object that is unlike those of other ``k``, and its blobs."""
+    segment = one(milliseconds={"cut": float(k)})
+    sha = store.blobs.put(pack(segment))
+    about = {"segment": sha, "box": str(segment.box), "voxels": int(segment.mask.sum())}
+    return {"objects": {segment.name: about}, "current": segment.name}, [sha]
+
+
+def append(store: Store, id: str, k: int = 0, *, kind: str = "box", who: str = "worker", key=None, request=None) -> int:
+    state, blobs = state_of(store, k) if kind not in ("undo", "redo", "submit") else (None, [])
+    with store.claimed(id, who, 60) as fence:
+        return store.append(id, fence, kind, request or {"k": k}, state=state, summary={}, blobs=blobs, key=key)
+
+
+def files(store: Store) -> set[str]:
+    return set(store.blobs)
+
+
+# ---- images
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+def test_an_image_comes_back_as_it_was_mapped_from_the_disk(store, dtype):
+    image = scan(dtype=dtype)
+    key = store.add_image(image, "ann")
+    back = store.image(key)
+    np.testing.assert_array_equal(back.array, image.array)
+    np.testing.assert_array_equal(back.affine, image.affine)
+    assert back.array.dtype == dtype
+    assert not back.array.flags.writeable
+    base = back.array
+    while base.base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    row = store.image_row(key, "ann")
+    assert (row.shape, row.voxels, row.bytes) == (image.shape, image.array.size, image.array.nbytes)
+
+
+def test_a_planar_image_stays_planar(store):
+    image = Image(np.arange(30.0).reshape(5, 6))
+    assert store.image(store.add_image(image, "ann")).planar
+
+
+def test_an_image_is_stored_once_however_often_and_by_whom_it_comes(store):
+    keys = {store.add_image(scan(), owner) for owner in ("ann", "bob", "ann")}
+    assert len(keys) == len(files(store)) == 1
+    assert store.add_image(Image(scan().array, (0.5, 1.5, 3.1)), "ann") not in keys  # elsewhere in the body
+    assert len(files(store)) == 1
+    assert [row.key for row in store.images("bob")] == list(keys)
+    assert len(store.images("ann")) == 2
+
+
+def test_headers_of_a_series_can_come_later_and_stay(store):
+    key = store.add_image(scan(), "ann")
+    assert store.image_row(key).dicom is None
+    store.add_image(scan(), "ann", b"headers")
+    assert store.add_image(scan(), "ann") == key
+    assert store.blob(store.image_row(key).dicom) == b"headers"
+
+
+@pytest.mark.parametrize("array", [np.ones((4, 4, 4)), np.full((4, 4, 4), np.nan)])
+def test_an_image_that_is_no_scan_leaves_nothing(store, array):
+    with pytest.raises(ValueError, match=r"constant|NaN"):
+        store.add_image(Image(array), "ann")
+    assert files(store) == set()
+    assert store.images("ann") == []
+
+
+def test_an_image_goes_with_the_last_who_needs_it(store):
+    key = store.add_image(scan(), "ann", b"headers")
+    store.add_image(scan(), "bob")
+    id = store.create(key, "ann")
+    with pytest.raises(BusyError, match="used by sessions"):
+        store.forget_image(key, "ann")
+    store.forget_image(key, "bob")
+    with pytest.raises(UnknownError):
+        store.image_row(key, "bob")
+    store.delete(id)
+    store.forget_image(key, "ann")
+    assert files(store) == set()
+    assert store.used() == 0
+
+
+# ---- small contents
+
+
+def test_arrays_and_bytes_come_back(store):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    np.testing.assert_array_equal(store.array(store.add_array(array)), array)
+    assert store.blob(store.add_blob(b"abc")) == b"abc"
+    assert store.add_blob(b"abc") == store.add_blob(b"abc")
+    assert store.used() == sum(store.blobs.path(sha).stat().st_size for sha in store.blobs)
+    with pytest.raises(ValueError, match="magic"):
+        store.array(store.add_blob(b"no array"))
+    with pytest.raises(ValueError, match=r"pickle|Object"):
+        store.add_array(np.array([{}], dtype=object))
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "0" * 64])
+def test_what_is_not_there_and_what_cannot_be_a_name_is_unknown(store, name):
+    for look in (store.blob, store.array, store.segment):
+        with pytest.raises(UnknownError):
+            look(name)
+
+
+# ---- whose it is
+
+
+def test_what_is_another_users_does_not_exist(store, id):
+    image = store.session(id).image
+    with pytest.raises(UnknownError, match="no image"):
+        store.create(image, "bob")
+    for act in (store.session, store.delete):
+        with pytest.raises(UnknownError, match="no session"):
+            act(id, "bob")
+    assert store.sessions("bob") == store.images("bob") == []
+    assert [row.id for row in store.sessions("ann")] == [row.id for row in store.sessions()] == [id]
+
+
+def test_a_session_keeps_what_it_was_begun_with(store):
+    key = store.add_image(scan(), "ann")
+    ids = [
+        store.create(key, "ann", title="t", model="m", parameters={"lam": 2.5}, seed=7, client="c"),
+        store.create(key, "ann"),
+    ]
+    first, second = map(store.session, ids)
+    assert (first.title, first.model, first.seed, first.client) == ("t", "m", 7, "c")
+    assert first.parameters["lam"] == 2.5
+    assert (second.model, second.parameters, second.seed) == ("default", "fast", 0)
+    assert len(set(ids)) == 2
+    for parameters in ("slow", {"wish": 1}, {"sigma": -1}):
+        with pytest.raises(ValueError, match=r"Unknown|sigma"):
+            store.create(key, "ann", parameters=parameters)
+
+
+def test_ids_begin_with_the_prefix_of_their_server(tmp_path):
+    with contextlib.closing(Store(tmp_path, prefix="b7")) as store:
+        assert store.create(store.add_image(scan(), "ann"), "ann").startswith("b7")
+
+
+# ---- the journal
+
+
+def test_the_journal_is_what_was_appended(store, id):
+    array = store.add_array(np.ones((2, 2, 2), np.uint8))
+    assert append(store, id, 1, key="a") == 1
+    assert append(store, id, 2, kind="scribble", request={"scribbles": {"labels": {"blob": array}}}) == 2
+    assert append(store, id, kind="undo") == 3
+    first, second, third = store.entries(id)
+    assert (first.kind, first.key, second.kind, third.kind, third.state) == ("box", "a", "scribble", "undo", None)
+    assert second.request == {"scribbles": {"labels": {"blob": array}}}
+    assert first.created <= second.created <= third.created == store.session(id).touched
+    assert [entry.number for entry in store.entries(id, after=1)] == [2, 3]
+    assert store.find(id, "a") == first
+    assert store.find(id, "b") is None
+    history = store.history(id)
+    assert (history.state, history.can_redo) == (first.state, True)
+    assert store.history(id, store.history(id)) == history
+    assert store.state(id).objects["object 1"].milliseconds == {"cut": 1.0}
+
+
+def test_an_entry_needs_all_that_it_refers_to(store, id):
+    with store.claimed(id, "worker", 60) as fence, pytest.raises(ValueError, match="no longer holds"):
+        store.append(id, fence, "box", {}, state=None, summary={}, blobs=["0" * 64])
+    assert store.entries(id) == []
+
+
+def test_a_transaction_is_all_or_nothing(store, id):
+    with contextlib.suppress(KeyboardInterrupt), store.transaction() as connection:
+        connection.execute("UPDATE sessions SET title = 'changed'")
+        raise KeyboardInterrupt
+    assert store.session(id).title == ""
+
+
+def test_deleting_keeps_what_others_use(store):
+    key = store.add_image(scan(), "ann")
+    ids = [store.create(key, "ann") for _ in range(2)]
+    for k, id in enumerate(ids):
+        append(store, id, 0)  # the same segment in both
+        append(store, id, k + 1)
+    shared = store.entries(ids[0])[0].state["objects"]["object 1"]["segment"]
+    store.delete(ids[0])
+    assert shared in store.blobs
+    assert store.segment(shared).name == "object 1"
+    assert len(files(store)) == 3
+    assert store.state(ids[1]).objects["object 1"].milliseconds == {"cut": 2.0}
+    store.delete(ids[1])
+    assert len(files(store)) == 1  # the image, which ann may use again
+    assert store.read("SELECT count(*) FROM entries")[0][0] == 0
+
+
+def test_segments_in_memory_are_bounded(store, monkeypatch):
+    monkeypatch.setattr(module, "CACHED", 3 * len(pack(one())))
+    shas = [state_of(store, k)[1][0] for k in range(8)]
+    loaded = [store.segment(sha) for sha in shas]
+    assert [segment.milliseconds["cut"] for segment in loaded] == list(range(8))
+    assert store.segment(shas[-1]) is loaded[-1]
+    assert store.segment(shas[0]) is not loaded[0]
+    assert len(store._segments) <= 3
+
+
+# ---- who computes
+
+
+def test_a_session_is_claimed_by_one_at_a_time(store, id):
+    other = Store(store.folder)
+    fence = store.claim(id, "one/worker", 60)
+    with pytest.raises(BusyError, match="Another process"):
+        other.claim(id, "other/worker", 60)
+    with pytest.raises(BusyError, match="being worked on"):
+        other.delete(id)
+    store.renew(id, fence, 60)
+    store.release(id, fence)
+    later = other.claim(id, "other/worker", 60)
+    assert later > fence
+    with pytest.raises(BusyError):
+        store.renew(id, fence, 60)
+    store.release(id, fence)  # of what is another's by now: nothing
+    with pytest.raises(BusyError):
+        store.append(id, fence, "box", {}, state=None, summary={})
+    assert other.append(id, later, "box", {}, state=None, summary={}) == 1
+    with pytest.raises(UnknownError):
+        store.claim("nothing", "one/worker", 60)
+    other.close()
+
+
+def test_a_claim_ends_with_its_time(store, id):
+    fence = store.claim(id, "one/worker", 0.05)
+    time.sleep(0.1)
+    assert store.claim(id, "other/worker", 60) == fence + 1
+
+
+def test_a_claim_ends_with_its_process(store, id):
+    code = (
+        "import sys, time; from bifseg.store import Store; store = Store(sys.argv[1])\n"
+        "store.claim(sys.argv[2], store.processes.appear() + '/x', 600); print('claimed', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, store.folder, id], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.raises(BusyError):
+            store.claim(id, "worker", 60)
+        process.kill()
+    assert store.claim(id, "worker", 60) == 2
+
+
+def test_a_process_is_alive_from_the_moment_it_appears(tmp_path):
+    """However often others look for the dead, and however many threads of it appear at once."""
+    with contextlib.closing(Store(tmp_path)) as looking:
+        stop = threading.Event()
+
+        def look() -> None:
+            while not stop.is_set():
+                looking.processes.sweep()
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            for _ in range(40):
+                with contextlib.closing(Store(tmp_path)) as store, ThreadPoolExecutor(4) as threads:
+                    names = list(threads.map(lambda _, s=store: s.processes.appear(), range(4)))
+                    assert len(set(names)) == 1
+                    assert looking.processes.alive(names[0])
+        finally:
+            stop.set()
+            watcher.join()
+
+
+# ---- room
+
+
+def test_nothing_above_the_quota(tmp_path):
+    with contextlib.closing(Store(tmp_path, quota=20_000)) as store:
+        key = store.add_image(scan(), "ann")
+        with pytest.raises(FullError, match="may take"):
+            store.add_blob(bytes(20_000))
+        with pytest.raises(FullError):
+            store.add_image(Image(np.arange(8000.0).reshape(20, 20, 20)), "ann")
+        assert len(files(store)) == 1
+        store.forget_image(key, "ann")
+        store.add_blob(bytes(19_000))
+
+
+def test_no_space_is_one_error_and_leaves_no_draft(store, id, monkeypatch):
+    def fsync(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = files(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        for put in (lambda: store.add_blob(b"more"), lambda: store.add_image(scan(1), "ann")):
+            with pytest.raises(FullError, match="disk of the store is full"):
+                put()
+    assert files(store) == before
+    assert not list(store.blobs.folder.glob(".*"))
+    assert append(store, id) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real disk of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all that is left of a disk."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def test_a_full_disk_refuses_and_loses_nothing(small_disk, monkeypatch):
+    monkeypatch.setattr(module, "RESERVE", 0)  # others may fill the disk, too
+    with contextlib.closing(Store(small_disk)) as store:
+        id = store.create(store.add_image(scan(), "ann"), "ann")
+        for k in range(5):
+            append(store, id, k)
+        before = files(store)
+        filler = fill(small_disk)
+        acts = (
+            lambda: store.add_image(Image(np.random.default_rng(0).random((50, 50, 50))), "ann"),
+            lambda: store.add_blob(bytes(100_000)),
+            lambda: [append(store, id, k, request={"note": "x" * 20_000}) for k in range(200)],
+        )
+        for act in acts:
+            with pytest.raises(FullError, match="disk of the store is full"):
+                act()
+        assert not list(store.blobs.folder.glob(".*"))
+        acknowledged = store.history(id).number
+        filler.unlink()
+        assert append(store, id, 7) == acknowledged + 1
+    with contextlib.closing(Store(small_disk)) as store:
+        assert before <= files(store)
+        entries = store.entries(id)
+        assert [entry.number for entry in entries] == list(range(1, acknowledged + 2))
+        assert all(store.segment(e.state["objects"]["object 1"]["segment"]).box == one().box for e in entries)
+
+
+def test_contents_leave_room_to_delete_them(small_disk, monkeypatch):
+    monkeypatch.setattr(module, "RESERVE", 1 << 20)
+    with contextlib.closing(Store(small_disk)) as store:
+        id = store.create(store.add_image(scan(), "ann"), "ann")
+        append(store, id)
+        shas = []
+        with pytest.raises(FullError, match="disk of the store is full"):
+            shas.extend(store.add_blob(os.urandom(100_000)) for _ in range(100))
+        with store.claimed(id, "worker", 60) as fence:
+            store.append(id, fence, "submit", {}, state=None, summary={}, blobs=shas)
+        store.delete(id)
+        assert len(files(store)) == 1
+        store.check_room(1 << 20)
+
+
+# ---- many at once, and the end of some
+
+
+def test_many_open_a_new_store_at_once(tmp_path):
+    code = (
+        "import sys; from bifseg.store import Store; sys.stdin.readline(); "
+        "print(Store(sys.argv[1]).add_blob(b'x'), flush=True)"
+    )
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-c", code, tmp_path / "new"]
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, **options)) for _ in range(4)]
+        time.sleep(0.5)
+        answers = []
+        for process in processes:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        for process in processes:
+            answers.append(process.communicate())
+    assert {out.decode().strip() for out, _ in answers} == {module.hashlib.sha256(b"x").hexdigest()}, answers
+
+
+def test_threads_and_stores_share_one_folder(store):
+    key = store.add_image(scan(), "ann")
+    stores = [store, Store(store.folder)]
+    ids = [store.create(key, "ann") for _ in range(4)]
+
+    def work(turn: int) -> None:
+        for k in range(10):
+            assert append(stores[turn % 2], ids[turn], k, who=f"worker {turn}") == k + 1
+            assert stores[(turn + 1) % 2].history(ids[turn]).number == k + 1
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    for id in ids:
+        assert [entry.request["k"] for entry in store.entries(id)] == list(range(10))
+    assert len(files(store)) == 11  # ten segments, the same in all sessions, and the image
+    stores[1].close()
+
+
+def test_one_session_by_many_threads_has_no_number_twice(store, id):
+    def work(turn: int) -> int:
+        while True:
+            with contextlib.suppress(BusyError):
+                return append(store, id, turn, who=f"worker {turn}")
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(work, range(16))) == list(range(1, 17))
+
+
+APPENDING = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+from bifseg.store import Store
+from test_store import append
+store, id = Store(sys.argv[1]), sys.argv[2]
+k = store.history(id).number
+while True:
+    k = append(store, id, k + 1, who=store.processes.appear() + "/x")
+    print(k, flush=True)
+"""
+
+
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(store, id):
+    """Each round takes up where the one before was killed, without waiting for its claim to end."""
+    chance, acknowledged = random.Random(6), 0
+    for _ in range(6):
+        command = [sys.executable, "-c", APPENDING, store.folder, id]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            first = process.stdout.readline()
+            time.sleep(chance.uniform(0, 0.15))
+            process.kill()
+            numbers = list(map(int, (first + process.stdout.read()).split()))
+        assert numbers[0] in (acknowledged + 1, acknowledged + 2)  # one may be there that nobody was told of
+        acknowledged = numbers[-1]
+        entries = store.entries(id)
+        assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
+        assert len(entries) in (acknowledged, acknowledged + 1)
+        for entry in entries:
+            about = entry.state["objects"]["object 1"]
+            assert store.blobs.intact(about["segment"])
+            assert store.segment(about["segment"]).milliseconds == {"cut": float(entry.number)}
+    assert acknowledged >= 12
+
+
+# ---- what is no store
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    (tmp_path / "store.sqlite").write_bytes(b"not a database, but long enough to look at it" * 100)
+    with pytest.raises(ValueError, match="damaged or no store"):
+        Store(tmp_path)
+
+
+def test_a_store_of_another_version_is_refused(tmp_path):
+    Store(tmp_path).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(ValueError, match="version 99"):
+        Store(tmp_path)
+
+
+def test_only_its_owner_may_look_into_the_folder(store):
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_boxes_of_the_snapshot_fit_the_image():
+    assert Box.of(one().box, scan().shape)
