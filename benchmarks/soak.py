@@ -160,7 +160,7 @@ class User(threading.Thread):
                     self.crossed += int(shown.headers["X-Number"]) != reply.json()["number"]
 
     def _call(self, method: str, what: str, path: str, **options: object) -> httpx.Response | None:
-        """A reply; the same is asked again while the server is away. None where the user was told to stop."""
+        """A reply; the same is asked again while the server is away. None for a refusal, or when told to stop."""
         while True:
             start = time.perf_counter()
             try:
@@ -170,6 +170,7 @@ class User(threading.Thread):
             if reply is not None and reply.status_code not in (409, 429, 502, 503):
                 if reply.status_code >= 400:
                     self.errors.append(f"{what}: {reply.status_code} {reply.text[:200]}")
+                    return None
                 self.times[what].append(time.perf_counter() - start)
                 return reply
             if self.stopped.is_set():

@@ -630,3 +630,18 @@ def test_statistics_count_what_happened():
             assert all(isinstance(value, (int, float)) for value in then.values())
 
     run(test)
+
+
+def test_what_fits_may_overtake_but_nobody_waits_for_ever():
+    queue = FairQueue()
+    for k in range(8):
+        queue.put(Waiting("quick", f"home {k}"))
+    queue.put(Waiting("other", "away"))
+    queue.put(Waiting("third", "home"))
+    taken = []
+    while job := queue.take(lambda job: job.session.startswith("home")):
+        taken.append(job.user)
+        queue.done(job)
+    assert sorted(taken) == ["other"] + ["quick"] * 8 + ["third"]
+    assert taken[:2] == ["quick", "third"]
+    assert taken.index("other") <= 4

@@ -13,7 +13,7 @@ from bifseg.checkpoint import load_model
 from bifseg.durable import DurableSession
 from bifseg.store import Store
 
-LIVE = 4  # sessions that keep their features and adapted classifier in memory; others are brought back from the store
+LIVE = 8  # sessions that keep their features and adapted classifier in memory; others are brought back from the store
 
 
 def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:

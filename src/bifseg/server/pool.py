@@ -139,8 +139,8 @@ class Pool:
         return [job for job in (*self._queue.jobs(), *self._running) if job.session == session]
 
     def _hand_out(self) -> None:
-        """Give waiting jobs to idle workers, a session to the one that had it last, if that one is idle."""
-        while self._idle and (job := self._queue.take()):
+        """Give waiting jobs to idle workers, a session rather to the one that had it last: it has its features."""
+        while self._idle and (job := self._queue.take(self._at_home)):
             last = self._last.get(job.session)
             worker = last if last in self._idle else self._idle[0]
             self._idle.remove(worker)
@@ -152,6 +152,11 @@ class Pool:
             task = asyncio.create_task(self._work(worker, job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _at_home(self, job: _Job) -> bool:
+        """Whether an idle worker had the job's session last, or none ever had it."""
+        last = self._last.get(job.session)
+        return last is None or last in self._idle
 
     async def _work(self, worker: Child, job: _Job) -> None:
         job.worker, start = worker, time.monotonic()
