@@ -108,7 +108,10 @@ def plan(seed: int, steps: int) -> list[dict]:
             done.append({"kind": "box", "box": box})
         elif kind == "scribble":
             start = [rng.randrange(a + (b - a) // 8, b - (b - a) // 8) if b - a > 1 else a for a, b in ranges]
-            points = [[min(b - 1, max(a, s + rng.randrange(-6, 7))) for s, (a, b) in zip(start, ranges, strict=True)]]
+            points = [
+                [min(b - 2, max(a + 1, s + rng.randrange(-6, 7))) for s, (a, b) in zip(start, ranges, strict=True)]
+            ]
+            points[0] = [a if b - a == 1 else p for p, (a, b) in zip(points[0], ranges, strict=True)]
             points.append([p if b - a == 1 else s for p, s, (a, b) in zip(points[0], start, ranges, strict=True)])
             stroke = {"points": points, "label": rng.choice([1, 2]), "radius": 1.0}
             done.append({"kind": "scribble", "scribbles": {"strokes": [stroke]}})

@@ -7,14 +7,12 @@ import math
 import re
 from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bifseg.declared import TooLargeError
 from bifseg.server.ratelimit import RateLimit
 from bifseg.server.settings import Settings
 from bifseg.server.tokens import Tokens
@@ -23,6 +21,7 @@ LOCAL = "local"  # the user where no tokens are asked for
 OPEN = ("/healthz",)  # needs neither a token nor a known host
 LOGIN_ASKED, LOGIN = "/monailabel/auth/", "/monailabel/auth/token"  # need none either
 COOKIE = "bifseg_token"
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 UPLOADS = re.compile(
     r"/set_image|/add_(scribble|lasso|initial_seg)_interaction|/api/v1/images|/api/v1/sessions/import"
     r"|/monailabel/(session/|infer/.*|datastore/.*)"
@@ -60,7 +59,10 @@ class Guard:
         if refusal is not None:
             await _answer(send, *refusal)
             return
-        await self._app(scope, _counted(receive, limit), _hardened(send))
+        try:
+            await self._app(scope, _counted(receive, limit), _hardened(send))
+        except HTTPException as error:  # of _counted, in what is no FastAPI application
+            await _answer(send, error.status_code, error.detail)
 
     def _refusal(self, scope: Scope, headers: Headers, limit: int) -> tuple | None:
         """What is wrong with where a request comes from, or how large it says it is."""
@@ -71,7 +73,7 @@ class Guard:
         if origin is not None and origin not in (f"{scope['scheme']}://{host}", *self._settings.origins):
             return 403, "Pages of other servers may not call this one; start it with --origin to let one do so."
         length = headers.get("content-length", "0")
-        if not length.isdecimal():
+        if not re.fullmatch("[0-9]{1,18}", length):
             return 400, "The Content-Length is no number."
         if int(length) > limit:
             return 413, f"The body has {int(length) >> 20} MiB; at most {limit >> 20} MiB go in one request."
@@ -79,10 +81,8 @@ class Guard:
 
     def _known(self, host: str) -> bool:
         """Whether a Host header names this server: a number always does, which no foreign page can make its name."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        parts = HOST.fullmatch(host)
+        name = (parts[1] or parts[2]).lower() if parts else ""
         try:
             ip_address(name)
         except ValueError:
@@ -133,7 +133,7 @@ def _token(headers: Headers) -> str | None:
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """Body parts as they come; TooLargeError, which the app answers, where they are more than allowed."""
+    """Body parts as they come; HTTPException, which the app answers, where they are more than allowed."""
     seen = 0
 
     async def counted() -> Message:
@@ -141,7 +141,8 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise TooLargeError(f"The body is larger than the {limit >> 20} MiB that go in one request.")
+            detail = f"The body is larger than the {limit >> 20} MiB that go in one request."
+            raise HTTPException(413, detail, {"Connection": "close"})
         return message
 
     return counted

@@ -10,7 +10,7 @@ NAMES = 10_000  # remembered; those not heard of for longest are forgotten, and 
 
 
 class RateLimit:
-    """``rate`` per second on average, ``burst`` at once.
+    """``rate`` per second on average, ``burst`` at once, one at least.
 
     >>> limit = RateLimit(rate=1, burst=2, clock=lambda: 0.0)
     >>> [limit.wait("ann") for _ in range(3)]
@@ -18,7 +18,7 @@ class RateLimit:
     """
 
     def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
+        self._rate, self._burst, self._clock = rate, max(1.0, burst), clock
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name: (tries left, when)
 
     def wait(self, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -90,7 +91,8 @@ class Tokens:
         if not (rows and same and rows[0]["revoked"] is None and (rows[0]["expires"] or now + 1) > now):
             return None
         if (rows[0]["last_used"] or 0) < now - NOTED:
-            with self._store.transaction() as connection:
+            # Not on a full disk, which somebody has to come in to make room on.
+            with contextlib.suppress(OSError, RuntimeError, ValueError), self._store.transaction() as connection:
                 connection.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, parts[1]))
         return rows[0]["user"]
 
