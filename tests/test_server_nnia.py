@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nnInteractive.inference.remote.serialization import pack_array, unpack_array
 
-from bifseg.io import TooLargeError
+from bifseg.declared import TooLargeError
 from bifseg.server import nnia
 
 LIMIT = 1 << 20
