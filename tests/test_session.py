@@ -473,3 +473,18 @@ def test_rounds_of_what_takes_none_are_refused(scan):
     session = Session(scan[0], parameters=QUICK[3])
     with pytest.raises(ValueError, match=r"Unknown interaction 'undo'; with rounds there are box, scribble"):
         session.rounds("undo")
+
+
+def test_the_brush_is_a_disc_in_the_plane_of_a_2d_object(scan):
+    image, _ = scan
+    session = Session(image, parameters=QUICK[2])
+    session.box(PLANE)
+    stroke = Stroke([(15, 15, 10.2), (20, 15, 9.8)], label=1, radius=3)
+    mask = session.scribble([stroke])
+    ball = bifseg.session.rasterise([Stroke([(15, 15, 10), (20, 15, 10)], label=1, radius=3)], image)
+    np.testing.assert_array_equal(session.scribbles[..., 10], ball[..., 10])
+    assert ball[..., 9].any()  # elsewhere the brush has depth
+    assert not session.scribbles[..., 9].any()
+    assert mask[session.scribbles == 1].all()
+    with pytest.raises(ValueError, match="outside the box"):
+        session.scribble([Stroke([(15, 15, 11)], label=1, radius=3)])

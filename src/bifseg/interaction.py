@@ -133,9 +133,10 @@ class Stroke:
             raise ValueError(f"A stroke has the radius {self.radius}; it must be 0 or more.")
 
 
-def rasterise(strokes: Iterable[Stroke], image: Image) -> np.ndarray:
+def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> np.ndarray:
     """Paint strokes, in their order, into a uint8 label map (x, y, z) of the image's shape: later ones win.
 
+    ``box``: of a plane, in which the brush of a stroke that runs in it is a disc; elsewhere it is a ball.
     Raises ValueError for a stroke that leaves the image.
     """
     labels = np.zeros(image.shape, np.uint8)
@@ -146,8 +147,12 @@ def rasterise(strokes: Iterable[Stroke], image: Image) -> np.ndarray:
         if (nearest < 0).any() or (nearest >= image.shape).any():
             worst = points[((nearest < 0) | (nearest >= image.shape)).any(1)][0]
             raise ValueError(f"A stroke passes {tuple(worst)}, outside the image of shape {image.shape}.")
+        painted, axis = labels, None if box is None else box.plane
+        if axis is not None and (nearest[:, axis] == box.start[axis]).all():
+            painted = labels[tuple(s if a == axis else slice(None) for a, s in enumerate(box.slices))]
+            points = points - np.where(np.arange(3) == axis, points, 0)
         for voxels in _along(points):
-            _stamp(labels, voxels, stroke, step)
+            _stamp(painted, voxels, stroke, step)
     return labels
 
 

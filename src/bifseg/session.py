@@ -306,7 +306,9 @@ class Session:
         return self._update(segment, refine, initial, clock)
 
     def _scribbled(self, segment: Segment, labels: Labels) -> Segment:
-        new = scribbles_in(segment.box, self._label_map(labels), self.state.taken(segment.box, but=segment.name))
+        new = scribbles_in(
+            segment.box, self._label_map(labels, segment.box), self.state.taken(segment.box, but=segment.name)
+        )
         return replace(segment, scribbles=np.where(new > 0, new, segment.scribbles))
 
     def _update(
@@ -384,11 +386,12 @@ class Session:
             del self._crops[next(iter(self._crops))]
         return crop
 
-    def _label_map(self, labels: Labels) -> np.ndarray:
+    def _label_map(self, labels: Labels, box: Box | None = None) -> np.ndarray:
+        """Labels as an array of the image's shape; the brush of strokes drawn in a plane ``box`` is a disc in it."""
         if isinstance(labels, (str, os.PathLike)):
             return io.read_labels(labels, self.image)
         if isinstance(labels, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in labels):
-            return rasterise(labels, self.image)
+            return rasterise(labels, self.image, box)
         array = np.asarray(labels)
         if array.ndim == 2 and self.image.shape[2] == 1:
             array = array[..., None]
