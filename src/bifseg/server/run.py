@@ -29,7 +29,6 @@ def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: 
         timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS, http="h11", ws="none",
         ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
-    start_log()
     with _listening(settings.host, settings.port) as listener:
         try:
             config.load()
@@ -38,6 +37,7 @@ def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: 
         address, port = listener.getsockname()[:2]
         server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}")
         with _signals_ignored():  # uvicorn hears them; when it has ended, it sends them again
+            start_log()
             server.run(sockets=[listener])
 
 
