@@ -182,7 +182,7 @@ class ServerInfo(BaseModel):
 class Mask(Body):
     """A label map inside a box; voxels outside it are 0.
 
-    >>> Mask.of(np.ones((2, 3, 1), np.uint8), "4:6,0:3,7").array((9, 9, 9)).sum()
+    >>> int(Mask.of(np.ones((2, 3, 1), np.uint8), "4:6,0:3,7").array((9, 9, 9)).sum())
     6
     """
 
