@@ -64,6 +64,20 @@ def test_a_label_map_becomes_a_segmentation_of_its_series(series, tmp_path):
     assert seg.FrameOfReferenceUID == source.FrameOfReferenceUID
 
 
+def test_objects_are_named_in_any_script(series, tmp_path):
+    folder, image, _ = series
+    for path in folder.iterdir():
+        slice_ = pydicom.dcmread(path)
+        slice_.SpecificCharacterSet, slice_.PatientName = "ISO_IR 100", "Müller^Jörg"
+        slice_.save_as(path)
+    names, labels = ["肿瘤", "a\\b\nc" + "x" * 80, " "], labels_of(image)
+    dicom.write_dicom_seg(tmp_path / "seg.dcm", labels, names, image, dicom.headers_of(folder))
+    seg, back = read_back(tmp_path / "seg.dcm", image)
+    np.testing.assert_array_equal(back, labels)
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["肿瘤", "a/b c" + "x" * 59, "object 3"]
+    assert str(seg.PatientName) == "Müller^Jörg"
+
+
 def test_the_order_of_files_does_not_matter_and_slices_may_run_down(tmp_path):
     save_dicom(tmp_path / "d", [(1, 2, -4 * k) for k in range(5)])
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:

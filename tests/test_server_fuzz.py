@@ -129,7 +129,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
     import SimpleITK
 
     flat = SimpleITK.GetImageFromArray(plane.array[..., 0].T)
-    for suffix in (".jpg", ".tif", ".bmp"):
+    for suffix in (".jpg", ".bmp"):
         SimpleITK.WriteImage(flat, str(folder / f"a{suffix}"))
     save_dicom(folder / "d", [(1, 2, 4 * k) for k in range(3)])
     with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -70,7 +70,7 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     )
     described = [
         highdicom.seg.SegmentDescription(
-            segment_number=k, segment_label=(name or f"object {k}")[:64],
+            segment_number=k, segment_label=_label(name) or f"object {k}",
             segmented_property_category=codes.SCT.Tissue, segmented_property_type=codes.SCT.Tissue,
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=algorithm,
         )
@@ -87,9 +87,15 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
         )  # fmt: skip
     except AttributeError as error:
         raise ValueError(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
+    segmentation.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: an object may be named in any script
     content = io.BytesIO()
     segmentation.save_as(content)
     write_atomically(Path(path), content.getvalue())
+
+
+def _label(name: str) -> str:
+    """A name as DICOM holds it: 64 characters at most, on one line, and no backslash, which would make two of it."""
+    return "".join(c if c.isprintable() else " " for c in name.replace("\\", "/")).strip()[:64].strip()
 
 
 def _sources(headers: bytes, thickness: float) -> list[Any]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.declared import check_dicom, check_extent, check_single
+from bifseg.declared import check_dicom, check_extent, check_single, mapped
 from bifseg.image import Image, count_not_finite, slabs
-from bifseg.itk import FORMATS, declared, sitk
+from bifseg.itk import FORMATS, declared, reader_of, sitk
 from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
 from bifseg.series import read_series, unzip
 
@@ -58,7 +58,7 @@ def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
     if path.suffix.lower() == ".dcm":
         check_dicom(path, path)
     if path.suffix.lower() != ".zip":
-        check_extent(path, *declared([path]), voxels, bytes)
+        check_extent(path, *declared([path], reader_of(path)), voxels, bytes)
 
 
 def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | None = None) -> np.ndarray:
@@ -177,8 +177,8 @@ def _read(
             return _image(read_series(Path(folder), path, series, allowed), path, grey=grey)
     place = _check_header(path, surplus=SURPLUS if allowed else None)
     try:
-        itk = sitk().ReadImage(str(path))
-    except RuntimeError as error:
+        itk = sitk().ReadImage(str(path), imageIO=reader_of(path) if allowed else "")
+    except (RuntimeError, UnicodeDecodeError) as error:  # ITK quotes what it read, be it text or not
         raise ValueError(f"{path} is damaged, or not an image of a known format: {FORMATS}.") from error
     return _image(itk, path, place, grey=grey)
 
@@ -238,9 +238,9 @@ def _check_header(path: Path, surplus: int | None) -> dict | None:
             size = int.from_bytes(file.read(6)[2:], "little")
         whole = size <= path.stat().st_size
     elif name.endswith((".jpg", ".jpeg")):
-        data = path.read_bytes()
-        # In the entropy-coded data after the last "start of scan", FF D9 can only be the end of the image.
-        whole = b"\xff\xd9" in data[data.rfind(b"\xff\xda") :]
+        with mapped(path) as data:
+            # In the entropy-coded data after the last "start of scan", FF D9 can only be the end of the image.
+            whole = data.find(b"\xff\xd9", max(0, data.rfind(b"\xff\xda"))) >= 0
     else:
         return None
     if not whole:

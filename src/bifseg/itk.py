@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+READERS = {  # the only reader that a stranger's file may meet: some of ITK's go by content, and follow links in it
+    ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO", ".png": "PNGImageIO", ".jpg": "JPEGImageIO",
+    ".jpeg": "JPEGImageIO", ".bmp": "BMPImageIO", ".dcm": "GDCMImageIO",
+}  # fmt: skip
 FORMATS = "NIfTI-1, NRRD, MHA, MHD, PNG (grey or RGB), JPEG, TIFF, BMP, DICOM"
 
 
@@ -16,14 +20,23 @@ def sitk() -> Any:
     return SimpleITK
 
 
-def declared(names: Sequence[Path | str]) -> tuple[tuple[int, ...], int]:
-    """The extent and the bytes of a voxel that files of one size have together, by the header of the first."""
+def reader_of(path: Path | str) -> str:
+    """The name of ITK's reader for a file's suffix."""
+    return READERS[Path(str(path).lower().removesuffix(".gz")).suffix]
+
+
+def declared(names: Sequence[Path | str], image_io: str) -> tuple[tuple[int, ...], int]:
+    """The extent and the bytes of a voxel that files of one size have together, by the header of the first.
+
+    ``image_io``: the one of ITK's readers that may look at it.
+    """
     reader = sitk().ImageFileReader()
+    reader.SetImageIO(image_io)
     reader.SetFileName(str(names[0]))
     try:
         reader.ReadImageInformation()
         itk = sitk().Image([1] * min(3, reader.GetDimension()), reader.GetPixelID(), reader.GetNumberOfComponents())
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # ITK quotes what it read, be it text or not
         raise ValueError(f"{names[0]} is damaged, or not an image of a known format: {FORMATS}.") from error
     extent = [int(n) for n in reader.GetSize()]
     if len(names) > 1:  # of slices, each of which may be a volume of one

@@ -56,6 +56,8 @@ def check_nifti(path: Path, *, surplus: int | None = None) -> dict | None:
             known = header["size"] == NIFTI.itemsize and header["magic"] == b"n+1"
             if not (known and 0 <= header["offset"] < 1 << 40):
                 raise ValueError(f"{path} is not a NIfTI-1 file, or its header is truncated.")
+            if surplus is not None and header["offset"] > NIFTI.itemsize + surplus:
+                raise ValueError(f"{path} has its voxels behind {header['offset']:.4g} other bytes; save it anew.")
             file.seek(int(header["offset"]))
             axes = np.clip(header["dim"][0], 0, 7)
             voxels = int(np.prod(np.maximum(header["dim"][1 : axes + 1], 1), dtype=object))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.declared import TooLargeError, check_dicom, check_extent, is_dicom
-from bifseg.itk import declared, sitk
+from bifseg.declared import TooLargeError, check_dicom, check_extent, check_listing, is_dicom
+from bifseg.itk import READERS, declared, sitk
 
 ZIP_BYTES = 4 << 30
 ZIP_FILES = 20_000
@@ -21,7 +21,7 @@ def read_series(folder: Path, path: Path, series: str | None, allowed: tuple[int
     """The ITK image of the one DICOM series in a folder, or of the one asked for."""
     names = series_files(folder, path, series)
     if allowed:
-        check_extent(path, *declared(names), *allowed)
+        check_extent(path, *declared(names, READERS[".dcm"]), *allowed)
     reader = sitk().ImageSeriesReader()
     reader.SetFileNames(names)
     reader.MetaDataDictionaryArrayUpdateOn()
@@ -79,6 +79,7 @@ def _check_stack(reader: Any, itk: Any, path: Path) -> None:
 def unzip(path: Path, folder: Path, limit: int | None = None) -> None:
     """Unpack into one flat folder under names of our own: no name in the archive can lead elsewhere."""
     limit = ZIP_BYTES if limit is None else limit
+    check_listing(path, ZIP_FILES)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
@@ -102,5 +103,5 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> None:
         if error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{path} cannot be unpacked: it is damaged.") from error  # it points before its beginning
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error

@@ -45,7 +45,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status, sent = time.perf_counter(), 500, 0
+        start, status, sent = time.perf_counter(), 0, 0
 
         async def watched(message: Message) -> None:
             nonlocal status, sent
@@ -56,9 +56,11 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, watched)
-        except Exception as error:
+        except Exception as error:  # goes no further: who runs the app would log its words, which may be a patient's
             failure(error)
-            raise
+            if not status:
+                status = 500
+                await _fail(watched)
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "none")
@@ -68,3 +70,10 @@ class RequestLog:
                 "user=%s method=%s route=%s status=%d ms=%.1f bytes=%d",
                 user, scope["method"], route, status, 1e3 * seconds, sent,
             )  # fmt: skip
+
+
+async def _fail(send: Send) -> None:
+    body = b'{"detail":"The server failed; nothing was changed."}'
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

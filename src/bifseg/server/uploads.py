@@ -13,13 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from bifseg import dicom, io
-from bifseg.declared import TooLargeError
+from bifseg.declared import ONE_FILE, TooLargeError
 from bifseg.image import Image
 from bifseg.server.settings import Limits
 
-SUFFIXES = (
-    ".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".zip",
-)  # fmt: skip
+SUFFIXES = ONE_FILE
 PIECE = 1 << 20  # bytes gathered before they are written
 LEFT = 3600.0  # seconds after which a temporary file has nobody who reads or writes it
 
