@@ -56,7 +56,9 @@ def served(caplog):
 
 def said(caplog):
     formatter = logging.Formatter()  # with tracebacks, as handlers write them
-    return "\n".join(formatter.format(record) for record in caplog.records if record.name != "httpx")
+    # The client's own words, and a log that `run` turns off (test_cli_serve looks at what a process really writes).
+    others = ("httpx", "uvicorn.access")
+    return "\n".join(formatter.format(record) for record in caplog.records if record.name not in others)
 
 
 def test_errors_are_told_by_kind_and_place_alone(served):
