@@ -1,7 +1,10 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from bifseg.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +14,11 @@ def data() -> Path:
     if not any(folder.glob("Dataset*")):
         pytest.skip(f"no shared data in {folder}; set BIFSEG_DATA to the folder that holds Dataset*")
     return folder
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[Store]:
+    """An empty store."""
+    store = Store(tmp_path / "store")
+    yield store
+    store.close()

@@ -19,13 +19,6 @@ def scan():
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def id(store, scan):
     return store.create(store.add_image(scan, "ann"), "ann")
 

@@ -1,5 +1,3 @@
-import contextlib
-
 import numpy as np
 import pytest
 
@@ -26,12 +24,6 @@ def recorded(tmp_path_factory):
         do(session, step)
     yield store, id
     store.close()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with contextlib.closing(Store(tmp_path / "store")) as store:
-        yield store
 
 
 def test_replayed_by_itself_every_mask_is_the_same_bit_for_bit(recorded):

@@ -39,13 +39,6 @@ class Body(BaseModel):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def tokens(store):
     return Tokens(store)
 

@@ -32,13 +32,6 @@ def scan(seed: int = 0, dtype: type = np.int16) -> Image:
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def id(store):
     return store.create(store.add_image(scan(), "ann"), "ann")
 

@@ -18,13 +18,6 @@ NOW = 2e9  # long after the tests ran
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "store")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def id(store):
     return store.create(store.add_image(scan(), "ann"), "ann")
 

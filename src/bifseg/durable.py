@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.finetune import Round
-from bifseg.interaction import Box, Stroke
+from bifseg.interaction import INTERACTIONS, Box, Stroke
 from bifseg.parameters import Parameters
 from bifseg.segment import Segment
-from bifseg.session import INTERACTIONS, Session
+from bifseg.session import Session
 from bifseg.store import Store
-from bifseg.store.journal import History, blobs_of, repeated
+from bifseg.store.journal import KINDS, MOVES, History, blobs_of, repeated
 from bifseg.store.snapshot import pack
 
-MOVES = ("undo", "redo")
-KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
@@ -161,9 +159,7 @@ class DurableSession:
             raise ValueError(
                 f"The array is {inside.dtype} of shape {inside.shape}; the box {box} needs uint8 {box.shape}."
             )
-        full = np.zeros(self._session.image.shape, np.uint8, order="F")
-        full[box.slices] = inside
-        return full
+        return box.paste(inside, self._session.image.shape)
 
 
 def _told(step: Round) -> dict:

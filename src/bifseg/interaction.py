@@ -15,6 +15,7 @@ from bifseg.image import Image
 FOREGROUND = 1
 BACKGROUND = 2
 AXES = "xyz"
+INTERACTIONS = ("box", "scribble", "resize", "refine")  # those of a session that compute, and so take rounds
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,12 @@ class Box:
         """The view of ``array`` (x, y, z) inside the box; a plane loses its axis and becomes 2D."""
         view = array[self.slices]
         return view if self.plane is None else view.squeeze(self.plane)
+
+    def paste(self, inside: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """An array of ``shape`` (x, y, z) with ``inside``, of the box's shape, in the box; 0 outside, Fortran order."""
+        full = np.zeros(shape, inside.dtype, order="F")
+        full[self.slices] = inside
+        return full
 
     def __str__(self) -> str:
         return ",".join(f"{a}:{b}" if b - a > 1 else f"{a}" for a, b in zip(self.start, self.stop, strict=True))

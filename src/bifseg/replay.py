@@ -20,11 +20,10 @@ from bifseg.durable import DurableSession
 from bifseg.evaluation.methods import METHODS, check_methods, make
 from bifseg.evaluation.metrics import dice
 from bifseg.image import Image
-from bifseg.interaction import Box, InteractiveMethod
+from bifseg.interaction import INTERACTIONS, Box, InteractiveMethod
 from bifseg.segment import Segment, State
-from bifseg.session import INTERACTIONS
 from bifseg.store import Store
-from bifseg.store.journal import Entry, blobs_of
+from bifseg.store.journal import MOVES, Entry, blobs_of
 
 OWN = "bifseg"
 
@@ -66,7 +65,7 @@ def surviving(entries: list[Entry]) -> list[Entry]:
     path: list[Entry] = []
     position = 0
     for entry in entries:
-        if entry.kind in ("undo", "redo"):
+        if entry.kind in MOVES:
             position += 1 if entry.kind == "redo" else -1
         elif entry.state is not None:
             path[position:] = [entry]
@@ -117,7 +116,7 @@ def _other(store: Store, id: str, name: str, models: Mapping[str, Path], server:
             new = np.where(segment.scribbles != known.scribbles, segment.scribbles, 0)
             if not new.any():
                 continue
-            mask = methods[state.current].refine(_full(new, segment.box, image))
+            mask = methods[state.current].refine(segment.box.paste(new, image.shape))
         seconds = time.perf_counter() - start
         inside = segment.box.crop(mask).reshape(segment.box.shape) & ~state.taken(segment.box, but=state.current)
         yield _compared(entry, segment, inside, False, seconds)
@@ -135,13 +134,7 @@ def _started(method: InteractiveMethod, image: Image, segment: Segment) -> np.nd
         fixed = {box.plane: (box.start[box.plane], box.stop[box.plane])} if box.plane is not None else {}
         box = Box.of([fixed.get(axis, (0, n)) for axis, n in enumerate(image.shape)], image.shape)
     mask = method.start(image, box)
-    return method.refine(_full(segment.scribbles, segment.box, image)) if segment.scribbles.any() else mask
-
-
-def _full(inside: np.ndarray, box: Box, image: Image) -> np.ndarray:
-    full = np.zeros(image.shape, np.uint8)
-    full[box.slices] = inside
-    return full
+    return method.refine(segment.box.paste(segment.scribbles, image.shape)) if segment.scribbles.any() else mask
 
 
 def _same(one: Segment, other: Segment) -> bool:

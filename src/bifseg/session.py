@@ -28,13 +28,12 @@ from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
 from bifseg.image import Image
-from bifseg.interaction import Box, Stroke, merge, rasterise, scribbles_in
+from bifseg.interaction import INTERACTIONS, Box, Stroke, merge, rasterise, scribbles_in
 from bifseg.parameters import REFINEMENTS, Parameters, preset
 from bifseg.segment import Segment, State, overlap
 from bifseg.stopwatch import Stopwatch
 
 Labels = np.ndarray | str | os.PathLike | Sequence[Stroke]
-INTERACTIONS = ("box", "scribble", "resize", "refine")  # those that compute, and so take rounds
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
 
@@ -401,9 +400,7 @@ class Session:
 
     def _full(self, inside: np.ndarray) -> np.ndarray:
         """An array in the current object's box, in the image: 0 outside."""
-        full = np.zeros(self.image.shape, inside.dtype, order="F")
-        full[self._current().box.slices] = inside
-        return full
+        return self._current().box.paste(inside, self.image.shape)
 
 
 class BIFSeg:

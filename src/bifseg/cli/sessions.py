@@ -161,16 +161,14 @@ def sweep(
 
 @contextmanager
 def _store(data: Path, make: bool = False) -> Iterator[Store]:
-    from bifseg.store import Store, UnknownError
+    from bifseg.store import BusyError, Store, UnknownError
 
     if not make and not (data / "store.sqlite").is_file():
         raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")
     store = Store(data)
     try:
         yield store
-    except UnknownError as error:
-        raise ValueError(str(error.args[0])) from None
-    except RuntimeError as error:  # BusyError
+    except (UnknownError, BusyError) as error:
         raise ValueError(str(error)) from None
     finally:
         store.close()

@@ -37,7 +37,7 @@ def revoke(name: Annotated[str, typer.Argument(help="A token's id, or a user: al
         try:
             count = tokens.revoke(name)
         except UnknownError as error:
-            raise ValueError(str(error.args[0])) from None
+            raise ValueError(str(error)) from None
     print(f"bifseg: {count} revoked", file=sys.stderr)
 
 

@@ -88,9 +88,8 @@ def _refusal(status: int):
 
 
 def sentence(error: Exception) -> str:
-    """An error in one sentence, without the quotes that LookupError puts around it."""
-    told = str(error.args[0] if len(error.args) == 1 else error) or type(error).__name__
-    return " ".join(told.split())
+    """An error in one sentence."""
+    return " ".join((str(error) or type(error).__name__).split())
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

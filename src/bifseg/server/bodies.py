@@ -6,10 +6,10 @@ import base64
 import zlib
 from dataclasses import fields
 from math import prod
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Literal, TypeVar, get_type_hints
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
 
 from bifseg import parameters
 from bifseg.interaction import Box
@@ -41,6 +41,18 @@ class Refusal(BaseModel):
     """Why a request was not done, in one sentence."""
 
     detail: str
+
+
+Said = TypeVar("Said", bound=BaseModel)
+
+
+def parsed(model: type[Said], text: str, called: str) -> Said:
+    """What JSON in a header or a field says; ValueError for another form, in one sentence that names it ``called``."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join([called, *map(str, first['loc'])])}: {first['msg']}.") from None
 
 
 # ---- images and sessions

@@ -24,8 +24,7 @@ from bifseg.server.datastore import Datastore
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
 from bifseg.server.painted import HIDDEN, Asked, cut, interactions
-from bifseg.server.prompts import Labels
-from bifseg.server.service import Service
+from bifseg.server.service import Service, journalled
 from bifseg.server.uploads import SUFFIXES, called, image_from_upload, scratch, suffix_of
 from bifseg.store import Store, UnknownError
 from bifseg.store.rows import ImageRow, SessionRow
@@ -145,10 +144,7 @@ def _todo(service: Service, own: SessionRow, asked: Asked, name: str, label: Upl
     box = asked.region(row.shape, row.spacing)
     marks = np.full(row.shape, HIDDEN, np.uint8) if label is None else asked.marks(_labels(service, own, label))
     todo = interactions(service.store.state(own.id), name, box, marks, row.spacing)
-    for interaction in todo:
-        if "scribbles" in interaction:
-            interaction["scribbles"] = {"labels": _stored(service.store, interaction["scribbles"])}
-    return todo
+    return [journalled(interaction, service.store) for interaction in todo]
 
 
 def _mask(store: Store, own: SessionRow, name: str, suffix: str) -> bytes:
@@ -190,9 +186,13 @@ async def submit(
 ) -> dict:
     """Keep the label map that a person accepted; it is in the session's journal, and in its export."""
     own = await _session(service, user, "", image)
-    labels = await heavily(lambda: _stored(service.store, cut(_labels(service, own, label))))
     tag = tag or FINAL
-    await service.act(user, own.id, {"kind": "submit", "title": tag, "labels": labels})
+
+    def submission() -> dict:
+        labels = cut(_labels(service, own, label))
+        return journalled({"kind": "submit", "title": tag, "labels": labels}, service.store)
+
+    await service.act(user, own.id, await heavily(submission))
     return {"image": image, "label": image, "tag": tag}
 
 
@@ -265,7 +265,3 @@ def _saved(service: Service, upload: UploadFile, suffixes: tuple[str, ...]) -> I
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _stored(store: Store, labels: Labels) -> dict:
-    return {"blob": store.add_array(labels.array), "box": str(labels.box)}

@@ -17,30 +17,31 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import prod
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from bifseg.declared import TooLargeError
 from bifseg.image import Image
 from bifseg.interaction import Box
+from bifseg.io import LUMINANCE
 from bifseg.segment import overlap
 from bifseg.server import nnia
+from bifseg.server.bodies import parsed
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
 from bifseg.server.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.masks import box_of, mask_of, session_with
-from bifseg.server.prompts import Labels, Mark, Scene
-from bifseg.server.service import Service
+from bifseg.server.prompts import Mark, Scene
+from bifseg.server.service import Service, journalled
+from bifseg.server.uploads import pour
 from bifseg.store import Store, UnknownError
 from bifseg.store.rows import ImageRow
 
 BINARY = "application/octet-stream"
-PIECE = 4 << 20  # bytes of a body gathered before they are written; a smaller one stays in memory
 CAPABILITIES = {
     "supported_interactions": {"points": True, "bbox2d": True, "bbox3d": True, "scribble": True, "lasso": True},
     "channel_mapping": {
@@ -57,7 +58,6 @@ CAPABILITIES = {
     "do_autozoom": False,
 }  # fmt: skip
 BUFFERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 router = APIRouter(
     tags=["nnInteractive"],
@@ -81,7 +81,6 @@ Index = Annotated[float, Field(ge=-(2**31), le=2**31, allow_inf_nan=False)]
 Pair = Annotated[list[Index], Field(min_length=2, max_length=2)]
 Pairs = Annotated[list[Pair], Field(min_length=3, max_length=3)]
 Spacing = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
-Said = TypeVar("Said", bound=BaseModel)
 
 
 class Prompt(BaseModel):
@@ -153,34 +152,12 @@ Acting = Annotated[Lease, Depends(_acting)]
 
 
 @asynccontextmanager
-async def _body(request: Request) -> AsyncIterator[bytearray | mmap.mmap]:
-    """A request's body, as it comes; a large one lies in an unnamed file of the store's folder."""
-    size, waiting = 0, bytearray()
+async def _body(request: Request) -> AsyncIterator[bytes | mmap.mmap]:
+    """A request's body, in an unnamed file of the store's folder."""
     with tempfile.TemporaryFile(dir=request.app.state.service.store.folder) as file:
-        try:
-            async for chunk in request.stream():  # the guard counts
-                size += len(chunk)
-                waiting += chunk
-                if len(waiting) >= PIECE:
-                    await run_in_threadpool(file.write, bytes(waiting))
-                    waiting.clear()
-        except ClientDisconnect:
-            raise ValueError("The body broke off before its end.") from None
-        if size == len(waiting):
-            yield waiting
-            return
-        await run_in_threadpool(file.write, bytes(waiting))
+        size = await pour(request.stream(), file)
         file.flush()
-        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _said(model: type[Said], header: str) -> Said:
-    try:
-        return model.model_validate_json(header)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(["X-Meta", *map(str, first["loc"])])
-        raise ValueError(f"{where}: {first['msg']}.") from None
+        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
 
 
 # ---- leases
@@ -238,9 +215,9 @@ async def release(request: Request, user: User, token: Token = "") -> dict:
 async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
     """Upload an image, (channels, x, y, z); a buffer must follow."""
     service: Service = request.app.state.service
-    spacing = _said(Scan, meta).image_properties.spacing or [1, 1, 1]
+    spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
 
-    def keep(body: bytearray | mmap.mmap) -> tuple[str, tuple[int, ...]]:
+    def keep(body: bytes | mmap.mmap) -> tuple[str, tuple[int, ...]]:
         array = nnia.unpack(body, service.settings.limits.array_bytes)
         image = Image(_channel(array, service.settings.limits.voxels), spacing)
         return service.store.add_image(image, lease.user), array.shape
@@ -315,7 +292,7 @@ async def add_point(request: Request, lease: Acting, prompt: PointPrompt) -> Res
 @router.post("/add_scribble_interaction", openapi_extra=ARRAY, **PREDICTION)
 async def add_scribble(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
     """Voxels of the object, or of what does not belong to it: a mask of the image, or of interaction_bbox."""
-    said = _said(MaskPrompt, meta)
+    said = parsed(MaskPrompt, meta, "X-Meta")
     mark = await _mark(request, lease, said.interaction_bbox)
     return await _prompt(request, lease, said.run_prediction, Scene.by_scribble, mark, said.include_interaction)
 
@@ -323,7 +300,7 @@ async def add_scribble(request: Request, lease: Acting, meta: Meta = "{}") -> Re
 @router.post("/add_lasso_interaction", openapi_extra=ARRAY, **PREDICTION)
 async def add_lasso(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
     """A line around the object, or what is within: a mask of the image, or of interaction_bbox."""
-    said = _said(MaskPrompt, meta)
+    said = parsed(MaskPrompt, meta, "X-Meta")
     mark = await _mark(request, lease, said.interaction_bbox)
     return await _prompt(request, lease, said.run_prediction, Scene.by_lasso, mark, said.include_interaction)
 
@@ -331,7 +308,7 @@ async def add_lasso(request: Request, lease: Acting, meta: Meta = "{}") -> Respo
 @router.post("/add_initial_seg_interaction", openapi_extra=ARRAY, **PREDICTION)
 async def add_initial_seg(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
     """A mask that the client has: a session of this user goes on if it is the mask of one, else one begins."""
-    said = _said(Given, meta)
+    said = parsed(Given, meta, "X-Meta")
     mark = await _mark(request, lease, None, may_be_empty=True)
     found = mark and await run_in_threadpool(_session_of, request, lease, mark)
     lease = await run_in_threadpool(_leases(request).note, lease, session=found)
@@ -372,7 +349,7 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
 
     def interaction() -> dict:
         scene = Scene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
-        return {name: _stored(service.store, name, value) for name, value in prompt(scene, *said).items()}
+        return journalled(prompt(scene, *said), service.store)
 
     asked = {"refine": "auto" if run else "none", **await run_in_threadpool(interaction)}
     if session is None:
@@ -382,14 +359,6 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
     return await _reply(request, lease) if run else _unchanged()
 
 
-def _stored(store: Store, name: str, value: object) -> object:
-    """A part of an interaction as it is journalled, its array put into the store."""
-    if not isinstance(value, Labels):
-        return value
-    stored = {"blob": store.add_array(value.array), "box": str(value.box)}
-    return {"labels": stored} if name == "scribbles" else stored
-
-
 async def _mark(
     request: Request, lease: Lease, pairs: list[list[float]] | None, may_be_empty: bool = False
 ) -> Mark | None:
@@ -397,7 +366,7 @@ async def _mark(
     row = await _image(request, lease)
     start, stop = zip(*(map(round, pair) for pair in pairs), strict=True) if pairs else ((0, 0, 0), row.shape)
 
-    def read(body: bytearray | mmap.mmap) -> Mark | None:
+    def read(body: bytes | mmap.mmap) -> Mark | None:
         mask = nnia.unpack(body, prod(row.shape) * 8)
         if mask.shape != tuple(b - a for a, b in zip(start, stop, strict=True)):
             where = f"interaction_bbox {pairs}" if pairs else f"the image {row.shape}"

@@ -12,11 +12,11 @@ from math import ceil, floor
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.segment import State
-from bifseg.server.bodies import Name
+from bifseg.server.bodies import Name, parsed
 from bifseg.server.prompts import Labels, Mark, Scene
 
 HIDDEN = 3  # what is painted here is not known: another segment covers it, or no label map came
@@ -42,11 +42,7 @@ class Asked(BaseModel):
     @classmethod
     def of(cls, params: str) -> Asked:
         """From JSON; ValueError, in one sentence, for what is of another form."""
-        try:
-            return cls.model_validate_json(params)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{'.'.join(['params', *map(str, first['loc'])])}: {first['msg']}.") from None
+        return parsed(cls, params, "params")
 
     def region(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Box | None:
         """The region of interest as a box in an image; its ends come in any order. None where there is none."""

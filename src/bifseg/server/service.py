@@ -12,9 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.server.leases import Leases
 from bifseg.server.metrics import Metrics
 from bifseg.server.pool import Pool
+from bifseg.server.prompts import Labels
 from bifseg.server.settings import Settings
 from bifseg.server.tokens import Tokens
 from bifseg.store import BusyError, FullError, Store
+from bifseg.store.journal import MOVES
 
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
@@ -44,17 +46,22 @@ class Service:
 
     async def create(self, image: str, user: str, **options: object) -> str:
         """Begin a session for a user: its id. ValueError for a model that is not here; FullError at the limit."""
-        model, limit = options.get("model", "default"), self.settings.limits.sessions_per_user
+        model = options.get("model", "default")
         if model not in self.settings.known_models:
             known = ", ".join(self.settings.known_models)
             raise ValueError(f"Unknown model {str(model)[:80]!r}; this server has {known}.")
 
         def create() -> str:
-            if len(self.store.sessions(user)) >= limit:
-                raise FullError(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
+            self.check_sessions(user)
             return self.store.create(image, user, **options)
 
         return await run_in_threadpool(create)
+
+    def check_sessions(self, user: str) -> None:
+        """FullError where a user has as many sessions as one may."""
+        limit = self.settings.limits.sessions_per_user
+        if len(self.store.sessions(user)) >= limit:
+            raise FullError(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
 
     async def act(
         self,
@@ -88,7 +95,7 @@ class Service:
         self, user: str, session: str, interaction: Mapping, key: str | None, progress: Callable[[dict], None] | None
     ) -> dict:
         kind = interaction.get("kind")
-        if kind in ("undo", "redo") and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
+        if kind in MOVES and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
             owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
             return await run_in_threadpool(self.store.move, session, owner, kind, key)
         job = {"session": session, "interaction": dict(interaction), "key": key}
@@ -106,3 +113,13 @@ def check_size(interaction: Mapping, strokes: int, points: int) -> None:
         raise ValueError(
             f"There are {len(given)} strokes of {drawn} points; at most {strokes} of {points} go into one interaction."
         )
+
+
+def journalled(interaction: Mapping, store: Store) -> dict:
+    """An interaction as the journal has it: its `Labels` put into the store, and called by what they are kept as."""
+    told = dict(interaction)
+    for name, value in interaction.items():
+        if isinstance(value, Labels):
+            kept = store.refer(value.array, value.box)
+            told[name] = {"labels": kept} if name == "scribbles" else kept
+    return told

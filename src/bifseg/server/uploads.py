@@ -1,4 +1,4 @@
-"""What comes from outside as a file: streamed to the disk within limits, then read as an image or refused."""
+"""What comes from outside as a file: streamed to the disk then read as an image or refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -41,30 +42,33 @@ def scratch(folder: Path, suffix: str) -> Path:
     return folder / f"{secrets.token_hex(8)}{suffix}"
 
 
-async def receive(chunks: AsyncIterable[bytes], folder: Path, name: str, limits: Limits) -> Path:
+async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:
+    """Write a body into a file as it comes: its size, which the guard bounds. ValueError where it broke off."""
+    size, waiting = 0, bytearray()
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            waiting += chunk
+            if len(waiting) >= PIECE:
+                await run_in_threadpool(file.write, bytes(waiting))
+                waiting.clear()
+    except ClientDisconnect:
+        raise ValueError("The upload broke off before its end.") from None
+    await run_in_threadpool(file.write, bytes(waiting))
+    return size
+
+
+async def receive(chunks: AsyncIterable[bytes], folder: Path, name: str) -> Path:
     """Stream a body into a temporary file of a store's ``folder``: its path; the caller deletes it.
 
     ``name``: how the client calls the file; only its ending is used. Raises ValueError for an ending that is not known,
-    and for a body that is empty or broke off, TooLargeError above ``limits.upload_bytes``; nothing is left then.
+    and for a body that is empty or broke off; nothing is left then.
     """
     path = await run_in_threadpool(scratch, folder, suffix_of(name))
     try:
         with path.open("xb") as file:
-            size, waiting = 0, bytearray()
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > limits.upload_bytes:
-                    raise TooLargeError(f"The upload is larger than {limits.upload_bytes / 2**30:.3g} GiB.")
-                waiting += chunk
-                if len(waiting) >= PIECE:
-                    await run_in_threadpool(file.write, bytes(waiting))
-                    waiting.clear()
-            await run_in_threadpool(file.write, bytes(waiting))
-        if not size:
-            raise ValueError("The upload is empty; send the file as the body of the request.")
-    except ClientDisconnect:
-        path.unlink(missing_ok=True)
-        raise ValueError("The upload broke off before its end.") from None
+            if not await pour(chunks, file):
+                raise ValueError("The upload is empty; send the file as the body of the request.")
     except BaseException:
         path.unlink(missing_ok=True)
         raise

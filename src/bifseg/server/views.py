@@ -90,10 +90,7 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     Raises ValueError for what the format cannot hold, and for DICOM-SEG of an image that came from no DICOM.
     """
     image = store.image(row.key)
-    full = view.array
-    if full.shape != image.shape:
-        full = np.zeros(image.shape, view.array.dtype, order="F")
-        full[view.box.slices] = view.array
+    full = view.array if view.array.shape == image.shape else view.box.paste(view.array, image.shape)
     path = scratch(store.folder, f".{format}")
     try:
         if format == "dcm":

@@ -64,8 +64,7 @@ def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict,
     except Exception as error:
         kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
         if kind:
-            text = str(error.args[0]) if len(error.args) == 1 else str(error)  # LookupError puts quotes around its own
-            return encode({"error": kind, "message": text or kind, "id": id})
+            return encode({"error": kind, "message": str(error) or kind, "id": id})
         place = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may tell of a patient
         where = f"{type(error).__name__} at {place.name}, line {place.lineno}"
         print(f"bifseg: a job failed: {where} of {place.filename}", file=sys.stderr)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bifseg.interaction import INTERACTIONS
+
+MOVES = ("undo", "redo")  # along the history
+KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
+STATELESS = (*MOVES, "submit")  # no state comes of these
 EMPTY = {"objects": {}, "current": None}
 
 
@@ -46,7 +51,7 @@ class History:
         """The history with further entries, (number, kind, state) each; ValueError where one cannot follow."""
         states, position, number = list(self.states), self.position, self.number
         for number, kind, state in entries:
-            if kind in ("undo", "redo"):
+            if kind in MOVES:
                 position += 1 if kind == "redo" else -1
                 if not 0 <= position < len(states):
                     raise ValueError(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")

@@ -10,13 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
 from bifseg.parameters import Parameters
-from bifseg.store.journal import Entry, History, blobs_of
+from bifseg.store.journal import KINDS, STATELESS, Entry, History, blobs_of
 from bifseg.store.store import Store
 
 FORMAT, VERSION = "bifseg-session", 1
-MOVES = ("undo", "redo")
-KINDS = ("box", "scribble", "resize", "refine", "select", "remove", "rename", "submit", *MOVES)
-STATELESS = (*MOVES, "submit")
 DEFAULTS = Parameters().as_dict()
 GEOMETRY = ("shape", "dtype", "spacing", "origin", "direction", "planar")
 

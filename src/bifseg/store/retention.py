@@ -66,9 +66,7 @@ def _forget(store: Store, id: str, times: dict) -> bool:
     with store.transaction() as connection:
         if not connection.execute(f"{IDLE} AND sessions.id = :id", {**times, "id": id}).fetchone():
             return False
-        blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
-        connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
-        store.drop_unused(connection, blobs)
+        store.drop_session(connection, id)
     return True
 
 

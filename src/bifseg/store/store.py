@@ -2,8 +2,7 @@
 
 An interaction is in the store before anyone is told that it happened: its arrays as blobs, flushed to the disk, then
 one row of the journal in a SQLite transaction (WAL, synchronous). So a process may be killed at any moment; what was
-acknowledged is there, and what was not never was. Many processes may work on one store: a claim says who computes on
-a session, and a number that grows with every claim (a fence) keeps one who lost it from writing.
+acknowledged is there, and what was not never was. Many processes may work on one store; see `bifseg.store.claims`.
 """
 
 from __future__ import annotations
@@ -17,17 +16,18 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bifseg.image import Image
+from bifseg.interaction import Box
 from bifseg.parameters import PRESETS, Parameters
 from bifseg.segment import Segment, State
 from bifseg.store import snapshot
 from bifseg.store.blobs import Blobs
+from bifseg.store.claims import Claims
 from bifseg.store.database import Database
 from bifseg.store.errors import BusyError, FullError, UnknownError
 from bifseg.store.journal import Entry, History, repeated
@@ -50,6 +50,10 @@ class Store:
         self._database = Database(self.folder / "store.sqlite")
         self.processes = Processes(self.folder / "processes")
         self.transaction, self.read = self._database.transaction, self._database.read
+        self.claims = Claims(self._database, self.processes)
+        self.claim, self.claimed, self.renew, self.release = (
+            self.claims.claim, self.claims.claimed, self.claims.renew, self.claims.release,
+        )  # fmt: skip
         self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -136,6 +140,10 @@ class Store:
         """The array of this name; UnknownError where there is none, ValueError where it is no array."""
         return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
 
+    def refer(self, array: np.ndarray, box: Box) -> dict:
+        """Keep an array of a box's shape: what interactions call it, see `bifseg.durable`."""
+        return {"blob": self.add_array(array), "box": str(box)}
+
     # ---- sessions
 
     def create(
@@ -173,12 +181,9 @@ class Store:
         """Forget a session, and every blob that only it used. BusyError while a process works on it."""
         self.session(id, owner)
         with self.transaction() as connection:
-            held = connection.execute("SELECT * FROM claims WHERE session = ?", (id,)).fetchone()
-            if held and self._held(held, time.time()):
+            if self.claims.held(connection, id):
                 raise BusyError(f"The session {id} is being worked on; try again in a moment.")
-            blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
-            connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
-            self.drop_unused(connection, blobs)
+            self.drop_session(connection, id)
 
     # ---- the journal
 
@@ -225,9 +230,7 @@ class Store:
         """
         now = time.time()
         with self.transaction() as connection:
-            held = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
-            if held is None or held["fence"] != fence:
-                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
+            self.claims.check(connection, id, fence)
             (number,) = connection.execute(
                 "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
             ).fetchone()
@@ -256,47 +259,6 @@ class Store:
             told = {"seconds": round(time.perf_counter() - start, 4)}
             number = self.append(id, fence, kind, {}, state=None, summary=told, key=key)
         return {**history.after([(number, kind, None)]).summary(), **told, "kind": kind, "changed": True}
-
-    # ---- who computes
-
-    def claim(self, id: str, owner: str, seconds: float) -> int:
-        """Claim a session for so long: a number that grows with every claim; BusyError where another holds it.
-
-        ``owner``: a process's name, "/", and who in it. What a process held that is no more is free at once.
-        """
-        now = time.time()
-        with self.transaction() as connection:
-            if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
-                raise UnknownError(f"There is no session {id[:80]!r}.")
-            held = connection.execute("SELECT * FROM claims WHERE session = ?", (id,)).fetchone()
-            if held and held["owner"] != owner and self._held(held, now):
-                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
-            fence = held["fence"] + 1 if held else 1
-            connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (id, owner, now + seconds, fence))
-        return fence
-
-    def _held(self, claim: sqlite3.Row, now: float) -> bool:
-        return claim["expires"] > now and self.processes.alive(claim["owner"].partition("/")[0])
-
-    def renew(self, id: str, fence: int, seconds: float) -> None:
-        """Keep a claim for longer; BusyError where others have it by now."""
-        with self.transaction() as connection:
-            sql = "UPDATE claims SET expires = ? WHERE session = ? AND fence = ?"
-            if not connection.execute(sql, (time.time() + seconds, id, fence)).rowcount:
-                raise BusyError(f"Another process works on the session {id}; try again in a moment.")
-
-    def release(self, id: str, fence: int) -> None:
-        """Let others claim a session; nothing happens where they have."""
-        with self.transaction() as connection:
-            connection.execute("UPDATE claims SET expires = 0 WHERE session = ? AND fence = ?", (id, fence))
-
-    @contextmanager
-    def claimed(self, id: str, owner: str, seconds: float) -> Iterator[int]:
-        fence = self.claim(id, owner, seconds)
-        try:
-            yield fence
-        finally:
-            self.release(id, fence)
 
     # ---- states
 
@@ -352,6 +314,12 @@ class Store:
                 self.blobs.delete(sha)
                 dropped += 1
         return dropped
+
+    def drop_session(self, connection: sqlite3.Connection, id: str) -> None:
+        """Delete a session and what only it used, within a transaction."""
+        blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
+        connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
+        self.drop_unused(connection, blobs)
 
     def drop_image(self, key: str, before: float) -> bool:
         """Delete an image that no session uses and nobody has added since a time; False where it stays."""

@@ -38,8 +38,7 @@ async def upload(
 
     It is kept once, however often it comes.
     """
-    limits = service.settings.limits
-    path = await receive(request.stream(), service.store.folder, name, limits)
+    path = await receive(request.stream(), service.store.folder, name)
     try:
         return await _keep(service, user, path, "The upload", series)
     finally:

@@ -111,7 +111,7 @@ def _stored(service: Service, image: str, body: BaseModel) -> dict:
     store, shape = service.store, service.store.image_row(image).shape
 
     def stored(mask: Mask) -> dict:
-        return {"blob": store.add_array(mask.array(shape)), "box": str(Box.parse(mask.box, shape))}
+        return store.refer(mask.array(shape), Box.parse(mask.box, shape))
 
     for name in ("initial", "labels"):
         if isinstance(mask := getattr(body, name, None), Mask):

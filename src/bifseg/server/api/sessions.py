@@ -16,7 +16,6 @@ from bifseg.server.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo,
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
 from bifseg.server.uploads import SUFFIXES, called, receive, scratch
-from bifseg.store import FullError
 from bifseg.store.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
@@ -62,11 +61,10 @@ def sessions(service: Served, user: User) -> list[dict]:
 async def import_session(request: Request, service: Served, user: User) -> dict:
     """Take in a session that was exported, here or elsewhere: send the archive as the body."""
     store, limits = service.store, service.settings.limits
-    path = await receive(request.stream(), store.folder, "session.zip", limits)
+    path = await receive(request.stream(), store.folder, "session.zip")
 
     def take() -> dict:
-        if len(store.sessions(user)) >= limits.sessions_per_user:
-            raise FullError(f"You have {limits.sessions_per_user} sessions, as many as one user may; delete some.")
+        service.check_sessions(user)
         with called(path, "The upload"):
             return _state(service, import_(store, path, user, voxels=limits.voxels, limit=limits.array_bytes))
 
