@@ -8,7 +8,8 @@ Tensors are (N, C, x, y) or (N, C, x, y, z). ``features`` maps one channel to C 
 from __future__ import annotations
 
 from bifseg.networks.base import BoxNetwork, Classifier
-from bifseg.networks.compared import FCN, DeepMedic, HighRes3DNet, UNet
+from bifseg.networks.compared import DeepMedic, HighRes3DNet, UNet
+from bifseg.networks.fcn import FCN
 from bifseg.networks.multiscale import MultiScaleNet
 from bifseg.networks.paper import PCNet, PNet
 

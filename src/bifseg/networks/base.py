@@ -38,3 +38,18 @@ def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:
 def cropped(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The first ``size`` pixels of every side of maps (N, C, ...): what `padded` added is taken off."""
     return maps[(slice(None), slice(None), *(slice(n) for n in size))]
+
+
+def convolution(dimension: int, entering: int, leaving: int, kernel: int = 3) -> nn.Sequential:
+    """A padded convolution, normalised over groups of channels, and a ReLU."""
+    conv = nn.Conv2d if dimension == 2 else nn.Conv3d
+    return nn.Sequential(
+        conv(entering, leaving, kernel, padding=kernel // 2, bias=False),
+        nn.GroupNorm(groups(leaving), leaving),
+        nn.ReLU(),
+    )
+
+
+def groups(*widths: int) -> int:
+    """The most groups that divide all widths into eight channels or more: a group of one voxel still has a spread."""
+    return max(g for g in range(1, max(1, min(widths) // 8) + 1) if all(w % g == 0 for w in widths))

@@ -1,4 +1,4 @@
-"""The networks that the paper compares its own with: FCN and U-Net in 2D, DeepMedic and HighRes3DNet in 3D.
+"""The networks that the paper compares its own with: U-Net in 2D, DeepMedic and HighRes3DNet in 3D; FCN is in `fcn`.
 
 Each is a trunk after its paper, and our `Classifier` (two layers per pixel) where print classifies, so that every one
 of them can be adapted to an image. The defaults are the printed widths. What departs from print in all: one input
@@ -17,44 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, cropped, padded
-
-
-class FCN(BoxNetwork):
-    """FCN-8s on VGG-16 (Long et al. 2015): scores of strides 32, 16 and 8, each upsampled and summed with the next.
-
-    The features are the fused scores, ``channels`` of them in the place of one per class, upsampled to full resolution.
-    ``width``: of the first convolution; ``head``: of the two layers at stride 32. Departs from print: it is classified
-    after the upsampling, not before; learns from nothing, not from ImageNet; every upsampling is bilinear, where print
-    learns the first two; padded evenly, not by 100 pixels.
-    """
-
-    dimension = 2
-
-    def __init__(self, width: int = 64, head: int = 4096, channels: int = 32, hidden: int = 32) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList()
-        entering = 1
-        for factor, depth in zip((1, 2, 4, 8, 8), (2, 2, 3, 3, 3), strict=True):
-            layers = []
-            for _ in range(depth):
-                layers.append(_convolution(2, entering, factor * width))
-                entering = factor * width
-            self.stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
-        self.head = nn.Sequential(_convolution(2, entering, head, kernel=7), _convolution(2, head, head, kernel=1))
-        self.scores = nn.ModuleList(nn.Conv2d(n, channels, 1) for n in (4 * width, 8 * width, head))
-        self.channels = channels
-        self.classifier = Classifier(channels, hidden)
-
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        x, pooled = padded(image, 32), []
-        for stage in self.stages:
-            x = stage(x)
-            pooled.append(x)
-        coarse = self.scores[2](self.head(x))
-        for score, finer in ((self.scores[1], pooled[3]), (self.scores[0], pooled[2])):
-            coarse = score(finer) + F.interpolate(coarse, scale_factor=2, mode="bilinear")
-        return cropped(F.interpolate(coarse, scale_factor=8, mode="bilinear"), image.shape[2:])
+from bifseg.networks.base import BoxNetwork, Classifier, convolution, cropped, groups, padded
 
 
 class UNet(BoxNetwork):
@@ -99,10 +62,10 @@ class DeepMedic(BoxNetwork):
     ) -> None:
         super().__init__()
         self.local, self.context = (
-            nn.Sequential(*(_convolution(3, a, b) for a, b in zip((1, *widths[:-1]), widths, strict=True)))
+            nn.Sequential(*(convolution(3, a, b) for a, b in zip((1, *widths[:-1]), widths, strict=True)))
             for _ in range(2)
         )
-        self.joint = _convolution(3, 2 * widths[-1], joint, kernel=1)
+        self.joint = convolution(3, 2 * widths[-1], joint, kernel=1)
         self.channels = joint
         self.classifier = Classifier(joint, hidden)
 
@@ -142,23 +105,8 @@ class HighRes3DNet(BoxNetwork):
         return self.trunk(image)
 
 
-def _convolution(dimension: int, entering: int, leaving: int, kernel: int = 3) -> nn.Sequential:
-    """A padded convolution, normalised over groups of channels, and a ReLU."""
-    conv = nn.Conv2d if dimension == 2 else nn.Conv3d
-    return nn.Sequential(
-        conv(entering, leaving, kernel, padding=kernel // 2, bias=False),
-        nn.GroupNorm(_groups(leaving), leaving),
-        nn.ReLU(),
-    )
-
-
-def _groups(*widths: int) -> int:
-    """The most groups that divide all widths into eight channels or more: a group of one voxel still has a spread."""
-    return max(g for g in range(1, max(1, min(widths) // 8) + 1) if all(w % g == 0 for w in widths))
-
-
 def _monai_norm(*widths: int) -> tuple[str, dict]:
-    return "group", {"num_groups": _groups(*widths)}
+    return "group", {"num_groups": groups(*widths)}
 
 
 def _monai_networks() -> ModuleType:
