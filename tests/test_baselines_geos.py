@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from bifseg.baselines.geos import PASSES, GeoS, Steps, log_likelihood, symmetric_filters
+from bifseg.baselines.geos import GeoS, distance, log_likelihood, symmetric_filters
 from bifseg.geodesic import geodesic_distance
 from bifseg.grid import Grid
 from bifseg.image import Image
@@ -36,21 +36,10 @@ def dijkstra_distance(image, start):
 
 
 @pytest.mark.parametrize("shape", [(13, 10), (1, 12), (5, 6, 7), (6, 1, 5)])
-def test_to_the_end_distances_to_soft_seeds_are_dijkstras(shape):
+def test_distances_to_soft_seeds_are_dijkstras(shape):
     image, rng = random_image(0, shape), np.random.default_rng(1)
-    starts = [30 * rng.random(shape), np.where(rng.random(shape) < 0.1, 0, 50.0)]
-    got = Steps(image, GAMMA).distances(starts, passes=None)
-    for one, start in zip(got, starts, strict=True):
-        np.testing.assert_allclose(one, dijkstra_distance(image, start), atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(30, 26), (9, 10, 11)])
-def test_to_hard_seeds_they_are_the_geodesic_distance(shape):
-    image, seeds = random_image(2, shape, 2.0), np.zeros(shape, bool)
-    seeds.flat[[3, 70, 400]] = True
-    got = Steps(image, GAMMA).distances([np.where(seeds, 0, np.inf)])[0]
-    expected = geodesic_distance(image, seeds, passes=PASSES, spatial=1 / GAMMA) * GAMMA
-    np.testing.assert_allclose(got, expected, atol=1e-4)
+    for prices in (30 * rng.random(shape), np.where(rng.random(shape) < 0.1, 0, 50.0)):
+        np.testing.assert_allclose(distance(image, prices, GAMMA), dijkstra_distance(image, prices), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(20, 18), (7, 8, 9)])
@@ -58,16 +47,14 @@ def test_the_filtered_masks_are_those_of_the_definition(shape):
     image, rng = random_image(3, shape, 1.5), np.random.default_rng(4)
     scribbles = np.zeros(shape, np.uint8)
     scribbles.flat[rng.permutation(scribbles.size)[:4]] = [1, 1, 2, 2]
-    steps, thetas = Steps(image, GAMMA), (1.0, 4.0)
-    to_foreground, to_background = steps.distances([np.where(scribbles == k, 0, np.inf) for k in (1, 2)])
+    thetas = (1.0, 4.0)
+    to_foreground, to_background = (distance(image, np.where(scribbles == k, 0, np.inf), GAMMA) for k in (1, 2))
     signed = to_foreground - to_background
-    got = iter(symmetric_filters(steps, signed, thetas, scribbles))
+    got = iter(symmetric_filters(image, signed, thetas, scribbles, GAMMA))
     for erosion, dilation in product(thetas, repeat=2):
         inner = ((signed < -erosion) | (scribbles == 1)) & (scribbles != 2)
         outer = ((signed >= dilation) | (scribbles == 2)) & (scribbles != 1)
-        far = [
-            geodesic_distance(image, s, passes=PASSES, spatial=1 / GAMMA).astype(float) * GAMMA for s in (inner, outer)
-        ]
+        far = [geodesic_distance(image, s, spatial=1 / GAMMA).astype(float) * GAMMA for s in (inner, outer)]
         value = far[0] - far[1] + dilation - erosion
         clear = np.abs(value) > 1e-3
         np.testing.assert_array_equal(next(got)[clear], (value < 0)[clear])
@@ -77,9 +64,9 @@ def test_the_filtered_masks_are_those_of_the_definition(shape):
 def test_on_constant_grey_the_filter_removes_a_speck_and_keeps_a_disc():
     x, y = np.indices((40, 40))
     disc, speck = (x - 14) ** 2 + (y - 20) ** 2 <= 81, (np.abs(x - 34) <= 1) & (np.abs(y - 20) <= 1)
-    steps = Steps(np.zeros((40, 40), np.float32), GAMMA)
-    inside, outside = steps.distances([np.where(m, 0, np.inf) for m in (disc | speck, ~(disc | speck))])
-    (opened,) = symmetric_filters(steps, inside - outside, (3.0,), np.zeros((40, 40), np.uint8))
+    grey, mask = np.zeros((40, 40), np.float32), disc | speck
+    inside, outside = (distance(grey, np.where(m, 0, np.inf), GAMMA) for m in (mask, ~mask))
+    (opened,) = symmetric_filters(grey, inside - outside, (3.0,), np.zeros((40, 40), np.uint8), GAMMA)
     assert not opened[speck].any()
     assert (opened ^ disc)[:28].mean() < 0.02  # an octagon opens a disc
 

@@ -91,6 +91,15 @@ def test_scribbles_always_win(seed, lam):
     assert not labels[scribbles == BACKGROUND].any()
 
 
+def test_a_float32_image_gives_the_same_energy_but_for_rounding():
+    _, image, probability = blurred_case(3)
+    image = image.astype(np.float32)
+    terms = {"lam": 3.0, "sigma": 0.1, "neighbours": 8}
+    single, double = Energy(image, **terms), Energy(image.astype(float), **terms)
+    labels = single.label_update(probability)
+    assert single(labels, probability) == pytest.approx(double(double.label_update(probability), probability), rel=1e-6)
+
+
 def test_a_scribble_reaches_as_far_as_the_image_is_alike():
     image = np.zeros((9, 9))
     image[5:] = 1.0

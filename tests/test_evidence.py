@@ -3,7 +3,7 @@ import heapq
 import numpy as np
 import pytest
 
-from bifseg.evidence import STEP, scribble_evidence, with_evidence
+from bifseg.evidence import NIL, STEP, scribble_evidence, with_evidence
 
 
 def slowly(image, seeds):
@@ -33,9 +33,22 @@ def test_evidence_is_the_formula():
     scribbles[3, 2:5], scribbles[11, 8] = 1, 2
     found = scribble_evidence(image, scribbles, 4.0, 0.1)
     to_foreground, to_background = (slowly(image, scribbles == label) for label in (1, 2))
-    np.testing.assert_allclose(found, 4 * (np.exp(-to_foreground / 0.1) - np.exp(-to_background / 0.1)), atol=0.02)
+    parts = [4 * np.exp(-distance / 0.1) for distance in (to_foreground, to_background)]
+    np.testing.assert_allclose(found, parts[0] - parts[1], atol=NIL)
+    parts = [np.where(part > NIL, part, 0) for part in parts]
+    np.testing.assert_allclose(found, parts[0] - parts[1], atol=1e-4)
     assert found[scribbles == 1].min() > 3.9
     assert found[scribbles == 2].max() < -3.9
+
+
+def test_what_is_less_than_nil_is_nothing():
+    image = np.linspace(0, 1, 60, dtype=np.float32)[None]
+    scribbles = np.zeros(image.shape, np.uint8)
+    scribbles[0, 0] = 1
+    found = scribble_evidence(image, scribbles, 4.0, 0.05)[0]
+    assert (np.diff(found) <= 0).all()
+    assert found[found > 0].min() > NIL
+    assert 0 < (found == 0).sum() < 50
 
 
 def test_it_stops_at_borders_and_fades_in_even_tissue():
@@ -55,11 +68,16 @@ def test_where_nothing_is_said_nothing_changes():
     one[2, 2] = 1
     assert scribble_evidence(image, none, 4.0, 0.1) is None
     assert scribble_evidence(image, one, 0.0, 0.1) is None
+    assert scribble_evidence(image, one, NIL, 0.1) is None
     probability = np.full((5, 5), 0.3, np.float32)
     assert with_evidence(probability, None) is probability
     certain = with_evidence(np.array([0.0, 1.0]), np.array([4.0, -4.0], np.float32))
     assert 0 <= certain[0] < 1e-3
     assert 1 - 1e-3 < certain[1] <= 1
+    p, e = np.linspace(0.05, 0.95, 9, dtype=np.float32), np.linspace(-3, 3, 9, dtype=np.float32)
+    changed = with_evidence(p, e)
+    assert changed.dtype == np.float32
+    np.testing.assert_allclose(np.log(changed / (1 - changed)), np.log(p / (1 - p)) + e, atol=1e-4)
     for strength, reach in ((-1, 0.1), (np.nan, 0.1), (4, 0), (4, np.inf)):
         with pytest.raises(ValueError, match="give >= 0 and > 0"):
             scribble_evidence(image, one, strength, reach)

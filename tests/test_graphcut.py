@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, product
 
 import numpy as np
@@ -103,6 +104,64 @@ def test_earlier_calls_leave_no_trace_in_the_labels():
     for size in (1, 100, 10, 30):
         costs = rng.integers(0, 1 + size, (2, *shape))
         np.testing.assert_array_equal(used(*costs), GridCut(shape, edges, weights)(*costs))
+
+
+def hostile(kind, shape, rng):
+    """Costs and a mask of voxels that have edges, made to need many flow paths, or long ones."""
+    parity, everywhere = np.indices(shape).sum(0) % 2.0, np.ones(shape, bool)
+    if kind == "checkerboard":
+        return 3 * parity, 3 * (1 - parity), everywhere
+    if kind == "huge noise":
+        return 1e9 * rng.random(shape), 1e9 * rng.random(shape), everywhere
+    if kind == "all equal":
+        return np.ones(shape), np.ones(shape), everywhere
+    if kind == "weak sources, far sink":
+        cost1 = np.zeros(shape)
+        cost1[..., -1] = np.inf
+        return rng.random(shape) * 1e-2, cost1, everywhere
+    snake = np.zeros(shape, bool)  # a corridor back and forth, fed all along, drained at its end
+    snake[::2] = True
+    snake[1::4, -1] = snake[3::4, 0] = True
+    cost1 = np.zeros(shape)
+    cost1[-1, -1] = 1.0
+    return np.where(snake, 1e-3 * rng.random(shape), 0.0), cost1, snake
+
+
+@pytest.mark.parametrize("kind", ["checkerboard", "huge noise", "all equal", "weak sources, far sink", "snake"])
+@pytest.mark.parametrize(("shape", "neighbours"), [((41, 40), 8), ((12, 11, 12), 6), ((9, 10, 11), 26)])
+def test_hostile_instances_are_solved_exactly_warm_and_cold(kind, shape, neighbours):
+    maxflow = pytest.importorskip("maxflow")
+    if kind == "snake" and len(shape) == 3:
+        shape, neighbours = (61, 60), 4
+    rng = np.random.default_rng(1)
+    edges = grid_edges(shape, neighbours)
+    cost0, cost1, linked = hostile(kind, shape, rng)
+    weights = [(linked[e.first] & linked[e.second]) * rng.integers(1, 4, linked[e.first].shape) for e in edges]
+    oracle = maxflow.GraphFloat()
+    nodes = oracle.add_grid_nodes(shape)
+    oracle.add_grid_tedges(nodes, np.minimum(cost0, 1e12), np.minimum(cost1, 1e12))
+    for e, weight in zip(edges, weights, strict=True):
+        for i, j, w in zip(nodes[e.first].ravel(), nodes[e.second].ravel(), weight.ravel(), strict=True):
+            oracle.add_edge(i, j, w, w)
+    minimum = oracle.maxflow()
+    cut = GridCut(shape, edges, weights)
+    cold = cut(cost0, cost1)
+    assert total_cost(cold, np.minimum(cost0, 1e12), np.minimum(cost1, 1e12), edges, weights) == pytest.approx(
+        minimum, rel=1e-6, abs=1e-4
+    )
+    cut(cost1, cost0)
+    np.testing.assert_array_equal(cut(cost0, cost1), cold)
+
+
+def test_two_threads_may_use_two_instances():
+    rng, shape = np.random.default_rng(5), (20, 20, 20)
+    edges = grid_edges(shape, 6)
+    weights = random_weights(rng, shape, edges)
+    costs = 3 * rng.random((2, *shape))
+    expected = GridCut(shape, edges, weights)(*costs)
+    with ThreadPoolExecutor(2) as pool:
+        for labels in pool.map(lambda _: GridCut(shape, edges, weights)(*costs), range(8)):
+            np.testing.assert_array_equal(labels, expected)
 
 
 def test_an_infinite_cost_forces_the_other_label_whatever_the_neighbours_want():

@@ -59,6 +59,9 @@ def test_known_distances_are_used_and_change_nothing():
     distances = scribble_distances(image, scribbles)
     plain = weight_map(p, p > 0.5, scribbles, image, **PAPER)
     np.testing.assert_array_equal(plain, weight_map(p, p > 0.5, scribbles, image, **PAPER, distances=distances))
+    near = scribble_distances(image, scribbles, PAPER["epsilon"])
+    assert np.isinf(near[0]).sum() > np.isinf(distances[0]).sum()
+    np.testing.assert_array_equal(plain, weight_map(p, p > 0.5, scribbles, image, **PAPER, distances=near))
     far = (np.full(image.shape, np.inf),) * 2
     given = weight_map(p, p > 0.5, scribbles, image, **PAPER, distances=far)
     assert not np.array_equal(plain, given)

@@ -12,17 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from bifseg.crop import Crop
 from bifseg.evidence import scribble_evidence, with_evidence
 from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.logistic import descend, log_odds
+from bifseg.networks import Classifier
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
 from bifseg.weightmap import scribble_distances, weight_map
-
-CHUNK = 1 << 16  # pixels per classifier call: keeps the hidden layer out of main memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,31 +38,27 @@ class Round:
 
 
 def foreground_probability(
-    classifier: nn.Module, crop: Crop, trained: nn.Module | None = None, blend: float = 1.0
+    classifier: Classifier, crop: Crop, trained: Classifier | None = None, blend: float = 1.0
 ) -> np.ndarray:
     """P(y_i = 1) of every pixel: float32, on the crop's grid.
 
     ``blend`` below 1 mixes in the logit of the ``trained`` classifier: a pull back that few scribbles cannot overcome.
     """
-    parts = []
-    with torch.inference_mode():
-        for rows in crop.features.split(CHUNK):
-            logit = _logit(classifier, rows)
-            if trained is not None and blend < 1:
-                logit = blend * logit + (1 - blend) * _logit(trained, rows)
-            parts.append(logit.sigmoid())
-    return torch.cat(parts).numpy().reshape(crop.shape)
+    logit = log_odds(classifier, crop.features)
+    if trained is not None and blend < 1:
+        logit = logit.mul_(blend).add_(log_odds(trained, crop.features), alpha=1 - blend)
+    return logit.sigmoid_().numpy().reshape(crop.shape)
 
 
 def fine_tune(
     crop: Crop,
-    classifier: nn.Module,
+    classifier: Classifier,
     parameters: Parameters,
     *,
     scribbles: np.ndarray,
     locked: np.ndarray | None = None,
     initial: np.ndarray | None = None,
-    trained: nn.Module | None = None,
+    trained: Classifier | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
     """Alternate label and network updates, changing ``classifier`` in place; yields every round, the last one last.
@@ -81,8 +75,9 @@ def fine_tune(
     fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
     rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
     with clock("geodesic"):
-        if rounds:  # one cut alone asks for no weights
-            distances = scribble_distances(crop.image01, scribbles)
+        distances = None
+        if rounds and parameters.weighted:  # one cut alone asks for no weights
+            distances = scribble_distances(crop.image01, scribbles, parameters.epsilon)
         evidence = scribble_evidence(crop.image01, scribbles, parameters.evidence, parameters.reach)
     with clock("classifier"):
         probability = foreground_probability(classifier, crop, trained, parameters.blend)
@@ -110,7 +105,7 @@ def fine_tune(
 
 
 def update_network(
-    classifier: nn.Module,
+    classifier: Classifier,
     features: torch.Tensor,
     labels: np.ndarray,
     weights: np.ndarray,
@@ -129,37 +124,14 @@ def update_network(
     _rebalance(w, y, scribbled, parameters)
     rows = _sample(w, scribbled, parameters.samples, seed)
     x, y, w = features[rows], y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
-
-    def loss() -> torch.Tensor:
-        return F.binary_cross_entropy_with_logits(_logit(classifier, x), y, w, reduction="sum")
-
-    # Gradient descent with momentum, written out: importing torch.optim would cost a user three seconds.
-    own = list(classifier.parameters())
-    velocity = [torch.zeros_like(p) for p in own]
-    losses = []
-    classifier.requires_grad_(True)
-    for _ in range(parameters.iterations):
-        with torch.enable_grad():
-            value = loss()
-            gradient = torch.autograd.grad(value, own)
-        losses.append(value.item())
-        with torch.no_grad():
-            for p, v, g in zip(own, velocity, gradient, strict=True):
-                p -= parameters.rate * v.mul_(parameters.momentum).add_(g)
-    classifier.requires_grad_(False)
-    losses.append(loss().item())
-    return losses[0], losses[-1]
+    return descend(
+        classifier, x, y, w, iterations=parameters.iterations, rate=parameters.rate, momentum=parameters.momentum
+    )
 
 
-def copy_of(classifier: nn.Module) -> nn.Module:
+def copy_of(classifier: Classifier) -> Classifier:
     """A classifier of one's own to adapt: the shared one never changes."""
     return copy.deepcopy(classifier)
-
-
-def _logit(classifier: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """log p / (1 - p) per pixel: all that two-class softmax depends on is the difference of the logits."""
-    logits = classifier(features)
-    return logits[:, 1] - logits[:, 0]
 
 
 def _weights(crop: Crop, probability, labels, scribbles, distances, parameters: Parameters) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Exact minimum cut on a grid: binary labels under per-voxel costs and a price on every cut edge.
 
-Knows nothing of images or probabilities. The flow is SciPy's (Dinic's algorithm); this module lays out the
-graph, keeps every number inside 32 bits, and does the easy part of the work in NumPy before SciPy sees it.
+Knows nothing of images or probabilities. This module lays out the graph and keeps every number inside 32 bits;
+`bifseg.maxflow` does the work.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+from bifseg.maxflow import maximum_flow
 
 NEIGHBOURHOODS = {2: (4, 8), 3: (6, 18, 26)}
 CEILING = 2**26  # the integer weights at one voxel sum to this at most; a few such sums still fit 32 bits
-SWEEPS = 10  # measured: fewer leave Dinic's algorithm more to do, more cost about what they save
 
 
 class Edges(NamedTuple):
@@ -83,20 +82,28 @@ class GridCut:
         for (first, second, _), weight in zip(edges, weights, strict=True):
             if np.shape(weight) != incident[first].shape:
                 raise ValueError(f"Weights {np.shape(weight)} given for edges {incident[first].shape}.")
-            if not (np.isfinite(weight) & (np.asarray(weight) >= 0)).all():
+            if not (np.min(weight, initial=0) >= 0 and np.max(weight, initial=0) < np.inf):
                 raise ValueError("A weight is negative or not finite; the cut needs finite weights >= 0.")
             incident[first] += weight
             incident[second] += weight
-        self.shape, self.edges = shape, tuple(edges)
+        self.shape, self._warm = shape, False
         self._scale = 2.0 ** np.floor(np.log2(CEILING / (incident.max() or 1.0)))
-        self._weights = [np.rint(np.multiply(w, self._scale)).astype(np.int32) for w in weights]
-        self._flows = [np.zeros_like(w) for w in self._weights]
-        # Beyond its summed weights, a cost cannot be outvoted by the neighbours: this is "infinity" enough.
-        self._infinity = np.ones(shape, np.int32)
-        for (first, second, _), weight in zip(edges, self._weights, strict=True):
-            self._infinity[first] += weight
-            self._infinity[second] += weight
-        self._lay_out()
+        # Beyond its summed weights, a cost cannot be outvoted by the neighbours: this is "infinity" enough. The
+        # weights below are rounded, each by less than 1.
+        self._infinity = incident * self._scale + 2 * len(edges) + 1
+
+        # A border one voxel wide, and its edges without capacity, save the flow all questions about what lies inside.
+        self._inside = (slice(1, -1),) * len(shape)
+        self._inflow = np.zeros([n + 2 for n in shape], np.int32)  # of the last call, into each voxel
+        self._residual = np.zeros((2 * len(edges), *self._inflow.shape), np.int32)
+        self._offsets = np.zeros(2 * len(edges), np.int64)
+        strides = np.array(self._inflow.strides) // self._inflow.itemsize
+        for k, ((first, second, _), weight) in enumerate(zip(edges, weights, strict=True)):
+            rounded = np.rint(np.multiply(weight, self._scale))
+            for row in (2 * k, 2 * k + 1):
+                self._residual[row][self._inside][first] = rounded
+            offset = sum((b.start - a.start) * s for a, b, s in zip(first, second, strides, strict=True))
+            self._offsets[2 * k : 2 * k + 2] = offset, -offset
 
     def __call__(self, cost0: np.ndarray, cost1: np.ndarray) -> np.ndarray:
         """The labels of least total cost: bool, True for label 1.
@@ -109,78 +116,16 @@ class GridCut:
         if cost0.shape != self.shape or cost1.shape != self.shape:
             raise ValueError(f"Costs of shapes {cost0.shape} and {cost1.shape}; this grid is {self.shape}.")
         with np.errstate(invalid="ignore", over="ignore"):
-            excess = (cost0 - cost1) * self._scale
-        if np.isnan(excess).any():
+            own = cost0 - cost1
+            own *= self._scale
+        if np.isnan(own.min()):
             raise ValueError("A voxel's costs are NaN or both infinite; only one of the two may be infinite.")
-        excess = np.rint(np.clip(excess, -self._infinity, self._infinity)).astype(np.int32)
-        self._balance(excess)
-        return self._finish(excess)
-
-    def _balance(self, excess: np.ndarray) -> None:
-        """Push flow between neighbours of unequal excess, as heat would flow, within the edges' capacities.
-
-        Any flow that respects the capacities is a valid start for the maximum flow (only the terminal edges
-        change, by what flowed), so this cannot change the minimum. It removes most of the short augmenting
-        paths, the bulk of Dinic's work where costs are noisy, and so does starting from the last call's flow.
-        """
-        for (first, second, _), flow in zip(self.edges, self._flows, strict=True):
-            excess[first] -= flow
-            excess[second] += flow
-        for _ in range(SWEEPS):
-            for (first, second, _), flow, weight in zip(self.edges, self._flows, self._weights, strict=True):
-                step = np.clip(flow + ((excess[first] - excess[second]) >> 1), -weight, weight) - flow
-                flow += step
-                excess[first] -= step
-                excess[second] += step
-
-    def _lay_out(self) -> None:
-        """Give each voxel a slot for each neighbour, in order of its index, and a last one for a terminal.
-
-        A dense array (*shape, slots) then holds all capacities, and ``capacity[self._exists]`` is the data of
-        the CSR matrix: sorted, with every reverse edge in place, as SciPy wants it.
-        """
-        index = np.arange(np.prod(self.shape), dtype=np.int32).reshape(self.shape)
-        middle = len(self.edges)
-        self._exists = np.zeros((*self.shape, 2 * middle + 1), bool)
-        self._exists[..., -1] = True
-        head = np.zeros(self._exists.shape, np.int32)
-        for k, (first, second, _) in enumerate(self.edges):
-            self._exists[(*first, middle + k)] = self._exists[(*second, middle - 1 - k)] = True
-            head[(*first, middle + k)] = index[second]
-            head[(*second, middle - 1 - k)] = index[first]
-        self._heads = head[self._exists]
-        self._row_ends = np.cumsum(self._exists.sum(-1), dtype=np.int32)
-
-    def _finish(self, excess: np.ndarray) -> np.ndarray:
-        """Run the maximum flow on what balancing left, and return what the source still reaches."""
-        middle, voxels = len(self.edges), excess.size
-        source, sink = voxels, voxels + 1
-
-        capacity = np.zeros(self._exists.shape, np.int32)
-        for k, ((first, second, _), flow) in enumerate(zip(self.edges, self._flows, strict=True)):
-            capacity[(*first, middle + k)] = self._weights[k] - flow
-            capacity[(*second, middle - 1 - k)] = self._weights[k] + flow
-        capacity[..., -1] = np.maximum(-excess, 0)
-
-        # Each voxel is tied to one terminal only: to the source if its excess is positive, else to the sink.
-        excess = excess.ravel()
-        fed, drained = np.flatnonzero(excess > 0), np.flatnonzero(excess <= 0)
-        heads = self._heads.copy()
-        heads[self._row_ends - 1] = np.where(excess > 0, source, sink)
-        inside = self._row_ends[-1]
-        graph = csr_matrix(
-            (
-                np.concatenate([capacity[self._exists], excess[fed], np.zeros(len(drained), np.int32)]),
-                np.concatenate([heads, fed, drained], dtype=np.int32),
-                np.concatenate([[0], self._row_ends, [inside + len(fed), inside + voxels]], dtype=np.int32),
-            ),
-            shape=(voxels + 2, voxels + 2),
-        )
-        result = maximum_flow(graph, source, sink, method="dinic").flow
-        capacity[self._exists] = result.data[:inside]
-        for k, ((first, _, _), flow) in enumerate(zip(self.edges, self._flows, strict=True)):
-            flow += capacity[(*first, middle + k)]
-
-        reached = np.zeros(voxels + 2, bool)
-        reached[breadth_first_order(graph - result, source, return_predecessors=False)] = True
-        return reached[:voxels].reshape(self.shape)
+        own = np.rint(np.clip(own, -self._infinity, self._infinity, out=own), out=own)
+        excess = self._inflow.copy()
+        excess[self._inside] += own.astype(np.int32)
+        residual = self._residual.reshape(len(self._offsets), -1)
+        level = maximum_flow(residual, excess.reshape(-1), self._offsets, self._warm)
+        self._warm = True
+        excess[self._inside] -= own.astype(np.int32)
+        self._inflow = excess
+        return level.reshape(excess.shape)[self._inside] > 0

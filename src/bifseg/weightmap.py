@@ -25,8 +25,8 @@ def weight_map(
 
     All arrays (x, y) or (x, y, z), of one shape. ``probability``: of the foreground. ``labels``: the current
     ones, True or 1 for foreground. ``scribbles``: 0 none, 1 foreground, 2 background. ``image01``: in [0, 1].
-    ``unsure``: 0 in the paper. ``distances``: `scribble_distances` of these scribbles if already known, as they
-    do not change during the rounds of one refinement.
+    ``unsure``: 0 in the paper. ``distances``: `scribble_distances` of these scribbles, exact up to ``epsilon``, if
+    already known: they do not change during the rounds of one refinement.
     Raises ValueError for unequal shapes, for ``omega`` or ``unsure`` below 0, and as the functions below do.
     """
     if not (0 <= omega < np.inf and 0 <= unsure < np.inf):
@@ -37,10 +37,10 @@ def weight_map(
         raise ValueError(f"The arrays have the shapes {sorted(shapes)}; all must have the same.")
     if distances is None:
         distances = scribble_distances(image01, scribbles)
-    weights = np.ones(probability.shape, np.float32)
-    weights[network_uncertainty(probability, t0, t1)] = unsure
-    weights[scribble_uncertainty(labels, scribbles, distances, epsilon)] = unsure
-    weights[scribbles != 0] = omega
+    doubtful = network_uncertainty(probability, t0, t1)
+    doubtful |= scribble_uncertainty(labels, scribbles, distances, epsilon)
+    weights = np.where(doubtful, np.float32(unsure), np.float32(1))
+    np.copyto(weights, omega, where=scribbles != 0)
     return weights
 
 
@@ -70,13 +70,15 @@ def scribble_uncertainty(
     return doubtful & (scribbles == 0)
 
 
-def scribble_distances(image01: np.ndarray, scribbles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scribble_distances(
+    image01: np.ndarray, scribbles: np.ndarray, limit: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """G(i, S_f) and G(i, S_b): the geodesic distances to the foreground and the background scribbles.
 
-    Infinite where there is no such scribble, so that it makes no voxel uncertain.
+    Infinite from ``limit`` on, and where there is no such scribble, so that it makes no voxel uncertain. U_s asks only
+    for {G < epsilon}: a ``limit`` of epsilon gives the same U_s in a fraction of the time.
     """
-    scribbles = np.asarray(scribbles)
-    return (
-        geodesic_distance(image01, scribbles == FOREGROUND),
-        geodesic_distance(image01, scribbles == BACKGROUND),
+    to_foreground, to_background = (
+        geodesic_distance(image01, np.equal(scribbles, label), limit=limit) for label in (FOREGROUND, BACKGROUND)
     )
+    return to_foreground, to_background
