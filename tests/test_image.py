@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bifseg.image import Image, normalise, resample, resample_labels, unit_range, working_shape
+from bifseg.image import Image, extent, normalise, resample, resample_labels, unit_range, working_shape
 
 sizes = st.integers(1, 9)
 
@@ -210,3 +210,13 @@ def test_check_scan():
     spoiled[1, 1, :2] = np.nan, np.inf
     with pytest.raises(ValueError, match="2 voxels"):
         Image(spoiled).check_scan()
+    Image(np.array([[[3e38, 3e38, -1.0]]], np.float32)).check_scan()  # the sum is infinite, no voxel is
+
+
+@given(arrays(np.uint8, st.lists(st.integers(1, 5), min_size=2, max_size=3), elements=st.sampled_from([0, 0, 0, 1])))
+@settings(max_examples=40, deadline=None)
+def test_the_extent_of_a_mask(mask):
+    where = np.argwhere(mask)
+    ranges = [(a, b + 1) for a, b in zip(where.min(0), where.max(0), strict=True)] if len(where) else None
+    assert extent(mask) == ranges
+    assert extent(np.asfortranarray(mask)) == ranges

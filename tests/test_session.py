@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -5,6 +7,8 @@ from hypothesis import strategies as st
 
 import bifseg
 from bifseg import Box, Image, Parameters, Session, Stroke
+from bifseg.interaction import merge
+from bifseg.painting import rasterise
 from bifseg.parameters import preset
 from bifseg.session import BIFSeg
 from bifseg.synthetic.phantom import phantom
@@ -212,12 +216,47 @@ def test_scribbles_come_as_labels_masks_strokes_points_or_files(scan, tmp_path):
 
 def test_a_stroke_is_a_tube_of_its_radius_in_physical_space():
     image = Image(np.zeros((30, 30, 9)), spacing=(1, 1, 4))
-    labels = bifseg.session.rasterise([Stroke([(5, 15, 4), (25, 15, 4)], label=2, radius=3)], image)
+    patch = rasterise([Stroke([(5, 15, 4), (25, 15, 4)], label=2, radius=3)], image)
+    labels = patch.inside(Box((0, 0, 0), image.shape))
+    assert patch.labels.size < labels.size / 2  # only what the brush can reach is looked at
     x, y, z = np.indices(image.shape)
     away = np.hypot(np.hypot(x - np.clip(x, 5, 25), y - 15), 4 * (z - 4))
     assert (labels[away <= 2.9] == 2).all()
     assert (labels[away > 3.001] == 0).all()
     assert not labels[:, :, [3, 5]].any()  # slices 4 mm away are untouched by a 3 mm brush
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_strokes_and_masks_are_the_same_labels_wherever_their_patch_begins(seed):
+    rng = np.random.default_rng(seed)
+    image = Image(np.zeros(rng.integers(4, 14, 3)), spacing=tuple(rng.choice([0.5, 1, 3], 3)))
+    whole, last = Box((0, 0, 0), image.shape), np.array(image.shape) - 1
+    strokes = [Stroke(rng.random((2, 3)) * last, int(rng.integers(1, 3)), rng.random() * 4) for _ in range(3)]
+    painted = np.zeros(image.shape, np.uint8)
+    for stroke in strokes:
+        alone = rasterise([stroke], image).inside(whole)
+        painted = np.where(alone > 0, alone, painted)
+    np.testing.assert_array_equal(rasterise(strokes, image).inside(whole), painted)
+    merged = merge(painted == 1, painted == 2)
+    np.testing.assert_array_equal(merged.inside(whole), painted)
+    assert merged.labels.size <= painted.size
+    assert np.isin([1, 2], merged.labels).tolist() == np.isin([1, 2], painted).tolist()
+
+
+def test_an_interaction_needs_no_memory_for_the_scan(scan):
+    image, _ = scan
+    large = np.zeros((400, 400, 300), np.uint8, order="F")  # 48 MB
+    large[: image.shape[0], : image.shape[1], : image.shape[2]] = image.array // 8
+    session = Session(Image(large), parameters=QUICK[3])
+    session.box(BOX, refine="crf")
+    strokes = [Stroke([(12, 12, 8), (18, 14, 8)], label=1, radius=2), Stroke([(6, 7, 8)], label=2)]
+    tracemalloc.start()
+    for refine in ("none", "crf", "auto"):
+        assert list(session.rounds("scribble", strokes, refine=refine)) or refine == "none"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.nbytes / 2
 
 
 def test_maps_lie_on_the_scans_grid_and_mean_what_they_say(scan):
@@ -481,7 +520,8 @@ def test_the_brush_is_a_disc_in_the_plane_of_a_2d_object(scan):
     session.box(PLANE)
     stroke = Stroke([(15, 15, 10.2), (20, 15, 9.8)], label=1, radius=3)
     mask = session.scribble([stroke])
-    ball = bifseg.session.rasterise([Stroke([(15, 15, 10), (20, 15, 10)], label=1, radius=3)], image)
+    ball = rasterise([Stroke([(15, 15, 10), (20, 15, 10)], label=1, radius=3)], image)
+    ball = ball.inside(Box((0, 0, 0), image.shape))
     np.testing.assert_array_equal(session.scribbles[..., 10], ball[..., 10])
     assert ball[..., 9].any()  # elsewhere the brush has depth
     assert not session.scribbles[..., 9].any()

@@ -75,9 +75,9 @@ def adapt(
             inside = initial
         else:
             inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
-        mask = np.where(locked, False, inside)
-        mask[segment.scribbles == FOREGROUND] = True
-        mask[segment.scribbles == BACKGROUND] = False
+        mask = np.greater(inside, locked)  # inside and not locked
+        mask |= segment.scribbles == FOREGROUND
+        mask &= segment.scribbles != BACKGROUND
     return replace(
         segment, classifier=_weights_of(classifier), packed=np.packbits(mask), grid_probability=probability,
         grid_weights=weights, given=given and refine == "none", rounds=tuple(records), milliseconds=dict(clock),

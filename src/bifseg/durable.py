@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.finetune import Round
-from bifseg.interaction import INTERACTIONS, Box, Stroke
+from bifseg.interaction import INTERACTIONS, Box, Patch, Stroke
 from bifseg.parameters import Parameters
 from bifseg.segment import Segment
 from bifseg.session import Session
@@ -136,7 +136,7 @@ class DurableSession:
         voxels = int(np.count_nonzero(segment.mask))
         return {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
 
-    def _scribbles(self, given: Mapping) -> np.ndarray | list[Stroke]:
+    def _scribbles(self, given: Mapping) -> Patch | list[Stroke]:
         if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
             raise ValueError('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
         if "labels" in given:
@@ -149,8 +149,8 @@ class DurableSession:
             raise ValueError("There are no strokes; give one or more.")
         return strokes
 
-    def _array(self, given: object) -> np.ndarray:
-        """A label map of the image's shape from a stored array and the box it fills."""
+    def _array(self, given: object) -> Patch:
+        """A stored array in the box it fills."""
         if not isinstance(given, Mapping) or not {"blob", "box"} <= given.keys():
             raise ValueError('A stored array is given as {"blob": ..., "box": ...}.')
         box = Box.parse(str(given["box"]), self._session.image.shape)
@@ -159,7 +159,7 @@ class DurableSession:
             raise ValueError(
                 f"The array is {inside.dtype} of shape {inside.shape}; the box {box} needs uint8 {box.shape}."
             )
-        return box.paste(inside, self._session.image.shape)
+        return Patch(box, inside)
 
 
 def _told(step: Round) -> dict:

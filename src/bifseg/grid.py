@@ -41,8 +41,9 @@ class Grid:
             return labels.copy()
         nearest = [((np.arange(w) + 0.5) * n / w).astype(int) for w, n in zip(self.shape, labels.shape, strict=True)]
         grid = labels[np.ix_(*nearest)]
+        marked = np.unravel_index(np.flatnonzero(labels != 0), labels.shape)
         for label in (BACKGROUND, FOREGROUND):
-            where = np.nonzero(labels == label)
+            where = tuple(i[labels[marked] == label] for i in marked)
             target = tuple((2 * i + 1) * w // (2 * n) for i, w, n in zip(where, self.shape, labels.shape, strict=True))
             free = grid[target] == 0
             grid[tuple(i[free] for i in target)] = label

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.sparse import csr_array
 
 BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
 
@@ -83,7 +82,7 @@ class Image:
         if bad := count_not_finite(self.array):
             raise ValueError(f"The image holds {bad} voxels that are NaN or infinite; all must be finite.")
         first = self.array.flat[0]
-        if all((slab == first).all() for slab in slabs(self.array)):
+        if all((slab == first).all() for slab in slabs(self.array)):  # the first slab nearly always differs
             raise ValueError(f"The image is constant: every voxel is {first}; there is nothing to segment.")
         return self
 
@@ -101,7 +100,27 @@ def count_not_finite(array: np.ndarray) -> int:
     """How many elements are NaN or infinite."""
     if array.dtype.kind != "f":
         return 0
-    return sum(slab.size - int(np.count_nonzero(np.isfinite(slab))) for slab in slabs(array))
+    bad = 0
+    for slab in slabs(array):
+        with np.errstate(all="ignore"):
+            certain = np.isfinite(slab.sum())  # a sum is finite only if all are: one look, no array of answers
+        bad += 0 if certain else slab.size - int(np.count_nonzero(np.isfinite(slab)))
+    return bad
+
+
+def extent(mask: np.ndarray) -> list[tuple[int, int]] | None:
+    """First and last + 1 index of what is not 0 along each axis, None where all is 0; looks at every voxel once."""
+    slow = _slow_axis(mask)
+    planes = np.moveaxis(mask, slow, 0)
+    used = [k for k, plane in enumerate(planes) if np.count_nonzero(plane)]
+    if not used:
+        return None
+    found = planes[used[0] : used[-1] + 1] != 0
+    axes = set(range(mask.ndim))
+    hits = [np.flatnonzero(found.any(axis=tuple(axes - {axis}))) for axis in range(1, mask.ndim)]
+    ranges = [(int(hit[0]), int(hit[-1]) + 1) for hit in hits]
+    ranges.insert(slow, (used[0], used[-1] + 1))
+    return ranges
 
 
 def working_shape(shape: Sequence[int], spacing: Sequence[float], size: int, longest: int) -> tuple[int, ...]:
@@ -134,7 +153,7 @@ def resample(array: np.ndarray, shape: Sequence[int], *, dtype: type = np.float3
     if array.shape == shape:
         return np.asarray(array, dtype)
     result = np.empty(shape, dtype, order="F" if _slow_axis(array) else "C")
-    for where, block in _blocks(array, shape):
+    for where, block in _blocks(array, shape, [(0, n) for n in shape]):
         result[where] = block
     return result
 
@@ -151,9 +170,12 @@ def resample_labels(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     mask, shape = np.asarray(mask, dtype=bool), _target(mask, shape)
     if mask.shape == shape:
         return mask
-    result = np.empty(shape, bool, order="F" if _slow_axis(mask) else "C")
-    for where, block in _blocks(mask.view(np.uint8), shape):
-        result[where] = block > 0.5 - 1e-5  # a tie is inside, whichever way its weights were rounded
+    result = np.zeros(shape, bool, order="F" if _slow_axis(mask) else "C")
+    if (inside := extent(mask)) is None:
+        return result
+    reached = [_reached(n, m, *ends) for n, m, ends in zip(mask.shape, shape, inside, strict=True)]
+    for where, block in _blocks(mask.view(np.uint8), shape, reached):
+        np.greater(block, 0.5 - 1e-5, out=result[where])  # a tie is inside, whichever way its weights were rounded
     return result
 
 
@@ -182,46 +204,60 @@ def _range(crop: np.ndarray) -> tuple[float, float]:
     return (low, high) if low < high else (float(crop.min()), float(crop.max()))
 
 
-def _blocks(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-    """The resampled array, float32, block by block of its slowest axis: (where, block) pairs.
+def _blocks(
+    array: np.ndarray, shape: tuple[int, ...], wanted: Sequence[tuple[int, int]]
+) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """The part ``wanted`` of the resampled array, float32, block by block of its slowest axis: (where, block) pairs.
 
-    Each block gathers what it needs of the input in slabs; both are bounded by ``BLOCK``.
+    What shrinks does so first, and along rows that lie together in memory last; what grows goes the other way round.
+    So the least is computed, and a block and what it needs of the input are bounded.
     """
-    slow = _slow_axis(array)
-    others = sorted(set(range(array.ndim)) - {slow}, key=lambda axis: shape[axis] / array.shape[axis])
-    weights = [_weights(n, m) for n, m in zip(array.shape, shape, strict=True)]
-    plane = max(array.size // array.shape[slow], int(np.prod(shape)) // shape[slow])
-    step = max(1, BLOCK // plane)
-    where = [slice(None)] * array.ndim
-    for start in range(0, shape[slow], step):
-        rows = weights[slow][start : start + step]
-        block = 0
-        for first in range(rows.indices.min(), rows.indices.max() + 1, step):
-            where[slow] = columns = slice(first, min(first + step, rows.indices.max() + 1))
-            slab = array[tuple(where)]
-            for axis in others:
-                slab = _apply(weights[axis], slab, axis)
-            block = block + _apply(rows[:, columns], slab, slow)
-        where[slow] = slice(start, start + step)
-        yield tuple(where), block
+    from bifseg.resampling import apply, taps  # here, for it takes half a second that reading an image need not wait
+
+    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]) * (array.shape[axis] > 1))
+    inverse = np.argsort(axes)
+    moved, where = array.transpose(axes), [slice(*wanted[axis]) for axis in axes]
+    sums, read = [], []
+    for axis, out in zip(axes, where, strict=True):
+        first, weights = taps(array.shape[axis], shape[axis])
+        first, weights = first[out], weights[out]
+        read.append(slice(first[0], first[-1] + weights.shape[1]))
+        sums.append((first - first[0], weights))
+    moved = moved[tuple(read)]
+    slow, *others = range(array.ndim)
+    shrinks = [len(first) < n for (first, _), n in zip(sums, moved.shape, strict=True)]
+    order = [axis for axis in (*others[:-1], slow, others[-1]) if shrinks[axis]]
+    order += [axis for axis in (*others[::-1], slow) if not shrinks[axis]]
+    before, after = order[: order.index(slow)], order[order.index(slow) + 1 :]
+
+    first, weights = sums[slow]
+    entering, leaving = moved[0].size, int(np.prod([len(sums[axis][0]) for axis in others]))
+    step = max(1, (BLOCK >> 4) // max(leaving, entering * len(moved) // len(first)))
+    few = max(1, (BLOCK >> 4) // entering)
+    for start in range(0, len(first), step):
+        low, high = first[start], first[min(start + step, len(first)) - 1] + weights.shape[1]
+        parts = []
+        for k in range(low, high, few):
+            part = moved[k : min(k + few, high)]
+            for axis in before:
+                part = apply(part, *sums[axis], axis)
+            parts.append(part)
+        block = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        block = apply(block, first[start : start + step] - low, weights[start : start + step], slow)
+        for axis in after:
+            block = apply(block, *sums[axis], axis)
+        here = slice(where[0].start + start, where[0].start + start + len(block))
+        at = [here, *where[1:]]
+        yield tuple(at[k] for k in inverse), block.transpose(inverse)
 
 
-def _apply(weights: csr_array, array: np.ndarray, axis: int) -> np.ndarray:
-    """The product of a (m, n) matrix with one axis of n elements, float32."""
-    first = np.moveaxis(array, axis, 0)
-    flat = np.ascontiguousarray(first, dtype=np.float32).reshape(len(first), -1)
-    return np.moveaxis((weights @ flat).reshape(-1, *first.shape[1:]), 0, axis)
+def _reached(n: int, m: int, start: int, stop: int) -> tuple[int, int]:
+    """Which of m points look at the points from ``start`` to ``stop`` of n: a range."""
+    from bifseg.resampling import taps
 
-
-def _weights(n: int, m: int) -> csr_array:
-    """(m, n): each row a triangle around an output centre, as wide as the coarser of the two grids' steps."""
-    reach = max(1.0, n / m)
-    centre = (np.arange(m)[:, None] + 0.5) * n / m - 0.5
-    column = np.ceil(centre - reach).astype(int) + np.arange(int(2 * reach) + 2)
-    weight = np.maximum(0, 1 - np.abs(column - centre) / reach) * ((column >= 0) & (column < n))
-    weight /= weight.sum(1, keepdims=True)
-    row, used = np.nonzero(weight)
-    return csr_array((weight[row, used].astype(np.float32), (row, column[row, used])), shape=(m, n))
+    first, weights = taps(n, m)
+    hit = np.flatnonzero((first < stop) & (first + weights.shape[1] > start))
+    return int(hit[0]), int(hit[-1]) + 1
 
 
 def _slow_axis(array: np.ndarray) -> int:

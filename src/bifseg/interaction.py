@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from typing import Protocol
 
 import numpy as np
 
-from bifseg.image import Image
+from bifseg.image import Image, extent
 
 FOREGROUND = 1
 BACKGROUND = 2
@@ -46,12 +45,12 @@ class Box:
         if len(ranges) != 3:
             raise ValueError(f"The box has {len(ranges)} axes; give three (x, y, z), each a:b or a single index.")
         pairs = [_pair(entry, axis) for entry, axis in zip(ranges, AXES, strict=True)]
-        for (start, stop), extent, axis in zip(pairs, shape, AXES, strict=True):
+        for (start, stop), size, axis in zip(pairs, shape, AXES, strict=True):
             if start >= stop:
                 raise ValueError(f"The box is empty or inverted along {axis}: {start}:{stop}; give start < stop.")
-            if start < 0 or stop > extent:
+            if start < 0 or stop > size:
                 raise ValueError(
-                    f"The box {start}:{stop} along {axis} lies outside the image, which has {axis} from 0 to {extent}."
+                    f"The box {start}:{stop} along {axis} lies outside the image, which has {axis} from 0 to {size}."
                 )
         if sum(stop - start < 2 for start, stop in pairs) > 1:
             text = " x ".join(str(stop - start) for start, stop in pairs)
@@ -76,14 +75,13 @@ class Box:
 
         Raises ValueError for an empty mask.
         """
+        extents = extent(mask)
+        if extents is None:
+            raise ValueError("The mask holds no object: all its voxels are 0.")
         ranges = []
-        for axis, extent in enumerate(mask.shape):
-            found = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-            if not len(found):
-                raise ValueError("The mask holds no object: all its voxels are 0.")
-            low, high = int(found[0]), int(found[-1]) + 1
+        for (low, high), size in zip(extents, mask.shape, strict=True):
             wider = ceil(margin * (high - low)) if high - low > 1 else 0
-            ranges.append((max(0, low - wider), min(extent, high + wider)))
+            ranges.append((max(0, low - wider), min(size, high + wider)))
         return cls.of(ranges, mask.shape)
 
     @property
@@ -140,61 +138,67 @@ class Stroke:
             raise ValueError(f"A stroke has the radius {self.radius}; it must be 0 or more.")
 
 
-def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> np.ndarray:
-    """Paint strokes, in their order, into a uint8 label map (x, y, z) of the image's shape: later ones win.
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A label map that is 0 outside a box: ``labels``, of the box's shape, are all that there is to look at."""
 
-    ``box``: of a plane, in which the brush of a stroke that runs in it is a disc; elsewhere it is a ball.
-    Raises ValueError for a stroke that leaves the image.
-    """
-    labels = np.zeros(image.shape, np.uint8)
-    step = np.asarray(image.spacing) / min(image.spacing)
-    for stroke in strokes:
-        points = np.asarray(stroke.points, dtype=float)
-        nearest = np.rint(points).astype(int)
-        if (nearest < 0).any() or (nearest >= image.shape).any():
-            worst = points[((nearest < 0) | (nearest >= image.shape)).any(1)][0]
-            raise ValueError(f"A stroke passes {tuple(worst)}, outside the image of shape {image.shape}.")
-        painted, axis = labels, None if box is None else box.plane
-        if axis is not None and (nearest[:, axis] == box.start[axis]).all():
-            painted = labels[tuple(s if a == axis else slice(None) for a, s in enumerate(box.slices))]
-            points = points - np.where(np.arange(3) == axis, points, 0)
-        for voxels in _along(points):
-            _stamp(painted, voxels, stroke, step)
-    return labels
+    box: Box
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Patch:
+        """A label map (x, y, z) of a whole image, as it is."""
+        return cls(Box((0, 0, 0), labels.shape), labels)
+
+    def inside(self, box: Box) -> np.ndarray:
+        """The labels in a box: a copy of the box's shape."""
+        here, there = overlap(box, self.box)
+        inside = np.zeros(box.shape, self.labels.dtype)
+        inside[here] = self.labels[there]
+        return inside
 
 
-def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> np.ndarray:
-    """Two scribble masks of one shape as one label map (uint8); ValueError for a voxel that is in both."""
-    masks = [None if mask is None else np.asarray(mask) != 0 for mask in (foreground, background)]
-    given = [mask for mask in masks if mask is not None]
-    if not given:
+def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where two boxes meet, as slices of an array in the one and of an array in the other; empty where they do not."""
+    start = np.maximum(one.start, other.start)
+    stop = np.maximum(start, np.minimum(one.stop, other.stop))
+    return tuple(tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start))
+
+
+def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch:
+    """Two scribble masks (x, y, z) of one shape as uint8 labels; ValueError for a voxel that is in both."""
+    given = {FOREGROUND: foreground, BACKGROUND: background}
+    masks = {label: np.asarray(mask) for label, mask in given.items() if mask is not None}
+    if not masks:
         raise ValueError("No scribbles are given: give labels, or a foreground or a background mask.")
-    if len(given) == 2:
-        if given[0].shape != given[1].shape:
-            raise ValueError(f"The scribble masks have the shapes {given[0].shape} and {given[1].shape}.")
-        if both := np.count_nonzero(given[0] & given[1]):
-            raise ValueError(f"{both} voxels are in the foreground and the background scribbles; each can be in one.")
-    labels = np.zeros(given[0].shape, np.uint8)
-    for mask, label in zip(masks, (FOREGROUND, BACKGROUND), strict=True):
-        if mask is not None:
-            labels[mask] = label
-    return labels
+    shapes = [mask.shape for mask in masks.values()]
+    if shapes[0] != shapes[-1]:
+        raise ValueError(f"The scribble masks have the shapes {shapes[0]} and {shapes[1]}.")
+    extents = [found for found in map(extent, masks.values()) if found]
+    if not extents:
+        return Patch.of(np.zeros((0, 0, 0), np.uint8))
+    ranges = [(min(a for a, _ in pairs), max(b for _, b in pairs)) for pairs in zip(*extents, strict=True)]
+    box = Box(*zip(*ranges, strict=True))
+    inside = {label: mask[box.slices] != 0 for label, mask in masks.items()}
+    if len(inside) == 2 and (both := np.count_nonzero(inside[FOREGROUND] & inside[BACKGROUND])):
+        raise ValueError(f"{both} voxels are in the foreground and the background scribbles; each can be in one.")
+    return Patch(box, sum(mask * np.uint8(label) for label, mask in inside.items()))
 
 
-def scribbles_in(box: Box, labels: np.ndarray, locked: np.ndarray) -> np.ndarray:
-    """The part of a label map (the image's shape) inside a box, checked: uint8, the box's shape.
+def scribbles_in(box: Box, patch: Patch, locked: np.ndarray) -> np.ndarray:
+    """The labels of a patch inside a box, checked: uint8, the box's shape.
 
     ``locked``: bool, the box's shape, voxels of other objects. Raises ValueError for scribbles outside the box, for
     labels other than 0, 1 and 2, and for foreground on a locked voxel.
     """
-    inside = box.crop(labels).reshape(box.shape)
-    if outside := np.count_nonzero(labels) - np.count_nonzero(inside):
+    inside = patch.inside(box)
+    if outside := np.count_nonzero(patch.labels) - np.count_nonzero(inside):
         raise ValueError(f"{outside} scribble voxels lie outside the box {box}.")
-    if strange := set(np.unique(inside).tolist()) - {0, FOREGROUND, BACKGROUND}:
+    if strange := set(np.unique(inside[inside != 0]).tolist()) - {FOREGROUND, BACKGROUND}:
         raise ValueError(f"The scribbles hold the labels {sorted(strange)}; 1 is foreground, 2 background, 0 none.")
     if clash := np.count_nonzero(locked & (inside == FOREGROUND)):
         raise ValueError(f"{clash} foreground scribble voxels lie in a finished object; select that one to change it.")
-    return inside.astype(np.uint8)
+    return inside.astype(np.uint8, copy=False)
 
 
 class InteractiveMethod(Protocol):
@@ -224,23 +228,3 @@ def _pair(entry: int | Sequence[int], axis: str) -> tuple[int, int]:
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
         raise ValueError(f"The box along {axis} is {entry!r}; give whole numbers, start and stop, or one index.")
     return int(numbers[0]), int(numbers[1])
-
-
-def _along(points: np.ndarray) -> Iterable[np.ndarray]:
-    """Voxels along a polyline, at most half a voxel apart."""
-    yield points[0]
-    for a, b in pairwise(points):
-        steps = max(1, int(np.ceil(2 * np.abs(b - a).max())))
-        yield from a + (b - a) * np.arange(1, steps + 1)[:, None] / steps
-
-
-def _stamp(labels: np.ndarray, centre: np.ndarray, stroke: Stroke, step: np.ndarray) -> None:
-    """Paint the ball of the stroke's radius around a centre; its nearest voxel always."""
-    labels[tuple(np.rint(centre).astype(int))] = stroke.label
-    low = np.maximum(np.ceil(centre - stroke.radius / step), 0).astype(int)
-    high = np.minimum(np.floor(centre + stroke.radius / step) + 1, labels.shape).astype(int)
-    if (low >= high).any():
-        return
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    square = sum(((g - c) * s) ** 2 for g, c, s in zip(np.ogrid[window], centre, step, strict=True))
-    labels[window][square <= stroke.radius**2] = stroke.label

@@ -12,8 +12,8 @@ import numpy as np
 
 from bifseg.declared import check_dicom, check_extent, check_single, mapped
 from bifseg.image import Image, count_not_finite, slabs
-from bifseg.itk import FORMATS, declared, reader_of, sitk
-from bifseg.nifti import NOT_FINITE, arrived, check_nifti, is_nifti
+from bifseg.itk import FORMATS, declared, header_of, reader_of, sitk
+from bifseg.nifti import NOT_FINITE, arrived, check_head, check_nifti, is_nifti, place_of, proven
 from bifseg.series import read_series, unzip
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
@@ -175,12 +175,38 @@ def _read(
         with TemporaryDirectory() as folder:
             unzip(path, Path(folder), allowed[1] if allowed else None)
             return _image(read_series(Path(folder), path, series, allowed), path, grey=grey)
-    place = _check_header(path, surplus=SURPLUS if allowed else None)
+    if is_nifti(path):
+        return _read_nifti(path, SURPLUS if allowed else None, grey=grey)
+    _check_end(path)
+    return _image(_by_itk(path, reader_of(path) if allowed else ""), path, grey=grey)
+
+
+def _by_itk(path: Path, image_io: str) -> Any:
     try:
-        itk = sitk().ReadImage(str(path), imageIO=reader_of(path) if allowed else "")
+        return sitk().ReadImage(str(path), imageIO=image_io)
     except (RuntimeError, UnicodeDecodeError) as error:  # ITK quotes what it read, be it text or not
         raise ValueError(f"{path} is damaged, or not an image of a known format: {FORMATS}.") from error
-    return _image(itk, path, place, grey=grey)
+
+
+def _read_nifti(path: Path, surplus: int | None, *, grey: bool) -> Image:
+    """Voxels that lie in the file as they are we read ourselves; ITK says where they lie."""
+    header, *_ = check_head(path, surplus=surplus)
+    if path.name.lower().endswith(".gz"):
+        try:
+            itk = _by_itk(path, reader_of(path))
+        except ValueError:
+            check_nifti(path, surplus=surplus)  # its error says more
+            raise
+        if not proven(path, np.asarray(_Pixels(itk))):
+            check_nifti(path, surplus=surplus)
+        return _image(itk, path, place_of(path, header), grey=grey)
+    voxels = check_nifti(path, surplus=surplus)
+    place = place_of(path, header)
+    if voxels is not None:
+        reader = header_of(path, reader_of(path))
+        if reader.GetNumberOfComponents() == 1 and np.prod(reader.GetSize()) == voxels.size:
+            return _image(reader, path, place, array=voxels.reshape(reader.GetSize()[::-1]))
+    return _image(_by_itk(path, reader_of(path)), path, place, grey=grey)
 
 
 class _Pixels:
@@ -191,19 +217,21 @@ class _Pixels:
         self.__array_interface__ = sitk().GetArrayViewFromImage(itk).__array_interface__
 
 
-def _image(itk: Any, path: Path, place: dict | None = None, *, grey: bool = False) -> Image:
-    """The Image of an ITK image; ``place`` overrides its spacing, origin and direction."""
+def _image(
+    itk: Any, path: Path, place: dict | None = None, *, grey: bool = False, array: np.ndarray | None = None
+) -> Image:
+    """The Image of an ITK image; ``place`` overrides its spacing, origin and direction.
+
+    ``array``: the pixels (z, y, x), where ``itk`` is a reader that has seen the header alone.
+    """
     axes = itk.GetDimension()
     if any(n > 1 for n in itk.GetSize()[3:]):
         raise ValueError(f"{path} has {axes} axes, {itk.GetSize()}; give one frame of it, a 2D or 3D image.")
-    if "complex" in itk.GetPixelIDTypeAsString():
-        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
-    array = np.asarray(_Pixels(itk))
-    if itk.GetNumberOfComponentsPerPixel() > 1:
-        array = _luminance(array, path, grey=grey)
+    if array is None:
+        array = _pixels(itk, path, grey=grey)
+        if bad := count_not_finite(array):
+            raise ValueError(NOT_FINITE.format(path=path, bad=bad))
     array = array.T if axes < 4 else array.reshape(array.shape[-3:]).T
-    if bad := count_not_finite(array):
-        raise ValueError(NOT_FINITE.format(path=path, bad=bad))
     direction = np.eye(3)
     inner = min(axes, 3)
     direction[:inner, :inner] = np.reshape(itk.GetDirection(), (axes, axes))[:inner, :inner]
@@ -218,6 +246,14 @@ def _image(itk: Any, path: Path, place: dict | None = None, *, grey: bool = Fals
         raise ValueError(f"{path} is not usable: {error}") from error
 
 
+def _pixels(itk: Any, path: Path, *, grey: bool) -> np.ndarray:
+    """The pixels of an ITK image, last axis first; colours as their luminance."""
+    if "complex" in itk.GetPixelIDTypeAsString():
+        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
+    array = np.asarray(_Pixels(itk))
+    return _luminance(array, path, grey=grey) if itk.GetNumberOfComponentsPerPixel() > 1 else array
+
+
 def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     """RGB or RGBA in the last axis to grey, of the same type."""
     if array.shape[-1] not in (3, 4) or array.dtype not in (np.uint8, np.uint16):
@@ -228,11 +264,9 @@ def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     return np.rint(colours @ LUMINANCE).astype(array.dtype)
 
 
-def _check_header(path: Path, surplus: int | None) -> dict | None:
-    """Refuse a damaged file that ITK would fill up silently; return the place that a NIfTI's sform gives."""
+def _check_end(path: Path) -> None:
+    """Refuse a truncated picture that ITK would fill up silently."""
     name = path.name.lower()
-    if is_nifti(path):
-        return check_nifti(path, surplus=surplus)
     if name.endswith(".bmp"):
         with path.open("rb") as file:
             size = int.from_bytes(file.read(6)[2:], "little")
@@ -242,7 +276,6 @@ def _check_header(path: Path, surplus: int | None) -> dict | None:
             # In the entropy-coded data after the last "start of scan", FF D9 can only be the end of the image.
             whole = data.find(b"\xff\xd9", max(0, data.rfind(b"\xff\xda"))) >= 0
     else:
-        return None
+        return
     if not whole:
         raise ValueError(f"{path} is truncated: the end of the image is missing.")
-    return None

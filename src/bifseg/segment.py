@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import entr
 
 from bifseg.image import resample, slabs
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.interaction import BACKGROUND, FOREGROUND, Box, overlap
 from bifseg.parameters import Parameters
 
 
@@ -56,6 +55,8 @@ class Segment:
 
     def uncertainty(self) -> np.ndarray:
         """Entropy of `probability` in bits: float32, the box's shape, 0 (sure) to 1 (p = 0.5)."""
+        from scipy.special import entr  # here, for it takes as long as a refinement
+
         inside = self.probability()
         for p in slabs(inside):
             p[...] = (entr(p) + entr(1 - p)) / np.float32(np.log(2))
@@ -83,7 +84,8 @@ class Segment:
     def _in_box(self, grid: np.ndarray) -> np.ndarray:
         """A map on the grid, in the box's voxels: float32, a copy."""
         native = [n for axis, n in enumerate(self.box.shape) if axis != self.box.plane]
-        return np.array(resample(grid, native).reshape(self.box.shape))
+        values = resample(grid, native)
+        return (values.copy() if values is grid else values).reshape(self.box.shape)
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,7 @@ class State:
         """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
         taken = np.zeros(box.shape, bool)
         for other in self.objects.values():
-            if other.name != but:
-                here, there = overlap(box, other.box)
+            here, there = overlap(box, other.box)
+            if other.name != but and taken[here].size:
                 taken[here] |= other.mask[there]
         return taken
-
-
-def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where two boxes meet, as slices of an array in the one and of an array in the other; empty where they do not."""
-    start = np.maximum(one.start, other.start)
-    stop = np.maximum(start, np.minimum(one.stop, other.stop))
-    return tuple(tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start))

@@ -28,12 +28,13 @@ from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
 from bifseg.image import Image
-from bifseg.interaction import INTERACTIONS, Box, Stroke, merge, rasterise, scribbles_in
+from bifseg.interaction import INTERACTIONS, Box, Patch, Stroke, merge, overlap, scribbles_in
+from bifseg.painting import rasterise
 from bifseg.parameters import REFINEMENTS, Parameters, preset
-from bifseg.segment import Segment, State, overlap
+from bifseg.segment import Segment, State
 from bifseg.stopwatch import Stopwatch
 
-Labels = np.ndarray | str | os.PathLike | Sequence[Stroke]
+Labels = np.ndarray | Patch | str | os.PathLike | Sequence[Stroke]
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
 
@@ -243,7 +244,7 @@ class Session:
         name = name or self._free_name()
         self._check_free(name)
         if initial is not None:
-            initial = box.crop(self._label_map(initial) != 0).reshape(box.shape)
+            initial = self._patch(initial).inside(box) != 0
             if not initial.any():
                 raise ValueError(f"The initial mask is empty inside the box {box}.")
         return self._begin(box, name, refine, initial, scribbles)
@@ -258,7 +259,7 @@ class Session:
     ) -> Iterator[Round]:
         segment = self._current()
         if labels is None:
-            labels = merge(foreground, background)
+            labels = merge(*(None if mask is None else self._shaped(mask) for mask in (foreground, background)))
         elif foreground is not None or background is not None:
             raise ValueError("Scribbles are given as labels and as masks; give one of the two.")
         return self._update(self._scribbled(segment, labels), refine)
@@ -305,9 +306,8 @@ class Session:
         return self._update(segment, refine, initial, clock)
 
     def _scribbled(self, segment: Segment, labels: Labels) -> Segment:
-        new = scribbles_in(
-            segment.box, self._label_map(labels, segment.box), self.state.taken(segment.box, but=segment.name)
-        )
+        taken = self.state.taken(segment.box, but=segment.name)
+        new = scribbles_in(segment.box, self._patch(labels, segment.box), taken)
         return replace(segment, scribbles=np.where(new > 0, new, segment.scribbles))
 
     def _update(
@@ -385,12 +385,18 @@ class Session:
             del self._crops[next(iter(self._crops))]
         return crop
 
-    def _label_map(self, labels: Labels, box: Box | None = None) -> np.ndarray:
-        """Labels as an array of the image's shape; the brush of strokes drawn in a plane ``box`` is a disc in it."""
+    def _patch(self, labels: Labels, box: Box | None = None) -> Patch:
+        """Labels as they lie in the image; the brush of strokes drawn in a plane ``box`` is a disc in it."""
+        if isinstance(labels, Patch):
+            return labels
         if isinstance(labels, (str, os.PathLike)):
-            return io.read_labels(labels, self.image)
+            return Patch.of(io.read_labels(labels, self.image))
         if isinstance(labels, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in labels):
             return rasterise(labels, self.image, box)
+        return Patch.of(self._shaped(labels))
+
+    def _shaped(self, labels: np.ndarray) -> np.ndarray:
+        """A label map or mask, if it has the image's shape; that of a picture may have two axes."""
         array = np.asarray(labels)
         if array.ndim == 2 and self.image.shape[2] == 1:
             array = array[..., None]
