@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bifseg import crop
+from bifseg.checkpoint import load_model
 from bifseg.dataset import Case, Dataset, open_dataset
 from bifseg.evaluation.users import simulated_box
 from bifseg.image import Image, resample, resample_labels
@@ -222,7 +223,7 @@ def test_the_working_shape_is_that_of_a_crop(dimension):
     ranges = [(c - 6 - MARGIN // 2, c + 7 + MARGIN // 2) for c in (28, 20, 14)]
     if dimension == 2:
         ranges[2] = 14
-    model = type("Model", (), {"size": 32, "network": type("None", (), {"features": lambda self, x: x})()})
+    model = replace(load_model("default", dimension), size=32)
     box = Box.of(ranges, case.image.shape)
     assert instance.working_shape(32) == crop.Crop(case.image, box, model).shape
     assert crop.LONGEST_2D == instances.LONGEST_2D

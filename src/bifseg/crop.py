@@ -10,6 +10,7 @@ from bifseg.energy import Energy
 from bifseg.grid import LONGEST_2D, Grid, native_spacing
 from bifseg.image import Image, normalise
 from bifseg.interaction import Box
+from bifseg.networks.execution import write_features
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
 
@@ -40,14 +41,12 @@ class Crop(Grid):
         return self._energy[1]
 
 
-@torch.inference_mode()
 def _features(array: np.ndarray, coarsest: int, model: Model) -> torch.Tensor:
     """Features (pixels, C) of a normalised crop; in 3D the axis of the thickest slices is the network's z."""
-    tensor = torch.from_numpy(array)[None, None]
+    # NumPy asks for huge pages, torch does not: the first touch of 100 MB takes 10 ms instead of 40.
+    features = torch.from_numpy(np.empty((*array.shape, model.network.channels), np.float32))
+    image, out = torch.from_numpy(array), features
     if array.ndim == 3:
-        tensor = tensor.transpose(2 + coarsest, -1)
-    layout = torch.channels_last if array.ndim == 2 else torch.channels_last_3d
-    features = model.network.features(tensor.contiguous(memory_format=layout))
-    if array.ndim == 3:
-        features = features.transpose(2 + coarsest, -1)
-    return features[0].movedim(0, -1).reshape(array.size, -1).clone()
+        image, out = image.transpose(coarsest, 2), out.transpose(coarsest, 2)
+    write_features(model.network, image, out)
+    return features.flatten(0, -2)

@@ -116,13 +116,13 @@ def update_network(
     """Minimise Eq. 12 over the classifier by gradient descent; returns the loss before and after.
 
     The loss is the w-weighted mean over pixels, so that a learning rate means the same for boxes of any size.
-    Pixels of weight 0 are left out; ``parameters.samples`` bounds how many of the rest are used.
+    Pixels of weight 0 are left out; ``parameters.samples`` bounds how many of the rest are used (see `_sample`).
     """
     w = torch.from_numpy(weights.ravel().astype(np.float32))
     y = torch.from_numpy(labels.ravel().astype(np.float32))
     scribbled = torch.from_numpy(scribbles.ravel() > 0)
     _rebalance(w, y, scribbled, parameters)
-    rows = _sample(w, scribbled, parameters.samples, seed)
+    rows = _sample(w, y, scribbled, parameters.samples, seed)
     x, y, w = features[rows], y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
     return descend(
         classifier, x, y, w, iterations=parameters.iterations, rate=parameters.rate, momentum=parameters.momentum
@@ -154,13 +154,24 @@ def _rebalance(w: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parame
             w[of_class] /= w[of_class].sum().clamp_min(1e-6)
 
 
-def _sample(w: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...]) -> torch.Tensor:
-    """Rows of pixels to learn from: all of ``always`` and a uniform draw of the others, reweighted to stay unbiased."""
+def _sample(w: torch.Tensor, y: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...]) -> torch.Tensor:
+    """Rows of pixels to learn from: all of ``always``, and ``count`` of the others, half of them of each class.
+
+    Of every class one pixel is drawn from each of equally long stretches of the grid, in C order: its neighbours have
+    nearly the same features. The weights of those drawn grow, in place, so that the loss stays unbiased.
+    """
     usable = w > 0
-    kept, rest = torch.nonzero(usable & always).ravel(), torch.nonzero(usable & ~always).ravel()
-    if not count or len(rest) <= count:
+    if not count:
         return torch.nonzero(usable).ravel()
-    drawn = np.random.default_rng(seed).choice(len(rest), count, replace=False)
-    drawn = rest[torch.from_numpy(np.sort(drawn))]
-    w[drawn] *= len(rest) / count
-    return torch.cat([kept, drawn])
+    rng, kept = np.random.default_rng(seed), [torch.nonzero(usable & always).ravel()]
+    usable &= ~always
+    classes = [torch.nonzero(usable & (y == label)).ravel() for label in (0, 1)]
+    for own, other in (classes, classes[::-1]):
+        share = max(count // 2, count - len(other))
+        if len(own) > share:
+            stretches = (np.arange(share) + rng.random(share)) * (len(own) / share)
+            drawn = own[torch.from_numpy(stretches.astype(np.int64))]
+            w[drawn] *= len(own) / share
+            own = drawn
+        kept.append(own)
+    return torch.cat(kept)

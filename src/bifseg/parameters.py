@@ -35,7 +35,9 @@ class Parameters:
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
     momentum: float = 0.0
-    samples: int = 0  # pixels per network update, drawn once a round; 0: all
+    samples: int = (
+        0  # pixels per network update beside the scribbled ones, half of each class, drawn once a round; 0: all
+    )
     unsupervised: bool = True  # whether a box without scribbles is followed by fine-tuning or by one cut
 
     def __post_init__(self) -> None:
@@ -86,8 +88,8 @@ _FAST = Parameters(
     evidence=4.0, never_empty=True, unsupervised=False,
 )  # fmt: skip
 FAST = {
-    2: _FAST.but(lam=3.0, samples=8192, blend=0.5, evidence=2.0),
-    3: _FAST.but(lam=0.6, neighbours=6, samples=16384, blend=0.75, unsupervised=True),
+    2: _FAST.but(lam=3.0, samples=2048, blend=0.5, evidence=2.0),
+    3: _FAST.but(lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 

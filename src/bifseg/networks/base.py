@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+Part = tuple[torch.Tensor, torch.Size]
 
 
 class Classifier(nn.Sequential):
@@ -20,9 +24,18 @@ class BoxNetwork(nn.Module):
     dimension: int
     channels: int  # of the features
     classifier: Classifier
+    halves: bool = True  # whether bfloat16 convolutions were found to leave the masks as good
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, ...) normalised image -> (N, C, ...) features."""
+        parts = [cropped(upsampled(maps, size), image.shape[2:]) for maps, size in self.parts(image)]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
+        """The features as they are made, some channels at a time, before they are upsampled and padding is taken off.
+
+        Maps (N, c, ...) of any size, and the size they are upsampled to: the image's, or that of the padded image.
+        """
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -38,6 +51,13 @@ def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:
 def cropped(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The first ``size`` pixels of every side of maps (N, C, ...): what `padded` added is taken off."""
     return maps[(slice(None), slice(None), *(slice(n) for n in size))]
+
+
+def upsampled(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Maps (N, C, ...) linearly interpolated to ``size``; float32 from lower precisions, which is faster, too."""
+    if tuple(maps.shape[2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps.float(), size=tuple(size), mode="bilinear" if maps.ndim == 4 else "trilinear")
 
 
 def convolution(dimension: int, entering: int, leaving: int, kernel: int = 3) -> nn.Sequential:

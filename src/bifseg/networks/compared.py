@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, convolution, cropped, groups, padded
+from bifseg.networks.base import BoxNetwork, Classifier, Part, convolution, cropped, groups, padded
 
 
 class UNet(BoxNetwork):
@@ -41,8 +41,9 @@ class UNet(BoxNetwork):
         self.channels = width
         self.classifier = Classifier(width, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        return cropped(self.trunk(padded(image, 16)), image.shape[2:])
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
+        maps = self.trunk(padded(image, 16))
+        yield maps, maps.shape[2:]
 
 
 class DeepMedic(BoxNetwork):
@@ -56,6 +57,7 @@ class DeepMedic(BoxNetwork):
     """
 
     dimension = 3
+    halves = False
 
     def __init__(
         self, widths: Sequence[int] = (30, 30, 40, 40, 40, 40, 50, 50), joint: int = 150, hidden: int = 150
@@ -69,10 +71,10 @@ class DeepMedic(BoxNetwork):
         self.channels = joint
         self.classifier = Classifier(joint, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
         coarse = self.context(F.avg_pool3d(padded(image, 3), 3))
         context = cropped(F.interpolate(coarse, scale_factor=3, mode="nearest"), image.shape[2:])
-        return self.joint(torch.cat([self.local(image), context], dim=1))
+        yield self.joint(torch.cat([self.local(image), context], dim=1)), image.shape[2:]
 
 
 class HighRes3DNet(BoxNetwork):
@@ -84,6 +86,7 @@ class HighRes3DNet(BoxNetwork):
     """
 
     dimension = 3
+    halves = False
 
     def __init__(self, width: int = 16, channels: int = 80, hidden: int = 32) -> None:
         super().__init__()
@@ -101,8 +104,8 @@ class HighRes3DNet(BoxNetwork):
         self.channels = channels
         self.classifier = Classifier(channels, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        return self.trunk(image)
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
+        yield self.trunk(image), image.shape[2:]
 
 
 def _monai_norm(*widths: int) -> tuple[str, dict]:

@@ -1,25 +1,24 @@
-"""FCN (Long et al. 2015) as a trunk: much work on coarse maps, next to none at full resolution, where a CPU loses time."""
+"""FCN (Long et al. 2015) as a trunk: much work on coarse maps, next to none at full resolution, a CPU's slowest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, convolution, cropped, padded
+from bifseg.networks.base import BoxNetwork, Classifier, Part, convolution, padded, upsampled
 
 
 class FCN(BoxNetwork):
     """FCN-8s on VGG-16 (Long et al. 2015): scores of strides 32, 16 and 8, each upsampled and summed with the next.
 
-    The features are the fused scores, ``channels`` of them in the place of one per class, upsampled to full resolution.
+    The features are the fused scores, ``channels`` of them in place of one per class, upsampled to full resolution.
     ``width``: of the first convolution, which ``factors`` multiply per stage; ``depths``: convolutions per stage, each
-    stage ending with pooling; ``head``, ``kernel``: of the two layers after the last. ``fine``: what the first stage saw
-    at full resolution joins the features. With four stages it is an FCN-4s: 3D boxes have half as many voxels along a
-    side. Departs from print: it is classified after the upsampling, not before; learns from nothing, not from ImageNet;
+    stage ending with pooling; ``head``, ``kernel``: of the two layers after the last. ``fine``: what the first stage
+    saw at full resolution joins the features. With four stages it is an FCN-4s: 3D boxes have half as many voxels along
+    a side. Departs from print: classified after the upsampling, not before; learns from nothing, not from ImageNet;
     every upsampling is linear, where print learns the first two; padded evenly, not by 100 pixels.
     """
 
@@ -36,7 +35,7 @@ class FCN(BoxNetwork):
         fine: bool = False,
     ) -> None:
         super().__init__()
-        self.dimension, self.fine = dimension, fine
+        self.dimension, self.fine, self.halves = dimension, fine, dimension == 2
         widths = [factor * width for factor in factors]
         conv, pool = (nn.Conv2d, nn.MaxPool2d) if dimension == 2 else (nn.Conv3d, nn.MaxPool3d)
         self.stages = nn.ModuleList()
@@ -50,7 +49,7 @@ class FCN(BoxNetwork):
         self.channels = channels + (widths[0] if fine else 0)
         self.classifier = Classifier(self.channels, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
         stride = 2 ** len(self.stages)
         x, pooled = padded(image, stride), []
         first = x = self.stages[0][:-1](x)
@@ -59,9 +58,7 @@ class FCN(BoxNetwork):
             pooled.append(x)
         fused = self.scores[2](self.head(x))
         for score, finer in ((self.scores[1], pooled[-2]), (self.scores[0], pooled[-3])):
-            fused = score(finer) + self._upsampled(fused, 2)
-        maps = self._upsampled(fused, stride // 4)
-        return cropped(torch.cat([maps, first], dim=1) if self.fine else maps, image.shape[2:])
-
-    def _upsampled(self, maps: torch.Tensor, factor: int) -> torch.Tensor:
-        return F.interpolate(maps, scale_factor=factor, mode="bilinear" if self.dimension == 2 else "trilinear")
+            fused = score(finer) + upsampled(fused, finer.shape[2:])
+        yield fused, first.shape[2:]
+        if self.fine:
+            yield first, first.shape[2:]

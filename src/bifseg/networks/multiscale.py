@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, cropped, padded
+from bifseg.networks.base import BoxNetwork, Classifier, Part, padded, upsampled
 
 
 class MultiScaleNet(BoxNetwork):
@@ -23,7 +22,7 @@ class MultiScaleNet(BoxNetwork):
 
     def __init__(self, dimension: int, widths: Sequence[int], compressed: int = 8, hidden: int = 32) -> None:
         super().__init__()
-        self.dimension, self.widths = dimension, tuple(widths)
+        self.dimension, self.widths, self.halves = dimension, tuple(widths), dimension == 2
         fine, *coarse = self.widths
         self.stem = self._block(1 + 2 * dimension, fine)
         self.down = nn.ModuleList(
@@ -44,8 +43,7 @@ class MultiScaleNet(BoxNetwork):
             nn.ReLU(),
         )
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        size = image.shape[2:]
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
         x = padded(torch.cat([image, _position(image)], dim=1), 2 ** (len(self.widths) - 1))
         fine = x = self.stem(x)
         encoded = []
@@ -53,17 +51,12 @@ class MultiScaleNet(BoxNetwork):
             x = down(x)
             encoded.append(x)
         half = encoded[0].shape[2:]
-        outputs = [self._resize(self.compress[-1](x), half)]
+        yield fine, fine.shape[2:]
+        outputs = [upsampled(self.compress[-1](x), half)]
         for k in reversed(range(len(self.up))):
-            x = self.up[k](encoded[k] + self._resize(self.bridge[k](x), encoded[k].shape[2:]))
-            outputs.append(self._resize(self.compress[k](x), half))
-        coarse = self._resize(torch.cat(outputs, dim=1), fine.shape[2:])
-        return cropped(torch.cat([fine, coarse], dim=1), size)
-
-    def _resize(self, x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        if x.shape[2:] == size:
-            return x
-        return F.interpolate(x, size=size, mode="bilinear" if self.dimension == 2 else "trilinear")
+            x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
+            outputs.append(upsampled(self.compress[k](x), half))
+        yield torch.cat(outputs, dim=1), fine.shape[2:]
 
 
 def _position(image: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier
+from bifseg.networks.base import BoxNetwork, Classifier, Part
 
 
 class PNet(BoxNetwork):
@@ -26,12 +28,10 @@ class PNet(BoxNetwork):
         self.channels = width * len(depths)
         self.classifier = Classifier(self.channels, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        outputs = []
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
         for block in self.blocks:
             image = block(image)
-            outputs.append(image)
-        return torch.cat(outputs, dim=1)
+            yield image, image.shape[2:]
 
 
 class PCNet(BoxNetwork):
@@ -60,9 +60,7 @@ class PCNet(BoxNetwork):
         self.channels = compressed * len(depths)
         self.classifier = Classifier(self.channels, hidden)
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        outputs = []
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
         for block, compress in zip(self.blocks, self.compress, strict=True):
             image = block(image)
-            outputs.append(compress(image))
-        return torch.cat(outputs, dim=1)
+            yield compress(image), image.shape[2:]

@@ -1,0 +1,159 @@
+"""How a trunk is run when it only has to answer: oneDNN on packed weights, in half precision where the CPU has it.
+
+``BIFSEG_PRECISION`` in the environment says in what the convolutions multiply: ``float32``, ``bfloat16``, or ``auto``
+(the default): bfloat16 on CPUs that multiply it in hardware and for networks whose masks are as good, else float32.
+Normalisation, upsampling and the features themselves are float32 always.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from bifseg.networks.base import BoxNetwork, upsampled
+
+SLICES = 8  # upsampled at once
+SHAPES = 4  # of maps, whose packed weights a layer keeps
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@torch.inference_mode()
+def write_features(network: BoxNetwork, image: torch.Tensor, out: torch.Tensor, precision: str | None = None) -> None:
+    """Compute one image's features into ``out``, each piece as soon as it is known: nothing is held twice.
+
+    ``image``: float32, (x, y) or (x, y, z). ``out``: float32, (x, y, C) or (x, y, z, C), of any strides.
+    ``precision``: as ``BIFSEG_PRECISION``, which it replaces. ValueError for another word, or for bfloat16 where it
+    can only be imitated.
+    """
+    dtype = chosen(precision, network.halves)
+    layout = torch.channels_last if image.ndim == 2 else torch.channels_last_3d
+    trunk = _prepared(network, dtype) if _has_onednn() else network
+    start = 0
+    for maps, size in trunk.parts(image[None, None].contiguous(memory_format=layout)):
+        stop = start + maps.shape[1]
+        _write(maps, size, out[..., start:stop])
+        start = stop
+
+
+def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor) -> None:
+    """`upsampled`, without the padding, into ``out``; large 3D maps some slices at a time, which stay in the cache."""
+    whole = tuple(slice(n) for n in out.shape[:-1])
+    if maps.ndim == 4 or maps.shape[2:] == size:
+        out.copy_(upsampled(maps, size)[0].movedim(0, -1)[whole])
+        return
+    n, entering = out.shape[0], maps.shape[2]
+    at = ((torch.arange(n) + 0.5) * (entering / size[0]) - 0.5).clamp_(min=0)
+    below = at.long()
+    weight = (at - below)[:, None, None, None]
+    slices = maps[0].float().movedim(0, -1)  # (x, y, z, c): memory's order
+    slices = torch.lerp(slices[below], slices[(below + 1).clamp_(max=entering - 1)], weight).movedim(-1, 1)
+    for k in range(0, n, SLICES):
+        plane = upsampled(slices[k : k + SLICES], size[1:]).movedim(1, -1)
+        out[k : k + SLICES].copy_(plane[(slice(None), *whole[1:])])
+
+
+def chosen(precision: str | None = None, halves: bool = True) -> torch.dtype:
+    """What convolutions multiply in; see the module. ``halves``: whether ``auto`` may be bfloat16."""
+    precision = precision or os.environ.get("BIFSEG_PRECISION") or "auto"
+    if precision == "auto":
+        precision = "bfloat16" if halves and _has_bfloat16() else "float32"
+    if precision not in PRECISIONS:
+        raise ValueError(f"The precision is {precision!r}; possible are auto, {', '.join(PRECISIONS)}.")
+    if precision == "bfloat16" and not _has_bfloat16():
+        raise ValueError("This CPU does not multiply bfloat16; possible are auto and float32.")
+    return PRECISIONS[precision]
+
+
+@cache
+def _has_onednn() -> bool:
+    """Elsewhere than on x86, PyTorch's own choice of kernels stands: we have not measured another."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    reorders = all(hasattr(torch._C._nn, f"mkldnn_reorder_conv{d}d_weight") for d in (2, 3))
+    convolves = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return x86 and reorders and convolves
+
+
+@cache
+def _has_bfloat16() -> bool:
+    return _has_onednn() and any(
+        getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in ("avx512_bf16", "amx_tile")
+    )
+
+
+# Weights are packed once per network: packing is as dear as multiplying where maps are small.
+_made: WeakKeyDictionary[BoxNetwork, dict[torch.dtype, tuple[tuple, BoxNetwork]]] = WeakKeyDictionary()
+
+
+def _prepared(network: BoxNetwork, dtype: torch.dtype) -> BoxNetwork:
+    state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in network.parameters())
+    kept = _made.setdefault(network, {})
+    if dtype not in kept or kept[dtype][0] != state:  # never made, or trained since
+        made = copy.deepcopy(network).eval().requires_grad_(False)
+        _replace(made, dtype)
+        kept[dtype] = state, made
+    return kept[dtype][1]
+
+
+def _replace(module: nn.Module, dtype: torch.dtype) -> None:
+    """Give a network's copy, in place, layers that compute the same for inference."""
+    children = list(module.named_children())
+    for k, (name, child) in enumerate(children):
+        follower = children[k + 1][1] if isinstance(module, nn.Sequential) and k + 1 < len(children) else None
+        if isinstance(child, (nn.Conv2d, nn.Conv3d)):
+            rectified = isinstance(follower, nn.ReLU)
+            # The image itself: few operations, at full resolution. Where a norm follows, nothing is gained by halves.
+            whole = child.in_channels == 1 and not rectified
+            setattr(module, name, _Convolution(child, torch.float32 if whole else dtype, rectified))
+            if rectified:
+                setattr(module, children[k + 1][0], nn.Identity())
+        elif isinstance(child, (nn.GroupNorm, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            setattr(module, name, _Float(child))
+            if isinstance(follower, nn.ReLU):
+                follower.inplace = True
+        elif not isinstance(child, nn.Identity):
+            _replace(child, dtype)
+
+
+class _Convolution(nn.Module):
+    """A convolution on weights in oneDNN's own layout, with the ReLU that follows it."""
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d, dtype: torch.dtype, rectified: bool) -> None:
+        super().__init__()
+        self.weight = conv.weight.detach().to(dtype).contiguous()
+        self.packed: dict[torch.Size, torch.Tensor] = {}
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.after = "relu" if rectified else "none"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.to(self.weight.dtype)
+        packed = self.packed.get(x.shape)
+        if packed is None:
+            packed = self._pack(x.shape)
+        return torch.ops.mkldnn._convolution_pointwise(x, packed, self.bias, *self.how, self.after, [], "")
+
+    def _pack(self, shape: torch.Size) -> torch.Tensor:
+        """The weights in the layout for maps of a shape; the layout for another can be a hundred times slower."""
+        reorder = (
+            torch._C._nn.mkldnn_reorder_conv2d_weight if len(shape) == 4 else torch._C._nn.mkldnn_reorder_conv3d_weight
+        )
+        packed = reorder(self.weight.to_mkldnn(), *self.how, list(shape))
+        self.packed = {**dict(list(self.packed.items())[1 - SHAPES :]), shape: packed}
+        return packed
+
+
+class _Float(nn.Module):
+    """A layer on float32, whatever it is given: what sums over whole maps, or has no fast form in bfloat16."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.float())
