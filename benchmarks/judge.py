@@ -64,7 +64,7 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
 """Of every protocol its runs: data set and options of `bifseg benchmark`."""
 
 NETWORKS = {
-    "2D": ["multiscale2d", "pnet", *(str(WEIGHTS / f"{name}.safetensors") for name in ("fcn", "unet"))],
+    "2D": ["fcn2d", "multiscale2d", "pnet", *(str(WEIGHTS / f"{name}.safetensors") for name in ("fcn", "unet"))],
     "3D": ["multiscale3d", "pcnet", *(str(WEIGHTS / f"{name}.safetensors") for name in ("deepmedic", "highres3dnet"))],
 }
 

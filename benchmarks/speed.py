@@ -28,7 +28,7 @@ from pace.targets import targets
 from pace.timing import BF16, FP32, Case, Measurement, take_in_turn
 
 SIZES = {2: (32, 64, 128, 256), 3: (16, 32, 48, 64, 80, 112, 160)}
-NETWORKS = {2: ("multiscale2d", "pnet"), 3: ("multiscale3d", "pcnet")}
+NETWORKS = {2: ("fcn2d", "pnet"), 3: ("multiscale3d", "pcnet")}
 BOX = {2: 128, 3: 80}  # what promises are about
 SCENES = "Synthetic objects (bifseg.synthetic), the same scenes at every size, careful simulated strokes."
 SHARES = {"open": 0.02, "stages": 0.45, "printed": 0.1, "peers": 0.2, "grid": 0.15, "scan": 0.08}

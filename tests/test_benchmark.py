@@ -54,7 +54,7 @@ def test_rows_hold_what_the_format_promises(targets, runs, undisturbed):
         assert row["user_seconds"] >= row["seconds"] >= 0
     assert [row["step"] for row in rows[:6]] == [0, 1, 2, 0, 1, 2]
     assert {row["network"] for row in rows if row["method"] == "growcut"} == {None}
-    assert {row["network"] for row in rows if row["method"] == "crf"} == {"multiscale2d"}
+    assert {row["network"] for row in rows if row["method"] == "crf"} == {"fcn2d"}
     assert {row["seen"] for row in rows} == {False}
     assert len({tuple(row[name] for name in KEY) for row in rows}) == 24
     # The refinements of one network get the same first scribbles.
@@ -191,9 +191,9 @@ def test_plans_say_what_cannot_be(targets):
         plan(targets, ["crf"], ["multiscale3d"], ["careful"], [0])
     with pytest.raises(ValueError, match="Unknown user"):
         plan(targets, ["crf"], ["default"], ["nobody"], [0])
-    both = plan(targets, ["crf", "growcut"], ["multiscale2d", "pnet", "multiscale3d"], ["careful"], [3])
+    both = plan(targets, ["crf", "growcut"], ["fcn2d", "pnet", "multiscale3d"], ["careful"], [3])
     assert [(run.method, run.network) for run in both[:3]] == [
-        ("crf", "multiscale2d"),
+        ("crf", "fcn2d"),
         ("crf", "pnet"),
         ("growcut", None),
     ]

@@ -1,5 +1,7 @@
 import json
+import pickle
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +94,20 @@ def test_unknown_names_list_the_known_ones_and_dimensions_must_agree(model, tmp_
         load_model(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="2D boxes, and the box is 3D"):
         load_model("multiscale2d", 3)
+
+
+def test_a_shipped_model_travels_by_name_and_any_other_whole(model, tmp_path):
+    shipped = replace(load_model("default", 2), size=32, tuned={"lam": 2.0})
+    data = pickle.dumps(shipped)
+    assert len(data) < 100_000
+    back = pickle.loads(data)
+    assert (back.network is shipped.network, back.size, back.tuned) == (True, 32, {"lam": 2.0})
+    path = tmp_path / "own.safetensors"
+    save_model(model, path)
+    own = pickle.loads(pickle.dumps(load_model(path)))
+    assert own.sha256 == load_model(path).sha256
+    for name, tensor in load_model(path).network.state_dict().items():
+        assert torch.equal(own.network.state_dict()[name], tensor)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

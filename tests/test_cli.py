@@ -187,7 +187,7 @@ def test_info(run):
     assert facts["licence"] == "Apache-2.0"
     assert "no GPU" in facts["device"]
     assert {model["dimension"] for model in facts["models"]} == {2, 3}
-    assert all(0 < model["megabytes"] <= 10 and len(model["sha256"]) == 64 for model in facts["models"])
+    assert all(0 < model["megabytes"] <= 12 and len(model["sha256"]) == 64 for model in facts["models"])
     assert "torch" in run("info")
 
 

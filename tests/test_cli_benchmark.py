@@ -36,8 +36,8 @@ def test_every_standard_method_runs_on_slices_and_is_told_about(capsys, folder, 
     assert all({*KEY, "step", "dice", "nsd", "seconds", "user_seconds"} <= set(row) for row in rows)
     about = json.loads(path.with_suffix(".about.json").read_text())
     assert about["datasets"] == {"set": {"box": {"channel": 0, "values": [1]}}}
-    assert about["models"]["multiscale2d"]["dimension"] == 2
-    assert set(about["methods"]) >= {"grabcut", "bifseg (multiscale2d)"}
+    assert about["models"]["fcn2d"]["dimension"] == 2
+    assert set(about["methods"]) >= {"grabcut", "bifseg (fcn2d)"}
     assert str(folder) not in json.dumps(about)  # where data lie on this machine is nobody's business
     assert "0 of them new" in run(capsys, *arguments).out
 
@@ -53,10 +53,10 @@ def test_volumes_users_networks_and_protocols(capsys, folder, tmp_path):
     about = json.loads(path.with_suffix(".about.json").read_text())
     assert len(about["commands"]) == 5
     assert about["commands"][3] == "bifseg benchmark set --labels box --limit 1 -o r.jsonl --methods crf --protocol noc"
-    assert set(about["models"]) == {"multiscale3d", "multiscale2d", "pnet"}
+    assert set(about["models"]) == {"multiscale3d", "fcn2d", "pnet"}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["user"] for row in rows} == {"sloppy", "careful:0", "challenge", "careful", "noc", "human"}
-    assert {row["network"] for row in rows} == {"multiscale3d", "multiscale2d", "pnet", None}
+    assert {row["network"] for row in rows} == {"multiscale3d", "fcn2d", "pnet", None}
     counts = {p: sum(row["protocol"] == p for row in rows) for p in ("rounds", "challenge", "noc")}
     assert counts == {"rounds": 2 * 2 * 2 + 2 + 2 * 2, "challenge": 2 * 6, "noc": 19}
 

@@ -105,13 +105,13 @@ def test_regions_are_classes_and_a_model_can_be_trained_on(dataset, tmp_path, ca
         (["--seen", "a", "--unseen", "a"], "'a' is both seen and unseen"),
         (["--channel", "3"], "There is no channel 3"),
         (["--region", "x"], "--region is 'x'; it must be a name and label values"),
-        (["--network", "unet"], "There is no network 'unet' for 2D; known are multiscale (2D), multiscale (3D)"),
+        (["--network", "unet"], "There is no network 'unet' for 2D; known are fcn (2D), multiscale (2D)"),
         (["--recipe", "quick"], "Unknown recipe 'quick'"),
         (["--start", "nobody"], "Unknown model 'nobody'"),
         (["--start", "multiscale2d"], "the recipe trains a multiscale with"),
         (
             ["--shipped", "nobody"],
-            "Unknown model 'nobody'; known are multiscale2d, multiscale3d, pnet, pcnet, "
+            "Unknown model 'nobody'; known are fcn2d, multiscale2d, multiscale3d, pnet, pcnet, "
             "fcn, unet, deepmedic, highres3dnet.",
         ),
         (["--shipped", "multiscale2d"], "There are no label maps"),

@@ -18,21 +18,16 @@ NETWORKS = {
     "multiscale2d": {"dimension": 2, "widths": [8, 16, 24]},
     "multiscale3d": {"dimension": 3, "widths": [8, 16, 24]},
     "fcn": {"width": 8, "head": 16, "channels": 8},
-    "fcn3d": {
-        "dimension": 3, "width": 8, "factors": [1, 2, 3, 4], "depths": [1, 1, 1, 2], "head": 48, "kernel": 3,
-        "channels": 8, "fine": True,
-    },
     "unet": {"width": 8, "hidden": 8},
     "deepmedic": {"widths": [8] * 8, "joint": 16, "hidden": 8},
     "highres3dnet": {"width": 8, "channels": 16, "hidden": 8},
-}  # fmt: skip
+}
 HALF = "bfloat16" if execution._has_bfloat16() else None
 
 
 def made(name, seed=0):
     torch.manual_seed(seed)
-    return build(name.removesuffix("2d").removesuffix("3d") if "multi" in name or name == "fcn3d" else name,
-                 **NETWORKS[name]).eval().requires_grad_(False)  # fmt: skip
+    return build(name[:-2] if name.startswith("multi") else name, **NETWORKS[name]).eval().requires_grad_(False)
 
 
 def rows(network, image, precision):
@@ -63,7 +58,7 @@ def test_written_features_are_the_networks_whatever_the_order_of_shapes(name):
 @pytest.mark.skipif(HALF is None, reason="this CPU does not multiply bfloat16")
 def test_norms_of_a_whole_box_are_summed_in_float32():
     torch.manual_seed(1)
-    network = made("fcn3d")
+    network = made("multiscale3d")
     halved = execution._prepared(network, torch.bfloat16)
     norms = [m for m in halved.modules() if isinstance(m, nn.GroupNorm)]
     seen = []
@@ -130,5 +125,5 @@ def test_the_precision_is_the_callers_then_the_environments_then_the_cpus(monkey
 def test_without_onednn_the_network_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(execution, "_has_onednn", lambda: False)
     monkeypatch.setattr(execution, "_has_bfloat16", lambda: False)
-    network, image = made("fcn3d"), torch.randn(20, 24, 9)
+    network, image = made("multiscale3d"), torch.randn(20, 24, 9)
     torch.testing.assert_close(rows(network, image, None), expected(network, image), rtol=1e-4, atol=1e-4)

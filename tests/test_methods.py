@@ -29,7 +29,7 @@ def test_names_are_checked():
 @pytest.mark.parametrize("name", [n for n in METHODS if n != "nninteractive"])
 def test_every_method_is_made_and_segments(name, case):
     image, box = case
-    model = load_model("multiscale2d") if METHODS[name].learns else None
+    model = load_model("fcn2d") if METHODS[name].learns else None
     settings = settings_of(name, model)
     assert settings
     method = make(name, model, seed=1)
@@ -49,7 +49,7 @@ def test_every_method_is_made_and_segments(name, case):
 
 
 def test_ablations_differ_in_what_they_should():
-    model = load_model("multiscale2d")
+    model = load_model("fcn2d")
     full = settings_of("bifseg", model)
 
     def changed(name):
@@ -65,7 +65,7 @@ def test_ablations_differ_in_what_they_should():
 
 def test_the_family_begins_from_one_mask_and_refines_that(case):
     image, box = case
-    model = load_model("multiscale2d")
+    model = load_model("fcn2d")
     family = {name: make(name, model) for name in FAMILY}
     starts = {name: method.start(image, box) for name, method in family.items()}
     assert not np.array_equal(starts["bifseg"], starts["network"])

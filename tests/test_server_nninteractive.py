@@ -328,7 +328,12 @@ def test_a_killed_server_goes_on_with_the_same_client_where_it_was(server, clien
     meta = {"include_interaction": False, "interaction_bbox": [[32, 33], [63, 66], [15, 18]]}
     headers = {**client._http.headers, "X-Meta": json.dumps(meta)}
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/add_scribble_interaction", content=digest, headers=headers, timeout=0.05)
+        httpx.post(
+            f"{server.url}/add_scribble_interaction",
+            content=digest,
+            headers=headers,
+            timeout=httpx.Timeout(5, read=0.005),
+        )
     server.kill()
     server.start()
     assert len(server.store.entries(server.facts(client)["session"])) in (entries, entries + 1)

@@ -35,7 +35,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
     speed = module("speed")
     tiny = speed.Extent(
         {2: (16, 24), 3: (12,)}, ("fast",), peers=("grabcut",), seeds=1, repetitions=1, scans=(24, 32), file=16,
-        box=((2, 24), (3, 12)), networks={2: ("multiscale2d",), 3: ("multiscale3d",)}, grids={2: 24, 3: 12},
+        box=((2, 24), (3, 12)), networks={2: ("fcn2d",), 3: ("multiscale3d",)}, grids={2: 24, 3: 12},
         compared=(2,),
     )  # fmt: skip
     said = []
@@ -63,7 +63,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
 
 def test_stages_add_up_to_the_whole(module):
     ours, timing = module("pace.ours"), module("pace.timing")
-    case = ours.case("stages", 2, 24, "multiscale2d", "fast", 1, 24)
+    case = ours.case("stages", 2, 24, "fcn2d", "fast", 1, 24)
     case.take(0)
     for moment in (timing.FIRST, timing.REFINEMENT):
         parts = {stage: times[0] for (m, stage), times in case.times.items() if m == moment}

@@ -74,7 +74,7 @@ def _stage_tables(found: Sequence[Measurement]) -> list[tuple[str, list[list[str
     """A table of stages for the boxes that promises are about."""
     made = []
     for facts in (
-        {"part": "stages", "dimension": 2, "side": FAIR[2], "preset": "fast", "network": "multiscale2d"},
+        {"part": "stages", "dimension": 2, "side": FAIR[2], "preset": "fast", "network": "fcn2d"},
         {"part": "stages", "dimension": 3, "side": FAIR[3], "preset": "fast", "network": "multiscale3d"},
         {"part": "grid", "dimension": 3, "side": FAIR[3]},
     ):

@@ -37,7 +37,7 @@ class Target:
 
 def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target]:
     """All of them, in the order they are told."""
-    flat = {"dimension": 2, "side": FAIR[2], "preset": "fast", "network": "multiscale2d", "part": "stages"}
+    flat = {"dimension": 2, "side": FAIR[2], "preset": "fast", "network": "fcn2d", "part": "stages"}
     deep = {"dimension": 3, "side": FAIR[3], "grid": FAIR[3], "preset": "fast", "part": "grid"}
     own = {"dimension": 3, "side": FAIR[3], "preset": "fast", "network": "multiscale3d", "part": "stages"}
     made = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from bifseg.files import write_atomically
 from bifseg.networks import BoxNetwork, build
 
 SHIPPED = Path(__file__).parent / "weights"
-DEFAULT = {2: "multiscale2d", 3: "multiscale3d"}
+DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
 VERSION = "1"
 
 
@@ -44,6 +44,13 @@ class Model:
     @property
     def dimension(self) -> int:
         return self.network.dimension
+
+    def __reduce__(self) -> tuple:
+        """To another process, the weights of a shipped model travel by its name."""
+        path = SHIPPED / f"{self.name}.safetensors"
+        if path.is_file() and _read_shipped(path).network is self.network:
+            return _by_name, (self.name, self.size, self.tuned, self.card)
+        return Model, tuple(getattr(self, field.name) for field in fields(self))
 
 
 def shipped() -> list[str]:
@@ -87,6 +94,10 @@ def save_model(model: Model, path: str | os.PathLike) -> None:
     }
     tensors = {name: t.detach().contiguous().float().cpu() for name, t in model.network.state_dict().items()}
     write_atomically(Path(path), save(tensors, header))
+
+
+def _by_name(name: str, size: int, tuned: dict, card: dict) -> Model:
+    return replace(load_model(name), size=size, tuned=tuned, card=card)
 
 
 @cache

@@ -88,7 +88,7 @@ _FAST = Parameters(
     evidence=4.0, never_empty=True, unsupervised=False,
 )  # fmt: skip
 FAST = {
-    2: _FAST.but(lam=3.0, samples=2048, blend=0.5, evidence=2.0),
+    2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""

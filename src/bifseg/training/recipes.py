@@ -73,6 +73,10 @@ NARROWER = dataclasses.replace(RINGS, wide=0.15)
 SNUG = dataclasses.replace(RINGS, wide=0.0, snug=0.25)
 
 SHIPPED = {
+    "fcn2d": Recipe(
+        "fcn", {"width": 16, "head": 256}, size=128, batch=4,
+        phases=(Phase(8000, 1e-3, SNUG, cosine=8000),),
+    ),
     "multiscale2d": Recipe(
         "multiscale", {"dimension": 2, "widths": [24, 48, 64, 64, 96]}, size=128, batch=8,
         phases=(
