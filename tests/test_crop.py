@@ -9,6 +9,7 @@ from bifseg.checkpoint import Model
 from bifseg.crop import Crop
 from bifseg.image import Image, normalise
 from bifseg.interaction import Box
+from bifseg.logistic import log_odds
 from bifseg.networks import build, execution
 from bifseg.networks.execution import chosen, write_features
 
@@ -127,3 +128,19 @@ def test_without_onednn_the_network_runs_as_it_is(monkeypatch):
     monkeypatch.setattr(execution, "_has_bfloat16", lambda: False)
     network, image = made("multiscale3d"), torch.randn(20, 24, 9)
     torch.testing.assert_close(rows(network, image, None), expected(network, image), rtol=1e-4, atol=1e-4)
+
+
+def test_log_odds_are_those_of_the_classifier_whichever_was_asked_last(monkeypatch):
+    network = made("multiscale2d")
+    image = Image(np.random.default_rng(0).normal(size=(20, 18)).astype(np.float32))
+    crop = Crop(image, Box((0, 0, 0), image.shape), Model("m", network, "multiscale", {}, size=18))
+    classifiers = [network.classifier]
+    for factor in (0.5, 2.0):
+        classifiers.append(copy.deepcopy(network.classifier))
+        for parameter in classifiers[-1].parameters():
+            parameter.mul_(factor)
+    computed = []
+    monkeypatch.setattr("bifseg.crop.log_odds", lambda *given: computed.append(0) or log_odds(*given))
+    for k in (0, 1, 0, 1, 2, 1, 0, 1):
+        torch.testing.assert_close(crop.log_odds(classifiers[k]), log_odds(classifiers[k], crop.features))
+    assert len(computed) == 4  # 0, 1, 2 and, forgotten meanwhile, 0 again

@@ -10,6 +10,8 @@ from bifseg.energy import Energy
 from bifseg.grid import LONGEST_2D, Grid, native_spacing
 from bifseg.image import Image, normalise
 from bifseg.interaction import Box
+from bifseg.logistic import log_odds
+from bifseg.networks import Classifier
 from bifseg.networks.execution import write_features
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
@@ -30,6 +32,7 @@ class Crop(Grid):
                 raise ValueError(f"The image is constant inside the box {box}; there is nothing to segment.")
             super().__init__(image, box, model.size, model.size * (LONGEST_2D if box.dimension == 2 else 1))
         self._energy: tuple[dict, Energy] | None = None
+        self._answers: list[tuple[torch.Tensor, torch.Tensor]] = []
         with clock("features"):
             self.features = _features(normalise(self.array), np.argmax(native_spacing(image, box)), model)
 
@@ -39,6 +42,19 @@ class Crop(Grid):
         if self._energy is None or self._energy[0] != term:
             self._energy = term, Energy(self.image01, **term, spacing=self.spacing)
         return self._energy[1]
+
+    def log_odds(self, classifier: Classifier) -> torch.Tensor:
+        """log p / (1 - p) of the foreground by a classifier: (pixels,), float32, not to be changed.
+
+        The last two answers are kept: a refinement begins with the classifiers that the one before ended with.
+        """
+        weights = torch.cat([parameter.detach().ravel() for parameter in classifier.parameters()])
+        answer = next((a for known, a in self._answers if torch.equal(known, weights)), None)
+        if answer is None:
+            answer = log_odds(classifier, self.features)
+        others = [pair for pair in self._answers if pair[1] is not answer]
+        self._answers = [(weights, answer), *others[:1]]
+        return answer
 
 
 def _features(array: np.ndarray, coarsest: int, model: Model) -> torch.Tensor:

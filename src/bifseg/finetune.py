@@ -16,7 +16,7 @@ import torch
 from bifseg.crop import Crop
 from bifseg.evidence import scribble_evidence, with_evidence
 from bifseg.interaction import BACKGROUND, FOREGROUND
-from bifseg.logistic import descend, log_odds
+from bifseg.logistic import descend
 from bifseg.networks import Classifier
 from bifseg.parameters import Parameters
 from bifseg.stopwatch import Stopwatch
@@ -44,10 +44,10 @@ def foreground_probability(
 
     ``blend`` below 1 mixes in the logit of the ``trained`` classifier: a pull back that few scribbles cannot overcome.
     """
-    logit = log_odds(classifier, crop.features)
+    logit = crop.log_odds(classifier)
     if trained is not None and blend < 1:
-        logit = logit.mul_(blend).add_(log_odds(trained, crop.features), alpha=1 - blend)
-    return logit.sigmoid_().numpy().reshape(crop.shape)
+        logit = (blend * logit).add_(crop.log_odds(trained), alpha=1 - blend)
+    return logit.sigmoid().numpy().reshape(crop.shape)
 
 
 def fine_tune(
