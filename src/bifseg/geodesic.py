@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from numba import njit
+
+from bifseg.compiled import compiled
 
 WIDTH = 0.01  # voxels whose distances differ by less are worked off in any order; decides the speed, not the result
 
@@ -80,7 +81,7 @@ def soft_distance(
     return np.where(distance[core] < limit, distance[core], np.float32(np.inf))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(image, distance, seeds, prices, offsets, squares, width):
     """Lower ``distance`` in place until no step lowers it further; a step costs sqrt(change^2 + its square).
 

@@ -13,7 +13,8 @@ v + offsets[2j], row 2j + 1 what may come back along that same edge.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from bifseg.compiled import compiled
 
 ROOT, NONE = 255, 254  # in place of the slot of a parent: a source itself; an orphan or a voxel outside the tree
 CHUNK = 2048  # voxels: three passes over so many stay in the first-level cache
@@ -23,7 +24,7 @@ MANY = 0.02  # of the voxels: so many at odds with a neighbour are worth sweepin
 i32 = np.int32  # Numba widens every sum to 64 bits; narrowed at once, loops run on twice as many lanes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, warm: bool) -> np.ndarray:
     """Send all the flow there is from voxels of positive to voxels of negative excess; changes both arrays.
 
@@ -87,7 +88,7 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
     return level
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _at_odds(residual, excess, offset):
     """How many neighbours along one offset could send flow to each other at once."""
     count = 0
@@ -98,7 +99,7 @@ def _at_odds(residual, excess, offset):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(residual, excess, offsets):
     """Even out the excess of neighbours, within the capacities, as long as that brings much flow to the sinks.
 
@@ -128,7 +129,7 @@ def _spread(residual, excess, offsets):
                     _even_out(excess[a:b], excess[a + o : b + o], residual[k, a:b], residual[k + 1, a:b], step)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _even_out(first, second, forth, back, step):
     """Send half the difference along each edge, all at once: loops that the compiler can vectorise."""
     for i in range(first.size):
@@ -143,7 +144,7 @@ def _even_out(first, second, forth, back, step):
         second[i] = i32(second[i] + step[i])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orphans):
     """Send what fits from the root of v, through slot k of v, to a sink; voxels cut off become orphans, counted."""
     flow = min(residual[k, v if k & 1 == 0 else sink], -excess[sink])
@@ -175,7 +176,7 @@ def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orpha
     return cut
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _push(residual, k, v, w, flow):
     """Send flow from v through its slot k to w."""
     at = v if k & 1 == 0 else w
@@ -183,7 +184,7 @@ def _push(residual, k, v, w, flow):
     residual[k ^ 1, at] += flow
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, work):
     """Find new parents for orphans and, where there is none at their level, for all that hung on them.
 

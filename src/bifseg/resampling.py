@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
+
+from bifseg.compiled import compiled
 
 CHUNK = 2048  # elements summed up at once: they stay in the first cache
 
@@ -34,7 +35,7 @@ def apply(array: np.ndarray, first: np.ndarray, weights: np.ndarray, axis: int) 
     return result.reshape(shape)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sum(array, first, weights, result):
     """result[o, j, i] = sum over k of weights[j, k] * array[o, first[j] + k, i]."""
     outer, m, inner = result.shape
