@@ -90,11 +90,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         _caption(drawn, ("object", OBJECT), ("not the object", BACKGROUND))
 
         unsure, omega = row.levels
-        kinds = np.where(row.weights < (unsure + 1) / 2, 0, 1)
+        kinds = np.where((row.weights < (unsure + 1) / 2) & (unsure < 1), 0, 1)
         kinds[row.scribbles > 0] = 2  # by Eq. 13, though interpolation between slices may have thinned them out
         for kind, colour in enumerate(WEIGHTS):
             _fill(weights, row, row.box & (kinds == kind), colour, 1)
-        _caption(weights, (f"white {omega:g} · gray 1 · black {unsure:g}", MUTED))
+        black = f" · black {unsure:g}" if unsure < 1 else ""
+        _caption(weights, (f"white {omega:g} · gray 1{black}", MUTED))
     figure.savefig(path, format="png")
 
 
