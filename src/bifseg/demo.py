@@ -207,6 +207,6 @@ def row(case: Case, loop: Loop) -> Row:
         mask=upright(last.mask),
         spacing=tuple(np.array(case.image.spacing)[shown][order]),
         levels=(loop.parameters["unsure"], loop.parameters["omega"]),
-        before=f"Dice {first.dice:.2f} in {(loop.stages[0].total + first.total) / 1000:.1f} s",
-        after=f"Dice {last.dice:.2f} in {last.total / 1000:.1f} s",
+        before=f"Dice {first.dice:.2f} in {(loop.stages[0].total + first.total) / 1000:.2f} s",
+        after=f"Dice {last.dice:.2f} in {last.total / 1000:.2f} s",
     )
