@@ -120,12 +120,12 @@ class GridCut:
             own *= self._scale
         if np.isnan(own.min()):
             raise ValueError("A voxel's costs are NaN or both infinite; only one of the two may be infinite.")
-        own = np.rint(np.clip(own, -self._infinity, self._infinity, out=own), out=own)
+        own = np.rint(np.clip(own, -self._infinity, self._infinity, out=own), out=own).astype(np.int32)
         excess = self._inflow.copy()
-        excess[self._inside] += own.astype(np.int32)
+        excess[self._inside] += own
         residual = self._residual.reshape(len(self._offsets), -1)
         level = maximum_flow(residual, excess.reshape(-1), self._offsets, self._warm)
         self._warm = True
-        excess[self._inside] -= own.astype(np.int32)
+        excess[self._inside] -= own
         self._inflow = excess
         return level.reshape(excess.shape)[self._inside] > 0

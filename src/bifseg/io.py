@@ -190,18 +190,18 @@ def _by_itk(path: Path, image_io: str) -> Any:
 
 def _read_nifti(path: Path, surplus: int | None, *, grey: bool) -> Image:
     """Voxels that lie in the file as they are we read ourselves; ITK says where they lie."""
-    header, *_ = check_head(path, surplus=surplus)
+    head = check_head(path, surplus=surplus)
     if path.name.lower().endswith(".gz"):
         try:
             itk = _by_itk(path, reader_of(path))
         except ValueError:
-            check_nifti(path, surplus=surplus)  # its error says more
+            check_nifti(path, head, surplus=surplus)  # its error says more
             raise
-        if not proven(path, np.asarray(_Pixels(itk))):
-            check_nifti(path, surplus=surplus)
-        return _image(itk, path, place_of(path, header), grey=grey)
-    voxels = check_nifti(path, surplus=surplus)
-    place = place_of(path, header)
+        if not proven(path, head, np.asarray(_Pixels(itk))):
+            check_nifti(path, head, surplus=surplus)
+        return _image(itk, path, place_of(path, head.header), grey=grey)
+    voxels = check_nifti(path, head, surplus=surplus)
+    place = place_of(path, head.header)
     if voxels is not None:
         reader = header_of(path, reader_of(path))
         if reader.GetNumberOfComponents() == 1 and np.prod(reader.GetSize()) == voxels.size:

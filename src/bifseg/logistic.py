@@ -6,6 +6,7 @@ Automatic differentiation would give the same numbers (tests/test_logistic.py) i
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from bifseg.networks import Classifier
 
@@ -20,8 +21,7 @@ def log_odds(classifier: Classifier, features: torch.Tensor) -> torch.Tensor:
     hidden = torch.empty(min(CHUNK, len(features)), len(direction))
     with torch.inference_mode():
         for rows, out in zip(features.split(CHUNK), result.split(CHUNK), strict=True):
-            activated = torch.addmm(first.bias, rows, first.weight.T, out=hidden[: len(rows)]).relu_()
-            torch.addmv(offset.expand(len(rows)), activated, direction, out=out)
+            _forward(first, direction, offset, rows, hidden[: len(rows)], out)
     return result
 
 
@@ -47,19 +47,15 @@ def descend(
     # What moves the difference of the two logits moves both of them, in opposite directions: twice as fast.
     rates = [rate, rate, 2 * rate, 2 * rate]
     started = direction.clone(), offset.clone()
-    hidden = torch.empty(len(x), len(direction))
+    hidden, z = torch.empty(len(x), len(direction)), torch.empty(len(x))
 
-    def forward() -> torch.Tensor:
-        activated = torch.addmm(first.bias, x, first.weight.T, out=hidden).relu_()
-        return torch.addmv(offset.expand(len(x)), activated, direction)
-
-    def loss(z: torch.Tensor) -> float:
+    def loss() -> float:
         return float(w @ (torch.nn.functional.softplus(z) - y * z))
 
     before = None
     for _ in range(iterations):
-        z = forward()
-        before = loss(z) if before is None else before
+        _forward(first, direction, offset, x, hidden, z)
+        before = loss() if before is None else before
         residual = z.sigmoid_().sub_(y).mul_(w)
         of_direction = hidden.T @ residual
         through = hidden.sign_().mul_(residual[:, None])  # a unit passes the gradient on where it is active
@@ -70,8 +66,15 @@ def descend(
         half = (now - then) / 2
         parameter[0] -= half
         parameter[1] += half
-    after = loss(forward())
+    _forward(first, direction, offset, x, hidden, z)
+    after = loss()
     return (after if before is None else before), after
+
+
+def _forward(first: nn.Linear, direction: torch.Tensor, offset: torch.Tensor, rows: torch.Tensor, hidden, out) -> None:
+    """The hidden layer of some rows and their log-odds, into ``hidden`` and ``out``."""
+    torch.addmm(first.bias, rows, first.weight.T, out=hidden).relu_()
+    torch.addmv(offset.expand(len(rows)), hidden, direction, out=out)
 
 
 def _difference(parameter: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import io
 import os
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -44,14 +44,22 @@ def arrived(path: Path, array: np.ndarray) -> bool:
         return all(file.read(len(plane)) == plane for plane in planes) and not file.read(1)
 
 
-def check_nifti(path: Path, *, surplus: int | None = None) -> np.ndarray | None:
+class Head(NamedTuple):
+    """The header of a NIfTI-1 file, whether its bytes are swapped, and the bytes of its voxels."""
+
+    header: np.void
+    swapped: bool
+    wanted: int
+
+
+def check_nifti(path: Path, head: Head, *, surplus: int | None = None) -> np.ndarray | None:
     """Go through a NIfTI-1 file; raises ValueError for damage and NaN. ``surplus``: as in `check_head`.
 
     Returns the voxels, in file order and without axes, where they can be taken from the file as they are.
 
     ITK fills what is missing with zeros, ignores a wrong checksum, and turns NaN and infinity into zeros.
     """
-    header, swapped, wanted = check_head(path, surplus=surplus)
+    header, swapped, wanted = head
     dtype = np.dtype(TYPES[int(header["type"])]) if int(header["type"]) in TYPES else None
     offset, found, bad = int(header["offset"]), 0, 0
     try:
@@ -87,8 +95,8 @@ def check_nifti(path: Path, *, surplus: int | None = None) -> np.ndarray | None:
     return None
 
 
-def check_head(path: Path, *, surplus: int | None = None) -> tuple[np.void, bool, int]:
-    """The header of a NIfTI-1 file, whether its bytes are swapped, and the bytes of its voxels.
+def check_head(path: Path, *, surplus: int | None = None) -> Head:
+    """What a NIfTI-1 file says of itself.
 
     ``surplus``: bytes that may follow the voxels, and precede them; None: any number. Raises ValueError for another
     kind of file and for too many bytes before the voxels.
@@ -107,7 +115,7 @@ def check_head(path: Path, *, surplus: int | None = None) -> tuple[np.void, bool
         raise ValueError(f"{path} has its voxels behind {header['offset']:.4g} other bytes; save it anew.")
     axes = np.clip(header["dim"][0], 0, 7)
     voxels = int(np.prod(np.maximum(header["dim"][1 : axes + 1], 1), dtype=object))
-    return header, swapped, voxels * int(header["bits"]) // 8
+    return Head(header, swapped, voxels * int(header["bits"]) // 8)
 
 
 def place_of(path: Path, header: np.void) -> dict | None:
@@ -125,13 +133,13 @@ def place_of(path: Path, header: np.void) -> dict | None:
     return {"spacing": tuple(spacing), "origin": tuple(affine[:, 3]), "direction": direction}
 
 
-def proven(path: Path, voxels: np.ndarray) -> bool:
+def proven(path: Path, head: Head, voxels: np.ndarray) -> bool:
     """Whether the checksum at the end of a compressed file is that of its header and of these voxels, as ITK read them.
 
     Then they are what was written, and nothing follows them. ITK unpacks four times as fast as `zlib` does, which a
     file that is not proven so (scaled, of swapped bytes, in several parts) has to go through as well.
     """
-    header, _, wanted = check_head(path)
+    header, _, wanted = head
     offset = int(header["offset"])
     if offset > HEAD or voxels.nbytes != wanted or not voxels.flags.c_contiguous:
         return False

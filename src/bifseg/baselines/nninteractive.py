@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from scipy.ndimage import find_objects, label
 
-from bifseg.image import Image
+from bifseg.image import Image, extent
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 
 
@@ -212,11 +212,11 @@ def flat_box(box: Box, spacing: tuple[float, float, float]) -> Box:
 
 def _prompts(mask: np.ndarray) -> Iterator[tuple[str, dict]]:
     """A mask as prompts: a point for each voxel that touches no other, one scribble (its extent) for the rest."""
-    if not mask.any():
+    ranges = extent(mask)
+    if ranges is None:
         return
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    first = [int(indices[0]) for indices in found]
-    part = mask[tuple(slice(indices[0], indices[-1] + 1) for indices in found)].astype(np.uint8)
+    first = [start for start, _ in ranges]
+    part = mask[tuple(slice(*pair) for pair in ranges)].astype(np.uint8)
     pieces, _ = label(part, np.ones((3, 3, 3)))
     single = (np.bincount(pieces.ravel()) == 1)[pieces] & (part != 0)
     for where in np.argwhere(single):

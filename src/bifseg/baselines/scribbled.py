@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from bifseg.grid import Grid
-from bifseg.image import Image
+from bifseg.image import Image, extent
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 
 SIZES = {2: (128, 384), 3: (80, 80)}  # of the working grid, as for the paper's own method: size, longest
@@ -68,7 +68,7 @@ def region(scribbles: np.ndarray, field_of_view: Box) -> Box:
     whole field of view. ``scribbles``: uint8 (x, y, z), 1 foreground, 2 background.
     """
     inside = scribbles[field_of_view.slices]
-    extents = [_extent(inside == label) for label in (FOREGROUND, BACKGROUND)]
+    extents = [extent(inside == label) for label in (FOREGROUND, BACKGROUND)]
     if None in extents:
         return field_of_view
     enclosed = [low < a and b < high for (a, b), (low, high) in zip(*extents, strict=True)]
@@ -82,11 +82,3 @@ def region(scribbles: np.ndarray, field_of_view: Box) -> Box:
             start, stop = max(start, start + low - wider), min(stop, start + high + wider)
         ranges.append((start, stop))
     return Box(*zip(*ranges, strict=True))
-
-
-def _extent(mask: np.ndarray) -> list[tuple[int, int]] | None:
-    """First and last + 1 index of a mask along each axis, or None if it is empty."""
-    if not mask.any():
-        return None
-    found = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return [(int(f[0]), int(f[-1]) + 1) for f in found]

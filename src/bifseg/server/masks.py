@@ -6,8 +6,7 @@ from collections.abc import Set
 
 import numpy as np
 
-from bifseg.interaction import Box
-from bifseg.segment import overlap
+from bifseg.interaction import Box, overlap
 from bifseg.server.prompts import Mark
 from bifseg.store import Store
 

@@ -26,9 +26,8 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.declared import TooLargeError
 from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.interaction import Box, overlap
 from bifseg.io import LUMINANCE
-from bifseg.segment import overlap
 from bifseg.server import nnia
 from bifseg.server.bodies import parsed
 from bifseg.server.guard import User

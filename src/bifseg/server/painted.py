@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
+from bifseg.image import extent
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.segment import State
 from bifseg.server.bodies import Name, parsed
@@ -97,9 +98,7 @@ def interactions(
 def cut(array: np.ndarray, start: Sequence[int] = (0, 0, 0)) -> Labels:
     """What is not 0 in an array that begins at ``start`` in the image, and a voxel more where a box needs two."""
     ranges = []
-    for axis, n in enumerate(array.shape):
-        found = np.flatnonzero(array.any(axis=tuple({0, 1, 2} - {axis})))
-        low, high = (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)
+    for n, (low, high) in zip(array.shape, extent(array) or [(0, 0)] * 3, strict=True):
         low = max(0, min(low, n - 2))
         ranges.append((low, max(high, min(n, low + 2))))
     box = Box(*zip(*((at + low, at + high) for at, (low, high) in zip(start, ranges, strict=True)), strict=True))

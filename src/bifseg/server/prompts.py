@@ -19,8 +19,8 @@ from math import ceil
 import numpy as np
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
-from bifseg.segment import overlap
+from bifseg.image import extent
+from bifseg.interaction import BACKGROUND, FOREGROUND, Box, overlap
 
 MARGIN = 0.1  # of a mark's extent, on either side
 THINNEST = 8  # voxels that the box around a mark has along its two longer sides: a straight line has no area
@@ -46,14 +46,11 @@ class Mark:
     @classmethod
     def of(cls, mask: np.ndarray, start: Sequence[int] = (0, 0, 0)) -> Mark:
         """What is not 0 in an array that begins at ``start`` in the image; ValueError where all is."""
-        mask, ranges = mask != 0, []
-        for axis in range(3):
-            found = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-            if not len(found):
-                raise ValueError("The prompt marks no voxel of the image.")
-            ranges.append((int(found[0]), int(found[-1]) + 1))
+        ranges = extent(mask)
+        if ranges is None:
+            raise ValueError("The prompt marks no voxel of the image.")
         box = Box(*zip(*((a + at, b + at) for (a, b), at in zip(ranges, start, strict=True)), strict=True))
-        return cls(box, mask[tuple(slice(a, b) for a, b in ranges)])
+        return cls(box, mask[tuple(slice(a, b) for a, b in ranges)] != 0)
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class Scene:
             box = Box(tuple(start), tuple(stop))
         return Box.of(box, self.shape)
 
-    def _normal(self, extent: Sequence[int]) -> int:
+    def _normal(self, lengths: Sequence[int]) -> int:
         """The axis across the planes a mark was drawn on: where the image is flat, then where the mark is thinnest.
 
         Where it is as thin along several: the axis across a 2D object's plane, then the one of the coarsest spacing,
@@ -148,7 +145,7 @@ class Scene:
         plane = self.box.plane if self.box else None
         return min(
             range(3),
-            key=lambda axis: (self.shape[axis] > 2, extent[axis], axis != plane, -self.spacing[axis], axis),
+            key=lambda axis: (self.shape[axis] > 2, lengths[axis], axis != plane, -self.spacing[axis], axis),
         )
 
     def _around(self, box: Box, thinnest: int = THINNEST) -> Box:
