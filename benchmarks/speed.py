@@ -1,4 +1,4 @@
-"""How near the machine's limit: ``python benchmarks/speed.py``, everything in one process, about twenty minutes.
+"""How near the machine's limit: ``python benchmarks/speed.py``, everything in one process, some six minutes.
 
 Every stage of a first mask and a refinement against what this machine could do at best, the paper's other methods on
 the same boxes, growth with box and scan, memory, and a fresh process. Writes results/speed.json, results/speed.md and
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from bifseg import io
+from bifseg.checkpoint import DEFAULT
 from bifseg.files import write_atomically
 from pace import fresh, machine, ours, peers
 from pace.picture import draw
@@ -28,7 +29,7 @@ from pace.targets import targets
 from pace.timing import BF16, FP32, Case, Measurement, take_in_turn
 
 SIZES = {2: (32, 64, 128, 256), 3: (16, 32, 48, 64, 80, 112, 160)}
-NETWORKS = {2: ("fcn2d", "pnet"), 3: ("multiscale3d", "pcnet")}
+NETWORKS = {2: (DEFAULT[2], "pnet"), 3: (DEFAULT[3], "pcnet")}
 BOX = {2: 128, 3: 80}  # what promises are about
 SCENES = "Synthetic objects (bifseg.synthetic), the same scenes at every size, careful simulated strokes."
 SHARES = {"open": 0.02, "stages": 0.45, "printed": 0.1, "peers": 0.2, "grid": 0.15, "scan": 0.08}
@@ -167,15 +168,15 @@ def write(told: dict, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[1] / "docs", metavar="DIR")
-    parser.add_argument("--quick", action="store_true", help="few sizes, three repetitions: two minutes")
+    parser.add_argument("--quick", action="store_true", help="few sizes, three repetitions")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=PARTS, metavar="NAME", help=", ".join(PARTS))
-    parser.add_argument("--seconds", type=float, help="what is timed may take about so long (1200; quick: 60)")
+    parser.add_argument("--seconds", type=float, help="what is timed may take about so long (200; quick: 60)")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     told = measure(
         [part for part in PARTS if part in arguments.only],
         QUICK if arguments.quick else FULL,
-        seconds=arguments.seconds or (60 if arguments.quick else 1200),
+        seconds=arguments.seconds or (60 if arguments.quick else 200),
         threads=arguments.threads,
         quick=arguments.quick,
         say=lambda text: print(text, file=sys.stderr, flush=True),

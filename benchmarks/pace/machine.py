@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def memory_bandwidth(mebibytes: int = 256, best_of: int = 6) -> float:
     return 2 * source.nbytes / _best(lambda: target.copy_(source), best_of)
 
 
-def operations(model: Model, shape: Sequence[int]) -> int:
+@lru_cache
+def operations(model: Model, shape: tuple[int, ...]) -> int:
     """Of the trunk on a grid of this shape, as it is written down: a multiply-add counts as two."""
     with torch.device("meta"), torch.inference_mode():
         network = build(model.architecture, **model.settings).eval()
@@ -65,6 +67,7 @@ def operations(model: Model, shape: Sequence[int]) -> int:
     return counter.get_total_flops()
 
 
+@lru_cache
 def arithmetic_of(model: Model) -> str:
     """What the trunk of a model computes in here: bf16 if any of its operations is given such numbers, else fp32."""
     shape = (16, 16, 1) if model.dimension == 2 else (16, 16, 16)

@@ -84,9 +84,9 @@ def works(moment: str, segment: Segment, model: Model) -> Mapping[str, Work]:
         ),
     }
     if moment == FIRST:
-        arithmetic = _arithmetic(model)
+        arithmetic = arithmetic_of(model)
         made["features"] = Work(
-            _operations(model, shape), n * 4 * (1 + channels), "convolutions; image read, features written", arithmetic
+            operations(model, shape), n * 4 * (1 + channels), "convolutions; image read, features written", arithmetic
         )
         made["crop"] = Work(0, 2 * voxels + 8 * n, "box read (int16), two grids written (float32)")
         made["graph"] = Work(0, n * (4 + 4 * edges), "image read, edges written (float32)")
@@ -133,9 +133,9 @@ def printed_case(architecture: str, side: int) -> Case:
         return {(FIRST, "features"): clock["features"] / 1e3}
 
     def work() -> dict:
-        counted = _operations(model, (side,) * model.dimension)
+        counted = operations(model, (side,) * model.dimension)
         bytes_ = side**model.dimension * 4 * (1 + network.channels)
-        return {(FIRST, "features"): Work(counted, bytes_, "convolutions; image, features", _arithmetic(model))}
+        return {(FIRST, "features"): Work(counted, bytes_, "convolutions; image, features", arithmetic_of(model))}
 
     return Case("printed", {"dimension": model.dimension, "side": side, "grid": side, "network": model.name}, run, work)
 
@@ -153,13 +153,3 @@ def open_case(folder: Path, suffix: str, side: int) -> Case:
     facts = {"file": suffix, "scan": side, "file_bytes": size}
     counted = "file read, array written and looked at"
     return Case("open", facts, run, lambda: {("open", WHOLE): Work(0, size + 2 * found.image.array.nbytes, counted)})
-
-
-@lru_cache
-def _operations(model: Model, shape: tuple[int, ...]) -> int:
-    return operations(model, shape)
-
-
-@lru_cache
-def _arithmetic(model: Model) -> str:
-    return arithmetic_of(model)

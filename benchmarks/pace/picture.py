@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bifseg.checkpoint import DEFAULT
 from pace.peers import OURS
 from pace.targets import curve
-from pace.timing import FIRST, REFINEMENT, WHOLE, Measurement
+from pace.timing import FIRST, MOMENTS, REFINEMENT, WHOLE, Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,6 @@ INK, MUTED, GRID = "#1b1f24", "#5b6570", "#e3e6ea"
 DPI, WIDTH = 150, 9.0  # inches
 CLOSE = 0.075  # of an axis: words nearer than that are moved apart
 BELOW = 3.0  # so much below the fastest of our times an axis begins
-MOMENTS = (FIRST, REFINEMENT)
 
 
 def draw(found: Sequence[Measurement]) -> bytes | None:
@@ -78,7 +78,7 @@ def _sizes(axes: Axes, found: Sequence[Measurement], dimension: int) -> None:
     axes.xaxis.set_minor_locator(_nothing())
     axes.set_xlim(sides[0] / 1.08, sides[-1] * 1.06)
     axes.set_ylim(bottom=least / BELOW)
-    _seconds(axes.yaxis, (1.0,))
+    _seconds(axes.yaxis, (1.0, 3.0))
     axes.set_xlabel(f"side of the box ({'pixels' if dimension == 2 else 'voxels'})", fontsize=9, color=INK)
     _title(axes, f"{dimension}D: cost against size")
     _own_grid(axes, found, dimension)
@@ -90,7 +90,7 @@ def _own_grid(axes: Axes, found: Sequence[Measurement], dimension: int) -> None:
     highest = []
     for moment in MOMENTS:
         same = {"part": "stages", "dimension": dimension, "preset": "fast", "moment": moment, "stage": WHOLE}
-        taken = [m for m in found if m.matches(**same) and str(m.facts["network"]).startswith("multiscale")]
+        taken = [m for m in found if m.matches(**same, network=DEFAULT[dimension])]
         taken.sort(key=lambda m: m.facts["side"])
         if taken:
             axes.plot([m.facts["side"] for m in taken], [m.median for m in taken], color=COLOURS[moment],

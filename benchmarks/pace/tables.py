@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pace.ours import OTHER
+from bifseg.checkpoint import DEFAULT
+from pace.ours import OTHER, model_of
 from pace.peers import FAIR, OURS
 from pace.targets import Target, against
-from pace.timing import BF16, FIRST, FP32, REFINEMENT, WHOLE, Measurement
+from pace.timing import BF16, FIRST, FP32, MOMENTS, REFINEMENT, WHOLE, Measurement
 
-MOMENTS = (FIRST, REFINEMENT)
 ORDER = (
     "crop", "features", "graph", "geodesic", "classifier", "cut", "weight map", "network update", "paste", OTHER, WHOLE,
 )  # fmt: skip
@@ -74,8 +74,8 @@ def _stage_tables(found: Sequence[Measurement]) -> list[tuple[str, list[list[str
     """A table of stages for the boxes that promises are about."""
     made = []
     for facts in (
-        {"part": "stages", "dimension": 2, "side": FAIR[2], "preset": "fast", "network": "fcn2d"},
-        {"part": "stages", "dimension": 3, "side": FAIR[3], "preset": "fast", "network": "multiscale3d"},
+        {"part": "stages", "dimension": 2, "side": FAIR[2], "preset": "fast", "network": DEFAULT[2]},
+        {"part": "stages", "dimension": 3, "side": FAIR[3], "preset": "fast", "network": DEFAULT[3]},
         {"part": "grid", "dimension": 3, "side": FAIR[3]},
     ):
         here = [m for m in found if m.matches(**facts)]
@@ -117,6 +117,7 @@ def _printed(found: Sequence[Measurement]) -> list[list[str]]:
 
 
 def _peers(found: Sequence[Measurement]) -> list[list[str]]:
+    """Ratios are those on the same grid; behind them, where it is another, those of ours on its own."""
     rows = [["method", "box", "grid", "first mask", "ours / its", "refinement", "ours / its"]]
     for first in found:
         if not first.matches(part="peers", moment=FIRST):
@@ -125,8 +126,9 @@ def _peers(found: Sequence[Measurement]) -> list[list[str]]:
         last = next(m for m in found if m.part == "peers" and m.facts == first.facts and m.moment == REFINEMENT)
         row = [first.facts["title"], f"{first.facts['side']}^{d}", str(first.facts["grid"])]
         for m in (first, last):
-            ratio = None if name == OURS else against(found, d, name, m.moment)
-            row += [spread(m), "" if ratio is None else f"{ratio:.2f}"]
+            grids = dict.fromkeys((FAIR[d], model_of("default", d).size))
+            ratios = [] if name == OURS else [against(found, d, name, m.moment, grid) for grid in grids]
+            row += [spread(m), " / ".join(f"{ratio:.2f}" for ratio in ratios if ratio is not None)]
         rows.append(row)
     return rows
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bifseg.checkpoint import DEFAULT
 from pace.peers import FAIR, OURS, PEERS
 from pace.timing import FIRST, REFINEMENT, WHOLE, Measurement
 
@@ -37,9 +38,9 @@ class Target:
 
 def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target]:
     """All of them, in the order they are told."""
-    flat = {"dimension": 2, "side": FAIR[2], "preset": "fast", "network": "fcn2d", "part": "stages"}
+    flat = {"dimension": 2, "side": FAIR[2], "preset": "fast", "network": DEFAULT[2], "part": "stages"}
     deep = {"dimension": 3, "side": FAIR[3], "grid": FAIR[3], "preset": "fast", "part": "grid"}
-    own = {"dimension": 3, "side": FAIR[3], "preset": "fast", "network": "multiscale3d", "part": "stages"}
+    own = {"dimension": 3, "side": FAIR[3], "preset": "fast", "network": DEFAULT[3], "part": "stages"}
     made = [
         Target("2D, 128 px: features and cut of the first mask", 1.5, "x limit", _first_over_limit(found, flat)),
         Target("2D, 128 px: refinement", 0.15, "s", _median(found, **flat, moment=REFINEMENT, stage=WHOLE)),
@@ -70,10 +71,13 @@ def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target
     return made
 
 
-def against(found: Sequence[Measurement], dimension: int, name: str, moment: str) -> float | None:
-    """Our median over another method's, on the same grid; None where either is missing."""
-    same = {"part": "peers", "dimension": dimension, "side": FAIR[dimension], "grid": FAIR[dimension], "moment": moment}
-    ours, theirs = (_median(found, **same, method=method) for method in (OURS, name))
+def against(
+    found: Sequence[Measurement], dimension: int, name: str, moment: str, grid: int | None = None
+) -> float | None:
+    """Our median, on another method's grid or on ``grid``, over that method's; None where either is missing."""
+    same = {"part": "peers", "dimension": dimension, "side": FAIR[dimension], "moment": moment}
+    ours = _median(found, **same, method=OURS, grid=grid or FAIR[dimension])
+    theirs = _median(found, **same, method=name, grid=FAIR[dimension])
     return None if ours is None or theirs is None else ours / theirs
 
 

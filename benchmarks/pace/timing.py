@@ -12,6 +12,7 @@ import numpy as np
 
 Seconds = dict[tuple[str, str], float]  # by moment ("first mask", "refinement") and stage; the stage `WHOLE` is all
 FIRST, REFINEMENT, WHOLE = "first mask", "refinement", "whole"
+MOMENTS = (FIRST, REFINEMENT)
 LEAST = 3  # repetitions of even the slowest case
 FP32, BF16 = "fp32", "bf16"
 
