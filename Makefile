@@ -1,31 +1,54 @@
 # `make demo` and `make test` set up what they need: Python >= 3.10, make and a package registry are enough.
+# `make app` builds the page as well, which takes Node.js.
 PYTHON ?= python3
 BIN := .venv/bin
 CLIENT := monailabel==0.8.5  # its client, to test our server with; what the rest of it needs is gigabytes
+NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
+PAGE := src/bifseg/server/static/index.html
+NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo test lint format clean
+.PHONY: demo app page test lint format clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
 
-test: lint
+app: page .venv/app
+	$(BIN)/bifseg app
+
+page: $(if $(NODE),$(PAGE))
+	@test -f $(PAGE) || (echo "$(NO_NODE)" >&2; exit 1)
+
+$(PAGE): web/node_modules/.package-lock.json web/index.html $(wildcard web/*.ts web/*.json) $(shell find web/src web/public -type f)
+	npm --prefix web run build
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	npm --prefix web ci
+	touch $@
+
+test: lint $(if $(NODE),page)
+	$(if $(NODE),npm --prefix web test)
 	$(BIN)/python -m pytest
 
-lint: .venv/dev
+lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(if $(NODE),npm --prefix web run lint)
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NODE),npm --prefix web run format)
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv demo-output web/node_modules $(dir $(PAGE))
 
-.venv/demo .venv/dev: pyproject.toml constraints.txt
+.venv/demo: EXTRAS := figures
+.venv/app: EXTRAS := server,dicom
+.venv/dev: EXTRAS := dev
+.venv/demo .venv/app .venv/dev: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || (echo "bifseg needs Python 3.10 or newer; call make PYTHON=python3.11"; exit 1)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(if $(findstring demo,$@),figures,dev)]'
-	$(if $(findstring dev,$@),$(BIN)/python -m pip install --quiet --no-deps $(CLIENT))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(if $(filter dev,$(EXTRAS)),$(BIN)/python -m pip install --quiet --no-deps $(CLIENT))
 	touch $@

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bifseg.durable import DurableSession
 from bifseg.interaction import Box, Stroke
+from bifseg.replay import replay
 from bifseg.session import Session
 from bifseg.store import BusyError, FullError, Store, UnknownError
+from bifseg.store.snapshot import pack
 from bifseg.synthetic.phantom import phantom
 
 BOX = {"kind": "box", "box": "30:90,30:90,20:40"}
@@ -43,11 +47,13 @@ def same(a, b):
     for one, other in zip(a.objects.values(), b.objects.values(), strict=True):
         for name in ("packed", "scribbles", "grid_probability", "grid_weights"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-        for name in ("name", "box", "model", "parameters", "given", "rounds", "milliseconds"):
+        for name in ("name", "box", "model", "parameters", "given", "rounds", "milliseconds", "part_of"):
             assert getattr(one, name) == getattr(other, name)
-        assert one.classifier.keys() == other.classifier.keys()
-        for name, weights in one.classifier.items():
-            np.testing.assert_array_equal(weights, other.classifier[name])
+        assert (one.start is None) == (other.start is None)
+        for before, after in ((one.classifier, other.classifier), (one.start or {}, other.start or {})):
+            assert before.keys() == after.keys()
+            for name, weights in before.items():
+                np.testing.assert_array_equal(weights, after[name])
 
 
 def test_a_durable_session_is_a_session_and_comes_back_bit_for_bit_at_every_step(store, id, scan):
@@ -104,6 +110,57 @@ def test_a_session_goes_on_as_if_its_process_had_never_changed(store, id):
         for one, other in zip(a.objects.values(), b.objects.values(), strict=True):
             np.testing.assert_array_equal(one.grid_probability, other.grid_probability)
     assert [entry.kind for entry in store.entries(id)] == [entry.kind for entry in store.entries(twin)]
+
+
+def test_parts_and_erasers_go_on_as_if_their_process_had_never_changed(store, id, scan):
+    twin = store.create(store.session(id).image, "ann")
+    alive, plain = DurableSession(store, twin), Session(scan)
+    stroke = {**STROKE, "points": [[70, 50, 30], [75, 60, 30]], "label": 2}
+    eraser = {"points": [[72, 55, 30]], "label": 0, "radius": 9}
+    here, there = ({**eraser, "points": [[55, 55, z]]} for z in (30, 33))
+    steps = [
+        PLANE, {"kind": "scribble", "scribbles": {"strokes": [STROKE, stroke]}},
+        {"kind": "scribble", "scribbles": {"strokes": [eraser]}}, {"kind": "propagate", "to": 32},
+        {"kind": "propagate", "to": 33, "name": "top"},
+        {"kind": "scribble", "scribbles": {"strokes": [{**STROKE, "points": [[50, 50, 33], [60, 60, 33]]}]}},
+        {"kind": "scribble", "scribbles": {"strokes": [there]}}, {"kind": "undo"}, {"kind": "refine"},
+        {"kind": "rename", "name": "slice", "to": "liver"}, {"kind": "select", "name": "liver"},
+        {"kind": "scribble", "scribbles": {"strokes": [here]}}, {"kind": "remove", "name": "slice @32"},
+    ]  # fmt: skip
+    for step in steps:
+        do(alive, step)
+        told = do(DurableSession(store, id), step)
+        a, b = store.state(id), store.state(twin)
+        np.testing.assert_array_equal(a.labels(scan.shape), b.labels(scan.shape))
+        for one, other in zip(a.objects.values(), b.objects.values(), strict=True):
+            assert pack(replace(one, milliseconds={})) == pack(replace(other, milliseconds={}))
+    assert [(one["name"], one["part_of"]) for one in told["objects"]] == [("liver", None), ("top", "liver")]
+    assert (store.state(id).objects["top"].start is None, store.state(id).objects["liver"].start) == (False, None)
+    plain.box(Box.parse(PLANE["box"]), "liver")
+    plain.scribble([Stroke(**STROKE), Stroke(**stroke)])
+    plain.scribble([Stroke(**eraser)])
+    plain.propagate(33, "top")
+    plain.scribble([Stroke(**{**STROKE, "points": [[50, 50, 33], [60, 60, 33]]})])
+    plain.refine()
+    plain.select("liver")
+    plain.scribble([Stroke(**here)])
+    np.testing.assert_array_equal(plain.labels, store.state(id).labels(scan.shape))
+    assert all(row.same for row in replay(store, id))
+
+
+def test_the_version_of_an_object_changes_with_its_bits_alone(store, id):
+    session, versions = DurableSession(store, id), []
+    for step in (
+        PLANE, {"kind": "propagate", "to": 31}, {"kind": "select", "name": "slice"}, SCRIBBLE, {"kind": "undo"},
+        {"kind": "rename", "name": "slice", "to": "liver"},
+    ):  # fmt: skip
+        versions.append({one["box"]: one["version"] for one in do(session, step)["objects"]})
+    first, part = PLANE["box"], PLANE["box"][:-2] + "31"
+    assert all(len(version) == 16 and int(version, 16) for told in versions for version in told.values())
+    assert versions[0][first] == versions[1][first] == versions[2][first] == versions[4][first]
+    assert versions[3][first] != versions[2][first]
+    assert versions[1][part] == versions[2][part] == versions[3][part] == versions[4][part]
+    assert versions[5][first] != versions[4][first]
 
 
 def test_two_processes_take_turns_on_one_session(store, id):
@@ -191,6 +248,7 @@ def test_arrays_come_as_references(store, id, scan):
         ({"kind": "box", "box": "30:90,30:90,20:40", "initial": 7}, "stored array is given as"),
         ({"kind": "scribble"}, "draw a box first"),
         ({"kind": "select", "name": "x"}, "no object named"),
+        ({"kind": "propagate", "to": 3}, "draw a box first"),
         ({"kind": "rename", "name": 3}, "needs 'name', a text"),
         ({**BOX, "scribbles": {}}, "give one of the two"),
         ({**BOX, "scribbles": {"strokes": []}}, "no strokes"),
@@ -213,6 +271,15 @@ def test_arrays_that_do_not_fit_and_are_not_there(store, id):
         do(session, {**BOX, "initial": {"blob": "0" * 64, "box": "0:4,0:4,0:4"}})
     with pytest.raises(UnknownError, match="no session"):
         DurableSession(store, "nothing")
+
+
+@pytest.mark.parametrize("to", [None, "31", 30.5, 64, -1])
+def test_a_plane_that_is_none_is_refused(store, id, to):
+    session = DurableSession(store, id)
+    do(session, {**PLANE, "refine": "none"})
+    with pytest.raises(ValueError, match=r"There is no plane .* along z; the image has 0 to 63"):
+        do(session, {"kind": "propagate", "to": to})
+    assert len(store.entries(id)) == 1
 
 
 def test_a_full_store_computes_nothing(tmp_path, scan):

@@ -57,14 +57,24 @@ def test_a_history_is_what_two_stacks_make_of_the_journal(kinds, cut):
 
 
 def test_the_summary_is_ready_for_json_and_names_no_blob():
-    two = {**state(1), "objects": {**state(1)["objects"], **state(2)["objects"]}}
-    assert History().after([(1, "box", state(1)), (2, "box", two), (3, "undo", None)]).summary() == {
+    one, two = state(1)["objects"]["o1"], state(2 << 200)["objects"][f"o{2 << 200}"]
+    both = {"objects": {"o1": one, "o1 @7": {**two, "part_of": "o1"}}, "current": "o1 @7"}
+    history = History().after([(1, "box", state(1)), (2, "propagate", both), (3, "submit", None)])
+    told = history.summary()
+    assert told == {
         "number": 3,
-        "objects": [{"name": "o1", "box": "0:4,0:4,0:4", "voxels": 1}],
-        "current": "o1",
+        "objects": [
+            {"name": "o1", "box": "0:4,0:4,0:4", "voxels": 1, "version": "0" * 16, "part_of": None},
+            {"name": "o1 @7", "box": "0:4,0:4,0:4", "voxels": 2 << 200, "version": f"{2 << 200:064x}"[:16],
+             "part_of": "o1"},
+        ],
+        "current": "o1 @7",
         "can_undo": True,
-        "can_redo": True,
-    }
+        "can_redo": False,
+    }  # fmt: skip
+    assert told["objects"][0]["version"] != told["objects"][1]["version"]
+    assert one["segment"] not in str(told)
+    assert history.after([(4, "undo", None)]).summary()["objects"] == told["objects"][:1]
 
 
 def test_a_history_is_never_changed():

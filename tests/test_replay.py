@@ -110,6 +110,28 @@ def test_renamed_removed_and_selected_objects_keep_their_methods(store, monkeypa
     assert heard == [BOX["box"], PLANE["box"], marked, PLANE["box"]]
 
 
+def test_a_part_is_an_object_to_other_methods_and_erasers_are_nothing(store, monkeypatch):
+    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    session = DurableSession(store, id)
+    eraser = {"points": [[37, 35, 30]], "label": 0, "radius": 9}
+    elsewhere = {"points": [[70, 70, 30]], "label": 1}
+    steps = [
+        {**PLANE, "refine": "none"}, {**MORE, "refine": "none"},
+        {"kind": "scribble", "scribbles": {"strokes": [eraser]}, "refine": "none"},
+        {"kind": "propagate", "to": 31}, {"kind": "select", "name": "slice"},
+        {"kind": "scribble", "scribbles": {"strokes": [elsewhere]}, "refine": "none"},
+        {"kind": "scribble", "scribbles": {"strokes": [{**eraser, "points": [[70, 70, 30]]},
+                                                       {**elsewhere, "points": [[50, 40, 30]]}]}, "refine": "none"},
+    ]  # fmt: skip
+    for step in steps:
+        do(session, step)
+    assert [row.same for row in replay(store, id)] == [True] * 7
+    rows, heard = names_and_calls(store, id, monkeypatch)
+    assert rows == [(1, "slice"), (2, "slice"), (4, "slice @31"), (6, "slice"), (7, "slice")]
+    assert heard[0] == PLANE["box"]
+    assert heard[2:] == [PLANE["box"][:-2] + "31", 1, 1]
+
+
 def test_what_belongs_to_other_objects_is_not_the_methods(store, monkeypatch):
     id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
     session = DurableSession(store, id)

@@ -211,7 +211,9 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     told = do(ann, id, "box", BOX)
     plain.box(Box.parse(BOX["box"]))
     assert told["current"] == "object 1"
-    assert told["objects"] == [{"name": "object 1", "box": BOX["box"], "voxels": int(plain.mask.sum())}]
+    (about,) = told["objects"]
+    assert len(about.pop("version")) == 16
+    assert about == {"name": "object 1", "box": BOX["box"], "voxels": int(plain.mask.sum()), "part_of": None}
     assert told["seconds"] > 0
     assert told["rounds"]
     do(ann, id, "scribble", SCRIBBLE)
@@ -279,6 +281,87 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     assert not left(server)
 
 
+def test_an_object_goes_on_in_other_planes_and_its_scribbles_can_be_erased(server, ann, id, scan, tmp_path):
+    torch.set_num_threads(1)
+    plain, eraser = Session(scan), {"points": [[72, 55, 30]], "label": 0, "radius": 12}
+    wrong = {"points": [[70, 50, 30], [75, 60, 30]], "label": 1, "radius": 1}
+    do(ann, id, "box", PLANE)
+    do(ann, id, "scribble", {"scribbles": {"strokes": [STROKE, wrong]}})
+    do(ann, id, "scribble", {"scribbles": {"strokes": [eraser]}})
+    plain.box(Box.parse(PLANE["box"]), "slice")
+    plain.scribble([Stroke(**STROKE), Stroke(**wrong)])
+    plain.scribble([Stroke(**eraser)])
+    marked, box = fetch(ann, f"sessions/{id}/scribbles")
+    np.testing.assert_array_equal(marked, plain.scribbles[box.slices])
+    refused(ann.post(f"{API}/sessions/{id}/scribble", json={"scribbles": {"strokes": [eraser]}}), 400, "eraser")
+    events = Events(ann, id, "propagate", {"to": 32})
+    events.run()
+    assert [name for name in events.names if name != "queued"] == ["round", "done"]
+    told = events.got[-1][1]
+    plain.propagate(32)
+    assert told["current"] == "slice @32"
+    assert [(one["name"], one["part_of"]) for one in told["objects"]] == [("slice", None), ("slice @32", "slice")]
+    do(ann, id, "box", {**BOX, "name": "other", "refine": "none"})
+    plain.box(Box.parse(BOX["box"]), "other", refine="none")
+    labels, box = fetch(ann, f"sessions/{id}/labels")
+    assert set(np.unique(labels)) == {0, 1, 2}
+    np.testing.assert_array_equal(labels, plain.labels[box.slices])
+    mask, box = fetch(ann, f"sessions/{id}/mask", object="slice @32")
+    assert box.start[2] == 32
+    np.testing.assert_array_equal(mask, (plain.labels[box.slices] == 1).astype(np.uint8))
+    state = ann.get(f"{API}/sessions/{id}").json()
+    assert [one["version"] for one in state["objects"][:2]] == [one["version"] for one in told["objects"]]
+    sent = ann.get(f"{API}/sessions/{id}/export").content
+    new = ann.post(f"{API}/sessions/import", content=sent).json()
+    assert new["objects"] == state["objects"]
+    ann.delete(f"{API}/sessions/{new['id']}")
+    left_over = do(ann, id, "remove", {"name": "slice"})["objects"]
+    assert [one["name"] for one in left_over] == ["other"]
+
+
+def test_objects_are_measured_with_their_parts(ann, id, scan):
+    assert ann.get(f"{API}/sessions/{id}/measures").json() == []
+    do(ann, id, "box", PLANE)
+    do(ann, id, "propagate", {"to": 31})
+    given = np.zeros((20, 20, 4), np.uint8)
+    given[5, 3:15, 2] = 1
+    sent = Mask.of(given, "10:30,10:30,5:9").model_dump()
+    do(ann, id, "box", {"box": "10:30,10:30,5:9", "initial": sent, "refine": "none", "name": "line"})
+    measured = ann.get(f"{API}/sessions/{id}/measures").json()
+    assert [one["name"] for one in measured] == ["slice", "line"]
+    assert measured[0]["voxels"] == sum(one["voxels"] for one in ann.get(f"{API}/sessions/{id}").json()["objects"][:2])
+    assert measured[0]["ml"] == pytest.approx(measured[0]["voxels"] * np.prod(scan.spacing) / 1000, rel=1e-4)
+    line = measured[1]
+    assert line["voxels"] == 12
+    assert line["diameter_mm"] == pytest.approx(11 * scan.spacing[1], abs=1e-3)
+    assert line["ends"] == [[15, 13, 7], [15, 24, 7]]
+    report = ann.get(f"{API}/sessions/{id}/report").json()["objects"]
+    assert [one.get("diameter_mm") for one in report] == [measured[0]["diameter_mm"], None, line["diameter_mm"]]
+    assert report[0]["millilitres"] == measured[0]["ml"]
+    dot = {"points": [[15, k, 7] for k in (13, 24)], "label": 2}
+    do(ann, id, "scribble", {"scribbles": {"strokes": [dot]}, "refine": "none"})
+    empty = ann.get(f"{API}/sessions/{id}/measures").json()[1]
+    assert (empty["voxels"], empty["ml"], empty["diameter_mm"], empty["ends"]) == (0, 0, 0, None)
+
+
+def test_places_to_look_at_lie_where_the_mask_is_unsure(ann, id):
+    refused(ann.get(f"{API}/sessions/{id}/places"), 404, "draw a box first")
+    do(ann, id, "box", BOX)
+    found = ann.get(f"{API}/sessions/{id}/places").json()
+    bits, box = fetch(ann, f"sessions/{id}/uncertainty")
+    assert 1 <= len(found) <= 8
+    for place in found:
+        inside = np.subtract(place["voxel"], box.start)
+        near = tuple(slice(max(0, v - 3), v + 4) for v in inside)
+        assert bits[near].max() > bits.mean()
+    values = [place["uncertainty"] for place in found]
+    assert values == sorted(values, reverse=True)
+    do(ann, id, "box", PLANE)
+    assert all(place["voxel"][2] == 30 for place in ann.get(f"{API}/sessions/{id}/places").json())
+    assert ann.get(f"{API}/sessions/{id}/places", params={"object": "object 1"}).json() == found
+    refused(ann.get(f"{API}/sessions/{id}/places", params={"object": "x"}), 404, "no object named 'x'")
+
+
 def test_nothing_to_undo_is_no_error(ann, id):
     told = do(ann, id, "undo")
     assert (told["changed"], told["number"]) == (False, 0)
@@ -329,6 +412,8 @@ def test_progress_comes_as_events(ann, image, id):
     assert rounds[-1]["last"]
     twin = begin(ann, image)
     plain, streamed = do(ann, twin, "box", BOX), events.got[-1][1]
+    for told in (plain, streamed):
+        assert told["objects"][0].pop("version")  # of its milliseconds, too
     for name in ("number", "kind", "objects", "current", "can_undo", "changed"):
         assert streamed[name] == plain[name]
     wrong = Events(ann, id, "scribble", {"scribbles": {"strokes": [{"points": [[5, 5, 5]]}]}})
@@ -481,6 +566,19 @@ def test_dicom_in_dicom_seg_out(server, ann, tmp_path):
     np.testing.assert_array_equal(back, labels)
     one = highdicom.seg.segread(file(ann, f"sessions/{id}/mask", tmp_path, "dcm", object="liver"))
     assert one.number_of_segments == 1
+    for name in ("liver", "spleen"):
+        do(ann, id, "remove", {"name": name})
+    full = Mask.of(np.ones((2, 2, 1)), "0:2,0:2,1").model_dump()
+    do(ann, id, "box", {"box": "0:5,0:6,1", "name": "liver", "initial": full, "refine": "none"})
+    do(ann, id, "propagate", {"to": 2})
+    full = Mask.of(np.ones((2, 2, 1)), "3:5,4:6,3").model_dump()
+    do(ann, id, "box", {"box": "3:5,4:6,3", "name": "spleen", "initial": full, "refine": "none"})
+    seg = highdicom.seg.segread(file(ann, f"sessions/{id}/labels", tmp_path, "dcm"))
+    assert [seg.get_segment_description(k).SegmentLabel for k in (1, 2)] == ["liver", "spleen"]
+    assert seg.number_of_segments == 2  # the part in the plane 2 is the liver
+    back = seg.get_volume(combine_segments=True).to_patient_orientation("LPH").array
+    assert (back[..., 0] == 1).sum() == (back[..., -1] == 2).sum() == 4  # the first plane, 0, is empty and left out
+    assert (back == 2).sum() == 4
     refused(ann.get(f"{API}/sessions/{id}/probability", params={"format": "dcm"}), 400, "DICOM-SEG holds objects")
     assert not left(server)
 
@@ -515,7 +613,7 @@ def bodies(path):
     kind = path.rpartition("/")[2]
     return {
         "box": BOX, "scribble": SCRIBBLE, "resize": BOX, "select": {"name": "a"}, "remove": {"name": "a"},
-        "rename": {"name": "a", "to": "b"},
+        "rename": {"name": "a", "to": "b"}, "propagate": {"to": 3},
         "submit": {"labels": Mask.of(np.ones((1, 1, 1)), "0:1,0:1,0:1").model_dump()},
     }.get(kind)  # fmt: skip
 
@@ -532,7 +630,7 @@ def test_the_sessions_of_others_do_not_exist(server, ann, bob, id):
         body = bodies(path)
         detail = refused(bob.request(method, there, json=body), 404, "no session")
         assert detail.replace(id, "0" * len(id)) == refused(bob.request(method, nowhere, json=body), 404, "no session")
-    assert asked >= 17
+    assert asked >= 20
     assert ann.get(f"{API}/sessions/{id}").json()["number"] == 1
 
 
@@ -727,6 +825,10 @@ def test_masks_that_do_not_fit(ann, id, sent, words):
         ("scribble", {"scribbles": {"strokes": [{"points": [[1, 2]]}]}}, 422, ("points",)),
         ("scribble", {"scribbles": {"strokes": [{**STROKE, "radius": 1e300}]}}, 422, ("radius",)),
         ("scribble", {"scribbles": {"strokes": [{**STROKE, "label": 3}]}}, 422, ("label",)),
+        ("propagate", {"to": 3}, 400, ("draw a box first",)),
+        ("propagate", {"to": -1}, 422, ("to",)),
+        ("propagate", {"to": 1.5}, 422, ("to",)),
+        ("propagate", {}, 422, ("to",)),
         ("scribble", {"scribbles": {"strokes": [STROKE] * 10_001}}, 400, ("10001 strokes",)),
         ("select", {"name": "x"}, 400, ("no object named",)),
         ("refine", None, 400, ("draw a box first",)),

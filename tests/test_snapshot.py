@@ -33,10 +33,14 @@ def segments(draw) -> Segment:
         return draw(arrays.arrays(np.float32, grid, elements=floats))
 
     layers = draw(st.dictionaries(st.text(max_size=8), arrays.array_shapes(max_dims=2, max_side=4), max_size=3))
+
+    def weights() -> dict[str, np.ndarray]:
+        return {name: draw(arrays.arrays(np.float32, size, elements=floats)) for name, size in layers.items()}
+
     return Segment(
         draw(st.text(max_size=20)), box, ModelId(draw(st.text(max_size=8)), draw(st.text(max_size=8))),
         draw(st.sampled_from([*PAPER.values(), *FAST.values()])).but(sigma=draw(st.floats(1e-9, 10))),
-        {name: draw(arrays.arrays(np.float32, size, elements=floats)) for name, size in layers.items()},
+        weights(),
         scribbles=draw(arrays.arrays(np.uint8, shape, elements=st.integers(0, 2))),
         packed=np.packbits(draw(arrays.arrays(bool, shape))),
         grid_probability=map_on_grid(),
@@ -44,6 +48,8 @@ def segments(draw) -> Segment:
         given=draw(st.booleans()),
         rounds=tuple(draw(st.lists(st.dictionaries(st.text(max_size=5), numbers, max_size=3), max_size=3))),
         milliseconds=draw(st.dictionaries(st.text(max_size=5), numbers, max_size=3)),
+        part_of=draw(st.text(max_size=5)),
+        start=(draw(st.booleans()) and weights()) or None,
     )  # fmt: skip
 
 
@@ -73,13 +79,15 @@ def test_all_of_a_segment_comes_back_bit_for_bit(segment):
             continue
         assert (before.dtype, before.shape) == (after.dtype, after.shape)
         assert before.tobytes() == after.tobytes()
-    for name in ("name", "box", "model", "parameters", "given", "rounds"):
+    for name in ("name", "box", "model", "parameters", "given", "rounds", "part_of"):
         assert getattr(segment, name) == getattr(back, name)
     assert dict(segment.milliseconds) == dict(back.milliseconds)
-    assert segment.classifier.keys() == back.classifier.keys()
-    for name, weights in segment.classifier.items():
-        assert weights.shape == back.classifier[name].shape
-        assert weights.tobytes() == back.classifier[name].tobytes()
+    assert (segment.start is None) == (back.start is None)
+    for before, after in ((segment.classifier, back.classifier), (segment.start or {}, back.start or {})):
+        assert before.keys() == after.keys()
+        for name, weights in before.items():
+            assert weights.shape == after[name].shape
+            assert weights.tobytes() == after[name].tobytes()
     assert pack(back) == content  # one segment has one name in the store
 
 
@@ -113,6 +121,15 @@ def test_other_bytes_are_refused(content):
         unpack(content)
 
 
+def test_segments_of_before_there_were_parts_are_read():
+    content = pack(one())
+    header = json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])["__metadata__"][FORMAT]
+    about = {name: value for name, value in json.loads(header).items() if name != "part_of"}
+    back = unpack(save(load(content), {FORMAT: json.dumps(about, sort_keys=True)}))
+    assert (back.part_of, back.start) == ("", None)
+    assert pack(back) == content
+
+
 def forged(arrays: dict | None = None, **about) -> bytes:
     """The bytes of `one`, with other arrays and another header."""
     content = pack(one())
@@ -137,6 +154,8 @@ def forged(arrays: dict | None = None, **about) -> bytes:
         ({"probability": np.zeros((1025, 1, 1), np.float32), "weights": None}, {}),
         ({"weights": np.zeros((3, 3, 3), np.float64)}, {}),
         ({"classifier.w": np.full(3, np.inf, np.float32)}, {}),
+        ({"start.w": np.full(3, np.inf, np.float32)}, {}),
+        ({"start.w": np.zeros(3)}, {}),
         ({"something": np.zeros(3, np.float32)}, {}),
         ({}, {"box": "3:7,4:9,5:12"}),
         ({}, {"box": "1:2"}),

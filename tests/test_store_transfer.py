@@ -210,6 +210,10 @@ FORGED = {
     "a box without a state": at(*FIRST, None),
     "an undo with a state": at("entries", 2, "state", {"objects": {}, "current": None}),
     "an empty state": at(*FIRST, {}),
+    "a part of nothing": at(*OBJECT, "part_of", "object 7"),
+    "a part of itself": at(*OBJECT, "part_of", "object 1"),
+    "a part of a list": at(*OBJECT, "part_of", ["object 1"]),
+    "a part of no name": at(*OBJECT, "part_of", ""),
     "a current object that is none": at(*FIRST, "current", "object 2"),
     "a current object that is a list": at(*FIRST, "current", []),
     "objects in a list": at(*FIRST, "objects", []),
@@ -297,6 +301,28 @@ def with_array(content: bytes):
     return {"change": change, "blobs": {sha_of(content): content}}
 
 
+def with_part(part_of: str, said: str | None):
+    """A second object beside the first; what it says of itself, and what the journal says of it."""
+    segment = pack(one(name="object 2", part_of=part_of))
+
+    def change(told):
+        objects = told["entries"][0]["state"]["objects"]
+        objects["object 2"] = {**objects["object 1"], "segment": sha_of(segment), **({"part_of": said} if said else {})}
+        told["blobs"].append(sha_of(segment))
+
+    return {"change": change, "blobs": {sha_of(segment): segment}}
+
+
+def test_a_part_comes_back_as_a_part(archive, other, tmp_path):
+    path = rewritten(archive[2], tmp_path / "a.zip", **with_part("object 1", "object 1"))
+    new = import_(other, path, "bob")
+    state = other.load(other.history(new).states[1])
+    assert state.names == ("object 1",)
+    assert other.entries(new)[0].state["objects"]["object 2"]["part_of"] == "object 1"
+    export(other, new, tmp_path / "b.zip")
+    assert other.history(import_(other, tmp_path / "b.zip", "ann")) == other.history(new)
+
+
 SHIFTED = Box((300, 4, 5), (304, 9, 11))
 CONTENTS = {
     "a constant image": with_image(npy(np.ones((12, 10, 16), np.int16))),
@@ -309,6 +335,9 @@ CONTENTS = {
     "an empty image": with_image(b""),
     "an image that is a zip": with_image(b"PK\x03\x04" + bytes(100)),
     "a segment outside the image": with_segment(pack(one(box=SHIFTED)), box=str(SHIFTED)),
+    "a part that the journal does not know": with_part("object 1", None),
+    "a part that is none": with_part("", "object 1"),
+    "a part of another object": with_part("object 3", "object 1"),
     "a segment of bytes": with_segment(b"nothing at all"),
     "an array of floats": with_array(npy(np.zeros(4))),
     "an array of objects": with_array(npy(np.full(3, None))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,14 +18,27 @@ from bifseg.segment import ModelId, Segment
 from bifseg.stopwatch import Stopwatch
 
 
-def begin(name: str, crop: Crop, model: Model, parameters: Parameters) -> Segment:
-    """An object of which only the box is known: no mask yet."""
-    classifier = model.network.classifier
+def begin(
+    name: str,
+    crop: Crop,
+    model: Model,
+    parameters: Parameters,
+    *,
+    part_of: str = "",
+    start: Mapping[str, np.ndarray] | None = None,
+) -> Segment:
+    """An object of which only the box is known: no mask yet. ``part_of``: the object that it continues, if any.
+
+    ``start``: weights to begin with instead of the trained classifier's. Raises ValueError where they do not fit.
+    """
+    trained = model.network.classifier
+    classifier = trained if start is None else _with_weights(trained, start)
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),
         packed=np.zeros(0, np.uint8),
-        grid_probability=foreground_probability(classifier, crop),
+        grid_probability=foreground_probability(classifier, crop, trained, 1.0 if start is None else parameters.blend),
+        part_of=part_of, start=start,
     )  # fmt: skip
 
 
@@ -88,7 +101,7 @@ def _weights_of(classifier: nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in classifier.state_dict().items()}
 
 
-def _with_weights(classifier: nn.Module, weights: dict[str, np.ndarray]) -> nn.Module:
+def _with_weights(classifier: nn.Module, weights: Mapping[str, np.ndarray]) -> nn.Module:
     """A copy of the classifier with other weights: the shared one never changes."""
     own = copy_of(classifier)
     if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:

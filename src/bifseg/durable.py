@@ -99,10 +99,12 @@ class DurableSession:
             options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given)
         if kind in ("box", "resize"):
             options["ranges"] = Box.parse(_text(interaction, "box"), self._session.image.shape)
-        if kind == "box":
+        if kind == "propagate":
+            options["to"] = interaction.get("to")
+        if kind in ("box", "propagate"):
             options["name"] = interaction.get("name")
-            if (initial := interaction.get("initial")) is not None:
-                options["initial"] = self._array(initial)
+        if kind == "box" and (initial := interaction.get("initial")) is not None:
+            options["initial"] = self._array(initial)
         if kind != "refine":
             options["refine"] = interaction.get("refine", "auto")
         return self._session.rounds(kind, **options)
@@ -134,7 +136,8 @@ class DurableSession:
         if known is segment:
             return about
         voxels = int(np.count_nonzero(segment.mask))
-        return {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
+        about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
+        return about | ({"part_of": segment.part_of} if segment.part_of else {})
 
     def _scribbles(self, given: Mapping) -> Patch | list[Stroke]:
         if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:

@@ -13,8 +13,10 @@ from bifseg.image import Image, extent
 
 FOREGROUND = 1
 BACKGROUND = 2
+ERASER = 0  # of a stroke that takes scribbles away
+ERASED = 3  # what it paints: here is to be no scribble, and 0 would say nothing
 AXES = "xyz"
-INTERACTIONS = ("box", "scribble", "resize", "refine")  # those of a session that compute, and so take rounds
+INTERACTIONS = ("box", "scribble", "resize", "refine", "propagate")  # those that compute, and so take rounds
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class Box:
 class Stroke:
     """A polyline painted with a round brush; a single point is a click.
 
-    ``points``: (n, 3) voxel coordinates, file order (x, y, z). ``label``: 1 foreground, 2 background.
-    ``radius``: in units of the finest voxel spacing; 0 marks single voxels.
+    ``points``: (n, 3) voxel coordinates, file order (x, y, z). ``label``: 1 foreground, 2 background, 0 takes away the
+    scribbles that the brush touches. ``radius``: in units of the finest voxel spacing; 0 marks single voxels.
     """
 
     points: Sequence[Sequence[float]]
@@ -132,18 +134,22 @@ class Stroke:
         points = np.asarray(self.points, dtype=float)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points) or not np.isfinite(points).all():
             raise ValueError("A stroke needs one or more finite points (x, y, z).")
-        if self.label not in (FOREGROUND, BACKGROUND):
-            raise ValueError(f"A stroke has the label {self.label}; 1 is foreground, 2 is background.")
+        if self.label not in (ERASER, FOREGROUND, BACKGROUND):
+            raise ValueError(f"A stroke has the label {self.label}; 1 is foreground, 2 is background, 0 erases.")
         if not 0 <= self.radius < np.inf:
             raise ValueError(f"A stroke has the radius {self.radius}; it must be 0 or more.")
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A label map that is 0 outside a box: ``labels``, of the box's shape, are all that there is to look at."""
+    """A label map that is 0 outside a box: ``labels``, of the box's shape, are all that there is to look at.
+
+    ``erases``: it comes of strokes, some of which erase, and so holds ``ERASED``, too; a label map never does.
+    """
 
     box: Box
     labels: np.ndarray
+    erases: bool = False
 
     @classmethod
     def of(cls, labels: np.ndarray) -> Patch:
@@ -186,15 +192,18 @@ def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch
 
 
 def scribbles_in(box: Box, patch: Patch, locked: np.ndarray) -> np.ndarray:
-    """The labels of a patch inside a box, checked: uint8, the box's shape.
+    """The labels of a patch inside a box, checked: uint8, the box's shape; ``ERASED`` where strokes erase.
 
     ``locked``: bool, the box's shape, voxels of other objects. Raises ValueError for scribbles outside the box, for
-    labels other than 0, 1 and 2, and for foreground on a locked voxel.
+    labels other than 0, 1 and 2, and for foreground on a locked voxel. An eraser may leave the box: it is a rough tool.
     """
     inside = patch.inside(box)
-    if outside := np.count_nonzero(patch.labels) - np.count_nonzero(inside):
+    everywhere, drawn = patch.labels, inside
+    if patch.erases:
+        everywhere, drawn = (np.where(labels == ERASED, 0, labels) for labels in (everywhere, inside))
+    if outside := np.count_nonzero(everywhere) - np.count_nonzero(drawn):
         raise ValueError(f"{outside} scribble voxels lie outside the box {box}.")
-    if strange := set(np.unique(inside[inside != 0]).tolist()) - {FOREGROUND, BACKGROUND}:
+    if strange := set(np.unique(drawn[drawn != 0]).tolist()) - {FOREGROUND, BACKGROUND}:
         raise ValueError(f"The scribbles hold the labels {sorted(strange)}; 1 is foreground, 2 background, 0 none.")
     if clash := np.count_nonzero(locked & (inside == FOREGROUND)):
         raise ValueError(f"{clash} foreground scribble voxels lie in a finished object; select that one to change it.")

@@ -8,14 +8,15 @@ from itertools import pairwise
 import numpy as np
 
 from bifseg.image import Image
-from bifseg.interaction import Box, Patch, Stroke
+from bifseg.interaction import ERASED, ERASER, Box, Patch, Stroke
 
 
 def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> Patch:
-    """Paint strokes, in their order, into uint8 labels: later ones win. The patch is as large as the strokes reach.
+    """Paint strokes, in their order, into uint8 labels: later ones win. The patch is as large as the strokes reach,
+    and holds ``ERASED`` where an eraser was the last.
 
-    ``box``: of a plane, in which the brush of a stroke that runs in it is a disc; elsewhere it is a ball.
-    Raises ValueError for a stroke that leaves the image.
+    ``box``: the object's. The brush of a stroke that runs inside it ends where it ends, and in a plane is a disc; any
+    other brush is a ball. Raises ValueError for a stroke that leaves the image.
     """
     step = np.asarray(image.spacing) / min(image.spacing)
     brushes = [(stroke, *_room(stroke, image, box, step)) for stroke in strokes]
@@ -26,7 +27,8 @@ def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -
     for stroke, points, low, high in brushes:
         for centre in _along(points):
             _stamp(labels, start, low, high, centre, stroke, step)
-    return Patch(Box(tuple(start.tolist()), tuple(stop.tolist())), labels)
+    erases = any(stroke.label == ERASER for stroke, *_ in brushes)
+    return Patch(Box(tuple(start.tolist()), tuple(stop.tolist())), labels, erases)
 
 
 def _along(points: np.ndarray) -> Iterable[np.ndarray]:
@@ -45,6 +47,8 @@ def _room(stroke: Stroke, image: Image, box: Box | None, step: np.ndarray) -> tu
         raise ValueError(f"A stroke passes {tuple(points[outside][0])}, outside the image of shape {image.shape}.")
     low = np.maximum(np.floor(points.min(0) - stroke.radius / step), 0).astype(int)
     high = np.minimum(np.floor(points.max(0) + stroke.radius / step) + 2, image.shape).astype(int)
+    if box is not None and ((nearest >= box.start) & (nearest < box.stop)).all():
+        low, high = np.maximum(low, box.start), np.minimum(high, box.stop)
     axis = None if box is None else box.plane
     if axis is not None and (nearest[:, axis] == box.start[axis]).all():
         points = np.where(np.arange(3) == axis, box.start[axis], points)
@@ -65,7 +69,8 @@ def _stamp(
 
     Everything is in the image's voxels: what is nearest must not depend on where the labels begin.
     """
-    labels[tuple(np.rint(centre).astype(int) - start)] = stroke.label
+    label = ERASED if stroke.label == ERASER else stroke.label
+    labels[tuple(np.rint(centre).astype(int) - start)] = label
     low = np.maximum(np.ceil(centre - stroke.radius / step), low).astype(int)
     high = np.minimum(np.floor(centre + stroke.radius / step) + 1, high).astype(int)
     if (low >= high).any():
@@ -73,4 +78,4 @@ def _stamp(
     grids = np.ogrid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     square = sum(((g - c) * s) ** 2 for g, c, s in zip(grids, centre, step, strict=True))
     window = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    labels[window][square <= stroke.radius**2] = stroke.label
+    labels[window][square <= stroke.radius**2] = label

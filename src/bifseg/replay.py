@@ -50,9 +50,9 @@ def replay(
 
     ``bifseg`` does all of the journal, with the session's own model, parameters and seed. Any other method of
     `bifseg.evaluation.methods` gets the boxes and scribbles that led to where the session stands: what was undone is
-    left out, and masks given to start from are, which no other method takes. The store stays as it is. ``models``:
-    files of models that are known by a name; ``server``: as in `make`. Raises UnknownError for the session, ValueError
-    for the method.
+    left out; so are masks given to start from and erasers, which no other method knows, and a part of an object in
+    another plane is to it an object of its own. The store stays as it is. ``models``: files of models that are known by
+    a name; ``server``: as in `make`. Raises UnknownError for the session, ValueError for the method.
     """
     check_methods([method])
     store.session(id)

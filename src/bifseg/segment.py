@@ -5,13 +5,15 @@ What makes the next segment from this one is in `adapt`; what keeps segments on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from bifseg.image import resample, slabs
+from bifseg.canonical import axes_of
+from bifseg.image import Image, resample, slabs
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box, overlap
+from bifseg.measure import Measure, measure
 from bifseg.parameters import Parameters
 
 
@@ -25,7 +27,8 @@ class ModelId:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One object. Arrays have the box's shape, three axes (x, y, z); those named "grid" lie on the crop's grid."""
+    """One object, or its part in another plane. Arrays have the box's shape, three axes (x, y, z); those named "grid"
+    lie on the crop's grid."""
 
     name: str
     box: Box
@@ -39,6 +42,8 @@ class Segment:
     given: bool = False  # the mask came from the user, and the classifier was not yet fitted to it
     rounds: tuple[dict, ...] = ()
     milliseconds: Mapping[str, float] = field(default_factory=dict)
+    part_of: str = ""  # the object whose part this is; "" for an object of its own
+    start: Mapping[str, np.ndarray] | None = None  # the weights that a part began with; None: the trained ones
 
     @property
     def mask(self) -> np.ndarray:
@@ -73,6 +78,7 @@ class Segment:
         """What was done and what it cost, ready for JSON."""
         return {
             "name": self.name,
+            "part_of": self.part_of or None,
             "box": str(self.box),
             "voxels": int(np.count_nonzero(self.mask)),
             "model": {"name": self.model.name, "sha256": self.model.sha256},
@@ -90,17 +96,45 @@ class Segment:
 
 @dataclass(frozen=True)
 class State:
-    """All objects of a session, in the order they were begun, and which one is being worked on."""
+    """All objects of a session and their parts, in the order they were begun, and which one is being worked on."""
 
     objects: Mapping[str, Segment] = field(default_factory=dict)
     current: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the objects, without their parts: the k-th is number k in `labels`."""
+        return tuple(name for name, segment in self.objects.items() if not segment.part_of)
+
     def labels(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """All objects in an image of ``shape``: 0 background, k the k-th; uint8, or uint16 beyond 255 objects."""
-        labels = np.zeros(shape, np.uint8 if len(self.objects) < 256 else np.uint16, order="F")
-        for k, segment in enumerate(self.objects.values(), start=1):
-            labels[segment.box.slices][segment.mask] = k
+        """All objects in an image of ``shape``: 0 background, k the k-th of `names` with its parts; uint8, or uint16
+        beyond 255 objects."""
+        numbers = {name: k for k, name in enumerate(self.names, start=1)}
+        labels = np.zeros(shape, np.uint8 if len(numbers) < 256 else np.uint16, order="F")
+        for name, segment in self.objects.items():
+            labels[segment.box.slices][segment.mask] = numbers[segment.part_of or name]
         return labels
+
+    def family(self, name: str) -> dict[str, Segment]:
+        """An object and its parts, by their names."""
+        return {key: segment for key, segment in self.objects.items() if name in (key, segment.part_of)}
+
+    def measures(self, spacing: Sequence[float], direction: Sequence[Sequence[float]]) -> dict[str, Measure]:
+        """The measures of each object with its parts, by its name. ``spacing``, ``direction``: of the image.
+
+        The diameter lies in the object's own planes where it has been drawn in planes, else in an axial slice.
+        """
+        axial = abs(axes_of(direction)[2]) - 1
+        return {name: _measured(self.family(name).values(), spacing, axial) for name in self.names}
+
+    def report(self, image: Image) -> list[dict]:
+        """What was done and what it cost, of each object and part, ready for JSON; of objects, how large they are, too.
+
+        ``image``: whatever has the scan's ``spacing``, ``direction`` and ``planar``; a picture has no millimetres.
+        """
+        measures = {} if image.planar else self.measures(image.spacing, image.direction)
+        sizes = {name: {"millilitres": m.ml, "diameter_mm": m.diameter_mm} for name, m in measures.items()}
+        return [segment.report() | sizes.get(name, {}) for name, segment in self.objects.items()]
 
     def taken(self, box: Box, but: str) -> np.ndarray:
         """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
@@ -110,3 +144,15 @@ class State:
             if other.name != but and taken[here].size:
                 taken[here] |= other.mask[there]
         return taken
+
+
+def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int) -> Measure:
+    """The measures of segments that are one object; ``axis``: across the slices of what is no plane."""
+    boxes = np.array([(segment.box.start, segment.box.stop) for segment in segments])
+    start, stop = boxes[:, 0].min(0), boxes[:, 1].max(0)
+    whole = Box(tuple(start.tolist()), tuple(stop.tolist()))
+    mask = np.zeros(whole.shape, bool)
+    for segment in segments:
+        mask[overlap(whole, segment.box)[0]] |= segment.mask
+    planes = {segment.box.plane for segment in segments}
+    return measure(mask, whole.start, spacing, planes.pop() if len(planes) == 1 and None not in planes else axis)

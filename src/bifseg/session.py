@@ -16,9 +16,10 @@ import os
 import resource
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain, count
 
 import numpy as np
 
@@ -28,13 +29,14 @@ from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
 from bifseg.image import Image
-from bifseg.interaction import INTERACTIONS, Box, Patch, Stroke, merge, overlap, scribbles_in
+from bifseg.interaction import AXES, ERASED, INTERACTIONS, Box, Patch, Stroke, merge, overlap, scribbles_in
 from bifseg.painting import rasterise
 from bifseg.parameters import REFINEMENTS, Parameters, preset
 from bifseg.segment import Segment, State
 from bifseg.stopwatch import Stopwatch
 
 Labels = np.ndarray | Patch | str | os.PathLike | Sequence[Stroke]
+LONGEST_NAME = 64  # characters of a name that nobody chose, so that every protocol can say it
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
 
@@ -111,9 +113,13 @@ class Session:
         """Correct the current object: the new mask, bool.
 
         ``labels``: a label map (array or file; 1 foreground, 2 background, 0 none) or `Stroke`s; or two masks,
-        ``foreground`` and ``background``. Scribbles add up; where a new one crosses an older one it wins. Raises
-        ValueError for another shape, other labels, a voxel in both masks, a scribble outside the box, and a foreground
-        scribble on a locked object; the session then stays as it was.
+        ``foreground`` and ``background``. Scribbles add up; where a new one crosses an older one it wins. Where strokes
+        with the label 0 take scribbles away, the classifier has learnt from what is no longer said: so it begins again
+        as the object began, and learns from the scribbles that are left, as if the others had never been there; a mask
+        that came from the user and was fitted since is not gone back to. Raises ValueError for another shape, other
+        labels, a voxel in both masks, a scribble outside the box (the brush of a stroke inside it may reach over), a
+        foreground scribble on a locked object, and an eraser that alone meets no scribble; the session then stays as it
+        was.
         """
         return self._exhaust(self._scribble(labels, foreground=foreground, background=background, refine=refine))
 
@@ -121,16 +127,27 @@ class Session:
         """Give the current object another box, of either dimension: the new mask, bool.
 
         The object begins anew, with those of its scribbles that lie in the new box and, where they are given, further
-        ``scribbles``. Raises ValueError as `box` and `scribble`.
+        ``scribbles``. Raises ValueError as `box` and `scribble`, and for a part that would leave its plane.
         """
         return self._exhaust(self._resize(ranges, scribbles=scribbles, refine=refine))
+
+    def propagate(self, to: int, name: str | None = None, *, refine: str = "auto") -> np.ndarray:
+        """Carry the current object, drawn in a plane, on to another plane: the mask there, bool.
+
+        ``to``: the plane's index along the axis that the box is thin along. The new part has the same box in its plane
+        and begins with the classifier as it is adapted by now; one cut makes its mask (``none``: no cut). It is the
+        current object, and can be corrected and carried on itself; of the object's scribbles it has none. In `labels`
+        it has the object's number. ``name``: else the object's, with " @" and ``to``. Raises ValueError for an object
+        with a 3D box, a plane outside the image or in which the object is already, and as `box`.
+        """
+        return self._exhaust(self._propagate(to, name, refine=refine))
 
     def refine(self) -> np.ndarray:
         """Go on fine-tuning the current object with the scribbles it has: the new mask, bool."""
         return self._exhaust(self._refine())
 
     def rounds(self, interaction: str, *arguments: object, **options: object) -> Iterator[Round]:
-        """One of ``box``, ``scribble``, ``resize`` and ``refine``, with its arguments, round by round.
+        """One of ``box``, ``scribble``, ``resize``, ``refine`` and ``propagate``, with its arguments, round by round.
 
         The session changes when all rounds were taken: to stop is to cancel.
 
@@ -142,23 +159,32 @@ class Session:
         return getattr(self, f"_{interaction}")(*arguments, **options)
 
     def select(self, name: str) -> None:
-        """Work on another object: it is unlocked, all others are locked. Raises ValueError for an unknown name."""
+        """Work on another object or part: it is unlocked, all others are locked. ValueError for an unknown name."""
         self._check_name(name)
         self._commit(replace(self.state, current=name))
 
     def remove(self, name: str) -> None:
-        """Forget an object (undo brings it back); if it was the current one, the last begun of the others is."""
+        """Forget a part, or an object with its parts (undo brings it back).
+
+        If the current one is forgotten, the last begun of the others is current. Raises ValueError for an unknown name.
+        """
         self._check_name(name)
-        objects = {key: value for key, value in self.state.objects.items() if key != name}
+        gone = self.state.family(name)
+        objects = {key: value for key, value in self.state.objects.items() if key not in gone}
         current = self.state.current if self.state.current in objects else next(reversed(objects), None)
         self._commit(State(objects, current))
 
     def rename(self, name: str, to: str) -> None:
-        """Call an object something else. Raises ValueError for an unknown name, and for one already taken."""
+        """Call an object or a part something else; an object's parts stay its own, and keep their names.
+
+        Raises ValueError for an unknown name, and for one already taken.
+        """
         self._check_name(name)
         self._check_free(to)
         objects = {to if key == name else key: value for key, value in self.state.objects.items()}
         objects[to] = replace(objects[to], name=to)
+        parts = {key: replace(value, part_of=to) for key, value in objects.items() if value.part_of == name}
+        objects.update(parts)
         self._commit(State(objects, to if self.state.current == name else self.state.current))
 
     def undo(self) -> bool:
@@ -181,8 +207,13 @@ class Session:
 
     @property
     def names(self) -> list[str]:
-        """Names of the objects, in the order they were begun."""
-        return list(self.state.objects)
+        """Names of the objects, in the order they were begun; parts of objects are in `parts`."""
+        return list(self.state.names)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Which object each part belongs to: names by names of parts, in the order they were begun."""
+        return {name: segment.part_of for name, segment in self.state.objects.items() if segment.part_of}
 
     @property
     def mask(self) -> np.ndarray:
@@ -196,7 +227,7 @@ class Session:
 
     @property
     def labels(self) -> np.ndarray:
-        """All objects: 0 background, k the k-th object of `names`; uint8, or uint16 beyond 255 objects."""
+        """All objects: 0 background, k the k-th object of `names` with its parts; uint8, uint16 beyond 255 objects."""
         return self.state.labels(self.image.shape)
 
     def probability(self) -> np.ndarray:
@@ -225,7 +256,7 @@ class Session:
             "versions": {name: version(name) for name in ("bifseg", "numpy", "scipy", "torch", "SimpleITK")},
             "image": {"shape": list(self.image.shape), "spacing_mm": list(self.image.spacing)},
             "seed": self.seed,
-            "objects": [segment.report() for segment in self.state.objects.values()],
+            "objects": self.state.report(self.image),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
         }
 
@@ -241,7 +272,7 @@ class Session:
         scribbles: Labels | None = None,
     ) -> Iterator[Round]:
         box = Box.of(ranges, self.image.shape)
-        name = name or self._free_name()
+        name = name or self._first_free(f"object {k}" for k in count(len(self.names) + 1))
         self._check_free(name)
         if initial is not None:
             initial = self._patch(initial).inside(box) != 0
@@ -262,19 +293,56 @@ class Session:
             labels = merge(*(None if mask is None else self._shaped(mask) for mask in (foreground, background)))
         elif foreground is not None or background is not None:
             raise ValueError("Scribbles are given as labels and as masks; give one of the two.")
-        return self._update(self._scribbled(segment, labels), refine)
+        corrected = self._scribbled(segment, labels)
+        if not ((segment.scribbles > 0) & (corrected.scribbles == 0)).any():
+            return self._update(corrected, refine)
+        _check_refinement(refine)
+        self._model_of(segment)
+        clock = Stopwatch()
+        fresh = self._fresh(
+            segment.box, segment.name, clock, segment.parameters, part_of=segment.part_of, start=segment.start
+        )
+        again = replace(fresh, scribbles=corrected.scribbles, packed=segment.packed, given=segment.given)
+        return self._update(again, refine, clock=clock)
 
     def _resize(
         self, ranges: Box | Sequence, *, scribbles: Labels | None = None, refine: str = "auto"
     ) -> Iterator[Round]:
         old, box = self._current(), Box.of(ranges, self.image.shape)
+        if old.part_of and _plane(box) != _plane(old.box):
+            axis, index = _plane(old.box)
+            raise ValueError(
+                f"{old.name!r} is {old.part_of!r} in the plane {index} along {AXES[axis]}; give it a box in that plane."
+            )
         here, there = overlap(box, old.box)
         kept, initial = np.zeros(box.shape, np.uint8), None
         kept[here] = old.scribbles[there]
         if old.given:
             initial = np.zeros(box.shape, bool)
             initial[here] = old.mask[there]
-        return self._begin(box, old.name, refine, initial, scribbles, kept)
+        start = old.start if old.model.sha256 == self._model_for(box).sha256 else None
+        return self._begin(box, old.name, refine, initial, scribbles, kept, part_of=old.part_of, start=start)
+
+    def _propagate(self, to: int, name: str | None = None, *, refine: str = "auto") -> Iterator[Round]:
+        source = self._current()
+        axis, root, size = source.box.plane, source.part_of or source.name, self.image.shape
+        if axis is None:
+            raise ValueError(f"The object {source.name!r} has a 3D box, {source.box}; only a plane can be propagated.")
+        if not isinstance(to, (int, np.integer)) or not 0 <= to < size[axis]:
+            raise ValueError(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
+        for other, part in self.state.family(root).items():
+            if _plane(part.box) == (axis, to):
+                raise ValueError(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
+        ends = chain([f" @{to}"], (f" @{to} ({k})" for k in count(2)))
+        name = name or self._first_free(root[: LONGEST_NAME - len(end)] + end for end in ends)
+        self._check_free(name)
+        self._model_of(source)
+        ranges = list(zip(source.box.start, source.box.stop, strict=True))
+        ranges[axis] = int(to)
+        return self._begin(
+            Box.of(ranges, size), name, "crf" if refine == "auto" else refine, None, None, part_of=root,
+            start=source.classifier, parameters=source.parameters,
+        )  # fmt: skip
 
     def _refine(self) -> Iterator[Round]:
         return self._update(self._current(), "auto")
@@ -287,28 +355,52 @@ class Session:
         initial: np.ndarray | None,
         scribbles: Labels | None,
         kept: np.ndarray | None = None,
+        *,
+        part_of: str = "",
+        start: Mapping[str, np.ndarray] | None = None,
+        parameters: Parameters | None = None,
     ) -> Iterator[Round]:
         """An object of this name from its box, replacing one that has it; ``kept``: its scribbles so far."""
         _check_refinement(refine)
         if self.state.taken(box, but=name).all():
             raise ValueError(f"The box {box} lies within finished objects; nothing is left to segment.")
         clock = Stopwatch()
-        model, crop = self._model_for(box), self._crop(box, clock)
-        parameters = self._parameters
-        if isinstance(parameters, str):
-            parameters = preset(parameters, model.dimension, model.tuned)
-        with clock("classifier"):
-            segment = begin(name, crop, model, parameters)
+        segment = self._fresh(box, name, clock, parameters, part_of=part_of, start=start)
         if kept is not None:
             segment = replace(segment, scribbles=kept)
         if scribbles is not None:
             segment = self._scribbled(segment, scribbles)
         return self._update(segment, refine, initial, clock)
 
+    def _fresh(
+        self,
+        box: Box,
+        name: str,
+        clock: Stopwatch,
+        parameters: Parameters | None = None,
+        *,
+        part_of: str = "",
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> Segment:
+        """An object that knows nothing but its box; ``parameters``: else the session's."""
+        model, crop = self._model_for(box), self._crop(box, clock)
+        if parameters is None:
+            parameters = self._parameters
+        if isinstance(parameters, str):
+            parameters = preset(parameters, model.dimension, model.tuned)
+        with clock("classifier"):
+            return begin(name, crop, model, parameters, part_of=part_of, start=start)
+
     def _scribbled(self, segment: Segment, labels: Labels) -> Segment:
-        taken = self.state.taken(segment.box, but=segment.name)
-        new = scribbles_in(segment.box, self._patch(labels, segment.box), taken)
-        return replace(segment, scribbles=np.where(new > 0, new, segment.scribbles))
+        taken, patch = self.state.taken(segment.box, but=segment.name), self._patch(labels, segment.box)
+        new, old = scribbles_in(segment.box, patch, taken), segment.scribbles
+        scribbles = np.where(new > 0, new, old)
+        if patch.erases:
+            erased = new == ERASED
+            if np.isin(new, (0, ERASED)).all() and not old[erased].any():
+                raise ValueError(f"The eraser meets no scribble of {segment.name!r}, so there is nothing to take away.")
+            scribbles[erased] = 0
+        return replace(segment, scribbles=scribbles)
 
     def _update(
         self,
@@ -319,13 +411,7 @@ class Session:
     ) -> Iterator[Round]:
         """Adapt a segment, yielding the rounds; when they are all taken, the result becomes the current object."""
         _check_refinement(refine)
-        model = self._model_for(segment.box)
-        if model.sha256 != segment.model.sha256:
-            raise ValueError(
-                f"The object {segment.name!r} was begun with another model, {segment.model.name} "
-                f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
-            )
-        return self._rounds(segment, model, refine, initial, clock)
+        return self._rounds(segment, self._model_of(segment), refine, initial, clock)
 
     def _rounds(
         self, segment: Segment, model: Model, refine: str, initial: np.ndarray | None, clock: Stopwatch | None
@@ -357,17 +443,16 @@ class Session:
 
     def _check_name(self, name: str) -> None:
         if name not in self.state.objects:
-            raise ValueError(f"There is no object named {name!r}; there are: {', '.join(self.names) or 'none'}.")
+            raise ValueError(
+                f"There is no object named {name!r}; there are: {', '.join(self.state.objects) or 'none'}."
+            )
 
     def _check_free(self, name: str) -> None:
         if name in self.state.objects:
             raise ValueError(f"There is an object named {name!r} already; select it, or choose another name.")
 
-    def _free_name(self) -> str:
-        k = len(self.names) + 1
-        while f"object {k}" in self.names:
-            k += 1
-        return f"object {k}"
+    def _first_free(self, names: Iterable[str]) -> str:
+        return next(name for name in names if name not in self.state.objects)
 
     def _model_for(self, box: Box) -> Model:
         if not isinstance(self._model, Model):
@@ -377,6 +462,16 @@ class Session:
                 f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
             )
         return self._model
+
+    def _model_of(self, segment: Segment) -> Model:
+        """The model that a segment was begun with; ValueError where the session has another by now."""
+        model = self._model_for(segment.box)
+        if model.sha256 != segment.model.sha256:
+            raise ValueError(
+                f"The object {segment.name!r} was begun with another model, {segment.model.name} "
+                f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
+            )
+        return model
 
     def _crop(self, box: Box, clock: Stopwatch | None = None) -> Crop:
         crop = self._crops.pop(box, None) or Crop(self.image, box, self._model_for(box), clock)
@@ -430,3 +525,8 @@ class BIFSeg:
 def _check_refinement(refine: str) -> None:
     if refine not in REFINEMENTS:
         raise ValueError(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")
+
+
+def _plane(box: Box) -> tuple[int, int] | None:
+    """Along which axis a box is a plane, and which one."""
+    return None if box.plane is None else (box.plane, box.start[box.plane])

@@ -1,4 +1,4 @@
-"""The command line: ``bifseg segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``serve``,
+"""The command line: ``bifseg app``, ``segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``serve``,
 ``sessions``, ``token``, ``info``.
 
 Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
+from bifseg.cli.app import app as page
 from bifseg.cli.benchmark import benchmark
 from bifseg.cli.demo import demo
 from bifseg.cli.info import info
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
 
+app.command("app")(page)
 for command in (segment, demo, train, tune, benchmark, report, serve, info):
     app.command()(command)
 for group in (sessions_app, token_app):

@@ -70,7 +70,7 @@ def serve(
             data=folder, host=host, port=port, hosts=tuple(host_name or ()), origins=tuple(origin or ()),
             require_tokens=require_tokens, workers=workers, threads=threads or os.cpu_count() or 1, images=images,
             models={path.stem: path for path in model or ()}, quota=int(quota * 2**30) or None,
-            keep_days=keep_days or None, prefix=prefix, **({"labels": tuple(label)} if label else {}),
+            keep_days=keep_days or None, prefix=prefix, warm=True, **({"labels": tuple(label)} if label else {}),
         )  # fmt: skip
         app = build_app(settings)
         if not settings.loopback and not app.state.service.tokens.any():

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.declared import TooLargeError
-from bifseg.server import api, metrics, monailabel, nninteractive
+from bifseg.server import api, metrics, monailabel, nninteractive, page
 from bifseg.server.child import WorkCancelledError, WorkError
 from bifseg.server.guard import Guard
 from bifseg.server.log import RequestLog, failure
@@ -68,7 +68,7 @@ def build_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    for protocol in (api, nninteractive, monailabel, metrics):
+    for protocol in (api, nninteractive, monailabel, metrics, page):
         app.include_router(protocol.router)
     for error, status in STATUS.items():
         app.add_exception_handler(error, _refusal(status))

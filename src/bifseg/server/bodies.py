@@ -9,9 +9,19 @@ from math import prod
 from typing import Annotated, Literal, TypeVar, get_type_hints
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    computed_field,
+    create_model,
+    model_validator,
+)
 
 from bifseg import parameters
+from bifseg.canonical import axes_of
 from bifseg.interaction import Box
 
 Text = Annotated[str, Field(max_length=200)]
@@ -103,6 +113,12 @@ class ImageInfo(BaseModel):
     created: float
     dicom: bool
 
+    @computed_field
+    @property
+    def axes(self) -> Annotated[list[int], Three]:
+        """The file axes, from 1, that run most to right, front and head; negative: they run the other way."""
+        return list(axes_of(np.array(self.direction)))
+
 
 class FileInfo(BaseModel):
     """A file or a folder that may be opened by its path."""
@@ -113,11 +129,13 @@ class FileInfo(BaseModel):
 
 
 class ObjectInfo(BaseModel):
-    """One object: its box, and how many voxels its mask has."""
+    """One object, or its part in another plane: its box, and how many voxels its mask has."""
 
     name: str
     box: str
     voxels: int
+    version: Annotated[str, Field(description="As long as it is the same, all of the object is, bit for bit.")]
+    part_of: Annotated[str | None, Field(description="The object that this is a part of.")] = None
 
 
 class Standing(BaseModel):
@@ -173,6 +191,26 @@ class EntryInfo(BaseModel):
     request: dict
     summary: dict
     created: float
+
+
+class MeasureInfo(BaseModel):
+    """How large an object is, with its parts. The diameter is the longest distance between the centres of two voxels of
+    one slice, ``ends``: of the planes that it was drawn in, else of an axial one."""
+
+    name: str
+    voxels: int
+    ml: float
+    diameter_mm: float
+    ends: Annotated[
+        list[Annotated[list[int], Three]] | None, Field(description="Two voxels, x, y, z; null for an empty mask.")
+    ]
+
+
+class PlaceInfo(BaseModel):
+    """Where an object's mask is unsure: ``uncertainty`` in bits, blurred."""
+
+    voxel: Annotated[list[int], Three]
+    uncertainty: float
 
 
 class ServerInfo(BaseModel):
@@ -233,7 +271,9 @@ class Stroke(Body):
         list[Annotated[list[FiniteFloat], Three]],
         Field(min_length=1, description="Voxel coordinates x, y, z.", examples=[[[50, 60, 20], [55, 61, 20]]]),
     ]
-    label: Annotated[Literal[1, 2], Field(description="1 foreground, 2 background.")] = 1
+    label: Annotated[
+        Literal[0, 1, 2], Field(description="1 foreground, 2 background, 0 takes away the scribbles it touches.")
+    ] = 1
     radius: Annotated[FiniteFloat, Field(ge=0, le=100, description="In units of the finest voxel spacing.")] = 0
 
 
@@ -273,6 +313,16 @@ class Resize(Body):
     box: Place
     scribbles: Scribbles | None = None
     refine: Refine = "auto"
+
+
+class Propagate(Body):
+    """Another plane for the current object, which has to be in one."""
+
+    to: Annotated[
+        int, Field(ge=0, lt=2**31, description="Index of the plane, along the axis that the box is thin along.")
+    ]
+    name: Name | None = None
+    refine: Annotated[Refine, Field(description="auto, crf: one minimum cut; none: the classifier as it is.")] = "auto"
 
 
 class Named(Body):

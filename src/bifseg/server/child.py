@@ -16,6 +16,7 @@ from bifseg.server.worker import LENGTH, encode
 from bifseg.store import errors
 
 STARTING = 120.0  # seconds that a worker may take to load its model
+SPINS = "1000"  # turns that a thread of OpenMP waits awake; more, on cores that others use, too, costs seconds
 STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
 
 
@@ -76,7 +77,7 @@ class Child:
                 [*command, json.dumps(options)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **threads},
+                env={"GOMP_SPINCOUNT": SPINS, **os.environ, **threads},
             )
         self._reader, self._writer = await asyncio.open_connection(sock=mine)
         try:

@@ -11,13 +11,16 @@ import torch
 
 from bifseg.checkpoint import load_model
 from bifseg.durable import DurableSession
+from bifseg.interaction import Stroke
+from bifseg.session import Session
 from bifseg.store import Store
+from bifseg.synthetic.phantom import phantom
 
 LIVE = 8  # sessions that keep their features and adapted classifier in memory; others are brought back from the store
 
 
 def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
-    """What does the jobs of one worker; ``options``: {"data", "quota", "models", "threads"}.
+    """What does the jobs of one worker; ``options``: {"data", "quota", "models", "threads", "warm"}.
 
     A job is {"session", "interaction", "key"}; see `DurableSession.apply` for what it yields and returns.
     """
@@ -27,6 +30,8 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     models = {name: Path(path) for name, path in options["models"].items()}
     for dimension in (2, 3):
         load_model("default", dimension)  # now, so that no user waits for it
+    if options["warm"]:
+        warm_up()
     live: OrderedDict[str, DurableSession] = OrderedDict()
 
     def work(job: dict) -> Generator[dict, None, dict]:
@@ -39,3 +44,12 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
         return result
 
     return work
+
+
+def warm_up() -> None:
+    """One box and two scribbles in 2D and 3D: five seconds after an installation, when loops are compiled, then 0.2."""
+    scan, _ = phantom(shape=(32, 32, 16))
+    for box in (((8, 24), (8, 24), 8), ((8, 24), (8, 24), (4, 12))):
+        session = Session(scan)
+        session.box(box)
+        session.scribble([Stroke([(12, 12, 8)], 1, radius=1), Stroke([(20, 20, 8)], 2, radius=1)])

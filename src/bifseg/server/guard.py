@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from bifseg.server.tokens import Tokens
 LOCAL = "local"  # the user where no tokens are asked for
 OPEN = ("/healthz",)  # needs neither a token nor a known host
 LOGIN_ASKED, LOGIN = "/monailabel/auth/", "/monailabel/auth/token"  # need none either
+PAGE = re.compile(r"/|/assets/[^/]*|/icon\.svg|/favicon\.ico|/enter")  # nor does the page, which asks for it
 COOKIE = "bifseg_token"
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 UPLOADS = re.compile(
@@ -51,7 +53,7 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        token = _token(headers)
+        token = _token(headers, (self._tokens.cookie, COOKIE))
         limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
         refusal = self._refusal(scope, headers, limit) if scope["path"] not in OPEN else None
         if refusal is None and scope["path"] not in OPEN:
@@ -91,16 +93,28 @@ class Guard:
 
     async def _unknown(self, scope: Scope, token: str | None) -> tuple | None:
         """Find out who asks; what to say where that is nobody, or where they ask too often."""
+        address = (scope.get("client") or ("",))[0]
+        state = scope.setdefault("state", {})
+        state["guessed"] = lambda: self._guessed(address)
+        if PAGE.fullmatch(scope["path"]):
+            wait = self._requests.wait(f"[{address}]")  # no user's name
+            return _too_often(wait) if wait else None
         user, guess = await self._who(scope["path"], token)
-        if guess and (wait := self._failures.wait((scope.get("client") or ("",))[0])):
-            return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
+        if guess and (refusal := self._guessed(address)):
+            return refusal
         if user is None:
             what = "The token is wrong, expired or revoked" if token else "This server asks for a token"
             headers = {"WWW-Authenticate": 'Bearer realm="bifseg"'}
             return 401, f"{what}; send yours as Authorization: Bearer ...", headers
         if wait := self._requests.wait(user):
-            return 429, "You ask too often; wait a second.", {"Retry-After": str(math.ceil(wait))}
-        scope.setdefault("state", {})["user"] = user
+            return _too_often(wait)
+        state["user"] = user
+        return None
+
+    def _guessed(self, address: str) -> tuple | None:
+        """Count a wrong token; what to say where there were too many."""
+        if wait := self._failures.wait(address):
+            return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
         return None
 
     async def _who(self, path: str, token: str | None) -> tuple[str | None, bool]:
@@ -121,15 +135,24 @@ def user_of(request: Request) -> str:
 User = Annotated[str, Depends(user_of)]
 
 
-def _token(headers: Headers) -> str | None:
+def check_guesses(request: Request) -> None:
+    """Count a wrong token that came in a body, which the guard does not read; 429 where there were too many."""
+    if refusal := request.state.guessed():
+        raise HTTPException(*refusal)
+
+
+def _too_often(wait: float) -> tuple:
+    return 429, "You ask too often; wait a second.", {"Retry-After": str(math.ceil(wait))}
+
+
+def _token(headers: Headers, cookies: Sequence[str]) -> str | None:
+    """The token that was sent: as a header, or in the first of these cookies that there is."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
         return token.strip()
-    for part in headers.get("cookie", "").split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == COOKIE:
-            return value
-    return None
+    parts = [part.strip().partition("=") for part in headers.get("cookie", "").split(";")]
+    sent = {name: value for name, _, value in reversed(parts)}  # of two with one name the first
+    return next((sent[name] for name in cookies if name in sent), None)
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

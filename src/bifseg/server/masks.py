@@ -21,7 +21,10 @@ def box_of(store: Store, session: str) -> Box | None:
 
 def mask_of(store: Store, session: str, dtype: np.dtype) -> tuple[Box, np.ndarray]:
     """The current object's mask, 0 and 1, in the extent of all boxes that the session ever had."""
-    sql = "SELECT DISTINCT json_extract(request, '$.box') FROM entries WHERE session = ? AND kind IN ('box', 'resize')"
+    sql = (
+        "SELECT DISTINCT json_extract(about.value, '$.box') "
+        "FROM entries, json_each(entries.state, '$.objects') AS about WHERE session = ?"
+    )
     boxes = [Box.parse(text) for (text,) in store.read(sql, (session,))]
     start, stop = np.min([box.start for box in boxes], axis=0), np.max([box.stop for box in boxes], axis=0)
     whole, state = Box(tuple(start.tolist()), tuple(stop.tolist())), store.state(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,19 @@ MEMORY = Path("/dev/shm")
 HEADERS = 1 << 16  # bytes of a request's line and headers
 
 
-def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: Path | None = None) -> None:
+def say(address: str) -> None:
+    """Say where a server listens."""
+    print(f"bifseg: serving on {address}", flush=True)
+
+
+def run(
+    app: FastAPI, settings: Settings, certificate: Path | None = None, key: Path | None = None,
+    listening: Callable[[str], None] = say,
+) -> None:  # fmt: skip
     """Serve until SIGINT or SIGTERM: running interactions then get ``settings.grace`` seconds to end.
 
-    Raises OSError where the address cannot be listened on, or the certificate cannot be used.
+    ``listening`` is called with the address as soon as somebody answers at it. Raises OSError where the address cannot
+    be listened on, or the certificate cannot be used.
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_keep_alive=30,
@@ -35,7 +44,7 @@ def run(app: FastAPI, settings: Settings, certificate: Path | None = None, key: 
         except OSError as error:  # an SSLError is one
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
-        server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}")
+        server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}", listening)
         with _signals_ignored():  # uvicorn hears them; when it has ended, it sends them again
             start_log()
             server.run(sockets=[listener])
@@ -57,14 +66,14 @@ def folder_in_memory() -> Iterator[Path]:
 class _Server(uvicorn.Server):
     """Says where it listens as soon as it does."""
 
-    def __init__(self, config: uvicorn.Config, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, address: str, listening: Callable[[str], None]) -> None:
         super().__init__(config)
-        self._address = address
+        self._address, self._listening = address, listening
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(f"bifseg: serving on {self._address}", flush=True)
+            self._listening(self._address)
 
 
 @contextmanager

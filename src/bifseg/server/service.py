@@ -37,6 +37,7 @@ class Service:
                 "data": str(settings.data.resolve()),
                 "quota": settings.quota,
                 "models": {name: str(path.resolve()) for name, path in settings.models.items()},
+                "warm": settings.warm,
             },
             workers=settings.workers,
             threads=max(1, settings.threads // settings.workers),

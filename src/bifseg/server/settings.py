@@ -47,6 +47,7 @@ class Settings:
     quota: int | None = None  # bytes of stored blobs
     keep_days: float | None = None  # sessions untouched for longer are deleted
     prefix: str = ""  # of session ids: which of several servers a session is on
+    warm: bool = False  # workers try the method once before they are ready, so that no user waits for compilers
     grace: float = 30  # seconds that running interactions get when the server stops
     limits: Limits = field(default_factory=Limits)
 

@@ -17,6 +17,8 @@ USER = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 TOKEN = re.compile(r"bifseg_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 NOTED = 60.0  # seconds: how exactly the last use of a token is known
 RECALLED = 2.0  # seconds for which it is taken as known whether there are tokens at all
+ONCE = re.compile(r"once_[A-Za-z0-9_-]{43}")
+ONCE_LIVES = 600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Tokens:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._any, self._asked = False, 0.0
+        self._once: dict[str, tuple[str, float]] = {}  # digest: (user, until when, on the monotonic clock)
+        about = store.folder.stat()
+        name = f"{store.folder.resolve()} {about.st_ino}"  # the inode, for containers call all their stores the same
+        self.cookie = f"bifseg_{_digest(name)[:8]}"  # browsers keep one jar for all ports of a host
 
     def create(self, user: str, days: float | None = None) -> str:
         """A new token for a user, valid for so many days; it is shown this once. ValueError for an impossible name."""
@@ -56,6 +62,20 @@ class Tokens:
             )
         self._asked = 0.0
         return f"bifseg_{id}_{secret}"
+
+    def create_once(self, user: str) -> str:
+        """A token that this process takes once, within ten minutes, in exchange for an ordinary one of the user's."""
+        now = time.monotonic()
+        for digest in [digest for digest, (_, until) in self._once.items() if until <= now]:
+            self._once.pop(digest, None)
+        token = f"once_{secrets.token_urlsafe(32)}"
+        self._once[_digest(token)] = user, now + ONCE_LIVES
+        return token
+
+    def exchange(self, token: str, days: float) -> str | None:
+        """The ordinary token for one of `create_once`, valid for so many days; None for one that is used or too old."""
+        user, until = self._once.pop(_digest(token), ("", 0.0))
+        return self.create(user, days) if until > time.monotonic() else None
 
     def revoke(self, name: str) -> int:
         """Revoke a token by its id, or all of a user: how many. UnknownError where there is none."""

@@ -47,13 +47,11 @@ def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]
 
     ``shape``: the image's. UnknownError where there is no such object, or nothing of the kind yet.
     """
-    if not state.objects:
-        raise UnknownError("There is no object yet: draw a box first.")
-    if what == "labels":
+    if what == "labels" and state.objects:
         corners = np.array([(segment.box.start, segment.box.stop) for segment in state.objects.values()])
         box = Box(tuple(corners[:, 0].min(0).tolist()), tuple(corners[:, 1].max(0).tolist()))
-        return View(what, state.labels(shape)[box.slices], box, tuple(state.objects))
-    segment = _object(state, name)
+        return View(what, state.labels(shape)[box.slices], box, state.names)
+    segment = segment_of(state, name)
     if what == "mask":
         return View(what, segment.mask.view(np.uint8), segment.box, (segment.name,))
     if what == "weights":
@@ -65,7 +63,10 @@ def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]
     return View(what, array, segment.box)
 
 
-def _object(state: State, name: str | None) -> Segment:
+def segment_of(state: State, name: str | None) -> Segment:
+    """The object or part of a name, or the current one; UnknownError where there is none."""
+    if not state.objects:
+        raise UnknownError("There is no object yet: draw a box first.")
     segment = state.objects.get(state.current if name is None else name)
     if segment is None:
         raise UnknownError(f"There is no object named {name!r}; there are: {', '.join(state.objects)}.")

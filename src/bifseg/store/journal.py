@@ -11,12 +11,13 @@ MOVES = ("undo", "redo")  # along the history
 KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
 STATELESS = (*MOVES, "submit")  # no state comes of these
 EMPTY = {"objects": {}, "current": None}
+VERSION = 16  # digits of a segment's hash, which tell it from all others of its session
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One interaction. ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"};
-    None for those that change none (undo and redo go to a state there is)."""
+    """One interaction. ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"},
+    and of a part of an object "part_of"; None for those that change none (undo and redo go to a state there is)."""
 
     number: int
     kind: str
@@ -63,9 +64,12 @@ class History:
     def summary(self) -> dict:
         """Where the session stands, ready for JSON."""
         objects = [
-            {"name": name, "box": about["box"], "voxels": about["voxels"]}
+            {
+                "name": name, "box": about["box"], "voxels": about["voxels"],
+                "version": about["segment"][:VERSION], "part_of": about.get("part_of"),
+            }
             for name, about in self.state["objects"].items()
-        ]
+        ]  # fmt: skip
         return {
             "number": self.number,
             "objects": objects,

@@ -34,11 +34,12 @@ class Manifest:
 
     @property
     def segments(self) -> dict[str, list[tuple]]:
-        """All that the journal says of each stored segment: (name, box, voxels)."""
+        """All that the journal says of each stored segment: (name, box, voxels, part of what)."""
         said: dict[str, list[tuple]] = {}
         for entry in self.entries:
             for name, about in (entry.state or {"objects": {}})["objects"].items():
-                said.setdefault(about["segment"], []).append((name, about["box"], about["voxels"]))
+                facts = name, about["box"], about["voxels"], about.get("part_of", "")
+                said.setdefault(about["segment"], []).append(facts)
         return said
 
 
@@ -115,10 +116,14 @@ def _entry(number: int, told: Mapping, blobs: frozenset[str]) -> Entry:
 def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | None:
     if told is None:
         return None
-    objects = {
-        name: {"segment": about["segment"], "box": str(about["box"]), "voxels": about["voxels"]}
-        for name, about in told["objects"].items()
-    }
+    objects = {}
+    for name, about in told["objects"].items():
+        objects[name] = {"segment": about["segment"], "box": str(about["box"]), "voxels": about["voxels"]}
+        if "part_of" in about:
+            objects[name]["part_of"] = about["part_of"]
+    wholes = [name for name, about in objects.items() if "part_of" not in about]
+    if any("part_of" in about and about["part_of"] not in wholes for about in objects.values()):
+        raise ValueError(f"in its entry {number} a part belongs to none of the objects")
     if not blobs.issuperset(about["segment"] for about in objects.values()):
         raise ValueError(f"its entry {number} refers to what is not in it")
     if told["current"] not in (None, *objects):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 from safetensors import SafetensorError
@@ -27,6 +28,7 @@ def pack(segment: Segment) -> bytes:
         "probability": segment.grid_probability,
         **({} if segment.grid_weights is None else {"weights": segment.grid_weights}),
         **{f"classifier.{name}": array for name, array in segment.classifier.items()},
+        **{f"start.{name}": array for name, array in (segment.start or {}).items()},
     }
     about = {
         "name": segment.name,
@@ -36,6 +38,7 @@ def pack(segment: Segment) -> bytes:
         "given": segment.given,
         "rounds": list(segment.rounds),
         "milliseconds": dict(segment.milliseconds),
+        "part_of": segment.part_of,
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(arrays, {FORMAT: json.dumps(about, sort_keys=True)})  # one key: the bytes do not depend on hashing
@@ -60,7 +63,7 @@ def unpack(content: bytes) -> Segment:
             and all(min(grid.shape) > 0 and max(grid.shape) <= LARGEST for grid in grids)
             and all(grid.shape == probability.shape for grid in grids)
             and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
-            and all(name.startswith("classifier.") for name in arrays)
+            and all(name.startswith(("classifier.", "start.")) for name in arrays)
             and all(isinstance(record, dict) for record in about["rounds"])
             and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
         )  # fmt: skip
@@ -71,9 +74,10 @@ def unpack(content: bytes) -> Segment:
         scribbles[marked] = labels
         return Segment(
             str(about["name"]), box, ModelId(model, sha256), Parameters().but(**about["parameters"]),
-            {name.removeprefix("classifier."): array for name, array in arrays.items()},
+            _named("classifier.", arrays),
             scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
             tuple(about["rounds"]), dict(about["milliseconds"]),
+            str(about.get("part_of", "")), _named("start.", arrays) or None,  # none of both is in older ones
         )  # fmt: skip
     except (
         SafetensorError,
@@ -85,3 +89,8 @@ def unpack(content: bytes) -> Segment:
         ValueError,
     ) as error:
         raise ValueError(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
+
+
+def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without the prefix."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

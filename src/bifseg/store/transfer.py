@@ -189,7 +189,7 @@ class _Import:
         for sha, said in segments.items():
             segment = snapshot.unpack(self._store.blob(sha))
             Box.of(segment.box, image.shape)
-            facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask))
+            facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of
             if any(one != facts for one in said):
                 raise ValueError(f"its journal says other things of {facts[0][:60]!r} than that object")
         for sha in manifest.blobs - segments.keys():

@@ -1,12 +1,19 @@
-"""Images: uploaded, or opened from the server's folder."""
+"""Images: uploaded, opened from the server's folder, or made up; and their voxels."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
+from bifseg.canonical import nifti
+from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.server.api.request import BYTES, ROUTER, Served
 from bifseg.server.api.results import RESULT, answer
@@ -16,9 +23,11 @@ from bifseg.server.heavy import heavily
 from bifseg.server.uploads import image_from_upload, receive, suffix_of
 from bifseg.server.views import Format, View
 from bifseg.store import UnknownError
+from bifseg.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
 LISTED = 10_000  # entries of one folder
+DEMO = 11  # the seed of `bifseg demo`
 
 
 @router.post(
@@ -54,6 +63,16 @@ async def open_image(body: Open, service: Served, user: User) -> dict:
     return await _keep(service, user, path, body.path, body.series)
 
 
+@router.post("/images/demo", status_code=201, response_model=ImageInfo)
+async def demo_image(service: Served, user: User) -> dict:
+    """Take the demo's scan, which is synthetic: nobody's anatomy."""
+
+    def keep() -> dict:
+        return service.store.image_row(service.store.add_image(_demo(), user), user).as_dict()
+
+    return await heavily(keep)
+
+
 @router.get("/images", response_model=list[ImageInfo])
 def images(service: Served, user: User) -> list[dict]:
     """All images of yours, the newest first."""
@@ -83,6 +102,27 @@ async def voxels(key: str, service: Served, user: User, format: Format = "raw") 
         return row, View("image", image.array, Box((0, 0, 0), image.shape))
 
     return await answer(service, view, format)
+
+
+@router.get(
+    "/images/{key}/canonical",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A NIfTI-1 file, gzipped on its way to another machine that accepts it.",
+            "content": BYTES,
+            "headers": {"Content-Length": {"schema": {"type": "integer"}, "description": "Unless it is gzipped."}},
+        }
+    },
+)
+def canonical_image(key: str, service: Served, user: User, request: Request) -> Response:
+    """The image with its axes permuted and flipped to right, anterior, superior, as far as that goes: see ``axes``."""
+    size, pieces = nifti(service.store.image(service.store.image_row(key, user).key))
+    if not _nearby(request) and "gzip" in request.headers.get("accept-encoding", ""):
+        pieces, headers = _gzipped(pieces), {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    else:
+        headers = {"Content-Length": str(size)}
+    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/files", response_model=list[FileInfo])
@@ -129,3 +169,23 @@ async def _keep(service: Served, user: str, path: Path, name: str, series: str |
         return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
 
     return await heavily(keep)
+
+
+@cache
+def _demo() -> Image:
+    return phantom(DEMO)[0]
+
+
+def _nearby(request: Request) -> bool:
+    """Whether the client is on this machine, to which nothing needs to be packed."""
+    try:
+        return request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    pack = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    for piece in pieces:
+        yield pack.compress(piece)
+    yield pack.flush()

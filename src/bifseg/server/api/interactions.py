@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.interaction import Box
 from bifseg.server.api.request import ROUTER, Owned, Served
-from bifseg.server.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Rename, Resize, Submit
+from bifseg.server.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.guard import User
 from bifseg.server.service import Service
 
@@ -133,7 +133,10 @@ async def box(act: Acting, body: Begin):
 
 @router.post("/sessions/{id}/scribble", **DONE)
 async def scribble(act: Acting, body: Correct):
-    """Correct the current object. Scribbles add up; where a new one crosses an older one, it wins."""
+    """Correct the current object. Scribbles add up; where a new one crosses an older one, it wins.
+
+    Where an eraser took scribbles away, the object learns anew, from those that are left.
+    """
     return await act("scribble", body)
 
 
@@ -147,6 +150,12 @@ async def resize(act: Acting, body: Resize):
 async def refine(act: Acting):
     """Go on fine-tuning the current object with the scribbles it has."""
     return await act("refine")
+
+
+@router.post("/sessions/{id}/propagate", **DONE)
+async def propagate(act: Acting, body: Propagate):
+    """Carry the current object on to another plane, as a part of it: the same box, and the classifier as adapted."""
+    return await act("propagate", body)
 
 
 @router.post("/sessions/{id}/undo", **DONE)
@@ -163,19 +172,19 @@ async def redo(act: Acting):
 
 @router.post("/sessions/{id}/select", **DONE)
 async def select(act: Acting, body: Named):
-    """Work on another object: it is unlocked, all others are locked."""
+    """Work on another object or part: it is unlocked, all others are locked."""
     return await act("select", body)
 
 
 @router.post("/sessions/{id}/remove", **DONE)
 async def remove(act: Acting, body: Named):
-    """Forget an object; undo brings it back."""
+    """Forget a part, or an object with its parts; undo brings it back."""
     return await act("remove", body)
 
 
 @router.post("/sessions/{id}/rename", **DONE)
 async def rename(act: Acting, body: Rename):
-    """Call an object something else."""
+    """Call an object or a part something else; an object's parts keep their names."""
     return await act("rename", body)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from bifseg.places import places
 from bifseg.server import views
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.bodies import MeasureInfo, PlaceInfo
 from bifseg.server.heavy import heavily
 from bifseg.server.service import Service
 from bifseg.server.views import MEDIA, Format, View, What
@@ -35,16 +38,43 @@ RESULT = {
 }
 
 
+Object = Annotated[str | None, Query(max_length=64, description="Its name; else the current one.")]
+
+
+@router.get("/sessions/{id}/measures", response_model=list[MeasureInfo])
+async def measures(session: Owned, service: Served) -> list[dict]:
+    """How large each object is: its volume, and its longest diameter within one slice."""
+
+    def measure() -> list[dict]:
+        row, state = service.store.image_row(session.image), service.store.state(session.id)
+        return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction).items()]
+
+    return await heavily(measure)
+
+
+@router.get("/sessions/{id}/places", response_model=list[PlaceInfo])
+async def unsure(session: Owned, service: Served, object: Object = None) -> list[dict]:
+    """Where an object's mask is least sure, worst first: at most eight places that are worth a look."""
+
+    def look() -> list[dict]:
+        segment = views.segment_of(service.store.state(session.id), object)
+        found = places(segment.uncertainty(), service.store.image_row(session.image).spacing)
+        starts = np.array(segment.box.start)
+        return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in found]
+
+    return await heavily(look)
+
+
 @router.get("/sessions/{id}/{what}", **RESULT)
 async def result(
     session: Owned,
     service: Served,
     what: What,
-    object: Annotated[str | None, Query(max_length=64, description="Its name; else the current one.")] = None,
+    object: Object = None,
     format: Format = "raw",
 ) -> Response:
     """One object's mask (1), scribbles (1 foreground, 2 background), probability, uncertainty (bits) or weights w(i);
-    or the labels of all objects, k the k-th. DICOM-SEG (dcm) holds labels or a mask."""
+    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm) holds labels or a mask."""
     numbers: dict[str, str] = {}
 
     def view() -> tuple[ImageRow, View]:

@@ -95,13 +95,13 @@ def history(session: Owned, service: Served, after: Annotated[int, Query(ge=0, l
 
 @router.get("/sessions/{id}/report")
 def report(session: Owned, service: Served) -> dict:
-    """What was done and what it cost: models, parameters, times, energies."""
+    """What was done and what it cost: models, parameters, times, energies; and how large the objects are."""
     row = service.store.image_row(session.image)
     return {
         "version": version("bifseg"),
         "session": SessionInfo(**session.as_dict()).model_dump(),
         "image": {"shape": row.shape, "spacing_mm": row.spacing},
-        "objects": [segment.report() for segment in service.store.state(session.id).objects.values()],
+        "objects": service.store.state(session.id).report(row),
     }
 
 

@@ -1,0 +1,87 @@
+"""``bifseg app``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def app(
+    image: Annotated[Path | None, typer.Argument(help="A scan to begin with; also a folder of DICOM slices.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps images and sessions; else your own.")] = None,
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
+    model: Annotated[list[Path] | None, typer.Option(help="A model to offer, .safetensors; repeatable.")] = None,
+) -> None:
+    """Open bifseg's page in the browser: a server for you alone, on this machine, until Ctrl-C.
+
+    What you do is kept in your own folder, and found again by the next call. The address that is printed lets one
+    browser in, within ten minutes.
+    """
+    import logging
+    import threading
+    import webbrowser
+
+    from bifseg.cli.common import check_folder
+
+    try:
+        from bifseg.server import page, uploads
+        from bifseg.server.app import build_app
+        from bifseg.server.guard import LOCAL
+        from bifseg.server.run import run
+        from bifseg.server.settings import Settings
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("bifseg"):
+            raise
+        raise ValueError(f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"') from None
+
+    if not page.built():
+        raise ValueError(page.NOT_BUILT)
+    for path in filter(None, (image, *(model or ()))):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist.")
+    data = data or own_folder()
+    check_folder(data)
+    settings = Settings(
+        data=data, port=port, require_tokens=True, warm=True, models={path.stem: path for path in model or ()}
+    )
+    scan = None if image is None else uploads.image_from_upload(image, settings.limits, name=str(image))
+    server = build_app(settings)
+    service = server.state.service
+    if scan is not None:
+        service.check_sessions(LOCAL)
+        key = service.store.add_image(scan[0], LOCAL, scan[1])
+
+    def listening(address: str) -> None:
+        link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
+        if scan is not None:
+            link += f"&session={service.store.create(key, LOCAL, title=image.resolve().name)}"
+        print(f"bifseg: open {link}", flush=True)
+        if not no_browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
+
+    logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
+    run(server, settings, listening=listening)
+
+
+def own_folder() -> Path:
+    """Where this user's programs keep what they make; ValueError where there is no such place."""
+    try:
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Application Support" / "bifseg"
+        windows = sys.platform == "win32"
+        told = Path(os.environ.get("LOCALAPPDATA" if windows else "XDG_DATA_HOME", ""))
+        usual = Path("AppData", "Local") if windows else Path(".local", "share")
+        return (told if told.is_absolute() else Path.home() / usual) / "bifseg"
+    except RuntimeError:  # the user has no home
+        raise ValueError("You have no home folder to keep images and sessions in; give --data FOLDER.") from None
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window: on a server's console one would take the terminal over."""
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform != "linux" or any(os.environ.get(name) for name in screens)

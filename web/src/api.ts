@@ -1,0 +1,561 @@
+// The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
+
+import { type Box, parseBox, type Vec3 } from './axes.ts'
+
+export interface ImageInfo {
+  key: string
+  shape: Vec3
+  dtype: string
+  /** Millimetres. */
+  spacing: Vec3
+  /** Millimetres, LPS. */
+  origin: Vec3
+  /** Column k is where voxel axis k points, LPS. */
+  direction: [Vec3, Vec3, Vec3]
+  /** Signed, one-based file axes that the canonical ones run along; see `Axes`. */
+  axes: Vec3
+  planar: boolean
+  bytes: number
+  /** Seconds since 1970, as all times here. */
+  created: number
+  dicom: boolean
+}
+
+export interface FileInfo {
+  path: string
+  folder: boolean
+  bytes: number
+}
+
+export interface ObjectInfo {
+  name: string
+  /** In file order; see `parseBox`. */
+  box: string
+  voxels: number
+  /** The same version has the same bits. */
+  version: string
+  /** The object whose slice it is. */
+  part_of: string | null
+}
+
+/** Where a session stands; `number` is its last interaction's. */
+export interface Standing {
+  number: number
+  objects: ObjectInfo[]
+  current: string | null
+  can_undo: boolean
+  can_redo: boolean
+}
+
+export interface SessionInfo {
+  id: string
+  /** The image's key. */
+  image: string
+  title: string
+  model: string
+  parameters: string | Record<string, unknown>
+  seed: number
+  client: string
+  created: number
+  touched: number
+}
+
+export interface SessionState extends SessionInfo, Standing {}
+
+/** What is told of a round while it runs; energies are those of Eq. 1. */
+export interface RoundTold {
+  round: number
+  last: boolean
+  energy: number
+  foreground: number
+  milliseconds: Record<string, number>
+}
+
+/** What is kept of a round. */
+export interface RoundRecord {
+  round: number
+  energy: number
+  foreground: number
+  loss_before?: number
+  loss_after?: number
+}
+
+/** Where an interaction led. One that is `repeated` had been done before its answer was lost. */
+export interface Done extends Standing {
+  kind: string
+  changed: boolean
+  repeated: boolean
+  seconds: number
+  milliseconds: Record<string, number>
+  rounds: RoundRecord[]
+}
+
+export interface ServerInfo {
+  version: string
+  user: string
+  models: string[]
+  presets: string[]
+  upload_formats: string[]
+  download_formats: string[]
+  /** Whether it has a folder of images to open. */
+  images: boolean
+  limits: Record<string, number>
+}
+
+/** An object's size; `ends` of its longest diameter are file voxels. */
+export interface Measure {
+  name: string
+  voxels: number
+  ml: number
+  diameter_mm: number
+  ends: [Vec3, Vec3] | null
+}
+
+/** A file voxel around which much is uncertain, in bits. */
+export interface Place {
+  voxel: Vec3
+  uncertainty: number
+}
+
+/** One interaction in a session's journal. */
+export interface EntryInfo {
+  number: number
+  kind: string
+  request: Record<string, unknown>
+  summary: Record<string, unknown>
+  created: number
+}
+
+export type What = 'labels' | 'mask' | 'scribbles' | 'probability' | 'uncertainty' | 'weights'
+
+/** An array as it fills a box of the file, C order (z runs fastest); `number`: the interaction it is of. */
+export interface Result {
+  data: Uint8Array | Uint16Array | Float32Array
+  box: Box
+  number: number
+}
+
+/** Who hears what of an interaction while it runs. */
+export interface Acting {
+  round?: (told: RoundTold) => void
+  /** How many interactions are computed before this one. */
+  queued?: (before: number) => void
+  signal?: AbortSignal
+}
+
+export type Progress = (share: number) => void
+
+/** Why the server did not do something, in its own sentence; status 0: it could not be asked. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  readonly status: number
+  /** Seconds after which it wants to be asked again. */
+  readonly after: number | null
+
+  constructor(status: number, sentence: string, after: number | null = null) {
+    super(sentence)
+    this.status = status
+    this.after = after
+  }
+}
+
+/** The connection broke before there was an answer. */
+class LostError extends Error {}
+
+const BREAKS = 5 // of one request, after which the fault is in the request
+const REFUSALS = 6 // that ask to come again
+const LATER = 10 // seconds; one who has to wait longer is better told
+const LONG = 60_000 // milliseconds; what was refused after that took too long, and would again
+const POLLS = [1, 1, 1, 1.5, 2, 3, 4, 5] // seconds between questions whether the server is back
+const PATIENCE = 5000 // milliseconds that it has for an answer to one of them
+const SILENCE = 30 // seconds; a stream that lives says something every ten
+const ARRAYS = { bool: Uint8Array, uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array }
+
+/** One server. `second`: milliseconds that a second of waiting has; tests have less. */
+export class Api {
+  /** Hears when the server cannot be reached, when it can again, and when it does not know the user (any more). */
+  onconnection: (state: 'lost' | 'back' | 'denied') => void = () => {}
+  readonly #base: string
+  readonly #second: number
+  #returning: Promise<void> | null = null
+
+  constructor(base = '', second = 1000) {
+    this.#base = base
+    this.#second = second
+  }
+
+  // ---- the server and its images
+
+  /** Exchange a token for a cookie; ApiError 401 for a wrong one. */
+  async enter(token: string): Promise<void> {
+    await this.#once('/enter', post({ token }), true)
+  }
+
+  server(): Promise<ServerInfo> {
+    return this.#json('server')
+  }
+
+  images(): Promise<ImageInfo[]> {
+    return this.#json('images')
+  }
+
+  image(key: string): Promise<ImageInfo> {
+    return this.#json(`images/${encodeURIComponent(key)}`)
+  }
+
+  /** Send an image; its name's ending says the format. `series`: UID of one of several DICOM series. */
+  upload(body: Blob, name: string, progress?: Progress, series?: string, signal?: AbortSignal): Promise<ImageInfo> {
+    return this.#send(`images?${query({ name: name.slice(-300), series })}`, body, progress, signal)
+  }
+
+  /** Take a file, or a folder of DICOM slices, from the server's folder of images. */
+  openFile(path: string, series?: string): Promise<ImageInfo> {
+    return this.#json('images/open', post({ path, series })) // asked twice, it is kept once
+  }
+
+  /** What lies in a folder of the server's folder of images. */
+  files(folder: string): Promise<FileInfo[]> {
+    return this.#json(`files?${query({ folder })}`)
+  }
+
+  demo(): Promise<ImageInfo> {
+    return this.#json('images/demo', { method: 'POST' })
+  }
+
+  /** The scan in canonical order: a NIfTI file. */
+  canonical(key: string, progress?: Progress): Promise<ArrayBuffer> {
+    return this.#patiently(async () => {
+      const response = await this.#fetch(`/api/v1/images/${encodeURIComponent(key)}/canonical`)
+      const body = progress && response.body ? response.body.pipeThrough(counted(progress)) : response.body
+      return wire(new Response(body).arrayBuffer())
+    })
+  }
+
+  // ---- sessions
+
+  sessions(): Promise<SessionInfo[]> {
+    return this.#json('sessions')
+  }
+
+  async createSession(image: string, title: string): Promise<SessionState> {
+    const response = await this.#once('/api/v1/sessions', post({ image, title: title.slice(0, 200) }))
+    return JSON.parse(await wire(response.text()))
+  }
+
+  session(id: string): Promise<SessionState> {
+    return this.#json(of(id))
+  }
+
+  async deleteSession(id: string): Promise<void> {
+    await this.#once(`/api/v1/${of(id)}`, { method: 'DELETE' })
+  }
+
+  /** Take in a session file. */
+  importSession(archive: Blob, progress?: Progress, signal?: AbortSignal): Promise<SessionState> {
+    return this.#send('sessions/import', archive, progress, signal)
+  }
+
+  /**
+   * Do an interaction; `body` is what the server's API has for its `kind`. Where the connection breaks, the same request
+   * is sent again under the same key once the server is back, and so done once; its rounds may then be told twice.
+   *
+   * Rejects with ApiError, or with AbortError where `signal` says so: to hang up is to cancel.
+   */
+  act(id: string, kind: string, body: object | null, options: Acting = {}): Promise<Done> {
+    const { signal } = options
+    const headers = { Accept: 'text/event-stream', 'Idempotency-Key': newKey(), 'Content-Type': 'application/json' }
+    const request = { method: 'POST', headers, body: body && JSON.stringify(body), signal: signal ?? null }
+    return this.#patiently(
+      async () => followed(await this.#fetch(`/api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.#second),
+      signal,
+    )
+  }
+
+  /** Whether there was something to cancel. */
+  async cancel(id: string): Promise<boolean> {
+    const response = await this.#once(`/api/v1/${of(id)}/cancel`, { method: 'POST' })
+    return JSON.parse(await wire(response.text())).cancelled
+  }
+
+  /** An array of the current object or of the one named; ApiError 404 where there is none (yet). */
+  result(id: string, what: What, object?: string): Promise<Result> {
+    return this.#patiently(async () => {
+      const response = await this.#fetch(`/api/v1/${of(id)}/${what}?${query({ object })}`)
+      const { headers } = response
+      const bytes = await wire(response.arrayBuffer())
+      const make = ARRAYS[headers.get('X-Dtype') as keyof typeof ARRAYS]
+      const box = parseBox(headers.get('X-Box') ?? '')
+      const count = box.start.reduce((product, start, k) => product * (Number(box.stop[k]) - start), 1)
+      if (bytes.byteLength !== count * (make?.BYTES_PER_ELEMENT ?? 0)) {
+        throw new ApiError(0, `The ${what} arrived damaged.`)
+      }
+      return { data: new make(bytes), box, number: Number(headers.get('X-Number')) }
+    })
+  }
+
+  measures(id: string): Promise<Measure[]> {
+    return this.#json(`${of(id)}/measures`)
+  }
+
+  /** Where to look next: where most is uncertain in an object comes first. */
+  places(id: string, object: string): Promise<Place[]> {
+    return this.#json(`${of(id)}/places?${query({ object })}`)
+  }
+
+  report(id: string): Promise<unknown> {
+    return this.#json(`${of(id)}/report`)
+  }
+
+  history(id: string): Promise<EntryInfo[]> {
+    return this.#json(`${of(id)}/history`)
+  }
+
+  /** A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". */
+  file(path: string): Promise<Blob> {
+    return this.#patiently(async () => wire((await this.#fetch(`/api/v1/${path}`)).blob()))
+  }
+
+  // ---- asking
+
+  /** JSON of what may be asked again. */
+  #json<T>(path: string, request: RequestInit = {}): Promise<T> {
+    return this.#patiently(async () => {
+      const response = await this.#fetch(`/api/v1/${path}`, request)
+      return JSON.parse(await wire(response.text()))
+    })
+  }
+
+  /** What must not be asked twice: a lost connection is an error. */
+  async #once(path: string, request: RequestInit, entering = false): Promise<Response> {
+    try {
+      return await this.#fetch(path, request, entering)
+    } catch (error) {
+      if (!(error instanceof LostError)) throw error
+      void this.#back()
+      throw new ApiError(0, 'The server cannot be reached; try again when it is back.')
+    }
+  }
+
+  /** An answer that is not a refusal; LostError where there is none. */
+  async #fetch(path: string, request: RequestInit = {}, entering = false): Promise<Response> {
+    const response = await wire(fetch(this.#base + path, request))
+    if (response.ok) return response
+    if (response.status === 502 || response.status === 504) throw new LostError() // a proxy whose server is away
+    const after = response.headers.get('Retry-After')
+    const text = await wire(response.text())
+    throw this.#refused(response.status, text, after === null ? null : Number(after), entering)
+  }
+
+  #refused(status: number, text: string, after: number | null = null, entering = false): ApiError {
+    if (status === 401 && !entering) this.onconnection('denied')
+    return new ApiError(status, sentenceIn(text) ?? `The server answered ${status}.`, after)
+  }
+
+  /** Ask until there is an answer: again once a lost server is back, and when one that is busy said to come again. */
+  async #patiently<T>(ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    let breaks = 0
+    let refusals = 0
+    for (;;) {
+      signal?.throwIfAborted()
+      const since = performance.now()
+      try {
+        return await ask()
+      } catch (error) {
+        signal?.throwIfAborted()
+        if (error instanceof LostError) {
+          if (++breaks > BREAKS) throw new ApiError(0, `The connection broke ${breaks} times over the same request.`)
+          await orAborted(this.#back(), signal)
+        } else if (error instanceof ApiError && comesAgain(error, performance.now() - since)) {
+          if (++refusals > REFUSALS) throw error
+          await orAborted(this.#pause(error.after ?? 1), signal)
+        } else throw error
+      }
+    }
+  }
+
+  /** Wait until the server can be reached; all who wait do so together. */
+  #back(): Promise<void> {
+    this.#returning ??= this.#polled().finally(() => {
+      this.#returning = null
+    })
+    return this.#returning
+  }
+
+  async #polled(): Promise<void> {
+    this.onconnection('lost')
+    for (let k = 0; ; k++) {
+      await this.#pause(POLLS[k] ?? 5)
+      const answer = await fetch(`${this.#base}/healthz`, { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null)
+      if (answer?.ok) break
+    }
+    this.onconnection('back')
+  }
+
+  #pause(seconds: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, seconds * this.#second))
+  }
+
+  /** Send a file by the older way, which tells how far it is. */
+  #send<T>(path: string, body: Blob, progress: Progress = () => {}, signal?: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason)
+      const request = new XMLHttpRequest()
+      const stop = () => request.abort()
+      signal?.addEventListener('abort', stop)
+      request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 1)
+      request.onload = () => {
+        if (request.status < 300) resolve(JSON.parse(request.responseText))
+        else reject(this.#refused(request.status, request.responseText))
+      }
+      request.onabort = () => reject(signal?.reason)
+      request.onerror = () => {
+        void this.#back()
+        reject(new ApiError(0, 'The upload broke off: the server is away, or the file cannot be read; try again.'))
+      }
+      request.onloadend = () => signal?.removeEventListener('abort', stop)
+      request.open('POST', `${this.#base}/api/v1/${path}`)
+      request.setRequestHeader('Content-Type', 'application/octet-stream')
+      request.send(body)
+    })
+  }
+}
+
+/** One server-sent event. */
+export interface ServerEvent {
+  name: string
+  data: string
+}
+
+/**
+ * Server-sent events as they come, wherever their bytes are split; one that is cut off at the end is none.
+ * `silence`: milliseconds without a byte after which the connection counts as lost, whatever the browser thinks.
+ */
+export async function* eventsIn(body: ReadableStream<Uint8Array>, silence: number): AsyncGenerator<ServerEvent> {
+  const reader = body.getReader()
+  const decoder = new TextDecoder()
+  let waiting = ''
+  let ended = false
+  try {
+    while (!ended) {
+      const { done, value } = await wire(within(silence, reader.read()))
+      ended = done
+      waiting += decoder.decode(value, { stream: true })
+      const blocks = waiting.split(/\r?\n\r?\n/)
+      waiting = blocks.pop() ?? ''
+      for (const block of blocks) {
+        const event = eventOf(block)
+        if (event) yield event
+      }
+    }
+  } finally {
+    if (!ended) reader.cancel().catch(() => {}) // one that broke is over anyway
+  }
+}
+
+/** The event that some lines say; null where they only say that the server is alive. */
+function eventOf(block: string): ServerEvent | null {
+  const fields = block.split(/\r?\n/).map((line) => /^(\w+):? ?(.*)$/.exec(line) ?? [])
+  const values = (field: string) => fields.filter(([, name]) => name === field).map(([, , value]) => value)
+  const data = values('data')
+  return data.length ? { name: values('event').at(-1) ?? 'message', data: data.join('\n') } : null
+}
+
+/** What a stream of an interaction ends with, once its rounds were told; LostError where it ends with nothing. */
+async function followed(response: Response, { round, queued }: Acting, silence: number): Promise<Done> {
+  if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
+    return JSON.parse(await wire(response.text()))
+  }
+  let done: Done | null = null
+  try {
+    // Read on after `done`, to the end: to hang up in between would count as cancelling.
+    for await (const { name, data } of eventsIn(response.body ?? new ReadableStream(), silence)) {
+      const told = JSON.parse(data)
+      if (name === 'done') done = told
+      if (name === 'error') throw new ApiError(told.status, told.detail, told.status === 503 ? 5 : null)
+      if (name === 'round') round?.(told)
+      if (name === 'queued') queued?.(told.queued)
+    }
+  } catch (error) {
+    if (!done) throw error
+  }
+  if (!done) throw new LostError()
+  return done
+}
+
+/** Whatever the network does wrong is LostError, so that no other mistake is taken for it; an abort stays one. */
+async function wire<T>(coming: Promise<T>): Promise<T> {
+  try {
+    return await coming
+  } catch (error) {
+    throw error instanceof Error && error.name === 'AbortError' ? error : new LostError()
+  }
+}
+
+function comesAgain({ status, after }: ApiError, milliseconds: number): boolean {
+  return (status === 503 || status === 429) && after !== null && after <= LATER && milliseconds < LONG
+}
+
+/** The server's sentence in an answer; null where it has none, such as a proxy's page. */
+function sentenceIn(text: string): string | null {
+  try {
+    const { detail } = JSON.parse(text)
+    return typeof detail === 'string' ? detail : null
+  } catch {
+    return null
+  }
+}
+
+/** Tells which share of a NIfTI file has passed; the file's own header says how long it is. */
+function counted(progress: Progress): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
+  let passed = 0
+  let total = 0
+  return new TransformStream({
+    transform(piece, onwards) {
+      if (!passed && piece.length >= 112) total = lengthOf(new DataView(piece.buffer, piece.byteOffset))
+      passed += piece.length
+      if (total > 0) progress(Math.min(1, passed / total))
+      onwards.enqueue(piece)
+    },
+  })
+}
+
+function lengthOf(header: DataView): number {
+  const voxels = [42, 44, 46].reduce((product, place) => product * header.getInt16(place, true), 1)
+  return header.getFloat32(108, true) + (voxels * header.getInt16(72, true)) / 8
+}
+
+async function within<T>(milliseconds: number, coming: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new LostError()), milliseconds)
+  })
+  return Promise.race([coming, late]).finally(() => clearTimeout(timer))
+}
+
+async function orAborted(waiting: Promise<void>, signal?: AbortSignal): Promise<void> {
+  if (!signal) return waiting
+  let stop = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason)
+    signal.addEventListener('abort', stop)
+  })
+  await Promise.race([waiting, aborted]).finally(() => signal.removeEventListener('abort', stop))
+}
+
+/** Random, and to be had over plain HTTP, too, where crypto.randomUUID is not. */
+function newKey(): string {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+function post(body: object): RequestInit {
+  return { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }
+}
+
+function of(id: string): string {
+  return `sessions/${encodeURIComponent(id)}`
+}
+
+function query(fields: Record<string, string | undefined>): string {
+  const given = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined)
+  return new URLSearchParams(given).toString()
+}

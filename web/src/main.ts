@@ -1,0 +1,211 @@
+// The page: who may use it, what is open, and what to say when the server cannot be reached.
+
+import { Api, ApiError } from './api.ts'
+import { h } from './dom.ts'
+import { icon } from './icons.ts'
+import { dropTarget, intake, startScreen } from './open.ts'
+import { Prefs } from './prefs.ts'
+import { Workspace } from './workspace.ts'
+
+const api = new Api()
+const prefs = new Prefs()
+const banner = h('div', { class: 'banner', role: 'alert', hidden: true })
+const toast = h('div', { class: 'toast', role: 'alert', hidden: true })
+const middle = h('div', { class: 'middle' })
+const title = h('span', { class: 'title' })
+const moves = h('div', { class: 'moves' })
+const THEMES = ['auto', 'dark', 'light'] as const
+const TOLD = 8000 // milliseconds for which a sentence stays
+let workspace: Workspace | null = null
+let timer = 0
+
+function say(sentence: string): void {
+  window.clearTimeout(timer)
+  toast.replaceChildren(
+    h('p', {}, sentence),
+    h(
+      'button',
+      { type: 'button', 'aria-label': 'Close this message', onclick: () => toast.toggleAttribute('hidden', true) },
+      '✕',
+    ),
+  )
+  toast.hidden = false
+  timer = window.setTimeout(() => toast.toggleAttribute('hidden', true), TOLD)
+}
+
+function themed(): void {
+  document.documentElement.dataset.theme = prefs.look.theme
+}
+
+function nextTheme(): void {
+  const next = THEMES[(THEMES.indexOf(prefs.look.theme) + 1) % THEMES.length] ?? 'auto'
+  prefs.look.theme = next
+  prefs.save()
+  themed()
+  say({ auto: 'Colours as your system has them.', dark: 'Dark colours.', light: 'Light colours.' }[next])
+}
+
+/** What the address asks for; a token in it is used and taken out at once. */
+async function arrive(): Promise<void> {
+  const asked = new URLSearchParams(window.location.hash.slice(1))
+  const token = asked.get('enter')
+  if (token) {
+    asked.delete('enter')
+    window.history.replaceState(null, '', `#${asked}`)
+    await api.enter(token)
+  }
+  await api.server() // who is not known is shown the way in
+  const id = asked.get('session')
+  if (id) await open(id)
+  else await start()
+}
+
+function show(...content: Node[]): void {
+  workspace?.close()
+  workspace = null
+  moves.replaceChildren()
+  middle.replaceChildren(...content)
+}
+
+async function start(): Promise<void> {
+  title.textContent = ''
+  document.title = 'bifseg'
+  window.history.replaceState(null, '', window.location.pathname)
+  show(
+    startScreen(
+      api,
+      (image, name) => begin(image.key, name),
+      (id) => attempt(() => open(id)),
+    ),
+  )
+}
+
+/** A new session on an image. */
+async function begin(image: string, name: string): Promise<void> {
+  await attempt(async () => open((await api.createSession(image, name.slice(0, 200))).id))
+}
+
+async function open(id: string): Promise<void> {
+  const bar = h('progress', { max: 1, 'aria-label': 'Loading the scan' })
+  show(h('main', { class: 'loading' }, h('p', {}, 'Loading the scan …'), bar))
+  window.history.replaceState(null, '', `#session=${id}`)
+  workspace = await Workspace.open(api, id, prefs, say, (share) => {
+    bar.value = share
+  })
+  title.textContent = workspace.title
+  document.title = `${workspace.title} · bifseg`
+  moves.replaceChildren(workspace.headerElement)
+  middle.replaceChildren(workspace.element)
+}
+
+/** Do something, and say in words where it fails; then there is the start screen, or the way in. */
+async function attempt(work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return denied(error.message)
+    await start()
+    say(error instanceof Error ? error.message : String(error))
+  }
+}
+
+/** The way in, for who has no token or an old one. */
+function denied(sentence: string): void {
+  const input = h('input', {
+    type: 'password',
+    name: 'token',
+    autocomplete: 'off',
+    required: true,
+    'aria-label': 'Token',
+  })
+  const why = h('p', { role: 'alert' }, sentence)
+  const enter = async (event: Event) => {
+    event.preventDefault()
+    try {
+      await api.enter(input.value.trim())
+      await attempt(arrive)
+    } catch (error) {
+      why.textContent = error instanceof Error ? error.message : String(error)
+    }
+  }
+  show(
+    h(
+      'main',
+      { class: 'denied' },
+      h('h1', {}, 'This server does not know you'),
+      why,
+      h(
+        'p',
+        {},
+        'Type ',
+        h('code', {}, 'bifseg app'),
+        ' again and use the address that it prints, or paste a token of ',
+        h('code', {}, 'bifseg token create'),
+        '. Nothing that you did is lost.',
+      ),
+      h('form', { onsubmit: enter }, input, h('button', { type: 'submit', class: 'primary' }, 'Enter')),
+    ),
+  )
+}
+
+api.onconnection = (state) => {
+  if (state === 'denied') {
+    denied('Your token is too old, or was revoked.')
+    return
+  }
+  banner.hidden = state === 'back'
+  banner.textContent = 'The server cannot be reached. Nothing is lost; this goes on by itself as soon as it answers.'
+  if (state === 'back') say('The server is back.')
+}
+
+themed()
+document.body.append(
+  h(
+    'header',
+    { class: 'top' },
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'icon-button',
+        title: 'Scans and sessions',
+        'aria-label': 'Scans and sessions',
+        onclick: () => attempt(start),
+      },
+      icon('home'),
+    ),
+    h('strong', {}, 'bifseg'),
+    title,
+    moves,
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'icon-button',
+        title: 'Dark or light',
+        'aria-label': 'Dark or light',
+        onclick: nextTheme,
+      },
+      icon('theme'),
+    ),
+  ),
+  banner,
+  middle,
+  toast,
+)
+dropTarget(document.body, async (files) => {
+  if (!workspace) return // the start screen has its own place for files
+  try {
+    const { image, title: name } = await intake(api, files, (share, doing) => {
+      say(share === null ? doing : `${doing} ${Math.round(100 * share)} %`)
+    })
+    await begin(image.key, name)
+  } catch (error) {
+    if (error instanceof Error && error.name !== 'AbortError') say(error.message)
+  }
+})
+window.addEventListener('unhandledrejection', (event) =>
+  say(event.reason instanceof Error ? event.reason.message : String(event.reason)),
+)
+window.addEventListener('beforeunload', () => workspace?.close())
+attempt(arrive)

@@ -1,0 +1,114 @@
+// The 3D rendering. The only module that knows NiiVue; it is fetched when a rendering is first to be seen.
+
+import { Niivue, NVImage, SLICE_TYPE } from '@niivue/niivue'
+import { rgb } from './colours.ts'
+import { h } from './dom.ts'
+import type { Scene, Shown } from './pane.ts'
+import type { Window } from './volume.ts'
+
+const LATER = 150 // milliseconds without news after which the rendering follows; it must never hold up a slice
+
+export class Render {
+  private readonly bitmap: Uint8Array
+  private shown: readonly Shown[] = []
+  private drawn: readonly Shown[] = []
+  private timer = 0
+
+  private constructor(
+    private readonly viewer: Niivue,
+    private readonly canvas: HTMLCanvasElement,
+    private readonly scene: Scene,
+  ) {
+    this.bitmap = new Uint8Array(scene.volume.data.length)
+  }
+
+  /** A rendering in an element. Rejects where the browser has no WebGL 2, or not enough memory for it. */
+  static async on(element: HTMLElement, scene: Scene): Promise<Render> {
+    const canvas = h('canvas', { 'aria-label': '3D rendering: drag to turn it', role: 'img', tabindex: 0 })
+    element.replaceChildren(canvas)
+    if (!document.createElement('canvas').getContext('webgl2')) throw new Error('this browser has no WebGL 2.')
+    const viewer = new Niivue({
+      sliceType: SLICE_TYPE.RENDER,
+      backColor: [0, 0, 0, 1],
+      dragAndDropEnabled: false,
+      isOrientCube: true,
+      show3Dcrosshair: false,
+      crosshairWidth: 0,
+      loadingText: '',
+      logLevel: 'silent',
+    })
+    await viewer.attachToCanvas(canvas, false)
+    const image = await NVImage.loadFromUrl({ url: scene.volume.file, name: 'scan.nii', trustCalMinMax: false })
+    viewer.addVolume(image)
+    viewer.setOpacity(0, 0.4) // what lies inside is to be seen
+    viewer.createEmptyDrawing()
+    viewer.drawOpacity = 1
+    const render = new Render(viewer, canvas, scene)
+    render.window(scene.window)
+    return render
+  }
+
+  /** Show objects, soon. */
+  show(objects: readonly Shown[]): void {
+    this.shown = objects
+    window.clearTimeout(this.timer)
+    this.timer = window.setTimeout(() => this.paint(), LATER)
+  }
+
+  window({ low, high }: Window): void {
+    const image = this.viewer.volumes[0]
+    if (!image) return
+    window.clearTimeout(this.timer)
+    this.timer = window.setTimeout(() => {
+      image.cal_min = low
+      image.cal_max = high
+      this.viewer.updateGLVolume()
+      this.paint()
+    }, LATER)
+  }
+
+  /** The canvas, drawn just now: its pixels are gone after the frame. */
+  snapshot(): HTMLCanvasElement {
+    this.viewer.drawScene()
+    return this.canvas
+  }
+
+  close(): void {
+    window.clearTimeout(this.timer)
+    this.viewer.gl?.getExtension('WEBGL_lose_context')?.loseContext()
+  }
+
+  private paint(): void {
+    const same =
+      this.shown.length === this.drawn.length &&
+      this.shown.every((one, k) => one.mask === this.drawn[k]?.mask && one.colour === this.drawn[k]?.colour)
+    if (same) return
+    this.drawn = [...this.shown]
+    const [nx, ny] = this.scene.volume.shape
+    this.bitmap.fill(0)
+    this.drawn.forEach(({ mask }, k) => {
+      const { start, stop } = mask.box
+      for (let z = start[2]; z < stop[2]; z++) {
+        const cut = mask.cut(2, z)
+        if (!cut) continue
+        for (let j = 0, from = 0; j < cut.height; j++) {
+          const row = nx * (stop[1] - 1 - j + ny * z)
+          for (let i = 0; i < cut.width; i++, from++) {
+            if (cut.values[from]) this.bitmap[row + stop[0] - 1 - i] = (k % 254) + 1
+          }
+        }
+      }
+    })
+    const colours = [[0, 0, 0] as const, ...this.drawn.map(({ colour }) => rgb(colour))]
+    this.viewer.setDrawColormap({
+      R: colours.map(([r]) => r),
+      G: colours.map(([, g]) => g),
+      B: colours.map(([, , b]) => b),
+      A: colours.map((_, k) => (k ? 255 : 0)),
+      I: colours.map((_, k) => k),
+      labels: colours.map(() => ''),
+    } as unknown as string)
+    this.viewer.drawBitmap = this.bitmap
+    this.viewer.refreshDrawing(true)
+  }
+}

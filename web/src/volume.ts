@@ -1,0 +1,130 @@
+// A scan as the page holds it: its numbers in canonical order (R, A, S; the first axis runs fastest), and slices of it.
+
+import type { Vec3 } from './axes.ts'
+
+type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
+/** 0 sagittal, 1 coronal, 2 axial: the canonical axis that a slice is perpendicular to. */
+export type Plane = 0 | 1 | 2
+/** Grey levels from black to white. */
+export interface Window {
+  low: number
+  high: number
+}
+
+const HEADER = 352
+const TYPES: Record<number, new (buffer: ArrayBuffer, offset: number, length: number) => Numbers> = {
+  2: Uint8Array,
+  4: Int16Array,
+  8: Int32Array,
+  16: Float32Array,
+  512: Uint16Array,
+}
+const SOFT_TISSUE: Window = { low: -160, high: 240 } // Hounsfield units
+const SAMPLES = 200_000 // voxels that are looked at for the window
+
+/** A volume and its geometry; `spacing` in mm. */
+export class Volume {
+  readonly shape: Vec3
+  readonly spacing: Vec3
+  readonly data: Numbers
+  readonly range: Window
+  readonly auto: Window
+
+  /** The NIfTI file that the server makes of an image: one volume, little-endian, no scaling. */
+  constructor(readonly file: ArrayBuffer) {
+    const view = new DataView(file)
+    const make = TYPES[view.getInt16(70, true)]
+    if (view.byteLength < HEADER || view.getInt32(0, true) !== 348 || !make)
+      throw new Error('The scan arrived damaged.')
+    this.shape = three((k) => view.getInt16(42 + 2 * k, true))
+    this.spacing = three((k) => view.getFloat32(80 + 4 * k, true))
+    const [x, y, z] = this.shape
+    this.data = new make(file, HEADER, x * y * z)
+    const sorted = this.sampled()
+    const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? 0
+    this.range = { low: at(0), high: at(1) }
+    this.auto = spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 }
+  }
+
+  /** Whether its numbers look like Hounsfield units. */
+  get isCT(): boolean {
+    return this.range.low <= -200 && this.range.low >= -3100 && this.range.high > 200 && this.range.high < 32000
+  }
+
+  /** What a scan is shown in first: soft tissue in CT, else what most of its grey levels lie in. */
+  get first(): Window {
+    return this.isCT ? SOFT_TISSUE : this.auto
+  }
+
+  at([x, y, z]: Vec3): number {
+    return this.data[x + this.shape[0] * (y + this.shape[1] * z)] ?? 0
+  }
+
+  /**
+   * One slice as a picture, as the radiologist sees it: the patient's right on the left, front and head up; in a
+   * sagittal slice the front is on the left. Both axes of a picture therefore run against the canonical ones.
+   */
+  picture(plane: Plane, index: number, window: Window): ImageData {
+    const [u, v] = across(plane)
+    const strides: Vec3 = [1, this.shape[0], this.shape[0] * this.shape[1]]
+    const width = this.shape[u]
+    const height = this.shape[v]
+    const picture = new ImageData(width, height)
+    const pixels = new Uint32Array(picture.data.buffer)
+    const scale = 255 / (window.high - window.low)
+    let to = 0
+    for (let j = height - 1; j >= 0; j--) {
+      let from = index * strides[plane] + j * strides[v] + (width - 1) * strides[u]
+      for (let i = 0; i < width; i++, from -= strides[u]) {
+        const grey = ((this.data[from] ?? 0) - window.low) * scale
+        const g = grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
+        pixels[to++] = 0xff000000 | (g << 16) | (g << 8) | g
+      }
+    }
+    return picture
+  }
+
+  private sampled(): Float64Array {
+    const step = Math.max(1, Math.floor(this.data.length / SAMPLES)) | 1
+    return Float64Array.from({ length: Math.ceil(this.data.length / step) }, (_, k) => this.data[k * step] ?? 0).sort()
+  }
+}
+
+/** The two canonical axes that a slice shows, across and down. */
+export function across(plane: Plane): [0 | 1 | 2, 0 | 1 | 2] {
+  return plane === 2 ? [0, 1] : plane === 1 ? [0, 2] : [1, 2]
+}
+
+export interface Preset {
+  name: string
+  window: Window
+}
+
+/** Windows to choose from; those of CT are in Hounsfield units. */
+export function presets(volume: Volume): Preset[] {
+  const centred = (name: string, centre: number, width: number) => ({
+    name,
+    window: { low: centre - width / 2, high: centre + width / 2 },
+  })
+  const always = [
+    { name: 'Auto', window: volume.auto },
+    { name: 'Full range', window: spread(volume.range.low, volume.range.high) ?? volume.auto },
+  ]
+  if (!volume.isCT) return always
+  return [
+    ...always,
+    { name: 'Soft tissue', window: SOFT_TISSUE },
+    centred('Liver', 70, 150),
+    centred('Lung', -600, 1500),
+    centred('Bone', 400, 1800),
+    centred('Brain', 40, 80),
+  ]
+}
+
+function spread(low: number, high: number): Window | null {
+  return high > low ? { low, high } : null
+}
+
+function three(of: (k: number) => number): Vec3 {
+  return [of(0), of(1), of(2)]
+}
