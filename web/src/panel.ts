@@ -2,15 +2,16 @@
 
 import type { Measure, ObjectInfo } from './api.ts'
 import type { Box } from './axes.ts'
+import { adaptationCard, draftCard } from './cards.ts'
 import { NAMES, PALETTE } from './colours.ts'
 import { h } from './dom.ts'
 import { type Icon, icon } from './icons.ts'
 import type { Model } from './model.ts'
-import type { Look, MapKind, Seen } from './prefs.ts'
-import type { Preset } from './volume.ts'
+import type { Seen } from './prefs.ts'
+import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
-export interface Wishes {
+export interface Wishes extends Viewing {
   select(name: string): void
   rename(name: string): void
   remove(name: string): void
@@ -23,25 +24,13 @@ export interface Wishes {
   begin(): void
   discard(): void
   typed(box: Box): void
-  look(change: Partial<Look>): void
-  window(low: number, high: number): void
 }
 
 /** What it shows beside the model. */
-export interface Surroundings {
-  look: Look
+export interface Surroundings extends Viewed {
   seen: Seen
-  presets: Preset[]
-  window: { low: number; high: number }
   draft: Box | null
   measures: Map<string, Measure>
-}
-
-const MAPS: Record<MapKind, string> = {
-  none: 'None',
-  probability: 'Probability',
-  uncertainty: 'Uncertainty',
-  weights: 'Weights of fine-tuning',
 }
 
 export class Panel {
@@ -69,11 +58,13 @@ export class Panel {
     )
     const { adaptation } = model
     this.adaptation.hidden = !adaptation
-    this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, strokes: 0 }, () => this.adaptationCard())
+    this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, strokes: 0 }, () => adaptationCard(model))
     this.draft.hidden = !draft
-    this.keep(this.draft, [draft], () => this.draftCard(draft))
+    this.keep(this.draft, [draft], () => draftCard(draft, this.wishes))
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
-    this.keep(this.view, [look, window, model.current?.name, Boolean(adaptation)], () => this.viewFields(around))
+    this.keep(this.view, [look, window, model.current?.name, Boolean(adaptation)], () =>
+      viewControls(around, this.wishes),
+    )
   }
 
   /** Build a section anew only where what it shows has changed; what has the focus keeps it. */
@@ -171,90 +162,7 @@ export class Panel {
     return [h('div', { class: 'actions' }, ...buttons)]
   }
 
-  // ---- cards
-
-  private adaptationCard(): Node[] {
-    const { adaptation } = this.model
-    if (!adaptation) return []
-    const { showing, changed, rounds, seconds, strokes } = adaptation
-    const choice = (which: 'before' | 'after', label: string) =>
-      h(
-        'label',
-        {},
-        h('input', {
-          type: 'radio',
-          name: 'showing',
-          checked: showing === which,
-          'data-key': which,
-          onchange: () => this.model.show(which),
-        }),
-        label,
-      )
-    const also = strokes.length ? ' Reject keeps what you painted, and nothing else.' : ''
-    return [
-      h('h2', {}, 'Adapted to this image'),
-      h(
-        'p',
-        {},
-        `${changed.toLocaleString('en')} voxels changed in ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ${time(seconds)}.${also}`,
-      ),
-      h(
-        'fieldset',
-        { class: 'switch' },
-        h('legend', { class: 'unseen' }, 'Show the mask'),
-        choice('before', 'Before'),
-        choice('after', 'After'),
-      ),
-      h(
-        'div',
-        { class: 'actions' },
-        h(
-          'button',
-          {
-            type: 'button',
-            class: 'primary',
-            title: 'Keep (Enter)',
-            'data-key': 'keep',
-            onclick: () => this.model.accept(),
-          },
-          'Keep',
-        ),
-        h(
-          'button',
-          { type: 'button', title: 'Reject (R)', 'data-key': 'reject', onclick: () => this.model.reject() },
-          'Reject',
-        ),
-      ),
-    ]
-  }
-
-  private draftCard(draft: Box | null): Node[] {
-    if (!draft) return []
-    return [
-      h('h2', {}, 'A box in 3D'),
-      h('p', {}, 'Draw it in a second view, or pull its handles; then segment.'),
-      h(
-        'div',
-        { class: 'actions' },
-        h(
-          'button',
-          {
-            type: 'button',
-            class: 'primary',
-            title: 'Segment (Enter)',
-            'data-key': 'segment',
-            onclick: () => this.wishes.begin(),
-          },
-          'Segment',
-        ),
-        h(
-          'button',
-          { type: 'button', title: 'Discard (Esc)', 'data-key': 'discard', onclick: () => this.wishes.discard() },
-          'Discard',
-        ),
-      ),
-    ]
-  }
+  // ---- the box
 
   /** The box in numbers, voxels of the file counted from 0: for keyboards, and for who has them from elsewhere. */
   private boxFields(draft: Box | null): Node[] {
@@ -298,110 +206,6 @@ export class Panel {
       ),
     ]
   }
-
-  // ---- view
-
-  private viewFields({ look, presets, window }: Surroundings): Node[] {
-    const { wishes } = this
-    const slider = (label: string, key: 'opacity' | 'mapOpacity') =>
-      h(
-        'label',
-        { class: 'field' },
-        h('span', {}, label),
-        h('input', {
-          type: 'range',
-          min: 0,
-          max: 1,
-          step: 0.05,
-          value: look[key],
-          'data-key': key,
-          oninput: (event: Event) => wishes.look({ [key]: (event.target as HTMLInputElement).valueAsNumber }),
-        }),
-      )
-    const check = (label: string, key: 'crosshair' | 'smooth') =>
-      h(
-        'label',
-        { class: 'check' },
-        h('input', {
-          type: 'checkbox',
-          checked: look[key],
-          'data-key': key,
-          onchange: (event: Event) => wishes.look({ [key]: (event.target as HTMLInputElement).checked }),
-        }),
-        label,
-      )
-    const known = presets.findIndex((one) => one.window.low === window.low && one.window.high === window.high)
-    const number = (label: string, value: number, set: (value: number) => void) =>
-      h(
-        'label',
-        { class: 'field' },
-        h('span', {}, label),
-        h('input', {
-          type: 'number',
-          value: round(value),
-          step: 'any',
-          'data-key': label,
-          onchange: (event: Event) => set((event.target as HTMLInputElement).valueAsNumber),
-        }),
-      )
-    return [
-      h('h2', {}, 'View'),
-      h(
-        'label',
-        { class: 'field' },
-        h('span', {}, 'Window'),
-        h(
-          'select',
-          {
-            'data-key': 'window',
-            onchange: (event: Event) => {
-              const preset = presets[(event.target as HTMLSelectElement).selectedIndex]
-              if (preset) wishes.window(preset.window.low, preset.window.high)
-            },
-          },
-          ...presets.map((preset, k) => h('option', { selected: k === known }, preset.name)),
-          known < 0 && h('option', { selected: true, disabled: true }, 'By hand'),
-        ),
-      ),
-      number('Level', (window.low + window.high) / 2, (level) =>
-        wishes.window(level - (window.high - window.low) / 2, level + (window.high - window.low) / 2),
-      ),
-      number('Width', window.high - window.low, (width) =>
-        wishes.window((window.low + window.high - width) / 2, (window.low + window.high + width) / 2),
-      ),
-      slider('Fill of masks', 'opacity'),
-      h(
-        'label',
-        { class: 'field' },
-        h('span', {}, 'Map'),
-        h(
-          'select',
-          {
-            'data-key': 'map',
-            onchange: (event: Event) => wishes.look({ map: (event.target as HTMLSelectElement).value as MapKind }),
-          },
-          ...Object.entries(MAPS).map(([kind, label]) =>
-            h('option', { value: kind, selected: kind === look.map }, label),
-          ),
-        ),
-      ),
-      look.map !== 'none' && slider('Opacity of the map', 'mapOpacity'),
-      look.map !== 'none' && this.legend(look.map),
-      check('Crosshair', 'crosshair'),
-      check('Smooth pixels', 'smooth'),
-    ].filter((node): node is HTMLElement => Boolean(node))
-  }
-
-  private legend(map: Exclude<MapKind, 'none'>): HTMLElement {
-    const ends = { probability: ['0', '1'], uncertainty: ['sure', '1 bit'], weights: ['0: left out', 'scribble'] }[map]
-    return h(
-      'div',
-      { class: `legend ${map}` },
-      h('span', {}, ends[0]),
-      h('span', { class: 'bar' }),
-      h('span', {}, ends[1]),
-    )
-  }
 }
 
 function voxels(objects: ObjectInfo[]): string {
@@ -410,13 +214,4 @@ function voxels(objects: ObjectInfo[]): string {
 
 function ml(volume: number): string {
   return `${volume >= 100 ? volume.toFixed(0) : volume >= 1 ? volume.toFixed(1) : volume.toPrecision(2)} ml`
-}
-
-/** A duration for people. */
-export function time(seconds: number): string {
-  return seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`
-}
-
-function round(value: number): number {
-  return Number(value.toPrecision(5))
 }

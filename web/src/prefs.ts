@@ -5,6 +5,7 @@ import type { Window } from './volume.ts'
 
 const KEY = 'bifseg'
 const KEPT = 50 // sessions
+const LATER = 300 // milliseconds
 
 export type MapKind = 'none' | 'probability' | 'uncertainty' | 'weights'
 export type Layout = 'four' | 'axial' | 'coronal' | 'sagittal' | 'render'
@@ -46,6 +47,7 @@ const LOOK: Look = {
 export class Prefs {
   readonly look: Look
   private readonly sessions: Record<string, Seen>
+  private timer = 0
 
   constructor(private readonly storage: Storage | null = available()) {
     const stored = read(this.storage)
@@ -69,8 +71,16 @@ export class Prefs {
     }
   }
 
+  /** Keep it, soon: a hand that moves changes it a hundred times a second. */
   save(id?: string): void {
     if (id) this.seen(id).touched = Date.now()
+    window.clearTimeout(this.timer)
+    this.timer = window.setTimeout(() => this.write(), LATER)
+  }
+
+  /** Keep it now. */
+  write(): void {
+    window.clearTimeout(this.timer)
     const kept = Object.entries(this.sessions)
       .sort(([, a], [, b]) => b.touched - a.touched)
       .slice(0, KEPT)

@@ -17,10 +17,9 @@ const SHARPEST = 1e-3 // of the grey range
 export interface Deeds {
   drawn(box: Box, plane: Plane): void
   adjusted(box: Box): void
-  stroke(points: Vec3[], label: 0 | 1 | 2, plane: Plane): void
-  /** Why a stroke cannot begin there, or null. */
+  stroke(points: Vec3[], label: 0 | 1 | 2): void
+  /** Why a stroke cannot begin in a slice of this plane, or null. */
   refusal(plane: Plane): string | null
-  say(sentence: string): void
 }
 
 type Gesture = { move(x: number, y: number): void; end(cancelled: boolean): void }
@@ -36,8 +35,14 @@ export class Tools {
   constructor(
     private readonly stage: Stage,
     private readonly deeds: Deeds,
+    private readonly say: (sentence: string) => void,
   ) {
     for (const pane of stage.panes) this.listen(pane)
+  }
+
+  /** What a stroke would paint: 1 foreground, 2 background, 0 nothing where there was something. */
+  get painted(): 0 | 1 | 2 {
+    return this.tool === 'erase' ? 0 : this.label
   }
 
   /** Give up what is being drawn; whether there was anything. */
@@ -227,10 +232,10 @@ export class Tools {
     const { scene } = this.stage
     const reason = this.deeds.refusal(pane.plane)
     if (reason) {
-      this.deeds.say(reason)
+      this.say(reason)
       return null
     }
-    const label = this.tool === 'erase' ? 0 : other ? ((3 - this.label) as Label) : this.label
+    const label = other && this.painted ? ((3 - this.label) as Label) : this.painted
     const points: Vec3[] = [pane.toVoxel(...place)]
     let last = place
     scene.stroke = { points, label, radius: this.radius, plane: pane.plane }
@@ -246,7 +251,7 @@ export class Tools {
       },
       end: (cancelled) => {
         scene.stroke = null
-        if (!cancelled) this.deeds.stroke(points, label, pane.plane)
+        if (!cancelled) this.deeds.stroke(points, label)
         this.stage.draw()
       },
     }

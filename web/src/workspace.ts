@@ -1,72 +1,40 @@
 // One session on the screen: model, slices, tools and panel put together.
 
 import { type Api, ApiError, type ImageInfo, type Measure, type SessionState } from './api.ts'
-import type { Box, Vec3 } from './axes.ts'
+import type { Vec3 } from './axes.ts'
 import { PALETTE, probability, type Ramp, uncertainty, weights } from './colours.ts'
 import { askText, confirmIn, showExport, showHelp, showReport } from './dialogs.ts'
 import { h } from './dom.ts'
-import { type Icon, icon } from './icons.ts'
+import { Drawing } from './drawing.ts'
 import { type Key, listen } from './keys.ts'
 import { Model } from './model.ts'
-import { Panel, time } from './panel.ts'
-import type { Layout, Look, MapKind, Prefs, Seen } from './prefs.ts'
+import { Panel } from './panel.ts'
+import type { Look, MapKind, Prefs, Seen } from './prefs.ts'
 import { Stage } from './stage.ts'
-import { elsewhere, type Tool, Tools } from './tools.ts'
-import { across, type Plane, type Preset, presets, Volume } from './volume.ts'
+import { Status } from './status.ts'
+import { TOOLS, Toolbar } from './toolbar.ts'
+import { type Tool, Tools } from './tools.ts'
+import { LAYOUTS, Topbar } from './topbar.ts'
+import { across, type Preset, presets, Volume } from './volume.ts'
 
 const RAMPS: Record<Exclude<MapKind, 'none'>, Ramp> = { probability, uncertainty, weights }
 const MAPS: MapKind[] = ['none', 'probability', 'uncertainty', 'weights']
-const LAYOUTS: [Layout, string][] = [
-  ['four', 'All'],
-  ['axial', 'Axial'],
-  ['coronal', 'Coronal'],
-  ['sagittal', 'Sagittal'],
-  ['render', '3D'],
-]
-const TOOLS: [Tool, string, string][] = [
-  ['navigate', 'Navigate', 'V'],
-  ['box', 'Box', 'B'],
-  ['brush', 'Brush', 'P'],
-  ['line', 'Line', 'L'],
-  ['click', 'Click', 'C'],
-  ['erase', 'Eraser', 'E'],
-]
 const BRUSHES = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16]
-const DONE: Record<string, string> = {
-  box: 'Segmented',
-  scribble: 'Adapted',
-  refine: 'Refined',
-  resize: 'Begun anew',
-  propagate: 'Carried on',
-  undo: 'Undone',
-  redo: 'Redone',
-  reject: 'Rejected',
-}
-
 export class Workspace {
   readonly element: HTMLElement
   private readonly model: Model
   private readonly stage: Stage
   private readonly tools: Tools
+  private readonly drawing: Drawing
   private readonly panel: Panel
+  private readonly toolbar: Toolbar
+  private readonly topbar: Topbar
+  private readonly status: Status
   private readonly seen: Seen
   private readonly presets: Preset[]
   private readonly unlisten: () => void
-  private readonly toolbar = h('div', {
-    class: 'tools',
-    role: 'toolbar',
-    'aria-label': 'Tools',
-    'aria-orientation': 'vertical',
-  })
-  private readonly place = h('span', { class: 'place' })
-  private readonly doing = h('span', { class: 'doing', role: 'status' })
-  private readonly stop = h('button', { type: 'button', hidden: true, onclick: () => this.model.cancel() }, 'Cancel')
-  private readonly kept = h('span', { class: 'kept' })
-  private readonly header = h('div', { class: 'moves' })
-  private draft: { box: Box; plane: Plane } | null = null
   private measures = new Map<string, Measure>()
   private measured = ''
-  private pressed = 0
 
   private constructor(
     private readonly api: Api,
@@ -81,13 +49,15 @@ export class Workspace {
     this.model = new Model(api, image, state)
     this.model.map = whatOf(prefs.look.map)
     this.stage = new Stage(volume, this.model.axes, image.planar)
-    this.tools = new Tools(this.stage, {
-      drawn: (box, plane) => this.drawn(box, plane),
-      adjusted: (box) => this.adjusted(box),
-      stroke: (points, label) => this.stroke(points, label),
-      refusal: (plane) => this.refusal(plane),
+    this.drawing = new Drawing(this.model, this.stage, {
+      look: prefs.look,
+      locked: () => this.locked(),
+      changed: () => this.update(),
+      begun: () => this.begun(),
       say,
     })
+    this.tools = new Tools(this.stage, this.drawing, say)
+    this.drawing.tools = this.tools
     this.panel = new Panel(this.model, () => this.surroundings(), {
       select: (name) => this.select(name),
       rename: (name) => this.rename(name),
@@ -98,22 +68,40 @@ export class Workspace {
       propagate: (step) => this.propagate(step),
       lookNext: () => this.lookNext(),
       refine: () => this.model.refine(),
-      begin: () => this.begin(),
-      discard: () => this.discard(),
-      typed: (box) => this.typed(box),
+      begin: () => this.drawing.begin(),
+      discard: () => this.drawing.discard(),
+      typed: (box) => this.drawing.typed(box),
       look: (change) => this.look(change),
       window: (low, high) => this.stage.setWindow({ low, high }),
     })
+    this.toolbar = new Toolbar(this.tools, prefs.look, image.planar, Math.min(...volume.spacing), {
+      pick: (tool) => this.pick(tool),
+      paint: (label) => this.paint(label),
+      resizeBrush: (step) => this.resizeBrush(step),
+      dimension: (dimension) => this.look({ dimension }),
+    })
+    this.topbar = new Topbar(image.planar, {
+      undo: () => this.model.undo(),
+      redo: () => this.model.redo(),
+      arrange: (layout) => this.look({ layout }),
+      export: () => this.export(),
+      report: () => this.report(),
+      help: () => this.help(),
+    })
+    this.status = new Status(this.model)
     this.element = h(
       'main',
       { class: 'workspace' },
-      this.toolbar,
+      this.toolbar.element,
       this.stage.element,
       this.panel.element,
-      h('footer', { class: 'status' }, this.place, this.doing, this.stop, this.kept),
+      this.status.element,
     )
     this.model.onchange = () => this.update()
-    this.model.onerror = say
+    this.model.onerror = (sentence) => {
+      this.drawing.ended = 0
+      say(sentence)
+    }
     this.stage.onmove = () => this.moved()
     this.stage.ondrawn = () => this.onScreen()
     this.unlisten = listen(this.keys())
@@ -142,13 +130,13 @@ export class Workspace {
 
   /** Buttons for the page's header. */
   get headerElement(): HTMLElement {
-    return this.header
+    return this.topbar.element
   }
 
   close(): void {
     this.unlisten()
     this.stage.close()
-    this.prefs.save(this.model.state.id)
+    this.prefs.write()
   }
 
   private restore(): void {
@@ -189,15 +177,16 @@ export class Workspace {
         ? { name: prefs.look.map, patch: map, ramp: RAMPS[prefs.look.map], opacity: prefs.look.mapOpacity }
         : null
     const handles = this.tools.tool === 'navigate' || this.tools.tool === 'box'
-    const box = this.draft?.box ?? (handles ? model.box : null)
-    scene.box = box && { box, draft: this.draft !== null }
+    const box = this.drawing.draft?.box ?? (handles ? model.box : null)
+    scene.box = box && { box, draft: this.drawing.draft !== null }
     this.stage.draw()
     this.stage.drawRender()
     this.measure()
     this.panel.update()
-    this.updateHeader()
-    this.updateToolbar()
-    this.updateStatus()
+    this.toolbar.update()
+    this.topbar.update(model.state.can_undo, model.state.can_redo, this.stage.layout)
+    this.status.update()
+    this.element.toggleAttribute('data-busy', model.busy !== null)
   }
 
   private surroundings() {
@@ -206,7 +195,7 @@ export class Workspace {
       seen: this.seen,
       presets: this.presets,
       window: this.stage.scene.window,
-      draft: this.draft?.box ?? null,
+      draft: this.drawing.draft?.box ?? null,
       measures: this.measures,
     }
   }
@@ -228,317 +217,22 @@ export class Workspace {
       })
   }
 
-  private updateHeader(): void {
-    const { model } = this
-    const button = (sign: Icon, label: string, keys: string, run: () => void, disabled = false) =>
-      h(
-        'button',
-        {
-          type: 'button',
-          class: 'icon-button',
-          title: `${label} (${keys})`,
-          'aria-label': label,
-          disabled,
-          onclick: run,
-        },
-        icon(sign),
-      )
-    const layouts = this.stage.scene.planar
-      ? []
-      : LAYOUTS.map(([layout, label], k) =>
-          h(
-            'button',
-            {
-              type: 'button',
-              title: `${label} (${k + 1})`,
-              'aria-pressed': String(this.stage.layout === layout),
-              onclick: () => this.look({ layout }),
-            },
-            label,
-          ),
-        )
-    const key = JSON.stringify([model.state.can_undo, model.state.can_redo, this.stage.layout])
-    if (this.header.dataset.key === key) return
-    this.header.dataset.key = key
-    const focused =
-      document.activeElement instanceof HTMLElement && this.header.contains(document.activeElement)
-        ? document.activeElement.title
-        : ''
-    this.header.replaceChildren(
-      h(
-        'div',
-        { class: 'group' },
-        button('undo', 'Undo', 'Ctrl+Z', () => this.model.undo(), !model.state.can_undo),
-        button('redo', 'Redo', 'Ctrl+Shift+Z', () => this.model.redo(), !model.state.can_redo),
-      ),
-      h('div', { class: 'group layouts', role: 'group', 'aria-label': 'Views' }, ...layouts),
-      h(
-        'div',
-        { class: 'group' },
-        button('save', 'Export', 'Ctrl+S', () => this.export()),
-        button('report', 'Report', 'I', () => showReport(this.api, model.state.id)),
-        button('help', 'Help', '?', () => this.help()),
-      ),
-    )
-    for (const element of this.header.querySelectorAll('button'))
-      if (focused && element.title === focused) element.focus()
-  }
-
-  private updateToolbar(): void {
-    const { tool, label, radius } = this.tools
-    const key = `${tool} ${label} ${radius} ${this.prefs.look.dimension}`
-    if (this.toolbar.dataset.key === key) return
-    this.toolbar.dataset.key = key
-    const focused =
-      document.activeElement && this.toolbar.contains(document.activeElement)
-        ? document.activeElement.getAttribute('data-key')
-        : null
-    const buttons = TOOLS.map(([name, title, shortcut]) =>
-      h(
-        'button',
-        {
-          type: 'button',
-          title: `${title} (${shortcut})`,
-          'aria-pressed': String(name === tool),
-          'data-key': name,
-          onclick: () => this.pick(name),
-        },
-        icon(name),
-        h('span', {}, title),
-      ),
-    )
-    const choice = (name: string, text: string, title: string, checked: boolean, run: () => void) =>
-      h(
-        'button',
-        {
-          type: 'button',
-          class: `choice ${name}`,
-          title,
-          'aria-pressed': String(checked),
-          'data-key': name,
-          onclick: run,
-        },
-        text,
-      )
-    const options: (Node | false)[] = [
-      tool === 'box' &&
-        !this.stage.scene.planar &&
-        h(
-          'div',
-          { class: 'options', role: 'group', 'aria-label': 'Dimension' },
-          choice('two', '2D', 'Box in one slice (2)', this.prefs.look.dimension === 2, () =>
-            this.look({ dimension: 2 }),
-          ),
-          choice('three', '3D', 'Box in a volume', this.prefs.look.dimension === 3, () => this.look({ dimension: 3 })),
-        ),
-      ['brush', 'line', 'click'].includes(tool) &&
-        h(
-          'div',
-          { class: 'options', role: 'group', 'aria-label': 'What is painted' },
-          choice('foreground', 'Object', 'Foreground (F)', label === 1, () => this.paint(1)),
-          choice('background', 'Not it', 'Background (G)', label === 2, () => this.paint(2)),
-        ),
-      ['brush', 'line', 'click', 'erase'].includes(tool) &&
-        h(
-          'div',
-          { class: 'options size', role: 'group', 'aria-label': 'Size of the brush' },
-          choice('smaller', '−', 'Smaller ([)', false, () => this.resizeBrush(-1)),
-          h('output', {}, this.diameter()),
-          choice('larger', '+', 'Larger (])', false, () => this.resizeBrush(1)),
-        ),
-    ]
-    this.toolbar.replaceChildren(...buttons, ...options.filter((option): option is Node => Boolean(option)))
-    if (focused) this.toolbar.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus()
-  }
-
-  private diameter(): string {
-    const { planar, volume } = this.stage.scene
-    const across = 2 * this.tools.radius * Math.min(...volume.spacing)
-    if (this.tools.radius === 0) return '1 voxel'
-    return planar ? `${2 * this.tools.radius} px` : `${across < 10 ? across.toFixed(1) : across.toFixed(0)} mm`
-  }
-
-  private updateStatus(): void {
-    const { busy, last, state } = this.model
-    this.stop.hidden = !busy || busy.stopping
-    const rounds = busy?.round ? `, round ${busy.round}` : ''
-    const queued = busy?.queued ? `, ${busy.queued} before it` : ''
-    const text = busy
-      ? busy.stopping
-        ? 'Cancelling …'
-        : `Computing${queued}${rounds} …`
-      : last
-        ? `${DONE[last.kind] ?? 'Done'} in ${time(last.total)} (${time(last.seconds)} of computing)`
-        : ''
-    if (this.doing.textContent !== text) this.doing.textContent = text
-    this.element.toggleAttribute('data-busy', busy !== null)
-    const kept = state.number ? `Saved · step ${state.number}` : 'Nothing to save yet'
-    if (!busy && this.kept.textContent !== kept) this.kept.textContent = kept
-  }
-
   private moved(): void {
     const { scene } = this.stage
     const { cursor, volume } = scene
-    const file = this.model.axes.toFile(cursor)
-    const value = volume.at(cursor)
-    this.place.textContent = `${file.join(', ')} · ${Number.isInteger(value) ? value : value.toPrecision(4)}`
+    this.status.at(this.model.axes.toFile(cursor), volume.at(cursor))
     this.seen.cursor = [...cursor]
     this.seen.window = scene.window
     this.prefs.save(this.model.state.id)
     this.panel.update()
   }
 
-  /** How long it took from the end of a stroke, or whatever was asked for, until its mask was on the screen. */
+  /** How long it took from the end of a stroke, or of a box, until its mask was on the screen. */
   private onScreen(): void {
-    if (!this.pressed || this.model.busy || !this.model.last) return
-    performance.measure(`bifseg-${this.model.last.kind}`, { start: this.pressed, end: performance.now() })
-    this.pressed = 0
-  }
-
-  // ---- boxes
-
-  private drawn(box: Box, plane: Plane): void {
-    if (across(plane).some((k) => box.stop[k] - box.start[k] < 2)) {
-      this.say('That box is thinner than two voxels; draw a larger one.')
-      return
-    }
-    if (this.stage.scene.planar || this.prefs.look.dimension === 2) {
-      this.start(box)
-    } else if (this.draft && this.draft.plane !== plane) {
-      box.start[plane] = this.draft.box.start[plane]
-      box.stop[plane] = this.draft.box.stop[plane]
-      this.start(box)
-    } else {
-      this.draft = { box: this.deepened(box, plane), plane }
-      this.update()
-    }
-  }
-
-  /** A rectangle with a guess of its depth: as deep as it is wide, on average, around this slice. */
-  private deepened(box: Box, plane: Plane): Box {
-    const { spacing, shape } = this.stage.scene.volume
-    const [u, v] = across(plane)
-    const side = ((box.stop[u] - box.start[u]) * spacing[u] + (box.stop[v] - box.start[v]) * spacing[v]) / 2
-    const half = Math.max(1, Math.round(side / spacing[plane] / 2))
-    const middle = this.stage.scene.cursor[plane]
-    box.start[plane] = Math.max(0, middle - half)
-    box.stop[plane] = Math.min(shape[plane], middle + half + 1)
-    return box
-  }
-
-  private async start(box: Box): Promise<void> {
-    this.draft = null
-    this.pressed = performance.now()
-    await this.model.begin(box)
-    this.lookInto()
-    if (this.tools.tool === 'box') this.pick('brush')
-  }
-
-  private begin(): void {
-    if (this.draft) this.start(this.draft.box)
-  }
-
-  private discard(): void {
-    this.draft = null
-    this.update()
-  }
-
-  private adjusted(box: Box): void {
-    if (this.draft) {
-      this.draft = { ...this.draft, box }
-      this.update()
-    } else if (!this.refuseLocked()) {
-      this.pressed = performance.now()
-      this.model.resize(box)
-    }
-  }
-
-  /** A box in file voxels, by its numbers. */
-  private typed(fileBox: Box): void {
-    const { shape } = this.model.image
-    const wrong = ([0, 1, 2] as const).find(
-      (k) => !(fileBox.start[k] >= 0 && fileBox.stop[k] <= shape[k] && fileBox.start[k] < fileBox.stop[k]),
-    )
-    if (wrong !== undefined) {
-      this.say(
-        `Along ${'xyz'[wrong]} the box goes from ${fileBox.start[wrong]} to ${fileBox.stop[wrong] - 1}; it must lie between 0 and ${shape[wrong] - 1}, the first number not above the second.`,
-      )
-      return
-    }
-    this.adjusted(this.model.axes.boxToCanonical(fileBox))
-  }
-
-  /** A box around the crosshair, for the keyboard: a quarter of the scan, to be moved by its numbers or handles. */
-  private boxHere(): void {
-    const { shape } = this.stage.scene.volume
-    const { cursor, planar } = this.stage.scene
-    const pane = this.pane()
-    const flat = planar || this.prefs.look.dimension === 2
-    const box: Box = { start: [0, 0, 0], stop: [1, 1, 1] }
-    for (const k of [0, 1, 2] as const) {
-      const half = flat && k === pane.plane ? 0 : Math.max(1, Math.round(shape[k] / 8))
-      box.start[k] = Math.max(0, cursor[k] - half)
-      box.stop[k] = Math.min(shape[k], cursor[k] + half + 1)
-    }
-    this.draft = { box, plane: pane.plane }
-    this.update()
-    this.panel.element.querySelector('details')?.setAttribute('open', '')
-  }
-
-  // ---- strokes
-
-  private refusal(plane: Plane): string | null {
-    const { model } = this
-    if (this.draft) return 'Segment the box first (Enter), or discard it (Esc).'
-    const { box, current } = model
-    if (!current || !box) return 'Draw a box around the object first (B).'
-    if (this.seen.locked.includes(model.rootOf(current))) return this.lockedSentence()
-    const thin = ([0, 1, 2] as const).find((k) => box.stop[k] - box.start[k] === 1)
-    if (thin !== undefined && (thin !== plane || this.stage.scene.cursor[thin] !== box.start[thin])) {
-      return elsewhere(thin, box.start[thin])
-    }
-    return null
-  }
-
-  private async stroke(points: Vec3[], label: 0 | 1 | 2): Promise<void> {
-    const { model } = this
-    const { box } = model
-    if (!box) return
-    const { shape } = this.stage.scene.volume
-    const inScan = points.map((point) => clamped(point, [0, 0, 0], shape))
-    const leaves = inScan.some((point) =>
-      ([0, 1, 2] as const).some((k) => Math.round(point[k]) < box.start[k] || Math.round(point[k]) >= box.stop[k]),
-    )
-    const radius = this.tools.radius
-    this.pressed = performance.now()
-    if (label === 1 && leaves) {
-      const stroke = { points: inScan.map((point) => model.axes.toFile(point)), label, radius }
-      await model.extend(this.around(box, inScan), stroke)
-      return
-    }
-    const inBox = inScan.map((point) => model.axes.toFile(clamped(point, box.start, box.stop)))
-    await model.scribble({ points: inBox, label, radius })
-  }
-
-  /** A box that holds a stroke, too, with some room. */
-  private around(box: Box, points: Vec3[]): Box {
-    const { shape, spacing } = this.stage.scene.volume
-    const wider: Box = { start: [...box.start], stop: [...box.stop] }
-    for (const k of [0, 1, 2] as const) {
-      if (box.stop[k] - box.start[k] === 1) continue // stays a plane
-      const room = 2 + Math.ceil((this.tools.radius * Math.min(...spacing)) / spacing[k])
-      const places = points.map((point) => Math.round(point[k]))
-      if (Math.min(...places) < box.start[k]) wider.start[k] = Math.max(0, Math.min(...places) - room)
-      if (Math.max(...places) >= box.stop[k]) wider.stop[k] = Math.min(shape[k], Math.max(...places) + room + 1)
-    }
-    return wider
-  }
-
-  /** A click of the keyboard, at the crosshair. */
-  private clickHere(): void {
-    const reason = this.refusal(this.pane().plane)
-    if (reason) this.say(reason)
-    else this.stroke([[...this.stage.scene.cursor]], this.tools.tool === 'erase' ? 0 : this.tools.label)
+    const { drawing, model } = this
+    if (!drawing.ended || model.busy || !model.last) return
+    performance.measure(`bifseg-${model.last.kind}`, { start: drawing.ended, end: performance.now() })
+    drawing.ended = 0
   }
 
   // ---- objects
@@ -563,6 +257,12 @@ export class Workspace {
       if (!inside) voxel[k] = Math.floor((box.start[k] + box.stop[k]) / 2)
     }
     this.stage.moveTo(voxel)
+  }
+
+  /** A new object is there: show it, and go on with the brush. */
+  private begun(): void {
+    this.lookInto()
+    if (this.tools.tool === 'box') this.pick('brush')
   }
 
   private async rename(name: string): Promise<void> {
@@ -598,16 +298,10 @@ export class Workspace {
     this.select(name)
   }
 
-  private lockedSentence(): string {
+  private locked(): string | null {
     const { current } = this.model
-    return `${current ? this.model.rootOf(current) : 'The object'} is locked; unlock it in the list (K).`
-  }
-
-  private refuseLocked(): boolean {
-    const { current } = this.model
-    const locked = current !== null && this.seen.locked.includes(this.model.rootOf(current))
-    if (locked) this.say(this.lockedSentence())
-    return locked
+    const name = current && this.model.rootOf(current)
+    return name && this.seen.locked.includes(name) ? `${name} is locked; unlock it in the list (K).` : null
   }
 
   private recolour(name: string): void {
@@ -622,7 +316,7 @@ export class Workspace {
       this.say('Only an object in one slice can be carried to the next; this one is not.')
       return
     }
-    this.pressed = performance.now()
+    this.drawing.ended = performance.now()
     await this.model.propagate(step)
     this.lookInto()
   }
@@ -713,15 +407,24 @@ export class Workspace {
     showHelp([...mouse, ...this.keys().map(({ keys, what }) => ({ keys: keys.join(' or '), what }))])
   }
 
+  private report(): void {
+    showReport(this.api, this.model.state.id)
+  }
+
+  private boxHere(): void {
+    this.drawing.here(this.pane().plane)
+    this.panel.element.querySelector('details')?.setAttribute('open', '')
+  }
+
   private confirm(): void {
-    if (this.draft) this.begin()
+    if (this.drawing.draft) this.drawing.begin()
     else if (this.model.adaptation) this.model.accept()
   }
 
   private escape(): void {
     if (this.tools.abandon()) return
     if (this.model.busy) this.model.cancel()
-    else if (this.draft) this.discard()
+    else if (this.drawing.draft) this.drawing.discard()
     else this.pick('navigate')
   }
 
@@ -736,7 +439,7 @@ export class Workspace {
       key('X', 'The other of the two', () => this.paint((3 - this.tools.label) as 1 | 2)),
       key('[', 'Smaller brush', () => this.resizeBrush(-1)),
       key(']', 'Larger brush', () => this.resizeBrush(1)),
-      key('Space', 'Paint, or erase, at the crosshair', () => this.clickHere()),
+      key('Space', 'Paint, or erase, at the crosshair', () => this.drawing.click(this.pane().plane)),
       key('Shift+B', 'A box around the crosshair', () => this.boxHere()),
       key('D', 'Boxes in 2D or in 3D', () => this.look({ dimension: this.prefs.look.dimension === 2 ? 3 : 2 })),
       key('Enter', 'Segment the box; keep an adaptation', () => this.confirm()),
@@ -778,16 +481,10 @@ export class Workspace {
       ),
       key('K', 'Lock or unlock it', () => model.current && this.toggle(this.seen.locked, model.rootOf(model.current))),
       key('Ctrl+S', 'Export', () => this.export()),
-      key('I', 'Report of what was done', () => showReport(this.api, model.state.id)),
+      key('I', 'Report of what was done', () => this.report()),
       key('?', 'This help', () => this.help()),
     ]
   }
-}
-
-function clamped(point: Vec3, start: Vec3, stop: Vec3): Vec3 {
-  const inside: Vec3 = [...point]
-  for (const k of [0, 1, 2] as const) inside[k] = Math.max(start[k], Math.min(stop[k] - 1, point[k]))
-  return inside
 }
 
 function whatOf(map: MapKind): Exclude<MapKind, 'none'> | null {
