@@ -131,6 +131,9 @@ def until(ready) -> None:
     raise TimeoutError("it did not start")
 
 
+BACK = 2.5  # seconds, more than nginx's fail_timeout: a process that was dead is used again after it
+
+
 def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
@@ -199,6 +202,7 @@ def test_two_processes_on_one_store_behind_nginx(tmp_path):
                     scribbles={"strokes": [{"points": [[9 + k, 9, 3]], "label": 1 + k}]},
                 )
             process.start()
+            time.sleep(BACK)
         assert [act(session, "undo")["number"] for session in sessions] == [4] * len(sessions)
         assert all(act(session, "undo")["changed"] for session in sessions)
         assert [mask(session) for session in sessions] == before
