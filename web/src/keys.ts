@@ -12,7 +12,9 @@ export function nameOf(event: KeyboardEvent): string {
   const key = event.key === ' ' ? 'Space' : event.key.length === 1 ? event.key.toUpperCase() : event.key
   const named = event.key.length > 1 || event.key === ' ' || /[a-z]/i.test(event.key)
   const shift = event.shiftKey && named ? 'Shift+' : ''
-  return `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${shift}${key}`
+  // AltGr, which some keyboards need for brackets, counts as Ctrl with some systems.
+  const ctrl = (event.ctrlKey || event.metaKey) && !event.getModifierState('AltGraph') ? 'Ctrl+' : ''
+  return `${ctrl}${shift}${key}`
 }
 
 /** Listen, except where somebody types or a dialog is open; returns how to stop. */

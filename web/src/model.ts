@@ -167,6 +167,7 @@ export class Model {
         await this.perform('scribble', { scribbles: { strokes: rejected.strokes }, refine: 'none' })
       }
       if (this.last) this.last.kind = 'reject'
+      this.onchange()
     })
   }
 

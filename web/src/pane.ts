@@ -27,6 +27,8 @@ export interface Scene {
   map: { name: string; patch: Patch; ramp: Ramp; opacity: number } | null
   box: { box: Box; draft: boolean } | null
   stroke: { points: Vec3[]; label: 0 | 1 | 2; radius: number; plane: Plane } | null
+  /** The brush where the pointer is, in CSS pixels of a pane. */
+  brush: { plane: Plane; x: number; y: number; label: 0 | 1 | 2; radius: number } | null
   planar: boolean
 }
 
@@ -151,6 +153,7 @@ export class Pane {
     })
     c.setTransform(this.ratio, 0, 0, this.ratio, 0, 0)
     this.drawStroke()
+    this.drawBrush()
     this.drawBox()
     if (this.scene.crosshair) this.drawCrosshair()
     this.drawLetters(width, height)
@@ -275,7 +278,7 @@ export class Pane {
     if (!stroke || stroke.plane !== this.plane) return
     const c = this.context
     const points = stroke.points.map((point) => this.toScreen(point))
-    const radius = Math.max(1.5, stroke.radius * Math.min(...this.scene.volume.spacing) * this.scale)
+    const radius = this.onScreen(stroke.radius)
     c.globalAlpha = 0.75
     c.fillStyle = c.strokeStyle = stroke.label === 0 ? '#ffffff' : SCRIBBLE[stroke.label]
     c.lineWidth = 2 * radius
@@ -285,6 +288,29 @@ export class Pane {
     if (points.length === 1 && points[0]) c.lineTo(points[0][0] + 0.01, points[0][1])
     c.stroke()
     c.globalAlpha = 1
+  }
+
+  private drawBrush(): void {
+    const { brush, stroke } = this.scene
+    if (!brush || stroke || brush.plane !== this.plane) return
+    const c = this.context
+    c.setLineDash(brush.label === 2 ? [3, 3] : [])
+    c.beginPath()
+    c.arc(brush.x, brush.y, this.onScreen(brush.radius), 0, 2 * Math.PI)
+    for (const [width, style] of [
+      [3, 'rgb(0 0 0 / 0.5)'],
+      [1.5, brush.label === 0 ? '#ffffff' : SCRIBBLE[brush.label]],
+    ] as const) {
+      c.lineWidth = width
+      c.strokeStyle = style
+      c.stroke()
+    }
+    c.setLineDash([])
+  }
+
+  /** A brush's radius, given in units of the finest voxel, in CSS pixels. */
+  private onScreen(radius: number): number {
+    return Math.max(1.5, (radius || 0.5) * Math.min(...this.scene.volume.spacing) * this.scale)
   }
 
   private drawBox(): void {

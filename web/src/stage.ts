@@ -40,6 +40,7 @@ export class Stage {
       map: null,
       box: null,
       stroke: null,
+      brush: null,
       planar,
     }
     const flat = planar ? PLANES.filter((plane) => axes.shape[plane] === 1).slice(0, 1) : PLANES

@@ -59,6 +59,7 @@ export class Tools {
     canvas.addEventListener('pointermove', (event) => this.move(pane, event))
     canvas.addEventListener('pointerup', (event) => this.up(event, false))
     canvas.addEventListener('pointercancel', (event) => this.up(event, true))
+    canvas.addEventListener('pointerleave', () => this.hover(null))
     canvas.addEventListener('contextmenu', (event) => event.preventDefault())
     canvas.addEventListener('wheel', (event) => this.wheel(pane, event), { passive: false })
   }
@@ -93,8 +94,11 @@ export class Tools {
   private move(pane: Pane, event: PointerEvent): void {
     const place = placeOf(event)
     if (!this.pointers.has(event.pointerId)) {
-      const grip = this.tool === 'navigate' || this.tool === 'box' ? pane.grip(...place, REACH.mouse) : null
+      const boxes = this.tool === 'navigate' || this.tool === 'box'
+      const grip = boxes ? pane.grip(...place, REACH.mouse) : null
       pane.canvas.style.cursor = grip ? cursorOf(grip, pane.plane) : this.tool === 'navigate' ? 'default' : 'crosshair'
+      const [x, y] = place
+      this.hover(boxes ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
       return
     }
     if (this.pinch && this.pointers.size === 2) {
@@ -109,6 +113,12 @@ export class Tools {
     // All the places that the pen passed since the last frame, not the last one only.
     const passed = event.getCoalescedEvents?.() ?? []
     for (const one of passed.length ? passed : [event]) this.gesture?.move(...placeOf(one))
+  }
+
+  private hover(brush: Stage['scene']['brush']): void {
+    if (!brush && !this.stage.scene.brush) return
+    this.stage.scene.brush = brush
+    this.stage.draw()
   }
 
   private up(event: PointerEvent, cancelled: boolean): void {

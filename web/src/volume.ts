@@ -42,7 +42,7 @@ export class Volume {
     this.data = new make(file, HEADER, x * y * z)
     const sorted = this.sampled()
     const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? 0
-    this.range = { low: at(0), high: at(1) }
+    this.range = extremes(this.data)
     this.auto = spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 }
   }
 
@@ -119,6 +119,16 @@ export function presets(volume: Volume): Preset[] {
     centred('Bone', 400, 1800),
     centred('Brain', 40, 80),
   ]
+}
+
+function extremes(data: Numbers): Window {
+  let low = Number.POSITIVE_INFINITY
+  let high = Number.NEGATIVE_INFINITY
+  for (const value of data) {
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  return { low, high }
 }
 
 function spread(low: number, high: number): Window | null {
