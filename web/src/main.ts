@@ -12,7 +12,7 @@ const prefs = new Prefs()
 const banner = h('div', { class: 'banner', role: 'alert', hidden: true })
 const toast = h('div', { class: 'toast', role: 'alert', hidden: true })
 const middle = h('div', { class: 'middle' })
-const title = h('span', { class: 'title' })
+const title = h('h1', { class: 'title', hidden: true })
 const moves = h('div', { class: 'moves' })
 const THEMES = ['auto', 'dark', 'light'] as const
 const TOLD = 8000 // milliseconds for which a sentence stays
@@ -64,11 +64,11 @@ function show(...content: Node[]): void {
   workspace?.close()
   workspace = null
   moves.replaceChildren()
+  title.hidden = true
   middle.replaceChildren(...content)
 }
 
 async function start(): Promise<void> {
-  title.textContent = ''
   document.title = 'bifseg'
   window.history.replaceState(null, '', window.location.pathname)
   show(
@@ -93,6 +93,7 @@ async function open(id: string): Promise<void> {
     bar.value = share
   })
   title.textContent = workspace.title
+  title.hidden = false
   document.title = `${workspace.title} · bifseg`
   moves.replaceChildren(workspace.headerElement)
   middle.replaceChildren(workspace.element)
