@@ -21,7 +21,7 @@ export const probability: Ramp = (p) => mixed(VIRIDIS, p, Math.min(1, 3 * p))
 export const uncertainty: Ramp = (bits) => mixed(MAGMA, bits, Math.min(1, 1.5 * bits))
 /** As in Fig. 3 of the paper: 0, what a network update does not trust, is black; 1 is grey; a scribble's weight is white. */
 export const weights: Ramp = (w) => {
-  const g = w > 1 ? 255 : Math.round(128 * Math.max(0, w))
+  const g = w > 1.01 ? 255 : Math.round(128 * Math.max(0, Math.min(1, w))) // between voxels 1 becomes 1.0000001, too
   return [g, g, g, 255]
 }
 

@@ -25,7 +25,8 @@ export interface Scene {
   crosshair: boolean
   objects: Shown[]
   map: { name: string; patch: Patch; ramp: Ramp; opacity: number } | null
-  box: { box: Box; draft: boolean } | null
+  /** `drawn`: the plane in which a box that is to be was drawn; null for the current object's. */
+  box: { box: Box; drawn: Plane | null } | null
   stroke: { points: Vec3[]; label: 0 | 1 | 2; radius: number; plane: Plane } | null
   /** The brush where the pointer is, in CSS pixels of a pane. */
   brush: { plane: Plane; x: number; y: number; label: 0 | 1 | 2; radius: number } | null
@@ -322,7 +323,7 @@ export class Pane {
     const [left, top, right, bottom] = this.corners(shown.box)
     c.save()
     c.globalAlpha = here ? 1 : 0.35
-    c.setLineDash(shown.draft || !here ? [6, 4] : [])
+    c.setLineDash(shown.drawn !== null || !here ? [6, 4] : [])
     for (const [width, style] of [
       [3, 'rgb(0 0 0 / 0.6)'],
       [1.25, '#ffffff'],

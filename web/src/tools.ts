@@ -84,7 +84,7 @@ export class Tools {
     if (event.button === 1 || (event.button === 0 && event.ctrlKey)) return this.panning(pane, place)
     if (event.button !== 0) return null
     if (this.tool === 'navigate' || this.tool === 'box') {
-      const grip = pane.grip(...place, event.pointerType === 'mouse' ? REACH.mouse : REACH.touch)
+      const grip = this.grip(pane, place, event.pointerType === 'mouse' ? REACH.mouse : REACH.touch)
       if (grip) return this.pulling(pane, grip)
       return this.tool === 'box' ? this.boxing(pane, place) : this.pointing(pane, place)
     }
@@ -95,7 +95,7 @@ export class Tools {
     const place = placeOf(event)
     if (!this.pointers.has(event.pointerId)) {
       const boxes = this.tool === 'navigate' || this.tool === 'box'
-      const grip = boxes ? pane.grip(...place, REACH.mouse) : null
+      const grip = boxes ? this.grip(pane, place, REACH.mouse) : null
       pane.canvas.style.cursor = grip ? cursorOf(grip, pane.plane) : this.tool === 'navigate' ? 'default' : 'crosshair'
       const [x, y] = place
       this.hover(boxes ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
@@ -113,6 +113,13 @@ export class Tools {
     // All the places that the pen passed since the last frame, not the last one only.
     const passed = event.getCoalescedEvents?.() ?? []
     for (const one of passed.length ? passed : [event]) this.gesture?.move(...placeOf(one))
+  }
+
+  /** The box's sides there; none where a second rectangle is to be drawn, which begins on them more often than not. */
+  private grip(pane: Pane, place: [number, number], reach: number): Grip | null {
+    const drawn = this.stage.scene.box?.drawn ?? null
+    const second = this.tool === 'box' && drawn !== null && drawn !== pane.plane
+    return second ? null : pane.grip(...place, reach)
   }
 
   private hover(brush: Stage['scene']['brush']): void {
@@ -189,7 +196,7 @@ export class Tools {
         far = Math.max(far, Math.hypot(x - place[0], y - place[1]))
         if (far <= CLICK) return
         box = this.spanned(pane, from, pane.toVoxel(x, y))
-        scene.box = { box, draft: true }
+        scene.box = { box, drawn: pane.plane }
         this.stage.draw()
       },
       end: (cancelled) => {
@@ -227,7 +234,7 @@ export class Tools {
           if (side === 'start') box.start[axis] = Math.max(0, Math.min(box.stop[axis] - 2, Math.round(voxel[axis])))
           else box.stop[axis] = Math.min(size, Math.max(box.start[axis] + 2, Math.round(voxel[axis]) + 1))
         }
-        scene.box = { box, draft: true }
+        scene.box = { box, drawn: pane.plane }
         this.stage.draw()
       },
       end: (cancelled) => {

@@ -177,8 +177,9 @@ export class Workspace {
         ? { name: prefs.look.map, patch: map, ramp: RAMPS[prefs.look.map], opacity: prefs.look.mapOpacity }
         : null
     const handles = this.tools.tool === 'navigate' || this.tools.tool === 'box'
-    const box = this.drawing.draft?.box ?? (handles ? model.box : null)
-    scene.box = box && { box, draft: this.drawing.draft !== null }
+    const { draft } = this.drawing
+    const box = draft?.box ?? (handles ? model.box : null)
+    scene.box = box && { box, drawn: draft?.plane ?? null }
     this.stage.draw()
     this.stage.drawRender()
     this.measure()
