@@ -1,7 +1,7 @@
 """A person at the page: a real browser, hands that know where a voxel lies on the screen, and eyes that read pixels.
 
-Where it lies is worked out here from the file alone, the way a radiologist expects it: R at the left, A and S up, and
-in sagittal slices A at the left. Nothing of the page's own code has a part in it.
+Where it lies is worked out from the file alone (`scan`) and from how much of a view a scan fills: nothing of the page's
+own code has a part in it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import nibabel
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from bifseg.image import Image
 from bifseg.server import page as door
+from scan import AXES, Scan
+from serving import Served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
 pillow = pytest.importorskip("PIL.Image")
@@ -30,11 +30,16 @@ expect = playwright.expect
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 SWITCHES = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-SCREEN = {"width": 1400, "height": 1000}
-AXES = {"Axial": (0, 1, 2), "Coronal": (0, 2, 1), "Sagittal": (1, 2, 0), "Image": (0, 1, 2)}  # across, down, through
+SCREEN = {"width": 1200, "height": 800}
 FIT = 0.96  # of a pane is filled by a scan
 EDGE = 30  # pixels along a pane's border where letters may stand
 DRAWN = "pane => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(() => ok(pane.toDataURL()))))"
+FLAT = """
+const original = HTMLCanvasElement.prototype.getContext
+HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
+  return kind.startsWith('webgl') ? null : original.call(this, kind, ...options)
+}
+"""
 PATIENCE = 30_000  # milliseconds; the first interaction of a worker loads torch
 
 
@@ -55,9 +60,14 @@ def browsing() -> Iterator[playwright.Browser]:
 
 
 @contextlib.contextmanager
-def reading(browser: playwright.Browser, url: str, **options: object) -> Iterator[Reader]:
-    """A person in a browser of their own, who has seen nothing wrong when the block ends."""
+def reading(browser: playwright.Browser, url: str, rendering: bool = False, **options: object) -> Iterator[Reader]:
+    """A person in a browser of their own, who has seen nothing wrong when the block ends.
+
+    ``rendering``: in 3D, which a machine without a graphics card has to work hard for.
+    """
     context = browser.new_context(viewport=SCREEN, **options)
+    if not rendering:
+        context.add_init_script(FLAT)
     context.set_default_timeout(PATIENCE)
     try:
         reader = Reader(context.new_page(), url)
@@ -67,6 +77,17 @@ def reading(browser: playwright.Browser, url: str, **options: object) -> Iterato
         context.close()
 
 
+def begun(server: Served, image: Image, box: str | None = None, user: str = "anna", **options: object) -> str:
+    """A session on an image, with an object in a box where one is given: its id."""
+    key = server.service.store.add_image(image, user)
+    with server.client(user) as http:
+        session = http.post("/api/v1/sessions", json={"image": key, "title": "phantom", **options}).json()["id"]
+        if box:
+            reply = http.post(f"/api/v1/sessions/{session}/box", json={"box": box, "refine": "none"})
+            assert reply.status_code == 200, reply.text
+    return session
+
+
 def soon(question: Callable[[], object], seconds: float = 20) -> object:
     """The answer to a question as soon as it is yes; AssertionError where it never is."""
     until = time.monotonic() + seconds
@@ -74,54 +95,6 @@ def soon(question: Callable[[], object], seconds: float = 20) -> object:
         assert time.monotonic() < until, "it never happened"
         time.sleep(0.05)
     return answer
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A file's voxels (x, y, z), and how they lie in the canonical order: ``to``, 4 x 4, from voxels to voxels."""
-
-    array: np.ndarray
-    to: np.ndarray
-    spacing: np.ndarray  # mm along R, A, S
-    affine: np.ndarray  # from voxels of the file to mm, RAS
-
-    @classmethod
-    def read(cls, path: Path) -> Scan:
-        """The scan in a NIfTI file."""
-        file = nibabel.load(path)
-        canonical = nibabel.as_closest_canonical(file)
-        to = np.linalg.inv(canonical.affine) @ file.affine
-        return cls(np.asarray(file.dataobj), to, nibabel.affines.voxel_sizes(canonical.affine), file.affine)
-
-    @classmethod
-    def picture(cls, array: np.ndarray) -> Scan:
-        """A picture (x, y), grey: x runs to the right and y down, as in every picture."""
-        to = np.diag([-1.0, -1.0, 1.0, 1.0])
-        to[:2, 3] = np.array(array.shape) - 1
-        return cls(array[..., None], to, np.ones(3), np.diag([-1.0, -1.0, 1.0, 1.0]))
-
-    @property
-    def shape(self) -> np.ndarray:
-        """Voxels along R, A, S."""
-        return np.rint(np.abs(self.to[:3, :3]) @ self.array.shape).astype(int)
-
-    def canonical(self, voxel: object) -> np.ndarray:
-        """Where a voxel of the file lies in the canonical order."""
-        return self.to[:3, :3] @ np.asarray(voxel, float) + self.to[:3, 3]
-
-    def file(self, canonical: object) -> tuple[int, int, int]:
-        """The voxel of the file that lies at a place in the canonical order."""
-        back = np.linalg.inv(self.to)
-        return tuple(np.rint(back[:3, :3] @ np.asarray(canonical, float) + back[:3, 3]).astype(int).tolist())
-
-    def cut(self, volume: np.ndarray, view: str, voxel: object) -> np.ndarray:
-        """The slice of an array of the file's shape that a view shows at a voxel: (across, down), canonical order."""
-        across, down, through = AXES[view]
-        order = [int(np.abs(self.to[k, :3]).argmax()) for k in range(3)]
-        turned = volume.transpose(order)[tuple(slice(None, None, int(self.to[k, a])) for k, a in enumerate(order))]
-        index = int(np.rint(self.canonical(voxel)[through]))
-        plane = np.take(turned, index, through)
-        return plane if across < down else plane.T
 
 
 class Reader:
@@ -162,6 +135,11 @@ class Reader:
         assert not wrong, "\n".join(wrong)
 
     # ---- coming in
+
+    def open(self, server: Served, image: Image, session: str) -> None:
+        """Come in as Anna, to a session on an image."""
+        self.scan = Scan.of(image)
+        self.enter(server.service.tokens.create_once("anna"), session)
 
     def enter(self, token: str, session: str | None = None) -> None:
         """Come in with a token, to a session or to the start screen."""
@@ -220,7 +198,7 @@ class Reader:
         mouse.move(*first)
         mouse.down(button=button)
         for other in others:
-            mouse.move(*other, steps=15)
+            mouse.move(*other, steps=5)
         if release:
             mouse.up(button=button)
 

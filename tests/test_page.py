@@ -37,7 +37,7 @@ def line(shape, first, last):
 
 def test_a_day_on_a_real_scan(browser, server, data):
     case = next(iter(open_dataset(data / "Dataset104_SarcomaMR", 0).cases))
-    with reading(browser, server.url, accept_downloads=True) as reader:
+    with reading(browser, server.url) as reader:
         reader.scan = Scan.read(case.image_path)
         Story(reader, server, case.labels == 1).tell(case.image_path)
 
@@ -109,7 +109,7 @@ class Story:
         drawn, lit = reader.picture("Axial").astype(int), reader.photograph("Axial")
         height, width = np.minimum(drawn.shape[:2], lit.shape[:2])  # a pane may end within a pixel
         assert np.abs(drawn[:height, :width] - lit[:height, :width]).mean() < 1
-        reader.press("2")  # without the rendering, which takes a machine without a graphics card seconds
+        reader.press("2")
 
     def paint_background(self, mask):
         """A background stroke along x through a mask, in the middle slice: the voxels under it."""
