@@ -239,11 +239,11 @@ function closable(title: string, ...content: HTMLElement[]): void {
 /** Esc closes it, and the focus goes back to where it was: the browser sees to both. */
 function shown(title: string, ...content: HTMLElement[]): HTMLDialogElement {
   const id = newId()
-  const dialog = h(
+  const dialog: HTMLDialogElement = h(
     'dialog',
     {
       'aria-labelledby': id,
-      onkeydown: (event) => event.stopPropagation(), // the page's keys are for the page
+      onkeydown: (event) => dialog.open && event.stopPropagation(), // the page's keys are for the page
       onclose: () => dialog.remove(),
     },
     h('div', { class: 'dialog-title' }, h('h2', { id }, title)),

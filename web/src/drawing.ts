@@ -56,8 +56,7 @@ export class Drawing {
     if (!box) return
     this.draft = null
     this.ended = performance.now()
-    await this.model.begin(box)
-    this.around.begun()
+    if (await this.model.begin(box)) this.around.begun()
   }
 
   discard(): void {

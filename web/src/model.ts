@@ -104,9 +104,14 @@ export class Model {
 
   // ---- what is done
 
-  /** A new object from a box in canonical voxels. */
-  begin(box: Box): Promise<void> {
-    return this.act('box', { box: formatBox(this.axes.boxToFile(box)) })
+  /** A new object from a box in canonical voxels; whether there is one now. */
+  async begin(box: Box): Promise<boolean> {
+    let begun = false
+    await this.queue(async () => {
+      await this.perform('box', { box: formatBox(this.axes.boxToFile(box)) })
+      begun = true
+    })
+    return begun
   }
 
   resize(box: Box): Promise<void> {

@@ -62,9 +62,7 @@ export class Panel {
     this.draft.hidden = !draft
     this.keep(this.draft, [draft], () => draftCard(draft, this.wishes))
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
-    this.keep(this.view, [look, window, model.current?.name, Boolean(adaptation)], () =>
-      viewControls(around, this.wishes),
-    )
+    this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
 
   /** Build a section anew only where what it shows has changed; what has the focus keeps it. */

@@ -171,7 +171,7 @@ export class Tools {
     }
   }
 
-  /** Down is brighter, right is more contrast: as on a workstation. */
+  /** Down is brighter, right is a wider window: as on a workstation. */
   private windowing(place: [number, number]): Gesture {
     const { window: from, volume } = this.stage.scene
     const whole = Math.max(volume.auto.high - volume.auto.low, SHARPEST * (volume.range.high - volume.range.low))

@@ -10,6 +10,8 @@ export interface Viewing {
 }
 
 export interface Viewed {
+  /** Whether the map that is asked for is to be had. */
+  mapped: boolean
   look: Look
   presets: Preset[]
   window: Window
@@ -23,7 +25,7 @@ const MAPS: Record<MapKind, string> = {
 }
 
 /** What is to be seen, and how: window, masks, maps. */
-export function viewControls({ look, presets, window }: Viewed, wishes: Viewing): Node[] {
+export function viewControls({ look, presets, window, mapped }: Viewed, wishes: Viewing): Node[] {
   const slider = (label: string, key: 'opacity' | 'mapOpacity') =>
     h(
       'label',
@@ -107,10 +109,15 @@ export function viewControls({ look, presets, window }: Viewed, wishes: Viewing)
       ),
     ),
     look.map !== 'none' && slider('Map opacity', 'mapOpacity'),
-    look.map !== 'none' && legend(look.map),
+    look.map !== 'none' && (mapped ? legend(look.map) : h('p', { class: 'hint' }, missing(look.map))),
     check('Crosshair', 'crosshair'),
     check('Smooth pixels', 'smooth'),
   ].filter((node): node is HTMLElement => Boolean(node))
+}
+
+/** Why there is no map to be seen. */
+function missing(map: MapKind): string {
+  return map === 'weights' ? 'No weights yet: they come with the first adaptation.' : 'No object yet.'
 }
 
 function legend(map: Exclude<MapKind, 'none'>): HTMLElement {

@@ -196,6 +196,7 @@ export class Workspace {
       seen: this.seen,
       presets: this.presets,
       window: this.stage.scene.window,
+      mapped: this.stage.scene.map !== null,
       draft: this.drawing.draft?.box ?? null,
       measures: this.measures,
     }
