@@ -6,6 +6,7 @@ import { Pane, type Scene } from './pane.ts'
 import type { Layout } from './prefs.ts'
 import type { Render } from './render.ts'
 import { across, type Plane, type Volume, type Window } from './volume.ts'
+import { drawsSlowly } from './webgl.ts'
 
 const PLANES: Plane[] = [2, 1, 0] // axial first
 const LAYOUTS: Record<Layout, Plane | null> = { four: null, render: null, axial: 2, coronal: 1, sagittal: 0 }
@@ -61,7 +62,7 @@ export class Stage {
     }
     this.element.dataset.layout = this.scene.planar ? 'single' : this.layout
     this.rendering.hidden = single !== null
-    if (!this.scene.planar && single === null) this.startRender()
+    if (!this.scene.planar && single === null) this.offerRender()
     this.draw()
   }
 
@@ -164,6 +165,22 @@ export class Stage {
   private moved(): void {
     this.draw()
     this.onmove()
+  }
+
+  /** Start the rendering; beside the slices of a machine that would be held up by it, only when it is asked for. */
+  private offerRender(): void {
+    if (this.render || this.layout === 'render' || !drawsSlowly()) {
+      this.startRender()
+      return
+    }
+    this.rendering.replaceChildren(
+      h(
+        'div',
+        { class: 'empty' },
+        h('p', {}, 'Without a graphics card a 3D view holds up the page for seconds, after every mask.'),
+        h('button', { type: 'button', onclick: () => this.startRender() }, 'Show in 3D all the same'),
+      ),
+    )
   }
 
   /** The rendering needs WebGL and most of the page's code: both are fetched when they are first to be seen. */
