@@ -67,6 +67,7 @@ def test_axe_finds_nothing_wrong_with_any_part_of_the_page(browser, server, tmp_
             expect(reader.page.get_by_role("dialog")).to_be_visible()
             assert not violations(reader)
             reader.press("Escape")
+            expect(reader.page.get_by_role("dialog")).to_have_count(0)
         reader.page.get_by_role("button", name="Rename").first.click()
         assert not violations(reader)
         reader.press("Escape")

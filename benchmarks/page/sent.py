@@ -11,7 +11,8 @@ from page.browser import Desk
 from page.tables import markdown
 
 AXE = ("node_modules", "axe-core", "axe.min.js")
-AUDIT = "async () => (await axe.run()).violations.map(({ id }) => id)"
+AUDIT = "async () => (await axe.run()).violations.map(({ id, nodes }) => `${id} (${nodes[0].target})`)"
+SETTLED = 1000  # milliseconds after which what is loaded later is there
 
 
 def bundle(static: Path) -> dict[str, dict[str, int]]:
@@ -43,6 +44,7 @@ def violations(browser: Browser, desk: Desk, session: str, web: Path) -> dict[st
         other.page.add_script_tag(path=axe)
         found[f"start screen, {theme}"] = other.page.evaluate(AUDIT)
         other.open(session)
+        other.page.wait_for_timeout(SETTLED)
         other.page.add_script_tag(path=axe)
         found[f"session, {theme}"] = other.page.evaluate(AUDIT)
         other.close()

@@ -142,7 +142,7 @@ function denied(sentence: string): void {
         h('code', {}, 'bifseg app'),
         ' again and use the address that it prints, or paste a token of ',
         h('code', {}, 'bifseg token create'),
-        '. Nothing that you did is lost.',
+        '. What was saved is still there.',
       ),
       h('form', { onsubmit: enter }, input, h('button', { type: 'submit', class: 'primary' }, 'Enter')),
     ),

@@ -1,12 +1,15 @@
 // The 3D rendering. The only module that knows NiiVue; it is fetched when a rendering is first to be seen.
 
 import { Niivue, NVImage, SLICE_TYPE } from '@niivue/niivue'
+import type { Vec3 } from './axes.ts'
 import { rgb } from './colours.ts'
 import { h } from './dom.ts'
 import type { Scene, Shown } from './pane.ts'
-import type { Window } from './volume.ts'
+import { thinned, type Window } from './volume.ts'
+import { drawsSlowly } from './webgl.ts'
 
 const LATER = 150 // milliseconds without news after which the rendering follows; it must never hold up a slice
+const MOST = { gpu: 32_000_000, cpu: 300_000 } // voxels in a rendering: what is more takes memory, or seconds
 
 export class Render {
   private readonly bitmap: Uint8Array
@@ -17,9 +20,10 @@ export class Render {
   private constructor(
     private readonly viewer: Niivue,
     private readonly canvas: HTMLCanvasElement,
-    private readonly scene: Scene,
+    private readonly shape: Vec3,
+    private readonly every: number,
   ) {
-    this.bitmap = new Uint8Array(scene.volume.data.length)
+    this.bitmap = new Uint8Array(shape[0] * shape[1] * shape[2])
   }
 
   /** A rendering in an element. Rejects where the browser has no WebGL 2, or not enough memory for it. */
@@ -27,6 +31,7 @@ export class Render {
     const canvas = h('canvas', { 'aria-label': '3D rendering: drag to turn it', role: 'img', tabindex: 0 })
     element.replaceChildren(canvas)
     if (!document.createElement('canvas').getContext('webgl2')) throw new Error('this browser has no WebGL 2.')
+    const { file, shape, every } = thinned(scene.volume, drawsSlowly() ? MOST.cpu : MOST.gpu)
     const viewer = new Niivue({
       sliceType: SLICE_TYPE.RENDER,
       backColor: [0, 0, 0, 1],
@@ -38,12 +43,12 @@ export class Render {
       logLevel: 'silent',
     })
     await viewer.attachToCanvas(canvas, false)
-    const image = await NVImage.loadFromUrl({ url: scene.volume.file, name: 'scan.nii', trustCalMinMax: false })
+    const image = await NVImage.loadFromUrl({ url: file, name: 'scan.nii', trustCalMinMax: false })
     viewer.addVolume(image)
     viewer.setOpacity(0, 0.4) // what lies inside is to be seen
     viewer.createEmptyDrawing()
     viewer.drawOpacity = 1
-    const render = new Render(viewer, canvas, scene)
+    const render = new Render(viewer, canvas, shape, every)
     render.window(scene.window)
     return render
   }
@@ -84,7 +89,8 @@ export class Render {
       this.shown.every((one, k) => one.mask === this.drawn[k]?.mask && one.colour === this.drawn[k]?.colour)
     if (same) return
     this.drawn = [...this.shown]
-    const [nx, ny] = this.scene.volume.shape
+    const [nx, ny] = this.shape
+    const to = (voxel: number) => Math.floor(voxel / this.every)
     this.bitmap.fill(0)
     this.drawn.forEach(({ mask }, k) => {
       const { start, stop } = mask.box
@@ -92,9 +98,9 @@ export class Render {
         const cut = mask.cut(2, z)
         if (!cut) continue
         for (let j = 0, from = 0; j < cut.height; j++) {
-          const row = nx * (stop[1] - 1 - j + ny * z)
+          const row = nx * (to(stop[1] - 1 - j) + ny * to(z))
           for (let i = 0; i < cut.width; i++, from++) {
-            if (cut.values[from]) this.bitmap[row + stop[0] - 1 - i] = (k % 254) + 1
+            if (cut.values[from]) this.bitmap[row + to(stop[0] - 1 - i)] = (k % 254) + 1
           }
         }
       }

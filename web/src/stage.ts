@@ -177,7 +177,7 @@ export class Stage {
       h(
         'div',
         { class: 'empty' },
-        h('p', {}, 'Without a graphics card a 3D view holds up the page for seconds, after every mask.'),
+        h('p', {}, 'Without a graphics card a 3D view is coarse, and holds up the page for a moment after every mask.'),
         h('button', { type: 'button', onclick: () => this.startRender() }, 'Show in 3D all the same'),
       ),
     )

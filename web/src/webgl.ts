@@ -2,7 +2,7 @@
 
 const BY_THE_CPU = /swiftshader|llvmpipe|softpipe|software|basic render/i
 
-/** Whether WebGL is there, but without a graphics card: a rendering then holds up the page for seconds. */
+/** Whether WebGL is there, but without a graphics card: a rendering then holds up the page. */
 export function drawsSlowly(): boolean {
   const context = document.createElement('canvas').getContext('webgl2')
   if (!context) return false
