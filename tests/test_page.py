@@ -2,30 +2,13 @@
 
 import nibabel
 import numpy as np
-import pytest
 import SimpleITK as sitk
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from bifseg.dataset import open_dataset
-from bifseg.server.settings import Limits, Settings
-from reader import Scan, browsing, expect, reading, rgb
-from serving import serving
+from reader import Scan, expect, reading, rgb
 
 ORANGE, SKY, GREEN = "#e69f00", "#56b4e9", "#009e73"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    limits = Limits(requests_per_second=10_000)
-    settings = Settings(tmp_path_factory.mktemp("page") / "store", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server:
-        yield server
 
 
 def line(shape, first, last):

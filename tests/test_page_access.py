@@ -6,28 +6,14 @@ from pathlib import Path
 import pytest
 
 from bifseg.server import page as door
-from bifseg.server.settings import Settings
 from bifseg.synthetic.phantom import phantom
-from reader import browsing, expect, reading
-from serving import serving
+from reader import expect, reading
 
 AXE = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 LARGEST = 1.2e6  # bytes of all files together
 LOADED = re.compile(
     rb"""(?:fetch|import|open|Worker|importScripts)\(\s*["'`]https?:|(?:src|href)\s*=\s*["'`]?https?:"""
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("access") / "store", require_tokens=True, threads=1)) as server:
-        yield server
 
 
 def violations(reader):

@@ -14,17 +14,11 @@ from bifseg import io
 from bifseg.server.settings import Settings
 from bifseg.store import Store
 from bifseg.synthetic.phantom import phantom
-from reader import PATIENCE, Scan, begun, browsing, expect, reading
+from reader import PATIENCE, Scan, begun, expect, reading
 from serving import serving
 
 BOX = ((12, 10, 5), (36, 34, 19))  # first and last voxel
 USER = "anna"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +28,6 @@ def path(tmp_path_factory):
     image, _ = phantom(3, (48, 44, 24))
     io.write_image(path, image.array, image)
     return path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("errors") / "store", require_tokens=True, threads=1)) as server:
-        yield server
 
 
 def kinds(store, session):

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from bifseg.io import write_image
-from bifseg.server.settings import Limits, Settings
 from bifseg.store import UnknownError
 from bifseg.synthetic.phantom import phantom
-from reader import PATIENCE, Scan, begun, browsing, expect, reading
-from serving import serving
+from reader import PATIENCE, Scan, begun, expect, reading
 
 SCAN, _ = phantom(2, (44, 38, 24))
 DROP = """([name, content]) => {
@@ -20,20 +18,6 @@ DROP = """([name, content]) => {
   carried.items.add(new File([bytes], name))
   return carried
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    limits = Limits(requests_per_second=10_000)
-    settings = Settings(tmp_path_factory.mktemp("files") / "store", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,28 +9,12 @@ from scipy.spatial.transform import Rotation
 from bifseg import Session
 from bifseg.evaluation.metrics import dice
 from bifseg.image import Image
-from bifseg.server.settings import Limits, Settings
 from bifseg.synthetic.phantom import phantom
-from reader import AXES, Scan, browsing, pillow, reading
-from serving import serving
+from reader import AXES, Scan, pillow, reading
 
 ORDERS = ("LPS", "RAS", "LIA", "PSR", "oblique")
 VIEWS = ("Axial", "Coronal", "Sagittal")
 OBJECT = 1  # of the phantom: one that the network finds whichever way it is turned
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    limits = Limits(requests_per_second=10_000)
-    settings = Settings(tmp_path_factory.mktemp("orientation") / "s", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

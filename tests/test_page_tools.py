@@ -4,29 +4,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from bifseg.server.settings import Limits, Settings
 from bifseg.synthetic.phantom import phantom
-from reader import PATIENCE, begun, browsing, expect, reading, soon
-from serving import serving
+from reader import PATIENCE, begun, expect, reading, soon
 
 SCAN, LABELS = phantom(2, (44, 38, 24))
 Z = 13
 PLANE = f"10:30,9:27,{Z}"  # a box in one slice: quick to compute
 VOLUME = "10:30,9:27,8:18"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    limits = Limits(requests_per_second=10_000)
-    settings = Settings(tmp_path_factory.mktemp("tools") / "store", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server:
-        yield server
 
 
 @pytest.fixture

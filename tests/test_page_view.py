@@ -6,29 +6,13 @@ import numpy as np
 import pytest
 
 from bifseg.image import Image
-from bifseg.server.settings import Limits, Settings
 from bifseg.synthetic.phantom import phantom
-from reader import begun, browsing, expect, reading, soon
-from serving import serving
+from reader import begun, expect, reading, soon
 
 PHANTOM, _ = phantom(2, (44, 38, 24))
 # Hounsfield units, roughly: air to bone.
 SCAN = Image((np.asarray(PHANTOM.array) * 1.6 - 900).astype(np.int16), PHANTOM.spacing)
 HERE = (24, 15, 13)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    limits = Limits(requests_per_second=10_000)
-    settings = Settings(tmp_path_factory.mktemp("view") / "store", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

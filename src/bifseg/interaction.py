@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
@@ -85,6 +85,13 @@ class Box:
             wider = ceil(margin * (high - low)) if high - low > 1 else 0
             ranges.append((max(0, low - wider), min(size, high + wider)))
         return cls.of(ranges, mask.shape)
+
+    @classmethod
+    def spanning(cls, boxes: Iterable[Box]) -> Box:
+        """The smallest box that holds all of these, of which there is at least one."""
+        boxes = list(boxes)
+        starts, stops = zip(*(box.start for box in boxes), strict=True), zip(*(box.stop for box in boxes), strict=True)
+        return cls(tuple(map(min, starts)), tuple(map(max, stops)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

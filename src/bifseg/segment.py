@@ -148,9 +148,7 @@ class State:
 
 def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int) -> Measure:
     """The measures of segments that are one object; ``axis``: across the slices of what is no plane."""
-    boxes = np.array([(segment.box.start, segment.box.stop) for segment in segments])
-    start, stop = boxes[:, 0].min(0), boxes[:, 1].max(0)
-    whole = Box(tuple(start.tolist()), tuple(stop.tolist()))
+    whole = Box.spanning(segment.box for segment in segments)
     mask = np.zeros(whole.shape, bool)
     for segment in segments:
         mask[overlap(whole, segment.box)[0]] |= segment.mask

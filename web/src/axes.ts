@@ -9,8 +9,8 @@ export interface Box {
   stop: Vec3
 }
 
-type Axis = 0 | 1 | 2
-const ALL = [0, 1, 2] as const
+export type Axis = 0 | 1 | 2
+export const ALL: readonly [0, 1, 2] = [0, 1, 2]
 
 /** The box written as "40:80,52:90,12"; a single index is a plane. */
 export function parseBox(text: string): Box {

@@ -2,8 +2,8 @@
 
 export const PALETTE = ['#e69f00', '#56b4e9', '#009e73', '#f0e442', '#cc79a7', '#d55e00', '#0072b2', '#b5b5b5']
 export const NAMES = ['orange', 'sky', 'green', 'yellow', 'pink', 'vermilion', 'blue', 'grey']
-/** Of scribbles; background ones are hatched, too, so that nobody depends on the hue. */
-export const SCRIBBLE = { 1: '#5ad1ff', 2: '#ff4f7b' } as const
+/** Of scribbles and the eraser, by label; background ones are hatched, too, so that nobody depends on the hue. */
+export const SCRIBBLE = { 0: '#ffffff', 1: '#5ad1ff', 2: '#ff4f7b' } as const
 
 export function rgb(colour: string): [number, number, number] {
   const number = Number.parseInt(colour.slice(1), 16)

@@ -3,6 +3,7 @@
 import type { Api, EntryInfo, ImageInfo, Measure } from './api.ts'
 import { h } from './dom.ts'
 import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from './report.ts'
+import { sentenceOf } from './sentence.ts'
 
 /** One of several, as a person reads it. */
 export interface Choice {
@@ -83,7 +84,7 @@ export async function showReport(api: Api, id: string): Promise<void> {
     const [report, measures, history] = await Promise.all([api.report(id), api.measures(id), api.history(id)])
     content.replaceChildren(...reportIn(report as Report, measures, history))
   } catch (error) {
-    alert.textContent = sentence(error)
+    alert.textContent = sentenceOf(error)
   }
   status.textContent = ''
 }
@@ -154,7 +155,7 @@ export function showExport(api: Api, id: string, image: ImageInfo, title: string
       status.textContent = `${name} was saved.`
     } catch (error) {
       status.textContent = ''
-      alert.textContent = sentence(error)
+      alert.textContent = sentenceOf(error)
     }
     busy = false
   }
@@ -273,10 +274,6 @@ let ids = 0
 function newId(): string {
   ids += 1
   return `dialog-${ids}`
-}
-
-function sentence(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 function jsonOf(value: unknown): Blob {

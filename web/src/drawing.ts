@@ -1,13 +1,11 @@
 // What hands draw becomes interactions: a box that is to be, the box that there is, strokes.
 
-import type { Box, Vec3 } from './axes.ts'
+import { ALL, type Box, type Vec3 } from './axes.ts'
 import type { Model } from './model.ts'
 import type { Look } from './prefs.ts'
 import type { Stage } from './stage.ts'
 import { elsewhere, type Tools } from './tools.ts'
 import { across, type Plane } from './volume.ts'
-
-const AXES = [0, 1, 2] as const
 
 /** What drawing needs to know of the session around it, and whom it tells. */
 export interface Around {
@@ -81,7 +79,7 @@ export class Drawing {
   /** A box in file voxels, by its numbers. */
   typed(box: Box): void {
     const { shape } = this.model.image
-    const wrong = AXES.find((k) => !(box.start[k] >= 0 && box.stop[k] <= shape[k] && box.start[k] < box.stop[k]))
+    const wrong = ALL.find((k) => !(box.start[k] >= 0 && box.stop[k] <= shape[k] && box.start[k] < box.stop[k]))
     if (wrong === undefined) {
       this.adjusted(this.model.axes.boxToCanonical(box))
       return
@@ -96,7 +94,7 @@ export class Drawing {
     const { cursor, planar, volume } = this.stage.scene
     const flat = planar || this.around.look.dimension === 2
     const box: Box = { start: [0, 0, 0], stop: [1, 1, 1] }
-    for (const k of AXES) {
+    for (const k of ALL) {
       const half = flat && k === plane ? 0 : Math.max(1, Math.round(volume.shape[k] / 8))
       box.start[k] = Math.max(0, cursor[k] - half)
       box.stop[k] = Math.min(volume.shape[k], cursor[k] + half + 1)
@@ -123,7 +121,7 @@ export class Drawing {
     const { box } = this.model
     if (this.draft) return 'Segment the box first (Enter), or discard it (Esc).'
     if (!box) return 'Draw a box around the object first (B).'
-    const thin = AXES.find((k) => box.stop[k] - box.start[k] === 1)
+    const thin = ALL.find((k) => box.stop[k] - box.start[k] === 1)
     const passed = thin !== undefined && (thin !== plane || this.stage.scene.cursor[thin] !== box.start[thin])
     return this.around.locked() ?? (passed ? elsewhere(thin, box.start[thin]) : null)
   }
@@ -158,7 +156,7 @@ export class Drawing {
   private grown(box: Box, points: Vec3[]): Box {
     const { shape, spacing } = this.stage.scene.volume
     const wider: Box = { start: [...box.start], stop: [...box.stop] }
-    for (const k of AXES) {
+    for (const k of ALL) {
       if (box.stop[k] - box.start[k] === 1) continue // stays a plane
       const room = 2 + Math.ceil((this.tools.radius * Math.min(...spacing)) / spacing[k])
       const places = points.map((point) => Math.round(point[k]))
@@ -170,11 +168,11 @@ export class Drawing {
 }
 
 function leaves(point: Vec3, box: Box): boolean {
-  return AXES.some((k) => Math.round(point[k]) < box.start[k] || Math.round(point[k]) >= box.stop[k])
+  return ALL.some((k) => Math.round(point[k]) < box.start[k] || Math.round(point[k]) >= box.stop[k])
 }
 
 function clamped(point: Vec3, start: Vec3, stop: Vec3): Vec3 {
   const inside: Vec3 = [...point]
-  for (const k of AXES) inside[k] = Math.max(start[k], Math.min(stop[k] - 1, point[k]))
+  for (const k of ALL) inside[k] = Math.max(start[k], Math.min(stop[k] - 1, point[k]))
   return inside
 }

@@ -3,8 +3,10 @@
 import { Api, ApiError } from './api.ts'
 import { h } from './dom.ts'
 import { icon } from './icons.ts'
-import { dropTarget, intake, startScreen } from './open.ts'
+import { dropTarget, intake } from './intake.ts'
+import { startScreen } from './open.ts'
 import { Prefs } from './prefs.ts'
+import { sentenceOf } from './sentence.ts'
 import { Workspace } from './workspace.ts'
 
 const api = new Api()
@@ -106,7 +108,7 @@ async function attempt(work: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return denied(error.message)
     await start()
-    say(error instanceof Error ? error.message : String(error))
+    say(sentenceOf(error))
   }
 }
 
@@ -126,7 +128,7 @@ function denied(sentence: string): void {
       await api.enter(input.value.trim())
       await attempt(arrive)
     } catch (error) {
-      why.textContent = error instanceof Error ? error.message : String(error)
+      why.textContent = sentenceOf(error)
     }
   }
   show(
@@ -205,8 +207,6 @@ dropTarget(document.body, async (files) => {
     if (error instanceof Error && error.name !== 'AbortError') say(error.message)
   }
 })
-window.addEventListener('unhandledrejection', (event) =>
-  say(event.reason instanceof Error ? event.reason.message : String(event.reason)),
-)
+window.addEventListener('unhandledrejection', (event) => say(sentenceOf(event.reason)))
 window.addEventListener('beforeunload', () => workspace?.close())
 attempt(arrive)

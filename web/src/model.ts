@@ -10,8 +10,9 @@ import {
   type SessionState,
   type What,
 } from './api.ts'
-import { Axes, type Box, formatBox, parseBox, type Vec3 } from './axes.ts'
+import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from './axes.ts'
 import { Patch } from './patch.ts'
+import { sentenceOf } from './sentence.ts'
 
 const KEPT = 96 // patches
 
@@ -99,7 +100,7 @@ export class Model {
   get planeAxis(): 0 | 1 | 2 | null {
     if (!this.current) return null
     const { start, stop } = parseBox(this.current.box)
-    return ([0, 1, 2] as const).find((k) => stop[k] - start[k] === 1) ?? null
+    return ALL.find((k) => stop[k] - start[k] === 1) ?? null
   }
 
   // ---- what is done
@@ -234,7 +235,7 @@ export class Model {
   /** One interaction after the other, in the order they were asked for. */
   private queue(work: () => Promise<void>): Promise<void> {
     const next = this.tail.then(work).catch((error: unknown) => {
-      this.onerror(error instanceof Error ? error.message : String(error))
+      this.onerror(sentenceOf(error))
     })
     this.tail = next
     return next

@@ -7,8 +7,6 @@ import { chosen, dropTarget, holdsSession, intake, ofOneSeries, type Telling } f
 import { Task } from './task.ts'
 import type { NamedBlob } from './zip.ts'
 
-export { dropTarget, intake } from './intake.ts'
-
 type Opened = (image: ImageInfo, title: string) => void
 type Resumed = (id: string) => void
 

@@ -281,7 +281,7 @@ export class Pane {
     const points = stroke.points.map((point) => this.toScreen(point))
     const radius = this.onScreen(stroke.radius)
     c.globalAlpha = 0.75
-    c.fillStyle = c.strokeStyle = stroke.label === 0 ? '#ffffff' : SCRIBBLE[stroke.label]
+    c.fillStyle = c.strokeStyle = SCRIBBLE[stroke.label]
     c.lineWidth = 2 * radius
     c.lineCap = c.lineJoin = 'round'
     c.beginPath()
@@ -300,7 +300,7 @@ export class Pane {
     c.arc(brush.x, brush.y, this.onScreen(brush.radius), 0, 2 * Math.PI)
     for (const [width, style] of [
       [3, 'rgb(0 0 0 / 0.5)'],
-      [1.5, brush.label === 0 ? '#ffffff' : SCRIBBLE[brush.label]],
+      [1.5, SCRIBBLE[brush.label]],
     ] as const) {
       c.lineWidth = width
       c.strokeStyle = style

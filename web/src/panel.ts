@@ -1,13 +1,13 @@
 // The panel beside the slices: objects, what fine-tuning just did, the box, and what is to be seen.
 
 import type { Measure, ObjectInfo } from './api.ts'
-import type { Box } from './axes.ts'
+import { ALL, type Box } from './axes.ts'
 import { adaptationCard, draftCard } from './cards.ts'
-import { NAMES, PALETTE } from './colours.ts'
+import { NAMES } from './colours.ts'
 import { h } from './dom.ts'
 import { type Icon, icon } from './icons.ts'
 import type { Model } from './model.ts'
-import type { Seen } from './prefs.ts'
+import { colourOf, type Seen } from './prefs.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
@@ -92,7 +92,7 @@ export class Panel {
     const { name } = object
     const parts = model.partsOf(name)
     const current = model.current && model.rootOf(model.current) === name
-    const colour = seen.colours[name] ?? k % PALETTE.length
+    const colour = colourOf(seen, name, k)
     const hidden = seen.hidden.includes(name)
     const locked = seen.locked.includes(name) || !current
     const button = (sign: Icon, label: string, run: () => void, pressed?: boolean) =>
@@ -167,7 +167,7 @@ export class Panel {
     const canonical = draft ?? this.model.box
     if (!canonical) return []
     const box = this.model.axes.boxToFile(canonical)
-    const inputs = ([0, 1, 2] as const).map((k) => {
+    const inputs = ALL.map((k) => {
       const field = (which: 'first' | 'last', value: number) =>
         h('input', {
           type: 'number',

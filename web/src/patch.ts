@@ -1,6 +1,6 @@
 // An array that fills a box of the scan: a mask, scribbles or a map; and slices of it.
 
-import type { Axes, Box, Vec3 } from './axes.ts'
+import { ALL, type Axes, type Box, type Vec3 } from './axes.ts'
 import { across, type Plane } from './volume.ts'
 
 type Values = Uint8Array | Uint16Array | Float32Array
@@ -33,7 +33,7 @@ export class Patch {
   /** The value at a canonical voxel; 0 outside the box. */
   at(voxel: Vec3): number {
     let place = this.strides.offset
-    for (const k of [0, 1, 2] as const) {
+    for (const k of ALL) {
       if (voxel[k] < this.box.start[k] || voxel[k] >= this.box.stop[k]) return 0
       place += (voxel[k] - this.box.start[k]) * this.strides.step[k]
     }

@@ -1,6 +1,7 @@
 // What a person likes to see, and how one session was looked at: kept in this browser, and worth nothing else.
 
 import type { Vec3 } from './axes.ts'
+import { PALETTE } from './colours.ts'
 import type { Window } from './volume.ts'
 
 const KEY = 'bifseg'
@@ -90,6 +91,11 @@ export class Prefs {
       // a full or forbidden storage loses nothing but looks
     }
   }
+}
+
+/** Which colour of the palette the k-th object has, unless it was given another. */
+export function colourOf(seen: Seen, name: string, k: number): number {
+  return seen.colours[name] ?? k % PALETTE.length
 }
 
 function available(): Storage | null {

@@ -15,6 +15,7 @@ export class Render {
   private readonly bitmap: Uint8Array
   private shown: readonly Shown[] = []
   private drawn: readonly Shown[] = []
+  private grey: Window | null = null // that is still to be shown
   private timer = 0
 
   private constructor(
@@ -56,20 +57,30 @@ export class Render {
   /** Show objects, soon. */
   show(objects: readonly Shown[]): void {
     this.shown = objects
-    window.clearTimeout(this.timer)
-    this.timer = window.setTimeout(() => this.paint(), LATER)
+    this.follow()
   }
 
-  window({ low, high }: Window): void {
-    const image = this.viewer.volumes[0]
-    if (!image) return
+  /** Show other grey levels, soon. */
+  window(grey: Window): void {
+    this.grey = grey
+    this.follow()
+  }
+
+  private follow(): void {
     window.clearTimeout(this.timer)
     this.timer = window.setTimeout(() => {
-      image.cal_min = low
-      image.cal_max = high
-      this.viewer.updateGLVolume()
+      this.shade()
       this.paint()
     }, LATER)
+  }
+
+  private shade(): void {
+    const image = this.viewer.volumes[0]
+    if (!image || !this.grey) return
+    image.cal_min = this.grey.low
+    image.cal_max = this.grey.high
+    this.grey = null
+    this.viewer.updateGLVolume()
   }
 
   /** The canvas, drawn just now: its pixels are gone after the frame. */

@@ -1,10 +1,11 @@
 // The slices side by side and the rendering beside them; which part of the scan they show, and how.
 
-import type { Axes, Box, Vec3 } from './axes.ts'
+import { ALL, type Axes, type Box, type Vec3 } from './axes.ts'
 import { h } from './dom.ts'
 import { Pane, type Scene } from './pane.ts'
 import type { Layout } from './prefs.ts'
 import type { Render } from './render.ts'
+import { sentenceOf } from './sentence.ts'
 import { across, type Plane, type Volume, type Window } from './volume.ts'
 import { drawsSlowly } from './webgl.ts'
 
@@ -28,7 +29,7 @@ export class Stage {
 
   constructor(volume: Volume, axes: Axes, planar: boolean) {
     const middle: Vec3 = [0, 0, 0]
-    for (const k of [0, 1, 2] as const) middle[k] = Math.floor(volume.shape[k] / 2)
+    for (const k of ALL) middle[k] = Math.floor(volume.shape[k] / 2)
     this.scene = {
       volume,
       window: volume.first,
@@ -82,7 +83,7 @@ export class Stage {
 
   moveTo(voxel: Vec3): void {
     const { shape } = this.scene.volume
-    for (const k of [0, 1, 2] as const) {
+    for (const k of ALL) {
       this.scene.cursor[k] = Math.max(0, Math.min(shape[k] - 1, Math.round(voxel[k])))
     }
     this.moved()
@@ -121,7 +122,7 @@ export class Stage {
   /** A box in the middle, and not too small. */
   lookAt(box: Box): void {
     const middle: Vec3 = [0, 0, 0]
-    for (const k of [0, 1, 2] as const) middle[k] = (box.start[k] + box.stop[k] - 1) / 2
+    for (const k of ALL) middle[k] = (box.start[k] + box.stop[k] - 1) / 2
     this.scene.centre = [...middle]
     this.moveTo(middle)
   }
@@ -189,7 +190,7 @@ export class Stage {
     this.render
       .then((render) => render.show(this.scene.objects))
       .catch((error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error)
+        const reason = sentenceOf(error)
         this.rendering.replaceChildren(h('p', { class: 'empty' }, `No 3D view here: ${reason}`))
       })
   }

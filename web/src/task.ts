@@ -2,6 +2,7 @@
 
 import { h } from './dom.ts'
 import type { Telling } from './intake.ts'
+import { sentenceOf } from './sentence.ts'
 
 /** One thing at a time; while it runs, nothing in `blocks` can be asked for. */
 export class Task {
@@ -39,7 +40,7 @@ export class Task {
   /** Tell an error, but for the user's own wish to stop. */
   fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') return
-    this.#alert.textContent = error instanceof Error ? error.message : String(error)
+    this.#alert.textContent = sentenceOf(error)
   }
 
   #begin(running: AbortController, doing: string): void {

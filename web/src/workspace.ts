@@ -1,7 +1,7 @@
 // One session on the screen: model, slices, tools and panel put together.
 
-import { type Api, ApiError, type ImageInfo, type Measure, type SessionState } from './api.ts'
-import type { Vec3 } from './axes.ts'
+import type { Api, ImageInfo, Measure, SessionState } from './api.ts'
+import { ALL, type Vec3 } from './axes.ts'
 import { PALETTE, probability, type Ramp, uncertainty, weights } from './colours.ts'
 import { askText, confirmIn, showExport, showHelp, showReport } from './dialogs.ts'
 import { h } from './dom.ts'
@@ -9,7 +9,8 @@ import { Drawing } from './drawing.ts'
 import { type Key, listen } from './keys.ts'
 import { Model } from './model.ts'
 import { Panel } from './panel.ts'
-import type { Look, MapKind, Prefs, Seen } from './prefs.ts'
+import { colourOf, type Look, type MapKind, type Prefs, type Seen } from './prefs.ts'
+import { sentenceOf } from './sentence.ts'
 import { Stage } from './stage.ts'
 import { Status } from './status.ts'
 import { TOOLS, Toolbar } from './toolbar.ts'
@@ -20,6 +21,7 @@ import { across, type Preset, presets, Volume } from './volume.ts'
 const RAMPS: Record<Exclude<MapKind, 'none'>, Ramp> = { probability, uncertainty, weights }
 const MAPS: MapKind[] = ['none', 'probability', 'uncertainty', 'weights']
 const BRUSHES = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16]
+
 export class Workspace {
   readonly element: HTMLElement
   private readonly model: Model
@@ -120,7 +122,7 @@ export class Workspace {
     const image = await api.image(state.image)
     const volume = new Volume(await api.canonical(state.image, progress))
     const workspace = new Workspace(api, image, state, volume, prefs, say)
-    workspace.model.refresh().catch((error: unknown) => say(error instanceof Error ? error.message : String(error)))
+    workspace.model.refresh().catch((error: unknown) => say(sentenceOf(error)))
     return workspace
   }
 
@@ -165,17 +167,15 @@ export class Workspace {
       return {
         mask: old && model.adaptation ? model.adaptation.before : mask,
         scribbles: model.patch(object, 'scribbles'),
-        colour: PALETTE[this.seen.colours[root] ?? k % PALETTE.length] ?? '#e69f00',
+        colour: PALETTE[colourOf(this.seen, root, k)] ?? '#e69f00',
         fill: prefs.look.opacity,
         current: object === current,
         before: old,
       }
     })
-    const map = current && prefs.look.map !== 'none' ? model.patch(current, prefs.look.map) : null
-    scene.map =
-      map && prefs.look.map !== 'none'
-        ? { name: prefs.look.map, patch: map, ramp: RAMPS[prefs.look.map], opacity: prefs.look.mapOpacity }
-        : null
+    const name = whatOf(prefs.look.map)
+    const patch = current && name && model.patch(current, name)
+    scene.map = patch && { name, patch, ramp: RAMPS[name], opacity: prefs.look.mapOpacity }
     const handles = this.tools.tool === 'navigate' || this.tools.tool === 'box'
     const { draft } = this.drawing
     const box = draft?.box ?? (handles ? model.box : null)
@@ -254,7 +254,7 @@ export class Workspace {
     const { box } = this.model
     if (!box) return
     const voxel: Vec3 = [...this.stage.scene.cursor]
-    for (const k of [0, 1, 2] as const) {
+    for (const k of ALL) {
       const inside = voxel[k] >= box.start[k] && voxel[k] < box.stop[k]
       if (!inside) voxel[k] = Math.floor((box.start[k] + box.stop[k]) / 2)
     }
@@ -308,7 +308,7 @@ export class Workspace {
 
   private recolour(name: string): void {
     const k = this.model.roots.findIndex((object) => object.name === name)
-    this.seen.colours[name] = ((this.seen.colours[name] ?? k % PALETTE.length) + 1) % PALETTE.length
+    this.seen.colours[name] = (colourOf(this.seen, name, k) + 1) % PALETTE.length
     this.prefs.save(this.model.state.id)
     this.update()
   }
@@ -333,7 +333,7 @@ export class Workspace {
       this.stage.scene.centre = [...place]
       this.stage.moveTo(place)
     } catch (error) {
-      this.say(error instanceof ApiError ? error.message : String(error))
+      this.say(sentenceOf(error))
     }
   }
 
@@ -347,7 +347,7 @@ export class Workspace {
     if (change.layout) this.stage.arrange(change.layout)
     if (change.map) {
       this.model.map = whatOf(change.map)
-      this.model.refresh().catch((error: unknown) => this.say(String(error)))
+      this.model.refresh().catch((error: unknown) => this.say(sentenceOf(error)))
     }
     this.update()
   }

@@ -25,9 +25,8 @@ def mask_of(store: Store, session: str, dtype: np.dtype) -> tuple[Box, np.ndarra
         "SELECT DISTINCT json_extract(about.value, '$.box') "
         "FROM entries, json_each(entries.state, '$.objects') AS about WHERE session = ?"
     )
-    boxes = [Box.parse(text) for (text,) in store.read(sql, (session,))]
-    start, stop = np.min([box.start for box in boxes], axis=0), np.max([box.stop for box in boxes], axis=0)
-    whole, state = Box(tuple(start.tolist()), tuple(stop.tolist())), store.state(session)
+    whole = Box.spanning(Box.parse(text) for (text,) in store.read(sql, (session,)))
+    state = store.state(session)
     mask = np.zeros(whole.shape, dtype)
     if state.current is not None:
         segment = state.objects[state.current]

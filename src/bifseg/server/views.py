@@ -48,8 +48,7 @@ def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]
     ``shape``: the image's. UnknownError where there is no such object, or nothing of the kind yet.
     """
     if what == "labels" and state.objects:
-        corners = np.array([(segment.box.start, segment.box.stop) for segment in state.objects.values()])
-        box = Box(tuple(corners[:, 0].min(0).tolist()), tuple(corners[:, 1].max(0).tolist()))
+        box = Box.spanning(segment.box for segment in state.objects.values())
         return View(what, state.labels(shape)[box.slices], box, state.names)
     segment = segment_of(state, name)
     if what == "mask":

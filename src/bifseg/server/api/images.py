@@ -67,10 +67,7 @@ async def open_image(body: Open, service: Served, user: User) -> dict:
 async def demo_image(service: Served, user: User) -> dict:
     """Take the demo's scan, which is synthetic: nobody's anatomy."""
 
-    def keep() -> dict:
-        return service.store.image_row(service.store.add_image(_demo(), user), user).as_dict()
-
-    return await heavily(keep)
+    return await heavily(lambda: _kept(service, user, _demo()))
 
 
 @router.get("/images", response_model=list[ImageInfo])
@@ -166,9 +163,13 @@ def _inside(folder: Path | None, name: str) -> Path:
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
     def keep() -> dict:
         image, headers = image_from_upload(path, service.settings.limits, name=name, series=series)
-        return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
+        return _kept(service, user, image, headers)
 
     return await heavily(keep)
+
+
+def _kept(service: Served, user: str, image: Image, headers: bytes | None = None) -> dict:
+    return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
 
 
 @cache
