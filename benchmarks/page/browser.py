@@ -100,15 +100,15 @@ class Desk:
         self.page.goto("about:blank")
         self.page.goto(f"{self.base}/#session={session}")
         self.page.locator(".workspace").wait_for(timeout=LONG)
-        slowly = self.page.get_by_role("button", name="Show in 3D all the same")
-        if slowly.is_visible():
-            slowly.click()
         self.see()
         self.page.keyboard.press(layout)
         self.page.locator("canvas[aria-label]:visible").first.wait_for(timeout=LONG)
 
     def see(self) -> None:
-        """Learn what the page shows, all of it: from then on it is known where voxels lie."""
+        """Have the page show all, in 3D, too, and learn what it shows: from then on it is known where voxels lie."""
+        slowly = self.page.get_by_role("button", name="Show in 3D all the same")
+        if slowly.is_visible():
+            slowly.click()
         session = self.page.url.partition("#session=")[2]
         image = self.ask("GET", f"images/{self.ask('GET', f'sessions/{session}')['image']}")
         axes = image["axes"]
