@@ -1,6 +1,7 @@
 // The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
 
 import { type Box, parseBox, type Vec3 } from './axes.ts'
+import { counted, eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
 
 export interface ImageInfo {
   key: string
@@ -143,8 +144,6 @@ export interface Acting {
   signal?: AbortSignal
 }
 
-export type Progress = (share: number) => void
-
 /** Why the server did not do something, in its own sentence; status 0: it could not be asked. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
@@ -158,9 +157,6 @@ export class ApiError extends Error {
     this.after = after
   }
 }
-
-/** The connection broke before there was an answer. */
-class LostError extends Error {}
 
 const BREAKS = 5 // of one request, after which the fault is in the request
 const REFUSALS = 6 // that ask to come again
@@ -420,46 +416,6 @@ export class Api {
   }
 }
 
-/** One server-sent event. */
-export interface ServerEvent {
-  name: string
-  data: string
-}
-
-/**
- * Server-sent events as they come, wherever their bytes are split; one that is cut off at the end is none.
- * `silence`: milliseconds without a byte after which the connection counts as lost, whatever the browser thinks.
- */
-export async function* eventsIn(body: ReadableStream<Uint8Array>, silence: number): AsyncGenerator<ServerEvent> {
-  const reader = body.getReader()
-  const decoder = new TextDecoder()
-  let waiting = ''
-  let ended = false
-  try {
-    while (!ended) {
-      const { done, value } = await wire(within(silence, reader.read()))
-      ended = done
-      waiting += decoder.decode(value, { stream: true })
-      const blocks = waiting.split(/\r?\n\r?\n/)
-      waiting = blocks.pop() ?? ''
-      for (const block of blocks) {
-        const event = eventOf(block)
-        if (event) yield event
-      }
-    }
-  } finally {
-    if (!ended) reader.cancel().catch(() => {}) // one that broke is over anyway
-  }
-}
-
-/** The event that some lines say; null where they only say that the server is alive. */
-function eventOf(block: string): ServerEvent | null {
-  const fields = block.split(/\r?\n/).map((line) => /^(\w+):? ?(.*)$/.exec(line) ?? [])
-  const values = (field: string) => fields.filter(([, name]) => name === field).map(([, , value]) => value)
-  const data = values('data')
-  return data.length ? { name: values('event').at(-1) ?? 'message', data: data.join('\n') } : null
-}
-
 /** What a stream of an interaction ends with, once its rounds were told; LostError where it ends with nothing. */
 async function followed(response: Response, { round, queued }: Acting, silence: number): Promise<Done> {
   if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) {
@@ -482,15 +438,6 @@ async function followed(response: Response, { round, queued }: Acting, silence: 
   return done
 }
 
-/** Whatever the network does wrong is LostError, so that no other mistake is taken for it; an abort stays one. */
-async function wire<T>(coming: Promise<T>): Promise<T> {
-  try {
-    return await coming
-  } catch (error) {
-    throw error instanceof Error && error.name === 'AbortError' ? error : new LostError()
-  }
-}
-
 function comesAgain({ status, after }: ApiError, milliseconds: number): boolean {
   return (status === 503 || status === 429) && after !== null && after <= LATER && milliseconds < LONG
 }
@@ -503,43 +450,6 @@ function sentenceIn(text: string): string | null {
   } catch {
     return null
   }
-}
-
-/** Tells which share of a NIfTI file has passed; the file's own header says how long it is. */
-function counted(progress: Progress): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
-  let passed = 0
-  let total = 0
-  return new TransformStream({
-    transform(piece, onwards) {
-      if (!passed && piece.length >= 112) total = lengthOf(new DataView(piece.buffer, piece.byteOffset))
-      passed += piece.length
-      if (total > 0) progress(Math.min(1, passed / total))
-      onwards.enqueue(piece)
-    },
-  })
-}
-
-function lengthOf(header: DataView): number {
-  const voxels = [42, 44, 46].reduce((product, place) => product * header.getInt16(place, true), 1)
-  return header.getFloat32(108, true) + (voxels * header.getInt16(72, true)) / 8
-}
-
-async function within<T>(milliseconds: number, coming: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new LostError()), milliseconds)
-  })
-  return Promise.race([coming, late]).finally(() => clearTimeout(timer))
-}
-
-async function orAborted(waiting: Promise<void>, signal?: AbortSignal): Promise<void> {
-  if (!signal) return waiting
-  let stop = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason)
-    signal.addEventListener('abort', stop)
-  })
-  await Promise.race([waiting, aborted]).finally(() => signal.removeEventListener('abort', stop))
 }
 
 /** Random, and to be had over plain HTTP, too, where crypto.randomUUID is not. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { Api, ApiError, type Done, eventsIn, type RoundTold } from '../src/api.ts'
+import { Api, ApiError, type Done, type RoundTold } from '../src/api.ts'
+import { eventsIn } from '../src/wire.ts'
 
 interface Asked {
   path: string
