@@ -32,9 +32,9 @@ def made(name, seed=0):
 
 
 def rows(network, image, precision):
-    out = torch.full((*image.shape, network.channels), torch.nan)
-    write_features(network, image, out, precision)
-    return out
+    out = torch.full((1, *image.shape, network.channels), torch.nan)
+    write_features(network, image[None, None], out, precision=precision)
+    return out[0]
 
 
 def expected(network, image):
@@ -100,10 +100,10 @@ def test_the_axis_of_the_thickest_slices_is_the_networks_z(coarsest):
     crop = Crop(image, Box((0, 0, 0), image.array.shape), Model("m", network, "pcnet", NETWORKS["pcnet"], size=16))
     turned = torch.from_numpy(normalise(crop.array)).transpose(coarsest, 2)
     wanted = expected(network, turned).transpose(coarsest, 2).reshape(-1, network.channels)
-    assert crop.features.shape == (crop.array.size, network.channels)
-    assert crop.features.dtype == torch.float32
-    assert crop.features.is_contiguous()
-    torch.testing.assert_close(crop.features, wanted, rtol=0.05, atol=0.05 * wanted.std().item())
+    assert crop.features().views[0].shape == (crop.array.size, network.channels)
+    assert crop.features().views[0].dtype == torch.float32
+    assert crop.features().views[0].is_contiguous()
+    torch.testing.assert_close(crop.features().views[0], wanted, rtol=0.05, atol=0.05 * wanted.std().item())
 
 
 def test_the_precision_is_the_callers_then_the_environments_then_the_cpus(monkeypatch):
@@ -142,5 +142,7 @@ def test_log_odds_are_those_of_the_classifier_whichever_was_asked_last(monkeypat
     computed = []
     monkeypatch.setattr("bifseg.crop.log_odds", lambda *given: computed.append(0) or log_odds(*given))
     for k in (0, 1, 0, 1, 2, 1, 0, 1):
-        torch.testing.assert_close(crop.log_odds(classifiers[k]), log_odds(classifiers[k], crop.features))
+        torch.testing.assert_close(
+            crop.features().log_odds(classifiers[k]), log_odds(classifiers[k], crop.features().views[0])
+        )
     assert len(computed) == 4  # 0, 1, 2 and, forgotten meanwhile, 0 again

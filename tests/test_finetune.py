@@ -55,8 +55,10 @@ def test_the_loss_is_equation_12_as_a_weighted_mean(case):
     weights = np.random.default_rng(1).uniform(0, 5, crop.shape).astype(np.float32)
     own = copy_of(classifier)
     parameters = PAPER[dimension].but(iterations=0)
-    before, after = update_network(own, crop.features, truth, weights, np.zeros(crop.shape, np.uint8), parameters)
-    p = np.clip(foreground_probability(classifier, crop).astype(float), 1e-12, 1 - 1e-7)
+    before, after = update_network(
+        own, crop.features().views[0], truth, weights, np.zeros(crop.shape, np.uint8), parameters
+    )
+    p = np.clip(foreground_probability(classifier, crop.features()).astype(float), 1e-12, 1 - 1e-7)
     expected = -(weights * np.where(truth, np.log(p), np.log(1 - p))).sum() / weights.sum()
     assert before == after == pytest.approx(expected, rel=1e-3)
 
@@ -68,7 +70,9 @@ def test_a_sampled_update_estimates_the_full_loss(case):
     losses = []
     for samples in (0, 2000):
         parameters = FAST[dimension].but(iterations=0, samples=samples)
-        losses.append(update_network(copy_of(classifier), crop.features, truth, weights, scribbles, parameters)[0])
+        losses.append(
+            update_network(copy_of(classifier), crop.features().views[0], truth, weights, scribbles, parameters)[0]
+        )
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
 
 
@@ -157,12 +161,12 @@ def test_blend_holds_on_to_the_trained_classifier(case):
     other = copy_of(classifier)
     for parameter in other.parameters():
         parameter.mul_(0.5)
-    new, old = (foreground_probability(c, crop) for c in (other, classifier))
-    both = foreground_probability(other, crop, classifier, 0.25)
+    new, old = (foreground_probability(c, crop.features()) for c in (other, classifier))
+    both = foreground_probability(other, crop.features(), classifier, 0.25)
     logit = [np.log(np.clip(p, 1e-6, 1 - 1e-6) / np.clip(1 - p, 1e-6, 1)) for p in (new, old, both)]
     sure = (np.abs(logit[0]) < 8) & (np.abs(logit[1]) < 8)
     np.testing.assert_allclose(logit[2][sure], (0.25 * logit[0] + 0.75 * logit[1])[sure], atol=1e-2)
-    np.testing.assert_array_equal(foreground_probability(other, crop, classifier, 1.0), new)
+    np.testing.assert_array_equal(foreground_probability(other, crop.features(), classifier, 1.0), new)
 
 
 def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):

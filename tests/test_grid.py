@@ -93,7 +93,7 @@ def test_a_crop_is_a_grid_with_features(dimension, box):
     assert crop.shape == grid.shape
     assert crop.spacing == grid.spacing
     np.testing.assert_array_equal(crop.image01, grid.image01)
-    assert len(crop.features) == np.prod(grid.shape)
+    assert len(crop.features().views[0]) == np.prod(grid.shape)
     labels = np.random.default_rng(2).integers(0, 3, box.shape).astype(np.uint8)
     np.testing.assert_array_equal(crop.scribbles_on_grid(labels), grid.scribbles_on_grid(labels))
 

@@ -33,11 +33,12 @@ def begin(
     """
     trained = model.network.classifier
     classifier = trained if start is None else _with_weights(trained, start)
+    blend = 1.0 if start is None else parameters.blend
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),
         packed=np.zeros(0, np.uint8),
-        grid_probability=foreground_probability(classifier, crop, trained, 1.0 if start is None else parameters.blend),
+        grid_probability=foreground_probability(classifier, crop.features(), trained, blend),
         part_of=part_of, start=start,
     )  # fmt: skip
 
@@ -67,6 +68,7 @@ def adapt(
     given = segment.given or initial is not None
     if initial is None and segment.given:
         initial = segment.mask
+    so_far = segment.mask if initial is None and segment.rounds else initial
     if refine != "none":
         fit = refine == "auto" and (segment.scribbles.any() or segment.parameters.unsupervised)
         for step in fine_tune(
@@ -74,6 +76,7 @@ def adapt(
             scribbles=crop.scribbles_on_grid(segment.scribbles),
             locked=crop.mask_on_grid(locked) if locked.any() else None,
             initial=None if initial is None else crop.mask_on_grid(initial),
+            so_far=None if so_far is None else crop.mask_on_grid(so_far),
             trained=trained, seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)

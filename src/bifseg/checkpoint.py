@@ -29,7 +29,8 @@ class Model:
     """A network and what it was trained for.
 
     ``size``: the working grid, smaller side of a 2D crop or largest side of a 3D crop, in pixels; ``tuned``:
-    parameters found for this network on training data; ``card``: data, recipe, seed, hardware, results, limits.
+    parameters found for this network on training data; ``card``: data, recipe, seed, hardware, results, limits;
+    ``flips``: whether it looks at every crop flipped along all its axes, too, and its answers are averaged.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Model:
     tuned: dict = field(default_factory=dict)
     card: dict = field(default_factory=dict)
     sha256: str = ""
+    flips: bool = False
 
     @property
     def dimension(self) -> int:
@@ -49,7 +51,7 @@ class Model:
         """To another process, the weights of a shipped model travel by its name."""
         path = SHIPPED / f"{self.name}.safetensors"
         if path.is_file() and _read_shipped(path).network is self.network:
-            return _by_name, (self.name, self.size, self.tuned, self.card)
+            return _by_name, (self.name, self.size, self.tuned, self.card, self.flips)
         return Model, tuple(getattr(self, field.name) for field in fields(self))
 
 
@@ -81,8 +83,11 @@ def load_model(name: str | os.PathLike = "default", dimension: int | None = None
     return model
 
 
-def save_model(model: Model, path: str | os.PathLike) -> None:
-    """Write a checkpoint atomically: a reader sees the old file or the new one, whole."""
+def save_model(model: Model, path: str | os.PathLike, *, half: bool = False) -> None:
+    """Write a checkpoint atomically: a reader sees the old file or the new one, whole.
+
+    ``half``: weights rounded to float16, in half the space; they are float32 again when read.
+    """
     header = {
         "format": "bifseg",
         "version": VERSION,
@@ -91,13 +96,15 @@ def save_model(model: Model, path: str | os.PathLike) -> None:
         "size": str(model.size),
         "tuned": json.dumps(model.tuned),
         "card": json.dumps(model.card),
+        "flips": json.dumps(model.flips),
     }
-    tensors = {name: t.detach().contiguous().float().cpu() for name, t in model.network.state_dict().items()}
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: t.detach().to(kind).contiguous().cpu() for name, t in model.network.state_dict().items()}
     write_atomically(Path(path), save(tensors, header))
 
 
-def _by_name(name: str, size: int, tuned: dict, card: dict) -> Model:
-    return replace(load_model(name), size=size, tuned=tuned, card=card)
+def _by_name(name: str, size: int, tuned: dict, card: dict, flips: bool) -> Model:
+    return replace(load_model(name), size=size, tuned=tuned, card=card, flips=flips)
 
 
 @cache
@@ -124,8 +131,9 @@ def _read(path: Path) -> Model:
             given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             if wanted != given:
                 raise ValueError(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
-            network.load_state_dict({name: file.get_tensor(name) for name in wanted}, assign=True)
+            network.load_state_dict({name: file.get_tensor(name).float() for name in wanted}, assign=True)
             tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
+            flips = json.loads(header.get("flips", "false")) is True
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file: {error}.") from None
     if not all(t.isfinite().all() for t in network.state_dict().values()):
@@ -134,4 +142,4 @@ def _read(path: Path) -> Model:
         raise ValueError(f"{path} is damaged: its working size is {size}.")
     network.eval().requires_grad_(False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Model(path.stem, network, architecture, settings, size, tuned, card, digest)
+    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips)

@@ -1,7 +1,7 @@
 """Image-specific fine-tuning (Wang et al. 2018, II-C and II-D): labels and classifier improve each other in turn.
 
 Only the classifier changes. It sees each pixel as a feature vector, so a network update is logistic regression with
-one hidden layer on a (pixels, C) matrix; the trunk's features are computed once per box.
+one hidden layer on a (pixels, C) matrix; the trunk's features are computed once for what the user has said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from bifseg.crop import Crop
+from bifseg.crop import Crop, Features
 from bifseg.evidence import scribble_evidence, with_evidence
 from bifseg.interaction import BACKGROUND, FOREGROUND
 from bifseg.logistic import descend
@@ -38,16 +38,16 @@ class Round:
 
 
 def foreground_probability(
-    classifier: Classifier, crop: Crop, trained: Classifier | None = None, blend: float = 1.0
+    classifier: Classifier, features: Features, trained: Classifier | None = None, blend: float = 1.0
 ) -> np.ndarray:
-    """P(y_i = 1) of every pixel: float32, on the crop's grid.
+    """P(y_i = 1) of every pixel: float32, on the grid of the ``features``.
 
     ``blend`` below 1 mixes in the logit of the ``trained`` classifier: a pull back that few scribbles cannot overcome.
     """
-    logit = crop.log_odds(classifier)
+    logit = features.log_odds(classifier)
     if trained is not None and blend < 1:
-        logit = (blend * logit).add_(crop.log_odds(trained), alpha=1 - blend)
-    return logit.sigmoid().numpy().reshape(crop.shape)
+        logit = (blend * logit).add_(features.log_odds(trained), alpha=1 - blend)
+    return logit.sigmoid().numpy().reshape(features.shape)
 
 
 def fine_tune(
@@ -58,6 +58,7 @@ def fine_tune(
     scribbles: np.ndarray,
     locked: np.ndarray | None = None,
     initial: np.ndarray | None = None,
+    so_far: np.ndarray | None = None,
     trained: Classifier | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
@@ -65,7 +66,8 @@ def fine_tune(
 
     ``scribbles``: uint8 on the crop's grid, 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
     ``locked``: bool, pixels of finished objects: background here. ``initial``: bool, labels that replace the first
-    label update, but for what is scribbled or locked. ``trained``: the classifier that ``parameters.blend`` holds on
+    label update, but for what is scribbled or locked. ``so_far``: bool, what was segmented before these scribbles,
+    which a listening trunk sees; None where nothing was. ``trained``: the classifier that ``parameters.blend`` holds on
     to. ``rounds = 0`` is one label update alone, the paper's "+CRF". To stop iterating is to cancel. The same seed
     gives the same result on one machine.
     """
@@ -79,8 +81,10 @@ def fine_tune(
         if rounds and parameters.weighted:  # one cut alone asks for no weights
             distances = scribble_distances(crop.image01, scribbles, parameters.epsilon)
         evidence = scribble_evidence(crop.image01, scribbles, parameters.evidence, parameters.reach)
+    with clock("features"):
+        features = crop.features(scribbles, so_far)
     with clock("classifier"):
-        probability = foreground_probability(classifier, crop, trained, parameters.blend)
+        probability = foreground_probability(classifier, features, trained, parameters.blend)
     for index in range(rounds + 1):
         with clock("cut"):
             belief = with_evidence(probability, evidence)
@@ -97,9 +101,11 @@ def fine_tune(
             with clock("weight map"):
                 weights = _weights(crop, probability, labels, scribbles, distances, parameters)
             with clock("network update"):
-                loss = update_network(classifier, crop.features, labels, weights, scribbles, parameters, (seed, index))
+                loss = update_network(
+                    classifier, features.views[0], labels, weights, scribbles, parameters, (seed, index)
+                )
             with clock("classifier"):
-                probability = foreground_probability(classifier, crop, trained, parameters.blend)
+                probability = foreground_probability(classifier, features, trained, parameters.blend)
         yield Round(index, last, value, labels, belief, weights, loss, dict(clock))
         clock.clear()
 

@@ -139,10 +139,16 @@ def working_shape(shape: Sequence[int], spacing: Sequence[float], size: int, lon
     return tuple(int(n) for n in np.clip(np.floor(sides / pitch + 0.5), 1, longest))
 
 
-def resample(array: np.ndarray, shape: Sequence[int], *, dtype: type = np.float32) -> np.ndarray:
+Window = Sequence[tuple[float, float]]  # per axis from where to where, in voxels; 0 is where the first voxel begins
+
+
+def resample(
+    array: np.ndarray, shape: Sequence[int], *, dtype: type = np.float32, window: Window | None = None
+) -> np.ndarray:
     """Linear interpolation to another grid of the same extent; shrinking smooths, so that nothing aliases.
 
     ``array``: two or three axes, any memory order; ``shape``: as many; ``dtype``: of the result, floating.
+    ``window``: what the new grid covers, if not the whole array; beyond the array its border goes on.
     Voxel centres lie as in PIL's BILINEAR and torch's ``align_corners=False, antialias=True``. An unchanged
     shape gives the array itself, in ``dtype``. Raises ValueError for a shape of other axes or an empty one.
 
@@ -150,10 +156,10 @@ def resample(array: np.ndarray, shape: Sequence[int], *, dtype: type = np.float3
     [[0.0, 0.5, 1.5, 2.0]]
     """
     shape = _target(array, shape)
-    if array.shape == shape:
+    if array.shape == shape and window is None:
         return np.asarray(array, dtype)
     result = np.empty(shape, dtype, order="F" if _slow_axis(array) else "C")
-    for where, block in _blocks(array, shape, [(0, n) for n in shape]):
+    for where, block in _blocks(array, shape, [(0, n) for n in shape], window):
         result[where] = block
     return result
 
@@ -205,7 +211,7 @@ def _range(crop: np.ndarray) -> tuple[float, float]:
 
 
 def _blocks(
-    array: np.ndarray, shape: tuple[int, ...], wanted: Sequence[tuple[int, int]]
+    array: np.ndarray, shape: tuple[int, ...], wanted: Sequence[tuple[int, int]], window: Window | None = None
 ) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
     """The part ``wanted`` of the resampled array, float32, block by block of its slowest axis: (where, block) pairs.
 
@@ -219,7 +225,7 @@ def _blocks(
     moved, where = array.transpose(axes), [slice(*wanted[axis]) for axis in axes]
     sums, read = [], []
     for axis, out in zip(axes, where, strict=True):
-        first, weights = taps(array.shape[axis], shape[axis])
+        first, weights = taps(array.shape[axis], shape[axis], *(() if window is None else window[axis]))
         first, weights = first[out], weights[out]
         read.append(slice(first[0], first[-1] + weights.shape[1]))
         sums.append((first - first[0], weights))

@@ -12,13 +12,16 @@ CHUNK = 2048  # elements summed up at once: they stay in the first cache
 
 
 @lru_cache(256)
-def taps(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+def taps(n: int, m: int, start: float = 0.0, stop: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """How m points follow from n: each is the sum of ``weights`` (m, k) over the k points from ``first`` (m) on.
 
-    Each row is a triangle around an output centre, as wide as the coarser of the two grids' steps.
+    Each row is a triangle around an output centre, as wide as the coarser of the two grids' steps. The m points lie
+    evenly between ``start`` and ``stop``, in units of the n points' steps, from 0 to n by default; what lies outside of
+    that is as the nearest of the n points.
     """
-    reach = max(1.0, n / m)
-    centre = (np.arange(m)[:, None] + 0.5) * n / m - 0.5
+    stop = n if stop is None else stop
+    reach = max(1.0, (stop - start) / m)
+    centre = np.clip(start + (np.arange(m)[:, None] + 0.5) * (stop - start) / m - 0.5, -0.5, n - 0.5)
     count = min(int(np.ceil(2 * reach)), n)
     first = np.clip(np.floor(centre - reach) + 1, 0, n - count).astype(np.int64)
     weights = np.maximum(0, 1 - np.abs(first + np.arange(count) - centre) / reach)

@@ -52,13 +52,31 @@ def train(
             help="Train a model of the project again, such as pnet or unet; DATASET is the folder of the data sets."
         ),
     ] = "",
+    listening: Annotated[
+        str,
+        typer.Option(
+            help="Train a network that hears strokes: fcn2d, multiscale3d or, for a GPU, large2d, large3d; DATASET is "
+            "the folder of the data sets, or what --pack made of it."
+        ),
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of --listening: how long, earlier runs counted in.")] = 60,
+    workers: Annotated[int, typer.Option(min=1, help="Of --listening: processes that draw strokes.")] = 1,
+    pack: Annotated[
+        bool, typer.Option(help="Of --listening: only write to OUTPUT, in one file, all it needs.")
+    ] = False,
 ) -> None:
     """Train a network on labelled images: any object in a box, no classes.
 
     Give the same command again after an interruption: it goes on exactly where it was. Under torchrun the work is
     shared between processes. Writes OUTPUT (best validation), .last.safetensors, .jsonl (the log) and .state.
     """
+    if pack:
+        _pack(dataset[0], output)
+        return
     check_model(output)
+    if listening:
+        _listen(listening, dataset[0], output, minutes, workers, device, seed, start, bf16)
+        return
 
     import torch
 
@@ -103,6 +121,45 @@ def train(
     if leader:
         _report(last, data, output, plan)
     leave_processes()
+
+
+def _pack(folder: Path, output: Path) -> None:
+    from bifseg.training.bank import write_bank
+    from bifseg.training.permissive import permissive_volumes
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    size = write_bank(output, permissive_volumes(folder))
+    print(f"Wrote {output}, {size / 1e6:.0f} MB.")
+
+
+def _listen(
+    name: str, source: Path, output: Path, minutes: float, workers: int, device: str, seed: int, start: str, bf16: bool
+) -> None:
+    """`training.listen.train`, shown line by line."""
+    import torch
+
+    from bifseg.checkpoint import load_model
+    from bifseg.training.bank import read_bank
+    from bifseg.training.listen import RECIPES, train
+    from bifseg.training.permissive import permissive_volumes
+
+    if name not in RECIPES:
+        raise ValueError(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+    recipe = RECIPES[name]
+    began = load_model(start, recipe.dimension) if start else None
+    volumes = list(permissive_volumes(source)) if source.is_dir() else read_bank(source, os.cpu_count() or 1)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for record in train(
+        recipe, volumes, output, minutes=minutes, workers=workers, device=device, seed=seed, start=began, bf16=bf16
+    ):
+        if "loss" in record:
+            dice = " ".join("  -  " if value is None else f"{value:.3f}" for value in record["dice"])
+            print(
+                f"step {record['step']}  {record['seconds']:.0f} s  loss {record['loss']:.3f}  Dice {dice}", flush=True
+            )
+    print(f"Wrote {output}.")
 
 
 def _follow(records, plan: Recipe, leader: bool, tensorboard: Path | None) -> dict:

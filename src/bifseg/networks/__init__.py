@@ -10,6 +10,7 @@ from __future__ import annotations
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.compared import DeepMedic, HighRes3DNet, UNet
 from bifseg.networks.fcn import FCN
+from bifseg.networks.listening import ListeningNet
 from bifseg.networks.multiscale import MultiScaleNet
 from bifseg.networks.paper import PCNet, PNet
 
@@ -18,6 +19,7 @@ ARCHITECTURES: dict[str, type[BoxNetwork]] = {
     "pcnet": PCNet,
     "multiscale": MultiScaleNet,
     "fcn": FCN,
+    "listening": ListeningNet,
     "unet": UNet,
     "deepmedic": DeepMedic,
     "highres3dnet": HighRes3DNet,
@@ -41,6 +43,7 @@ __all__ = [
     "Classifier",
     "DeepMedic",
     "HighRes3DNet",
+    "ListeningNet",
     "MultiScaleNet",
     "PCNet",
     "PNet",

@@ -25,6 +25,8 @@ class BoxNetwork(nn.Module):
     channels: int  # of the features
     classifier: Classifier
     halves: bool = True  # whether bfloat16 convolutions were found to leave the masks as good
+    listens: bool = False  # whether it sees `guidance.CHANNELS`, and not the image alone
+    context_cells: int = 0  # points of the working grid that it sees around the box
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, ...) normalised image -> (N, C, ...) features."""
@@ -41,6 +43,26 @@ class BoxNetwork(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         logits = self.classifier(self.features(image).movedim(1, -1))
         return logits.movedim(-1, 1)
+
+
+def as_they_are(said: torch.Tensor) -> torch.Tensor:
+    """What a classifier sees of a listening trunk's input (N, 7, ...): all but the box."""
+    return torch.cat([said[:, :1], said[:, 2:]], dim=1)
+
+
+def position(box: torch.Tensor) -> torch.Tensor:
+    """Where each pixel lies in its box: signed, from -1 to 1 inside it, and absolute; (1, 2 d, ...).
+
+    ``box``: (1, 1, ...), 1 inside the box, else 0.
+    """
+    axes = []
+    for axis in range(2, box.ndim):
+        inside = box.amax([a for a in range(box.ndim) if a != axis])
+        at = torch.arange(box.shape[axis], device=box.device, dtype=torch.float32)
+        count = inside.sum(dtype=torch.float32)
+        axes.append(2 * (at - (at * inside).sum() / count) / (count - 1).clamp_min(1))
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return torch.cat([grid, grid.abs()])[None]
 
 
 def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:

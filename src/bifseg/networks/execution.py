@@ -24,38 +24,46 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @torch.inference_mode()
-def write_features(network: BoxNetwork, image: torch.Tensor, out: torch.Tensor, precision: str | None = None) -> None:
-    """Compute one image's features into ``out``, each piece as soon as it is known: nothing is held twice.
+def write_features(
+    network: BoxNetwork,
+    image: torch.Tensor,
+    out: torch.Tensor,
+    inside: tuple[slice, ...] | None = None,
+    precision: str | None = None,
+) -> None:
+    """Compute features into ``out``, each piece as soon as it is known: nothing is held twice.
 
-    ``image``: float32, (x, y) or (x, y, z). ``out``: float32, (x, y, C) or (x, y, z, C), of any strides.
-    ``precision``: as ``BIFSEG_PRECISION``, which it replaces. ValueError for another word, or for bfloat16 where it
-    can only be imitated.
+    ``image``: what the network sees, float32, (N, c, x, y) or (N, c, x, y, z). ``out``: float32, (N, ..., C), of any
+    strides. ``inside``: which part of the image ``out`` is of; all by default. ``precision``: as ``BIFSEG_PRECISION``,
+    which it replaces. ValueError for another word, or for bfloat16 where it can only be imitated.
     """
     dtype = chosen(precision, network.halves)
-    layout = torch.channels_last if image.ndim == 2 else torch.channels_last_3d
+    layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
     trunk = _prepared(network, dtype) if _has_onednn() else network
+    inside = tuple(slice(0, n) for n in image.shape[2:]) if inside is None else inside
     start = 0
-    for maps, size in trunk.parts(image[None, None].contiguous(memory_format=layout)):
+    for maps, size in trunk.parts(image.contiguous(memory_format=layout)):
         stop = start + maps.shape[1]
-        _write(maps, size, out[..., start:stop])
+        for one, place in zip(maps, out, strict=True):
+            _write(one, size, place[..., start:stop], inside)
         start = stop
 
 
-def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor) -> None:
-    """`upsampled`, without the padding, into ``out``; large 3D maps some slices at a time, which stay in the cache."""
-    whole = tuple(slice(n) for n in out.shape[:-1])
-    if maps.ndim == 4 or maps.shape[2:] == size:
-        out.copy_(upsampled(maps, size)[0].movedim(0, -1)[whole])
+def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor, inside: tuple[slice, ...]) -> None:
+    """`upsampled`, without what is not ``inside``, into ``out``; large 3D maps some slices at a time, which stay in
+    the cache. ``maps``: (c, ...)."""
+    if maps.ndim == 3 or maps.shape[1:] == size:
+        out.copy_(upsampled(maps[None], size)[0].movedim(0, -1)[inside])
         return
-    n, entering = out.shape[0], maps.shape[2]
-    at = ((torch.arange(n) + 0.5) * (entering / size[0]) - 0.5).clamp_(min=0)
+    n, entering = out.shape[0], maps.shape[1]
+    at = ((torch.arange(n) + inside[0].start + 0.5) * (entering / size[0]) - 0.5).clamp_(min=0)
     below = at.long()
     weight = (at - below)[:, None, None, None]
-    slices = maps[0].float().movedim(0, -1)  # (x, y, z, c): memory's order
+    slices = maps.float().movedim(0, -1)  # (x, y, z, c): memory's order
     slices = torch.lerp(slices[below], slices[(below + 1).clamp_(max=entering - 1)], weight).movedim(-1, 1)
     for k in range(0, n, SLICES):
         plane = upsampled(slices[k : k + SLICES], size[1:]).movedim(1, -1)
-        out[k : k + SLICES].copy_(plane[(slice(None), *whole[1:])])
+        out[k : k + SLICES].copy_(plane[(slice(None), *inside[1:])])
 
 
 def chosen(precision: str | None = None, halves: bool = True) -> torch.dtype:

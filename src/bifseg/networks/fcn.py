@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, convolution, padded, upsampled
+from bifseg.guidance import CHANNELS
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, convolution, padded, upsampled
 
 
 class FCN(BoxNetwork):
@@ -17,14 +18,27 @@ class FCN(BoxNetwork):
     ``width``: of the first convolution; ``head``: of the two layers at stride 32. Departs from print: it is classified
     after the upsampling, not before; learns from nothing, not from ImageNet; every upsampling is bilinear, where print
     learns the first two; padded evenly, not by 100 pixels.
+
+    ``context``: pixels around the box that a listening trunk sees beside what the user said (`guidance.CHANNELS`);
+    None: it sees the box's image alone. ``detail``: channels that each of the two finest stages of a listening trunk
+    gives to the classifier, which then also sees image and strokes as they are: the outline is finer than stride 8.
     """
 
     dimension = 2
 
-    def __init__(self, width: int = 64, head: int = 4096, channels: int = 32, hidden: int = 32) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        head: int = 4096,
+        channels: int = 32,
+        hidden: int = 32,
+        context: int | None = None,
+        detail: int = 8,
+    ) -> None:
         super().__init__()
+        self.listens, self.context_cells = context is not None, context or 0
         self.stages = nn.ModuleList()
-        entering = 1
+        entering = len(CHANNELS) if self.listens else 1
         for factor, depth in zip((1, 2, 4, 8, 8), (2, 2, 3, 3, 3), strict=True):
             layers = []
             for _ in range(depth):
@@ -34,15 +48,26 @@ class FCN(BoxNetwork):
         self.head = nn.Sequential(convolution(2, entering, head, kernel=7), convolution(2, head, head, kernel=1))
         self.scores = nn.ModuleList(nn.Conv2d(n, channels, 1) for n in (4 * width, 8 * width, head))
         self.channels = channels
-        self.classifier = Classifier(channels, hidden)
+        if self.listens:
+            self.detail = nn.ModuleList(nn.Conv2d(n, detail, 1) for n in (width, 2 * width))
+            self.channels += 2 * detail + len(CHANNELS) - 1
+        self.classifier = Classifier(self.channels, hidden)
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
-        x = padded(image, 32)
-        size, pooled = x.shape[2:], []
-        for stage in self.stages:
-            x = stage(x)
+        whole = x = padded(image, 32)
+        size, finest, pooled = x.shape[2:], [], []
+        for k, (*convolutions, pool) in enumerate(self.stages):
+            for layer in convolutions:
+                x = layer(x)
+            if k < 2:
+                finest.append(x)
+            x = pool(x)
             pooled.append(x)
         fused = self.scores[2](self.head(x))
         for score, finer in ((self.scores[1], pooled[3]), (self.scores[0], pooled[2])):
             fused = score(finer) + upsampled(fused, finer.shape[2:])
         yield fused, size
+        if self.listens:
+            for layer, maps in zip(self.detail, finest, strict=True):
+                yield layer(maps), size
+            yield as_they_are(whole), size

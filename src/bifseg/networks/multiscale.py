@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, padded, upsampled
+from bifseg.guidance import CHANNELS
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, position, upsampled
 
 
 class MultiScaleNet(BoxNetwork):
@@ -17,14 +18,24 @@ class MultiScaleNet(BoxNetwork):
     Beside the image it sees where in the box a pixel lies, because the box is half of what the user said. Only the
     stem works at full resolution: that is where an encoder-decoder spends its time on a CPU. Group normalisation
     keeps it independent of batch size. ``widths``: channels per scale, fine to coarse; ``compressed``: feature
-    channels that each coarse scale contributes.
+    channels that each coarse scale contributes. ``context``: pixels around the box that a listening trunk sees
+    beside what the user said (`guidance.CHANNELS`); None: it sees the box's image alone.
     """
 
-    def __init__(self, dimension: int, widths: Sequence[int], compressed: int = 8, hidden: int = 32) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        widths: Sequence[int],
+        compressed: int = 8,
+        hidden: int = 32,
+        context: int | None = None,
+    ) -> None:
         super().__init__()
+        self.listens, self.context_cells = context is not None, context or 0
+        said = len(CHANNELS) - 1 if self.listens else 0
         self.dimension, self.widths, self.halves = dimension, tuple(widths), dimension == 2
         fine, *coarse = self.widths
-        self.stem = self._block(1 + 2 * dimension, fine)
+        self.stem = self._block(1 + 2 * dimension + said, fine)
         self.down = nn.ModuleList(
             nn.Sequential(self._block(a, b, stride=2), self._block(b, b)) for a, b in pairwise(self.widths)
         )
@@ -32,7 +43,7 @@ class MultiScaleNet(BoxNetwork):
         self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(coarse))
         self.up = nn.ModuleList(self._block(a, a) for a in coarse[:-1])
         self.compress = nn.ModuleList(conv(b, compressed, 1) for b in coarse)
-        self.channels = fine + compressed * len(coarse)
+        self.channels = fine + compressed * len(coarse) + said
         self.classifier = Classifier(self.channels, hidden)
 
     def _block(self, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
@@ -44,7 +55,10 @@ class MultiScaleNet(BoxNetwork):
         )
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
-        x = padded(torch.cat([image, _position(image)], dim=1), 2 ** (len(self.widths) - 1))
+        image = padded(image, 2 ** (len(self.widths) - 1)) if self.listens else image
+        box = image[:1, 1:2] if self.listens else torch.ones_like(image[:1])
+        place = position(box).to(image.dtype).expand(len(image), *[-1] * (image.ndim - 1))
+        x = padded(torch.cat([image[:, :1], place, image[:, 1:]], dim=1), 2 ** (len(self.widths) - 1))
         fine = x = self.stem(x)
         encoded = []
         for down in self.down:
@@ -57,10 +71,5 @@ class MultiScaleNet(BoxNetwork):
             x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
             outputs.append(upsampled(self.compress[k](x), half))
         yield torch.cat(outputs, dim=1), fine.shape[2:]
-
-
-def _position(image: torch.Tensor) -> torch.Tensor:
-    """Where each pixel lies in its box: signed (-1 to 1) and absolute position per axis, (N, 2 d, ...)."""
-    axes = [torch.linspace(-1, 1, n, device=image.device, dtype=image.dtype) for n in image.shape[2:]]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-    return torch.cat([grid, grid.abs()]).expand(len(image), -1, *grid.shape[1:])
+        if self.listens:
+            yield as_they_are(image), image.shape[2:]

@@ -1,0 +1,94 @@
+"""A trunk that listens: it sees the image, the box with what lies around it, the mask so far and the user's strokes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bifseg.guidance import CHANNELS
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, position, upsampled
+
+
+class Residual(nn.Module):
+    """Two convolutions and a way around them (He et al. 2016), normalised over groups of channels."""
+
+    def __init__(self, dimension: int, width: int) -> None:
+        super().__init__()
+        first, second = (_convolution(dimension, width, width) for _ in range(2))
+        self.body = nn.Sequential(*first, *second[:-1])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.body(x))
+
+
+class ListeningNet(BoxNetwork):
+    """An encoder-decoder with residual blocks whose input holds what the user has said; see `guidance.CHANNELS`.
+
+    ``widths``: channels per scale, fine to coarse. ``blocks``: residual blocks per scale but the finest. ``context``:
+    pixels of the working grid that it sees around the box, on every side. ``compressed``: feature channels that
+    each of the next two scales but the coarsest contributes. The classifier sees the decoder's maps and, as they
+    are, the image and the user's strokes, so that what adapts to an image knows its intensities.
+
+    Only few layers work at full resolution: that is where an encoder-decoder spends its time on a CPU. Where in the
+    box a pixel lies enters at half of it. All images of a batch have the same box.
+    """
+
+    listens = True
+    halves = False
+
+    def __init__(
+        self,
+        dimension: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        context: int,
+        compressed: int = 8,
+        hidden: int = 32,
+    ) -> None:
+        super().__init__()
+        self.dimension, self.context_cells = dimension, context
+        conv = nn.Conv2d if dimension == 2 else nn.Conv3d
+        fine, *coarse = widths
+        entering = [fine + 2 * dimension, *coarse[:-1]]
+        self.stem = _convolution(dimension, len(CHANNELS), fine)
+        self.down = nn.ModuleList(
+            nn.Sequential(*_convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
+            for a, b, count in zip(entering, coarse, blocks, strict=True)
+        )
+        self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_convolution(dimension, width, width) for width in widths[:-1])
+        self.compress = nn.ModuleList(conv(width, compressed, 1) for width in coarse[:-1][:2])
+        self.channels = fine + len(self.compress) * compressed + len(CHANNELS) - 1
+        self.classifier = Classifier(self.channels, hidden)
+
+    def parts(self, image: torch.Tensor) -> Iterator[Part]:
+        """``image``: (N, 7, ...), the channels of `guidance.CHANNELS` over the box and its context."""
+        size = image.shape[2:]
+        x = self.stem(image)
+        encoded = [x]
+        x = torch.cat([x, position(image[:1, 1:2]).expand(len(image), *[-1] * (image.ndim - 1)).to(x.dtype)], dim=1)
+        for down in self.down:
+            x = down(x)
+            encoded.append(x)
+        half = encoded[1].shape[2:]
+        outputs = {}
+        for k in reversed(range(len(self.up))):
+            x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
+            outputs[k] = x
+        yield outputs[0], size
+        compressed = [upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1)]
+        yield torch.cat(compressed, dim=1), size
+        yield as_they_are(image), size
+
+
+def _convolution(dimension: int, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d if dimension == 2 else nn.Conv3d
+    return nn.Sequential(
+        conv(entering, leaving, 3, padding=1, stride=stride, bias=False),
+        nn.GroupNorm(max(1, leaving // 8), leaving),
+        nn.ReLU(),
+    )

@@ -1,0 +1,109 @@
+"""Which public data sets weights under Apache-2.0 may learn from, and how each becomes volumes of a `bank`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from bifseg.dataset import open_dataset
+from bifseg.io import read_image
+from bifseg.synthetic.anatomy import LabelMap
+from bifseg.training.bank import Volume, scenes, volume
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its licence and whom to cite; ``images``: whether it has scans beside its label maps."""
+
+    licence: str
+    images: bool = True
+    channels: int = 1
+    regions: bool = True  # whether parts of its scans that nobody labelled are structures to learn, too
+
+
+SOURCES = {
+    "Dataset130_SynthSegLabels": Source("Apache-2.0, Billot et al. 2023", images=False),
+    "Dataset141_HeadNeckOARLabels": Source("CC BY 4.0, Nikolov et al. 2021", images=False),
+    "Dataset149_VisibleHumanLabels": Source("CC BY 4.0, Boerner et al. 2021", images=False),
+    "Dataset151_HeadGIFLabels": Source("MIT, Perez-Garcia et al. 2021", images=False),
+    "Dataset152_BreastPhantomLabels": Source("public domain, Badano et al. 2018", images=False),
+    "Dataset104_SarcomaMR": Source("CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS"),
+    "Dataset105_SarcomaCT": Source("CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS"),
+    "Dataset115_BodyCT": Source("Apache-2.0, Wasserthal et al. 2023 (automatic labels)"),
+    "Dataset116_BodyMR": Source("Apache-2.0, Wasserthal et al. 2023 (automatic labels)"),
+    "Dataset118_SpinalCord": Source("MIT, De Leener et al. 2017"),
+    "Dataset119_BrainTumourT1c": Source("BSD 3-Clause, van Griethuysen et al. 2017"),
+    "Dataset140_NerveUS": Source("CC BY 4.0, Kandaouroff 2025", regions=False),
+    "Dataset142_ReMIND": Source("CC BY 4.0, Juvekar et al. 2023", channels=2),
+    "Dataset143_ThoraxAbdomenCT": Source("CC BY 4.0, Mayr et al. 2023 (automatic labels)"),
+    "Dataset144_FetalStacks": Source("CC0, Tourbier et al. 2015"),
+    "Dataset146_OvuleMicroscopy": Source("MIT, Wolny et al. 2020; Vijayan et al. 2024"),
+    "Dataset147_PigBrain": Source("MIT, Benn et al. 2020"),
+    "Dataset155_Cells2D": Source("CC BY 4.0, Legland et al. 2016; CC0, Caicedo et al. 2019", regions=False),
+}
+"""What shipped weights learn from. Sets that results are reported on, or settings chosen on, are not among them."""
+
+
+def permissive_volumes(root: Path, scene_count: int = 300) -> Iterator[Volume]:
+    """Every volume that a shipped network learns from, out of a folder of data sets."""
+    for name, source in SOURCES.items():
+        folder = root / name
+        names = json.loads((folder / "dataset.json").read_text())["labels"]
+        if not source.images:
+            for path in sorted((folder / "labelsTr").glob("*.nii.gz")):
+                image = read_image(path)
+                array = image.array.copy()
+                array[0, 0, 0] = 0  # a map that fills its grid has a background all the same
+                one = LabelMap.of(array, names)
+                made = volume(name, one.labels, image.spacing, one.kin)
+                if made is not None:
+                    yield made
+            continue
+        for channel in range(source.channels):
+            for case in open_dataset(folder, channel).cases:
+                yield from _scan(name, case.image, case.labels, names, source)
+    yield from scenes(scene_count)
+
+
+def _scan(name: str, image, labels: np.ndarray, names: dict[str, int], source: Source) -> Iterator[Volume]:
+    found = LabelMap.of(np.pad(labels, 1), names)
+    inside = ndimage.find_objects((np.pad(labels, 1) != 0).astype(np.uint8))[0]  # what LabelMap cuts away
+    whole = np.zeros(np.add(labels.shape, 2), np.uint8)
+    whole[inside] = found.labels
+    whole = whole[1:-1, 1:-1, 1:-1]
+    made = volume(name, whole, image.spacing, found.kin, image.array)
+    if made is not None:
+        yield made
+    if source.regions:
+        for kind, regions in enumerate(_regions(image.array)):
+            made = volume(f"{name} regions", regions, image.spacing, np.arange(regions.max() + 1), image.array, kind)
+            if made is not None:
+                yield made
+
+
+def _regions(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of a scan that look like one thing, though nobody labelled them: connected bands of intensity at one
+    scale (after Wong et al., ECCV 2024, who learn from superpixels)."""
+    soft = ndimage.gaussian_filter(array.astype(np.float32), 1.2)
+    body = soft[soft > np.percentile(soft, 20)]
+    edges = np.quantile(body, (0.25, 0.5, 0.75, 0.93))
+    bands = np.digitize(soft, edges)
+    regions, top = np.zeros(array.shape, np.int64), 0
+    for band in range(1, len(edges) + 1):
+        mask = ndimage.binary_opening(bands == band)
+        parts, count = ndimage.label(mask)
+        if not count:
+            continue
+        sizes = np.bincount(parts.ravel())
+        keep = np.flatnonzero((sizes >= 600) & (sizes < 0.1 * array.size))
+        keep = keep[keep > 0]
+        keep = keep[np.argsort(-sizes[keep])][:12]
+        for part in keep:
+            top += 1
+            regions[parts == part] = top
+    yield regions

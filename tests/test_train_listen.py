@@ -1,0 +1,167 @@
+"""Training a listening trunk: volumes packed and read, boxes rendered, hands that draw, and a whole small run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from bifseg.checkpoint import load_model
+from bifseg.cli import main as bifseg
+from bifseg.networks import build
+from bifseg.training import hands
+from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
+from bifseg.training.listen import Recipe, State, grow, train
+from bifseg.training.render import Renderer, Shares
+
+NARROW = {"width": 8, "head": 16, "context": 8}
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    found = list(scenes(3, side=40, seed=5))
+    rng = np.random.default_rng(0)
+    labels = np.zeros((40, 36, 30), np.int64)
+    labels[5:20, 5:20, 5:20], labels[24:36, 8:30, 4:26] = 1, 2
+    image = (labels * 100 + rng.normal(0, 5, labels.shape)).astype(np.int16)
+    return [*found, volume("a scan", labels, (1, 1, 2), np.array([0, 1, 1]), image)]
+
+
+def test_a_volume_knows_its_structures():
+    labels = np.zeros((30, 20, 10), np.int64)
+    labels[2:12, 2:12, 1:9], labels[18:28, 2:12, 1:9], labels[5, 18, 5] = 1, 1, 1
+    one = volume("x", labels, (1, 1, 1), np.array([0, 7]))
+    assert sorted(one.boxes[:, 0, 0].tolist()) == [2, 18]  # two parts, each a structure; the speck is none
+    assert one.kin.tolist() == [7, 7]
+    for k in range(2):
+        assert (one.labels[tuple(one.points[k].T)] == k + 1).all()
+    assert volume("x", np.zeros((30, 20, 10), np.int64), (1, 1, 1), np.array([0])) is None
+
+
+def test_a_bank_comes_back_as_it_was_and_a_shared_scan_is_packed_once(tmp_path, volumes):
+    scan = volumes[-1]
+    size = write_bank(tmp_path / "bank", volumes)
+    twice = write_bank(tmp_path / "twice", [*volumes, scan])
+    assert twice < size + 1000
+    for one, other in zip(volumes, read_bank(tmp_path / "bank"), strict=True):
+        assert (one.source, one.spacing) == (other.source, other.spacing)
+        for name in ("labels", "boxes", "points", "kin", "image", "levels"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("damage", [b"", b"other", MAGIC, MAGIC + b"\xff" * 8, MAGIC + b"\x02" + b"\0" * 7 + b"{}"])
+def test_a_damaged_bank_is_refused_in_one_sentence(tmp_path, damage):
+    (tmp_path / "bank").write_bytes(damage)
+    with pytest.raises(ValueError, match="is not a bank of volumes to train on, or it is damaged"):
+        read_bank(tmp_path / "bank")
+
+
+def test_levels_keep_the_contrast_where_the_intensities_are():
+    image = np.concatenate([np.random.default_rng(0).normal(0, 10, 20_000), [-1000, 3000] * 400]).reshape(-1, 16, 10)
+    labels = np.zeros(image.shape, np.int64)
+    labels[2:40] = 1
+    one = volume("ct", labels, (1, 1, 1), np.array([0, 1]), image)
+    shown = one.levels[one.image] * 4000 - 1000
+    soft = np.abs(image) < 30
+    assert np.abs(shown - image)[soft].mean() < 0.5  # 256 even levels would be 16 apart: 4 on average
+
+
+@pytest.mark.parametrize(("dimension", "size", "context"), [(2, 48, 8), (3, 24, 4)])
+def test_boxes_are_a_function_of_their_key_and_hold_their_target(volumes, dimension, size, context):
+    renderer = Renderer(volumes, dimension, size, context)
+    one, same, other = (renderer.batch((0, k), 5) for k in (1, 1, 2))
+    assert torch.equal(one.images, same.images)
+    assert torch.equal(one.truth, same.truth)
+    assert (
+        not torch.equal(one.images, other.images[..., : one.images.shape[-1]]) or one.images.shape != other.images.shape
+    )
+    for boxes in (one, other):
+        shape = tuple(s.stop - s.start + 2 * context for s in boxes.inside)
+        assert boxes.images.shape == (5, 1, *shape)
+        assert boxes.images.isfinite().all()
+        assert int(np.prod([s.stop - s.start for s in boxes.inside])) <= renderer.most
+        inside = torch.zeros(shape, dtype=torch.bool)
+        inside[boxes.inside] = True
+        assert not (boxes.truth & ~inside).any()
+        share = boxes.truth.flatten(1).sum(1) / inside.sum()
+        assert (share > 0.002).all()
+        assert (share < 1).all()
+        torch.testing.assert_close(boxes.images.flatten(1).mean(1), torch.zeros(5), atol=1e-3, rtol=0)
+
+
+def test_a_kind_that_no_volume_has_is_never_drawn(volumes):
+    renderer = Renderer(volumes[:3], 3, 24, 4, Shares(maps=0.9, scenes=0.1))
+    assert [kind for kind, _, _ in renderer._by_kind] == ["scenes"]
+    assert renderer._by_kind[0][1] == 1
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_hands_mostly_draw_where_the_mask_is_wrong_with_the_right_label(dimension):
+    shape = (60, 50) if dimension == 2 else (30, 26, 20)
+    truth = np.zeros(shape, bool)
+    truth[tuple(slice(n // 4, 3 * n // 4) for n in shape)] = True
+    mask = np.roll(truth, 5, 0)
+    right = wrong = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        before = np.zeros(shape, np.uint8)
+        after = hands.correct(rng, before, mask, truth)
+        assert not before.any()
+        assert after.any()
+        right += np.count_nonzero((after == 1) & truth & ~mask) + np.count_nonzero((after == 2) & mask & ~truth)
+        wrong += np.count_nonzero(after) - np.count_nonzero((after == 1) & truth | (after == 2) & ~truth)
+    assert right > 4 * wrong
+    assert wrong > 0  # people err, and the network must have seen it
+
+
+def test_hands_leave_a_perfect_mask_alone_and_begin_inside_the_object():
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 12:28] = True
+    rng = np.random.default_rng(1)
+    assert not hands.correct(rng, np.zeros((40, 40), np.uint8), truth, truth).any()
+    first = [hands.begin(np.random.default_rng(seed), truth) for seed in range(30)]
+    assert all((s == 1).any() for s in first)
+    inside = sum(np.count_nonzero((s == 1) & truth) for s in first)
+    assert inside > 0.85 * sum(np.count_nonzero(s == 1) for s in first)
+
+
+def test_a_network_that_grows_answers_as_before():
+    torch.manual_seed(0)
+    smaller, network = build("fcn", width=8, head=16), build("fcn", **NARROW)
+    grow(network, smaller)
+    image = torch.randn(1, 1, 64, 64)
+    said = torch.cat([image, torch.randn(1, 6, 64, 64)], 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(said), smaller(image), rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
+    recipe = Recipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    output = tmp_path / "net.safetensors"
+    list(train(recipe, volumes, output, minutes=0.05))
+    model = load_model(output)
+    assert model.network.listens
+    assert model.card["steps"] > 0
+    assert model.card["data"] == ["a scan", "scenes"]
+    states = {name: (tmp_path / f"net.{name}.state") for name in State.NAMES}
+    assert all(path.is_file() for path in states.values())
+    first = model.card["steps"]
+    list(train(recipe, volumes, output, minutes=0.1))
+    card = load_model(output).card
+    assert card["steps"] > first
+    assert card["minutes"] == pytest.approx(0.1, abs=0.05)
+    for line in (tmp_path / "net.jsonl").read_text().splitlines() if (tmp_path / "net.jsonl").exists() else []:
+        assert np.isfinite(json.loads(line)["loss"])
+    states["average"].write_bytes(states["exp_avg"].read_bytes())
+    with pytest.raises((ValueError, RuntimeError)):
+        list(train(recipe, volumes, output, minutes=0.2))
+
+
+def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_path, volumes, capsys):
+    bank, output = str(tmp_path / "bank"), tmp_path / "net.safetensors"
+    write_bank(tmp_path / "bank", volumes)
+    start = ["train", bank, "-o", str(output), "--listening"]
+    assert bifseg([*start, "fcn2d", "--minutes", "0.02", "--start", "fcn2d"]) == 0
+    assert load_model(output, 2).network.listens
+    assert bifseg([*start, "vgg"]) == 2
+    assert "known are fcn2d, multiscale3d, large2d, large3d" in capsys.readouterr().err
