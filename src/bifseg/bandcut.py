@@ -1,0 +1,237 @@
+"""A mask from a coarse grid, cut again on the scan's own voxels: exactly, in a narrow band around its border.
+
+The grid says how likely each place is foreground, the scan where its edges are. Inside the band the labels are the
+exact minimum of Eq. 1-4 on the scan's voxels, with the grid's log-odds interpolated; outside it the grid's labels stay
+and pull at the band as any neighbour does. The band is as wide as its bound on voxels allows, which bounds time and
+memory; but for one look at every voxel, a byte each, neither depends on the size of the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bifseg.compiled import compiled
+from bifseg.graphcut import CEILING, NEIGHBOURHOODS, steps
+from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.maxflow import maximum_flow
+from bifseg.resampling import taps
+
+REACH = 1.5  # half the band's width, in cells of the grid, where the bound on voxels allows it
+VOXELS = 400_000  # of the band at most, about
+BAND = 3  # beside FOREGROUND and BACKGROUND: what a voxel is while its label is sought
+FAR = np.float32(1e6)
+
+
+def band_cut(
+    scan: np.ndarray,
+    window: tuple[float, float],
+    spacing: Sequence[float],
+    log_odds: np.ndarray,
+    labels: np.ndarray,
+    fixed: np.ndarray,
+    *,
+    lam: float,
+    sigma: float,
+    neighbours: int,
+    reach: float = REACH,
+    voxels: int = VOXELS,
+) -> np.ndarray:
+    """The labels of a box's voxels: bool, the scan's shape.
+
+    ``scan``: the box's voxels, (x, y) or (x, y, z), any real type; ``window``: its values that become 0 and 1, the
+    scale of ``sigma``. ``spacing``: mm, one per axis. ``log_odds``, ``labels``: float and bool, on a grid over the same
+    box. ``fixed``: uint8, the scan's shape, 1 foreground, 2 background, 0 free; what is fixed is kept, in the band or
+    not. ``lam``: of Eq. 1 on the grid; here it is multiplied by the ratio of the grid's spacing to the scan's, so that
+    it means the same in millimetres. ``neighbours``: as in `grid_edges`. ``reach``: how far from the grid's border a
+    voxel may lie to be cut anew, in cells; less where more than about ``voxels`` would be.
+    Of several minima it is the one with the smallest foreground. Raises ValueError for arrays that do not fit.
+    """
+    ndim = scan.ndim
+    if len(spacing) != ndim or log_odds.ndim != ndim or labels.shape != log_odds.shape or fixed.shape != scan.shape:
+        raise ValueError(
+            f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
+            f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
+        )
+    if neighbours not in NEIGHBOURHOODS[ndim]:
+        raise ValueError(f"{neighbours} neighbours in {ndim}D; possible are {NEIGHBOURHOODS[ndim]}.")
+    sides = np.multiply(scan.shape, spacing)
+    cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
+    offsets = np.zeros((neighbours // 2, 3), np.int64)
+    offsets[:, 3 - ndim :] = steps(ndim, neighbours)
+    lengths = np.linalg.norm(offsets[:, 3 - ndim :] * np.asarray(spacing, float), axis=1)
+    prices = lam * cell / lengths
+
+    three = (1,) * (3 - ndim)
+    scan, fixed = scan.reshape(three + scan.shape), np.ascontiguousarray(fixed).reshape(three + fixed.shape)
+    grid = three + log_odds.shape
+    distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
+    width = _width(distance, reach, voxels * distance.size / scan.size)
+    axes = [taps(n, m) for n, m in zip(grid, scan.shape, strict=True)]
+    state = np.empty(scan.shape, np.uint8)
+    count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
+    if count:
+        scale = 2.0 ** np.floor(np.log2(CEILING / (2 * prices.sum() or 1.0)))
+        nodes = np.zeros(count + 1, np.int64)
+        excess, residual = np.zeros(count + 1, np.int32), np.zeros((neighbours, count + 1), np.int32)
+        listed = np.zeros((neighbours, count + 1), np.int32)
+        low, high = window
+        _build(
+            scan, low, 1 / (high - low) if high > low else 0.0, 1 / sigma, prices * scale, offsets,
+            np.ascontiguousarray(log_odds, np.float32).reshape(grid), *(array for axis in axes for array in axis),
+            scale, state, nodes, excess, residual, listed,
+        )  # fmt: skip
+        level = maximum_flow(residual, excess, listed, False)
+        state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
+    return (state == FOREGROUND).reshape(scan.shape[3 - ndim :])
+
+
+def _width(distance: np.ndarray, reach: float, cells: float) -> float:
+    """Half the band's width, in cells: ``reach``, or what leaves about so many cells of the grid in the band."""
+    near = np.abs(distance[np.abs(distance) < reach])
+    # A cell whose middle is d from the border reaches from d - 1/2 to d + 1/2.
+    covered = lambda width: np.clip(width - near + 0.5, 0, 1).sum()  # noqa: E731
+    if covered(reach) <= cells:
+        return reach
+    low, high = 0.0, reach
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if covered(middle) <= cells else (low, middle)
+    return low
+
+
+@compiled
+def _signed_distance(labels):
+    """How far each cell is from the border of the labels, in cells, below 0 outside: float32, by two sweeps."""
+    nx, ny, nz = labels.shape
+    result = np.empty(labels.shape, np.float32)
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                own = labels[i, j, k]
+                border = (
+                    (i > 0 and labels[i - 1, j, k] != own) or (i < nx - 1 and labels[i + 1, j, k] != own)
+                    or (j > 0 and labels[i, j - 1, k] != own) or (j < ny - 1 and labels[i, j + 1, k] != own)
+                    or (k > 0 and labels[i, j, k - 1] != own) or (k < nz - 1 and labels[i, j, k + 1] != own)
+                )  # fmt: skip
+                result[i, j, k] = np.float32(0.5) if border else FAR
+    roots = (np.float32(1), np.float32(np.sqrt(2)), np.float32(np.sqrt(3)))
+    for sweep in range(2):
+        sign = 1 - 2 * sweep
+        for a in range(nx):
+            i = a if sweep == 0 else nx - 1 - a
+            for b in range(ny):
+                j = b if sweep == 0 else ny - 1 - b
+                for c in range(nz):
+                    k = c if sweep == 0 else nz - 1 - c
+                    best = result[i, j, k]
+                    if best == np.float32(0.5):
+                        continue
+                    for n in range(13):  # the neighbours that were swept over before
+                        di, dj, dk = n // 9 - 1, n // 3 % 3 - 1, n % 3 - 1
+                        x, y, z = i + sign * di, j + sign * dj, k + sign * dk
+                        if 0 <= x < nx and 0 <= y < ny and 0 <= z < nz:
+                            best = min(best, result[x, y, z] + roots[abs(di) + abs(dj) + abs(dk) - 1])
+                    result[i, j, k] = best
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if not labels[i, j, k]:
+                    result[i, j, k] = -result[i, j, k]
+    return result
+
+
+@compiled
+def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
+    """The grid interpolated along x and y to a row of voxels: what is left is to interpolate along z."""
+    for c in range(len(row)):
+        row[c] = 0
+    for a in range(weights_x.shape[1]):
+        for b in range(weights_y.shape[1]):
+            weight = weights_x[i, a] * weights_y[j, b]
+            if weight != 0:
+                source = grid[first_x[i] + a, first_y[j] + b]
+                for c in range(len(row)):
+                    row[c] += weight * source[c]
+
+
+@compiled
+def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, width, fixed, state):
+    """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
+    nx, ny, nz = state.shape
+    row, count = np.empty(distance.shape[2], np.float32), 0
+    for i in range(nx):
+        for j in range(ny):
+            _row(distance, i, j, first_x, weights_x, first_y, weights_y, row)
+            for k in range(nz):
+                if fixed[i, j, k]:
+                    state[i, j, k] = fixed[i, j, k]
+                    continue
+                d = np.float32(0)
+                for c in range(weights_z.shape[1]):
+                    d += weights_z[k, c] * row[first_z[k] + c]
+                if abs(d) < width:
+                    state[i, j, k] = BAND
+                    count += 1
+                else:
+                    state[i, j, k] = FOREGROUND if d > 0 else BACKGROUND
+    return count
+
+
+@compiled
+def _build(
+    scan, low, factor, sharp, prices, offsets,
+    log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z,
+    scale, state, nodes, excess, residual, listed,
+):  # fmt: skip
+    """Number the voxels of the band in C order, and lay out their graph."""
+    nx, ny, nz = state.shape
+    row, count = np.empty(log_odds.shape[2], np.float32), 0
+    numbers = np.zeros((2, ny, nz), np.int32)  # of this plane and the one before
+    values = np.zeros((2, ny, nz), np.float32)
+    most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
+    for i in range(nx):
+        numbers[i & 1] = 0
+        for j in range(ny):
+            ready = False
+            for k in range(nz):
+                if state[i, j, k] != BAND:
+                    continue
+                if not ready:
+                    _row(log_odds, i, j, first_x, weights_x, first_y, weights_y, row)
+                    ready = True
+                count += 1
+                own = np.float32(0)
+                for c in range(weights_z.shape[1]):
+                    own += weights_z[k, c] * row[first_z[k] + c]
+                total = np.int64(np.rint(min(max(own * scale, -most), most)))
+                value = _unit(scan[i, j, k], low, factor)
+                nodes[count] = (i * ny + j) * nz + k
+                numbers[i & 1, j, k], values[i & 1, j, k] = count, value
+                for n in range(len(prices)):
+                    for sign in (-1, 1):
+                        x, y, z = i + sign * offsets[n, 0], j + sign * offsets[n, 1], k + sign * offsets[n, 2]
+                        if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
+                            continue
+                        if state[x, y, z] != BAND:
+                            price = _price(value, _unit(scan[x, y, z], low, factor), sharp, prices[n])
+                            total += price if state[x, y, z] == FOREGROUND else -price
+                        elif sign < 0:
+                            other = numbers[x & 1, y, z]
+                            price = _price(value, values[x & 1, y, z], sharp, prices[n])
+                            residual[2 * n, other] = residual[2 * n + 1, other] = price
+                            listed[2 * n, other] = count
+                            listed[2 * n + 1, count] = other
+                excess[count] = total
+
+
+@compiled
+def _unit(value, low, factor):
+    return np.float32(min(max((value - low) * factor, 0.0), 1.0))
+
+
+@compiled
+def _price(one, other, sharp, price):
+    difference = (one - other) * sharp
+    return np.int64(np.rint(price * np.exp(-0.5 * difference * difference)))
