@@ -21,7 +21,8 @@ from bifseg.resampling import taps
 REACH = 1.5  # half the band's width, in cells of the grid, where the bound on voxels allows it
 VOXELS = 400_000  # of the band at most, about
 BAND = 3  # beside FOREGROUND and BACKGROUND: what a voxel is while its label is sought
-FAR = np.float32(1e6)
+FAR = np.float32(2.5)  # cells; beyond, no distance is told apart
+LEVELS = 4095  # steps of the window that intensities are rounded to
 
 
 def band_cut(
@@ -77,8 +78,9 @@ def band_cut(
         excess, residual = np.zeros(count + 1, np.int32), np.zeros((neighbours, count + 1), np.int32)
         listed = np.zeros((neighbours, count + 1), np.int32)
         low, high = window
+        table = np.exp(-0.5 * (np.arange(LEVELS + 1) / LEVELS / sigma) ** 2)
         _build(
-            scan, low, 1 / (high - low) if high > low else 0.0, 1 / sigma, prices * scale, offsets,
+            scan, low, LEVELS / (high - low) if high > low else 0.0, table, prices * scale, offsets,
             np.ascontiguousarray(log_odds, np.float32).reshape(grid), *(array for axis in axes for array in axis),
             scale, state, nodes, excess, residual, listed,
         )  # fmt: skip
@@ -103,37 +105,24 @@ def _width(distance: np.ndarray, reach: float, cells: float) -> float:
 
 @compiled
 def _signed_distance(labels):
-    """How far each cell is from the border of the labels, in cells, below 0 outside: float32, by two sweeps."""
+    """How far each cell is from the border of the labels, in cells, below 0 outside: float32, ``FAR`` at most."""
     nx, ny, nz = labels.shape
-    result = np.empty(labels.shape, np.float32)
+    result = np.full(labels.shape, FAR, np.float32)
     for i in range(nx):
         for j in range(ny):
             for k in range(nz):
                 own = labels[i, j, k]
-                border = (
+                if not (
                     (i > 0 and labels[i - 1, j, k] != own) or (i < nx - 1 and labels[i + 1, j, k] != own)
                     or (j > 0 and labels[i, j - 1, k] != own) or (j < ny - 1 and labels[i, j + 1, k] != own)
                     or (k > 0 and labels[i, j, k - 1] != own) or (k < nz - 1 and labels[i, j, k + 1] != own)
-                )  # fmt: skip
-                result[i, j, k] = np.float32(0.5) if border else FAR
-    roots = (np.float32(1), np.float32(np.sqrt(2)), np.float32(np.sqrt(3)))
-    for sweep in range(2):
-        sign = 1 - 2 * sweep
-        for a in range(nx):
-            i = a if sweep == 0 else nx - 1 - a
-            for b in range(ny):
-                j = b if sweep == 0 else ny - 1 - b
-                for c in range(nz):
-                    k = c if sweep == 0 else nz - 1 - c
-                    best = result[i, j, k]
-                    if best == np.float32(0.5):
-                        continue
-                    for n in range(13):  # the neighbours that were swept over before
-                        di, dj, dk = n // 9 - 1, n // 3 % 3 - 1, n % 3 - 1
-                        x, y, z = i + sign * di, j + sign * dj, k + sign * dk
-                        if 0 <= x < nx and 0 <= y < ny and 0 <= z < nz:
-                            best = min(best, result[x, y, z] + roots[abs(di) + abs(dj) + abs(dk) - 1])
-                    result[i, j, k] = best
+                ):  # fmt: skip
+                    continue
+                for x in range(max(i - 1, 0), min(i + 2, nx)):
+                    for y in range(max(j - 1, 0), min(j + 2, ny)):
+                        for z in range(max(k - 1, 0), min(k + 2, nz)):
+                            away = np.float32(0.5 + np.sqrt((x - i) ** 2 + (y - j) ** 2 + (z - k) ** 2))
+                            result[x, y, z] = min(result[x, y, z], away)
     for i in range(nx):
         for j in range(ny):
             for k in range(nz):
@@ -161,27 +150,47 @@ def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z
     """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
     nx, ny, nz = state.shape
     row, count = np.empty(distance.shape[2], np.float32), 0
+    points, taps_z = len(row), weights_z.shape[1]
     for i in range(nx):
         for j in range(ny):
             _row(distance, i, j, first_x, weights_x, first_y, weights_y, row)
-            for k in range(nz):
-                if fixed[i, j, k]:
-                    state[i, j, k] = fixed[i, j, k]
-                    continue
-                d = np.float32(0)
-                for c in range(weights_z.shape[1]):
-                    d += weights_z[k, c] * row[first_z[k] + c]
-                if abs(d) < width:
-                    state[i, j, k] = BAND
-                    count += 1
+            out = state[i, j]
+            k = 0
+            while k < nz:  # voxels between the same points of the grid
+                at, end = first_z[k], k + 1
+                while end < nz and first_z[end] == at:
+                    end += 1
+                low, high = row[at], row[at]
+                for c in range(1, taps_z):
+                    low, high = min(low, row[at + c]), max(high, row[at + c])
+                if low >= width or high <= -width:
+                    for n in range(k, end):
+                        out[n] = FOREGROUND if low > 0 else BACKGROUND
                 else:
-                    state[i, j, k] = FOREGROUND if d > 0 else BACKGROUND
+                    for n in range(k, end):
+                        d = np.float32(0)
+                        for c in range(taps_z):
+                            d += weights_z[n, c] * row[at + c]
+                        if abs(d) < width:
+                            out[n] = BAND
+                            count += 1
+                        else:
+                            out[n] = FOREGROUND if d > 0 else BACKGROUND
+                k = end
+            said = np.uint8(0)
+            for k in range(nz):
+                said |= fixed[i, j, k]
+            if said:
+                for k in range(nz):
+                    if fixed[i, j, k]:
+                        count -= out[k] == BAND
+                        out[k] = fixed[i, j, k]
     return count
 
 
 @compiled
 def _build(
-    scan, low, factor, sharp, prices, offsets,
+    scan, low, factor, table, prices, offsets,
     log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z,
     scale, state, nodes, excess, residual, listed,
 ):  # fmt: skip
@@ -189,7 +198,7 @@ def _build(
     nx, ny, nz = state.shape
     row, count = np.empty(log_odds.shape[2], np.float32), 0
     numbers = np.zeros((2, ny, nz), np.int32)  # of this plane and the one before
-    values = np.zeros((2, ny, nz), np.float32)
+    values = np.zeros((2, ny, nz), np.int32)
     most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
     for i in range(nx):
         numbers[i & 1] = 0
@@ -206,32 +215,33 @@ def _build(
                 for c in range(weights_z.shape[1]):
                     own += weights_z[k, c] * row[first_z[k] + c]
                 total = np.int64(np.rint(min(max(own * scale, -most), most)))
-                value = _unit(scan[i, j, k], low, factor)
+                value = _level(scan[i, j, k], low, factor)
                 nodes[count] = (i * ny + j) * nz + k
                 numbers[i & 1, j, k], values[i & 1, j, k] = count, value
                 for n in range(len(prices)):
-                    for sign in (-1, 1):
-                        x, y, z = i + sign * offsets[n, 0], j + sign * offsets[n, 1], k + sign * offsets[n, 2]
-                        if not (0 <= x < nx and 0 <= y < ny and 0 <= z < nz):
-                            continue
-                        if state[x, y, z] != BAND:
-                            price = _price(value, _unit(scan[x, y, z], low, factor), sharp, prices[n])
-                            total += price if state[x, y, z] == FOREGROUND else -price
-                        elif sign < 0:
+                    di, dj, dk = offsets[n]
+                    x, y, z = i - di, j - dj, k - dk
+                    if 0 <= x and 0 <= y < ny and 0 <= z < nz:
+                        there = state[x, y, z]
+                        if there == BAND:
                             other = numbers[x & 1, y, z]
-                            price = _price(value, values[x & 1, y, z], sharp, prices[n])
+                            price = np.int32(np.rint(prices[n] * table[abs(value - values[x & 1, y, z])]))
                             residual[2 * n, other] = residual[2 * n + 1, other] = price
                             listed[2 * n, other] = count
                             listed[2 * n + 1, count] = other
+                        else:
+                            price = np.int64(np.rint(prices[n] * table[abs(value - _level(scan[x, y, z], low, factor))]))
+                            total += price if there == FOREGROUND else -price
+                    x, y, z = i + di, j + dj, k + dk
+                    if x < nx and 0 <= y < ny and 0 <= z < nz:
+                        there = state[x, y, z]
+                        if there != BAND:
+                            price = np.int64(np.rint(prices[n] * table[abs(value - _level(scan[x, y, z], low, factor))]))
+                            total += price if there == FOREGROUND else -price
                 excess[count] = total
 
 
 @compiled
-def _unit(value, low, factor):
-    return np.float32(min(max((value - low) * factor, 0.0), 1.0))
-
-
-@compiled
-def _price(one, other, sharp, price):
-    difference = (one - other) * sharp
-    return np.int64(np.rint(price * np.exp(-0.5 * difference * difference)))
+def _level(value, low, factor):
+    """An intensity in steps of the window, 0 to LEVELS."""
+    return np.int64(min(max((value - low) * factor, 0.0), float(LEVELS)) + 0.5)

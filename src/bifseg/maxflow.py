@@ -144,7 +144,7 @@ def _spread(residual, excess, offsets):
 
 @compiled
 def _spread_listed(residual, excess, neighbours):
-    """As `_spread`, where neighbours are listed: one edge after the other."""
+    """As `_spread`, where neighbours are listed: one edge after the other, one sweep a step."""
     first, before = -1, -1
     while True:
         supply, demand = 0, 0
@@ -158,16 +158,15 @@ def _spread_listed(residual, excess, neighbours):
         if supply == 0 or demand == 0:
             return
         before = supply
-        for _ in range(SWEEPS):
-            for k in range(0, neighbours.shape[0], 2):
-                for v in range(1, excess.size):
-                    w = neighbours[k, v]
-                    half = i32((excess[v] >> 1) - (excess[w] >> 1))
-                    flow = i32(min(max(half, i32(-residual[k + 1, v])), residual[k, v]))
-                    residual[k, v] = i32(residual[k, v] - flow)
-                    residual[k + 1, v] = i32(residual[k + 1, v] + flow)
-                    excess[v] = i32(excess[v] - flow)
-                    excess[w] = i32(excess[w] + flow)
+        for k in range(0, neighbours.shape[0], 2):
+            for v in range(1, excess.size):
+                w = neighbours[k, v]
+                half = i32((excess[v] >> 1) - (excess[w] >> 1))
+                flow = i32(min(max(half, i32(-residual[k + 1, v])), residual[k, v]))
+                residual[k, v] = i32(residual[k, v] - flow)
+                residual[k + 1, v] = i32(residual[k + 1, v] + flow)
+                excess[v] = i32(excess[v] - flow)
+                excess[w] = i32(excess[w] + flow)
 
 
 @compiled
