@@ -18,9 +18,9 @@ from bifseg.interaction import BACKGROUND, FOREGROUND
 from bifseg.maxflow import maximum_flow
 from bifseg.resampling import taps
 
-REACH = 1.5  # half the band's width, in cells of the grid, where the bound on voxels allows it
-VOXELS = 400_000  # of the band at most, about
-BAND = 3  # beside FOREGROUND and BACKGROUND: what a voxel is while its label is sought
+REACH = 1.0  # half the band's width, in cells of the grid, where the bound on voxels allows it
+VOXELS = 200_000  # of the band at most, about
+BAND, OUTSIDE = 3, 4  # beside FOREGROUND and BACKGROUND: what a voxel is while labels are sought, and around the box
 FAR = np.float32(2.5)  # cells; beyond, no distance is told apart
 LEVELS = 4095  # steps of the window that intensities are rounded to
 
@@ -35,7 +35,6 @@ def band_cut(
     *,
     lam: float,
     sigma: float,
-    neighbours: int,
     reach: float = REACH,
     voxels: int = VOXELS,
 ) -> np.ndarray:
@@ -44,9 +43,9 @@ def band_cut(
     ``scan``: the box's voxels, (x, y) or (x, y, z), any real type; ``window``: its values that become 0 and 1, the
     scale of ``sigma``. ``spacing``: mm, one per axis. ``log_odds``, ``labels``: float and bool, on a grid over the same
     box. ``fixed``: uint8, the scan's shape, 1 foreground, 2 background, 0 free; what is fixed is kept, in the band or
-    not. ``lam``: of Eq. 1 on the grid; here it is multiplied by the ratio of the grid's spacing to the scan's, so that
-    it means the same in millimetres. ``neighbours``: as in `grid_edges`. ``reach``: how far from the grid's border a
-    voxel may lie to be cut anew, in cells; less where more than about ``voxels`` would be.
+    not. ``lam``: the weight of the pairwise term, its d_ij in cells of the grid: so it means the same in millimetres
+    however fine the scan is. Neighbours are all 8 or 26, whose cuts are the smoothest. ``reach``: how far from the
+    grid's border a voxel may lie to be cut anew, in cells, at most 1.5; less where more than about ``voxels`` would.
     Of several minima it is the one with the smallest foreground. Raises ValueError for arrays that do not fit.
     """
     ndim = scan.ndim
@@ -55,10 +54,9 @@ def band_cut(
             f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
             f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
         )
-    if neighbours not in NEIGHBOURHOODS[ndim]:
-        raise ValueError(f"{neighbours} neighbours in {ndim}D; possible are {NEIGHBOURHOODS[ndim]}.")
     sides = np.multiply(scan.shape, spacing)
     cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
+    neighbours = NEIGHBOURHOODS[ndim][-1]
     offsets = np.zeros((neighbours // 2, 3), np.int64)
     offsets[:, 3 - ndim :] = steps(ndim, neighbours)
     lengths = np.linalg.norm(offsets[:, 3 - ndim :] * np.asarray(spacing, float), axis=1)
@@ -70,7 +68,7 @@ def band_cut(
     distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
     width = _width(distance, reach, voxels * distance.size / scan.size)
     axes = [taps(n, m) for n, m in zip(grid, scan.shape, strict=True)]
-    state = np.empty(scan.shape, np.uint8)
+    state = np.full([n + 2 for n in scan.shape], OUTSIDE, np.uint8)
     count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
     if count:
         scale = 2.0 ** np.floor(np.log2(CEILING / (2 * prices.sum() or 1.0)))
@@ -86,7 +84,7 @@ def band_cut(
         )  # fmt: skip
         level = maximum_flow(residual, excess, listed, False)
         state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
-    return (state == FOREGROUND).reshape(scan.shape[3 - ndim :])
+    return (state[1:-1, 1:-1, 1:-1] == FOREGROUND).reshape(scan.shape[3 - ndim :])
 
 
 def _width(distance: np.ndarray, reach: float, cells: float) -> float:
@@ -148,13 +146,13 @@ def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
 @compiled
 def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, width, fixed, state):
     """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
-    nx, ny, nz = state.shape
+    nx, ny, nz = fixed.shape
     row, count = np.empty(distance.shape[2], np.float32), 0
-    points, taps_z = len(row), weights_z.shape[1]
+    taps_z = weights_z.shape[1]
     for i in range(nx):
         for j in range(ny):
             _row(distance, i, j, first_x, weights_x, first_y, weights_y, row)
-            out = state[i, j]
+            out = state[i + 1, j + 1, 1:-1]
             k = 0
             while k < nz:  # voxels between the same points of the grid
                 at, end = first_z[k], k + 1
@@ -177,14 +175,11 @@ def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z
                         else:
                             out[n] = FOREGROUND if d > 0 else BACKGROUND
                 k = end
-            said = np.uint8(0)
+            said = fixed[i, j]
             for k in range(nz):
-                said |= fixed[i, j, k]
-            if said:
-                for k in range(nz):
-                    if fixed[i, j, k]:
-                        count -= out[k] == BAND
-                        out[k] = fixed[i, j, k]
+                if said[k]:
+                    count -= out[k] == BAND
+                    out[k] = said[k]
     return count
 
 
@@ -194,51 +189,57 @@ def _build(
     log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z,
     scale, state, nodes, excess, residual, listed,
 ):  # fmt: skip
-    """Number the voxels of the band in C order, and lay out their graph."""
-    nx, ny, nz = state.shape
+    """Number the voxels of the band in C order, and lay out their graph; ``nodes``: where they are in ``state``."""
+    nx, ny, nz = scan.shape
+    width, depth = nz + 2, (ny + 2) * (nz + 2)
+    state = state.reshape(-1)
     row, count = np.empty(log_odds.shape[2], np.float32), 0
-    numbers = np.zeros((2, ny, nz), np.int32)  # of this plane and the one before
-    values = np.zeros((2, ny, nz), np.int32)
+    numbers = np.zeros((2, depth), np.int32)  # of this plane and the one before
+    values = np.zeros((2, depth), np.int32)
     most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
     for i in range(nx):
-        numbers[i & 1] = 0
         for j in range(ny):
             ready = False
             for k in range(nz):
-                if state[i, j, k] != BAND:
+                q = (j + 1) * width + k + 1
+                v = (i + 1) * depth + q
+                if state[v] != BAND:
                     continue
                 if not ready:
                     _row(log_odds, i, j, first_x, weights_x, first_y, weights_y, row)
                     ready = True
-                count += 1
                 own = np.float32(0)
                 for c in range(weights_z.shape[1]):
                     own += weights_z[k, c] * row[first_z[k] + c]
-                total = np.int64(np.rint(min(max(own * scale, -most), most)))
+                total = _rounded(min(max(own * scale, -most), most))
                 value = _level(scan[i, j, k], low, factor)
-                nodes[count] = (i * ny + j) * nz + k
-                numbers[i & 1, j, k], values[i & 1, j, k] = count, value
+                count += 1
+                nodes[count], numbers[i & 1, q], values[i & 1, q] = v, count, value
                 for n in range(len(prices)):
                     di, dj, dk = offsets[n]
-                    x, y, z = i - di, j - dj, k - dk
-                    if 0 <= x and 0 <= y < ny and 0 <= z < nz:
-                        there = state[x, y, z]
-                        if there == BAND:
-                            other = numbers[x & 1, y, z]
-                            price = np.int32(np.rint(prices[n] * table[abs(value - values[x & 1, y, z])]))
-                            residual[2 * n, other] = residual[2 * n + 1, other] = price
-                            listed[2 * n, other] = count
-                            listed[2 * n + 1, count] = other
-                        else:
-                            price = np.int64(np.rint(prices[n] * table[abs(value - _level(scan[x, y, z], low, factor))]))
-                            total += price if there == FOREGROUND else -price
-                    x, y, z = i + di, j + dj, k + dk
-                    if x < nx and 0 <= y < ny and 0 <= z < nz:
-                        there = state[x, y, z]
-                        if there != BAND:
-                            price = np.int64(np.rint(prices[n] * table[abs(value - _level(scan[x, y, z], low, factor))]))
-                            total += price if there == FOREGROUND else -price
+                    within = dj * width + dk
+                    step = di * depth + within
+                    if state[v - step] == BAND:
+                        plane = (i - di) & 1
+                        other = numbers[plane, q - within]
+                        price = _rounded(prices[n] * table[abs(value - values[plane, q - within])])
+                        residual[2 * n, other] = residual[2 * n + 1, other] = price
+                        listed[2 * n, other] = count
+                        listed[2 * n + 1, count] = other
+                    elif state[v - step] != OUTSIDE:
+                        there = _level(scan[i - di, j - dj, k - dk], low, factor)
+                        price = _rounded(prices[n] * table[abs(value - there)])
+                        total += price if state[v - step] == FOREGROUND else -price
+                    if state[v + step] < BAND:
+                        there = _level(scan[i + di, j + dj, k + dk], low, factor)
+                        price = _rounded(prices[n] * table[abs(value - there)])
+                        total += price if state[v + step] == FOREGROUND else -price
                 excess[count] = total
+
+
+@compiled
+def _rounded(price):
+    return np.int64(np.rint(price))
 
 
 @compiled

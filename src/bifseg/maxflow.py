@@ -32,9 +32,10 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
     """Send all the flow there is from voxels of positive to voxels of negative excess; changes both arrays.
 
     ``residual``: int32 (offsets, voxels), ``excess``: int32 (voxels), ``offsets``: int64 (offsets) or, as a table,
-    int32 (offsets, voxels); see the module for their layout, which is not checked. Of absolute values, residuals at one voxel must sum to 2^28 at most, and an excess
-    added to them stay below 2^29: no sum here is larger, so nothing overflows.
-    ``warm``: ``residual`` holds a flow that nearly fits, so spreading is left out unless many neighbours are at odds.
+    int32 (offsets, voxels); see the module for their layout, which is not checked. Of absolute values, residuals at one
+    voxel must sum to 2^28 at most, and an excess added to them stay below 2^29: no sum here is larger, so nothing
+    overflows. ``warm``: ``residual`` holds a flow that nearly fits, so spreading is left out unless many neighbours are
+    at odds; with a table it is always tried.
     Returns int32 (voxels), above 0 where a voxel of positive excess still reaches.
     """
     if offsets.ndim == 2:

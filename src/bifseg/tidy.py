@@ -27,7 +27,9 @@ def tidy(mask: np.ndarray, fixed: np.ndarray, *, fill_holes: float, drop_islands
     np.True_
     """
     if mask.shape != fixed.shape or mask.ndim not in (2, 3):
-        raise ValueError(f"A mask of shape {mask.shape} and fixed voxels of shape {fixed.shape}; give the same, 2 or 3.")
+        raise ValueError(
+            f"A mask of shape {mask.shape} and fixed voxels of shape {fixed.shape}; give the same, 2 or 3."
+        )
     for name, share in (("fill_holes", fill_holes), ("drop_islands", drop_islands)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name} is {share}; it must lie between 0 and 1.")
