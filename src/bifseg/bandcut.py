@@ -21,7 +21,7 @@ from bifseg.resampling import taps
 REACH = 1.0  # half the band's width, in cells of the grid, where the bound on voxels allows it
 VOXELS = 200_000  # of the band at most, about
 BAND, OUTSIDE = 3, 4  # beside FOREGROUND and BACKGROUND: what a voxel is while labels are sought, and around the box
-FAR = np.float32(2.5)  # cells; beyond, no distance is told apart
+FAR = 2.5  # cells; beyond, no distance is told apart
 LEVELS = 4095  # steps of the window that intensities are rounded to
 
 
@@ -54,6 +54,8 @@ def band_cut(
             f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
             f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
         )
+    if not 0 < reach <= FAR - 1:
+        raise ValueError(f"The band reaches {reach} cells from the border; it must be above 0 and at most {FAR - 1}.")
     sides = np.multiply(scan.shape, spacing)
     cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
     neighbours = NEIGHBOURHOODS[ndim][-1]
