@@ -1,4 +1,4 @@
-"""How well outlines follow the truth, of the development fold: ``python benchmarks/edges.py 3 --vary band_lam=0.2,0.8``.
+"""How well outlines follow the truth, of the development fold: ``python benchmarks/edges.py 3 --vary band_lam=0.8``.
 
 A simulated user works on each object as in `bifseg.evaluation.loop`; after the box, one and three rounds of scribbles:
 Dice, surface Dice at 1 voxel and at 2 mm, all in %, and roughness, the area of the mask's surface (the length of its

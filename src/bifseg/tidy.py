@@ -56,7 +56,7 @@ def _without_holes(mask: np.ndarray, fixed: np.ndarray, share: float) -> np.ndar
     runs, root = _pieces(mask, False)
     size = np.bincount(root, weights=runs[:, 3] - runs[:, 2])
     open_ = np.zeros(len(size), bool)
-    for axis in (axis for axis, n in enumerate(mask.shape) if axis or n > 1):  # a plane has no border across itself
+    for axis in (axis for axis, n in enumerate(mask.shape) if n > 1):  # a plane has no border across itself
         first, last = (runs[:, 2], runs[:, 3] - 1) if axis == 2 else (runs[:, axis], runs[:, axis])
         open_[root[(first == 0) | (last == mask.shape[axis] - 1)]] = True
     filled = (size <= share * np.count_nonzero(mask)) & ~open_
