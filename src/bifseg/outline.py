@@ -25,8 +25,8 @@ def outline(
     """The mask in the box: bool, three axes.
 
     ``labels``, ``probability``: bool and float on the grid, the minimum of Eq. 1 and what it was cut from.
-    ``scribbles``, ``locked``: uint8 (1 foreground, 2 background) and bool, in the box; the mask agrees with them
-    wherever ``full_resolution`` cuts, and whoever shows it writes them over it in any case.
+    ``scribbles``, ``locked``: uint8 (1 foreground, 2 background) and bool, in the box; where no band is cut the mask
+    may still contradict them, by less than a cell of the grid.
     """
     clock = Stopwatch() if clock is None else clock
     p = parameters
@@ -34,15 +34,17 @@ def outline(
     if locked.any():
         fixed = np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
     fixed = fixed.reshape(grid.native_shape)
-    with clock("band cut"):
-        if p.full_resolution and (len(grid.shape) == 3 or any(np.greater(grid.native_shape, grid.shape))):
+    if p.full_resolution and (len(grid.shape) == 3 or any(np.greater(grid.native_shape, grid.shape))):
+        with clock("band cut"):
             belief = np.clip(probability.astype(float), CERTAIN, 1 - CERTAIN)
             mask = band_cut(
                 grid.native, grid.window, grid.native_spacing, np.log(belief / (1 - belief)), labels, fixed,
                 lam=p.band_lam, sigma=p.band_sigma,
             )  # fmt: skip
-        else:
+    else:
+        with clock("paste"):
             mask = grid.mask_in_box(labels).reshape(grid.native_shape)
-    with clock("tidy"):
-        mask = tidy(mask, fixed, fill_holes=p.fill_holes, drop_islands=p.drop_islands)
+    if p.fill_holes or p.drop_islands:
+        with clock("tidy"):
+            mask = tidy(mask, fixed, fill_holes=p.fill_holes, drop_islands=p.drop_islands)
     return mask.reshape(grid.box.shape)
