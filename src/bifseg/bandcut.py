@@ -19,7 +19,7 @@ from bifseg.maxflow import maximum_flow
 from bifseg.resampling import taps
 
 REACH = 1.0  # half the band's width, in cells of the grid, where the bound on voxels allows it
-VOXELS = 200_000  # of the band at most, about
+VOXELS = 150_000  # of the band at most, about
 BAND, OUTSIDE = 3, 4  # beside FOREGROUND and BACKGROUND: what a voxel is while labels are sought, and around the box
 FAR = 2.5  # cells; beyond, no distance is told apart
 LEVELS = 4095  # steps of the window that intensities are rounded to
@@ -155,7 +155,13 @@ def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z
         for j in range(ny):
             _row(distance, i, j, first_x, weights_x, first_y, weights_y, row)
             out = state[i + 1, j + 1, 1:-1]
+            low, high = row[0], row[0]
+            for c in range(1, len(row)):
+                low, high = min(low, row[c]), max(high, row[c])
             k = 0
+            if low >= width or high <= -width:  # far from the band, as most rows are
+                out[:] = FOREGROUND if low > 0 else BACKGROUND
+                k = nz
             while k < nz:  # voxels between the same points of the grid
                 at, end = first_z[k], k + 1
                 while end < nz and first_z[end] == at:
