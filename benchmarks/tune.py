@@ -43,14 +43,14 @@ def main() -> None:
     model = load_model(arguments.model, arguments.dimension)
     model = dataclasses.replace(model, size=arguments.size or model.size)
     base = preset(arguments.preset, arguments.dimension, model.tuned)
-    base = base.but(**dict(_parsed(text, base) for text in arguments.base))
+    base = base.but(**dict(parsed(text, base) for text in arguments.base))
     variants = {"base": base}
     for text in arguments.vary:
         name, values = text.split("=")
         for value in values.split(","):
             one = f"{name}={value}"
             variants[one] = (
-                preset(value, arguments.dimension) if name == "preset" else base.but(**dict([_parsed(one, base)]))
+                preset(value, arguments.dimension) if name == "preset" else base.but(**dict([parsed(one, base)]))
             )
     heads = ["network", "cut", "unsup.", *(f"round {k + 1}" for k in range(arguments.rounds))]
     print(f"{len(chosen)} objects, model {model.name} {model.sha256[:8]}, size {model.size}, base {base}")
@@ -78,7 +78,7 @@ def _interval(gaps: np.ndarray, units: list) -> str:
     return f"{gaps.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def _parsed(text: str, like: Parameters) -> tuple[str, object]:
+def parsed(text: str, like: Parameters) -> tuple[str, object]:
     name, value = text.split("=")
     kind = type(getattr(like, name))
     return name, value in ("1", "True", "true") if kind is bool else kind(value)

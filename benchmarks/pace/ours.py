@@ -103,6 +103,10 @@ def works(moment: str, segment: Segment, model: Model) -> Mapping[str, Work]:
             updates * rows * 8 * channels,
             f"forward and backward of {rows} pixels in {steps} steps; their features gathered",
         )
+    if "band cut" in segment.milliseconds:
+        made["band cut"] = Work(0, 2 * voxels, "scribbles read, mask written")
+    if "tidy" in segment.milliseconds:
+        made["tidy"] = Work(0, 2 * voxels, "mask and scribbles read")
     return {stage: work for stage, work in made.items() if work.operations or work.bytes}
 
 

@@ -11,7 +11,8 @@ from pace.targets import Target, against
 from pace.timing import BF16, FIRST, FP32, MOMENTS, REFINEMENT, WHOLE, Measurement
 
 ORDER = (
-    "crop", "features", "graph", "geodesic", "classifier", "cut", "weight map", "network update", "paste", OTHER, WHOLE,
+    "crop", "features", "graph", "geodesic", "classifier", "cut", "weight map", "network update", "band cut", "tidy",
+    "paste", OTHER, WHOLE,
 )  # fmt: skip
 
 

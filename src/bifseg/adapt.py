@@ -13,6 +13,7 @@ from bifseg.checkpoint import Model
 from bifseg.crop import Crop
 from bifseg.finetune import Round, copy_of, fine_tune, foreground_probability
 from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.outline import outline
 from bifseg.parameters import Parameters
 from bifseg.segment import ModelId, Segment
 from bifseg.stopwatch import Stopwatch
@@ -84,13 +85,13 @@ def adapt(
             labels, probability = step.labels, step.probability
             weights = weights if step.weights is None else step.weights
             yield step
+    if refine != "none":
+        inside = outline(crop, labels, probability, segment.scribbles, locked, segment.parameters, clock)
+    elif initial is not None:
+        inside = initial
+    else:
+        inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
     with clock("paste"):
-        if refine != "none":
-            inside = crop.mask_in_box(labels)
-        elif initial is not None:
-            inside = initial
-        else:
-            inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
         mask = np.greater(inside, locked)  # inside and not locked
         mask |= segment.scribbles == FOREGROUND
         mask &= segment.scribbles != BACKGROUND

@@ -46,17 +46,25 @@ def grid_edges(shape: Sequence[int], neighbours: int, spacing: Sequence[float] |
     spacing = np.ones(ndim) if spacing is None else np.asarray(spacing, dtype=float)
     if spacing.shape != (ndim,) or not (np.isfinite(spacing) & (spacing > 0)).all():
         raise ValueError(f"The spacing is {spacing.tolist()}; give {ndim} finite lengths above 0.")
-    reach = NEIGHBOURHOODS[ndim].index(neighbours) + 1  # how many coordinates may change in one step
-    steps = product((-1, 0, 1), repeat=ndim)
-    offsets = [step for step in steps if step > (0,) * ndim and np.count_nonzero(step) <= reach]
     return tuple(
         Edges(
             tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(offset, shape, strict=True)),
             tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(offset, shape, strict=True)),
             float(np.linalg.norm(offset * spacing / spacing.min())),
         )
-        for offset in offsets
+        for offset in steps(ndim, neighbours)
     )
+
+
+def steps(ndim: int, neighbours: int) -> list[tuple[int, ...]]:
+    """From a voxel to those of its neighbours that come after it in C order; the others lie the opposite way.
+
+    >>> steps(2, 4)
+    [(0, 1), (1, 0)]
+    """
+    reach = NEIGHBOURHOODS[ndim].index(neighbours) + 1  # how many coordinates may change in one step
+    every = product((-1, 0, 1), repeat=ndim)
+    return [step for step in every if step > (0,) * ndim and np.count_nonzero(step) <= reach]
 
 
 class GridCut:

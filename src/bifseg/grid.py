@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
-from bifseg.image import Image, resample, resample_labels, unit_range, working_shape
+from bifseg.image import Image, intensity_range, resample, resample_labels, unit_range, working_shape
 from bifseg.interaction import BACKGROUND, FOREGROUND, Box
 
 LONGEST_2D = 3  # a 2D grid's longer side, in units of its shorter: bounds the cost of a needle-shaped box
@@ -18,21 +20,27 @@ class Grid:
     (x, y, z); arrays "in the box" have the box's voxels, always three axes.
 
     ``array``: the resampled crop, float32. ``image01``: the same scaled to [0, 1], all 0 where the crop is constant.
-    ``spacing``: mm between the grid's points, one length per axis of the grid.
+    ``spacing``: mm between the grid's points, one length per axis of the grid. ``native``: the box's voxels, a view of
+    the scan; ``native_spacing``: mm between them.
     """
 
     def __init__(self, image: Image, box: Box, size: int, longest: int) -> None:
         self.box = box
-        native, spacing = box.crop(image.array), native_spacing(image, box)
-        self.shape = working_shape(native.shape, spacing, size, longest)
-        self.array = resample(native, self.shape)
+        self.native, self.native_spacing = box.crop(image.array), native_spacing(image, box)
+        self.shape = working_shape(self.native.shape, self.native_spacing, size, longest)
+        self.array = resample(self.native, self.shape)
         self.image01 = unit_range(self.array)
-        pitch = np.multiply(native.shape, spacing) / self.shape
+        pitch = np.multiply(self.native.shape, self.native_spacing) / self.shape
         self.spacing = tuple(float(p) for p in pitch)
 
     @property
     def native_shape(self) -> tuple[int, ...]:
         return tuple(n for axis, n in enumerate(self.box.shape) if axis != self.box.plane)
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """The intensities that are 0 and 1 for edges between the box's own voxels."""
+        return intensity_range(self.native)
 
     def scribbles_on_grid(self, labels: np.ndarray) -> np.ndarray:
         """Scribbles in the box (uint8, 1 foreground, 2 background) on the grid: no stroke is lost, however thin."""

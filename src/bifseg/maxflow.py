@@ -8,6 +8,9 @@ incremental breadth-first search", ESA 2011): no capacity enters its bound, O(vo
 Layout. A voxel is an index v into a grid with a border one voxel wide, so that no neighbour lies outside. Offsets come
 in pairs: ``offsets[2j + 1] == -offsets[2j] < 0``. Row 2j of ``residual`` holds at v what v may still send to
 v + offsets[2j], row 2j + 1 what may come back along that same edge.
+
+Where only some voxels of a grid take part, v counts those, from 1, and ``offsets`` is a table instead: its row k holds
+at v the neighbour itself, 0 where there is none; no edge of the voxel 0 has capacity.
 """
 
 from __future__ import annotations
@@ -28,15 +31,18 @@ i32 = np.int32  # Numba widens every sum to 64 bits; narrowed at once, loops run
 def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, warm: bool) -> np.ndarray:
     """Send all the flow there is from voxels of positive to voxels of negative excess; changes both arrays.
 
-    ``residual``: int32 (offsets, voxels), ``excess``: int32 (voxels), ``offsets``: int64; see the module for their
-    layout, which is not checked. Of absolute values, residuals at one voxel must sum to 2^28 at most, and an excess
-    added to them stay below 2^29: no sum here is larger, so nothing overflows.
-    ``warm``: ``residual`` holds a flow that nearly fits, so spreading is left out unless many neighbours are at odds.
+    ``residual``: int32 (offsets, voxels), ``excess``: int32 (voxels), ``offsets``: int64 (offsets) or, as a table,
+    int32 (offsets, voxels); see the module for their layout, which is not checked. Of absolute values, residuals at one
+    voxel must sum to 2^28 at most, and an excess added to them stay below 2^29: no sum here is larger, so nothing
+    overflows. ``warm``: ``residual`` holds a flow that nearly fits, so spreading is left out unless many neighbours are
+    at odds; with a table it is always tried.
     Returns int32 (voxels), above 0 where a voxel of positive excess still reaches.
     """
-    if not warm or _at_odds(residual, excess, offsets[0]) > MANY * excess.size:
+    if offsets.ndim == 2:
+        _spread_listed(residual, excess, offsets)
+    elif not warm or _at_odds(residual, excess, offsets[0]) > MANY * excess.size:
         _spread(residual, excess, offsets)
-    voxels, slots = excess.size, offsets.size
+    voxels, slots = excess.size, offsets.shape[0]
     level = np.zeros(voxels, np.int32)  # 1: a source; n: n - 1 edges from the nearest; 0: not reached; -1: a sink
     parent = np.full(voxels, NONE, np.uint8)  # the slot in which the parent lies
     frontier = np.empty(voxels, np.int32)  # linked lists of voxels yet to look around from; 0, on the border, ends one
@@ -62,7 +68,7 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
                 continue
             k = 0
             while k < slots:
-                w = v + offsets[k]
+                w = _next(v, k, offsets)
                 if level[w] > 0 or residual[k, v if k & 1 == 0 else w] == 0:
                     k += 1
                 elif level[w] == 0:
@@ -86,6 +92,14 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
         current, following = following, 0
         depth += 1
     return level
+
+
+@compiled
+def _next(v, k, offsets):
+    """The neighbour of v in its slot k."""
+    if offsets.ndim == 1:  # decided when this is compiled
+        return v + offsets[k]
+    return np.int64(offsets[k, v])
 
 
 @compiled
@@ -130,6 +144,33 @@ def _spread(residual, excess, offsets):
 
 
 @compiled
+def _spread_listed(residual, excess, neighbours):
+    """As `_spread`, where neighbours are listed: one edge after the other, one sweep a step."""
+    first, before = -1, -1
+    while True:
+        supply, demand = 0, 0
+        for v in range(excess.size):
+            supply += max(excess[v], 0)
+            demand -= min(excess[v], 0)
+        if first < 0:
+            first = supply
+        elif before - supply <= GAIN * (first - supply):
+            return
+        if supply == 0 or demand == 0:
+            return
+        before = supply
+        for k in range(0, neighbours.shape[0], 2):
+            for v in range(1, excess.size):
+                w = neighbours[k, v]
+                half = i32((excess[v] >> 1) - (excess[w] >> 1))
+                flow = i32(min(max(half, i32(-residual[k + 1, v])), residual[k, v]))
+                residual[k, v] = i32(residual[k, v] - flow)
+                residual[k + 1, v] = i32(residual[k + 1, v] + flow)
+                excess[v] = i32(excess[v] - flow)
+                excess[w] = i32(excess[w] + flow)
+
+
+@compiled
 def _even_out(first, second, forth, back, step):
     """Send half the difference along each edge, all at once: loops that the compiler can vectorise."""
     for i in range(first.size):
@@ -151,7 +192,7 @@ def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orpha
     u = v
     while parent[u] != ROOT:
         slot = parent[u] ^ 1
-        child, u = u, u + offsets[parent[u]]
+        child, u = u, _next(u, parent[u], offsets)
         flow = min(flow, residual[slot, u if slot & 1 == 0 else child])
     flow = min(flow, excess[u])
 
@@ -162,7 +203,7 @@ def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orpha
     cut, u = 0, v
     while parent[u] != ROOT:
         slot = parent[u] ^ 1
-        child, u = u, u + offsets[parent[u]]
+        child, u = u, _next(u, parent[u], offsets)
         _push(residual, slot, u, child, flow)
         if residual[slot, u if slot & 1 == 0 else child] == 0:
             parent[child] = NONE
@@ -190,7 +231,7 @@ def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, wo
 
     Nothing stays deeper than ``deepest``. Returns how many voxels have a new level; ``work`` begins with them.
     """
-    slots = offsets.size
+    slots = offsets.shape[0]
     # From the roots outwards: keep the level if another parent allows it, else leave the tree and orphan the children.
     lost, d = 0, 0
     while count:
@@ -200,7 +241,7 @@ def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, wo
             bucket[d] = orphans[v]
             count -= 1
             for k in range(slots):
-                u = v + offsets[k]
+                u = _next(v, k, offsets)
                 if d > 1 and level[u] == d - 1 and residual[k ^ 1, u if k & 1 else v]:
                     parent[v] = k
                     break
@@ -209,7 +250,7 @@ def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, wo
                 work[lost] = v
                 lost += 1
                 for k in range(slots):
-                    u = v + offsets[k]
+                    u = _next(v, k, offsets)
                     if parent[u] == k ^ 1 and level[u] == d + 1:
                         parent[u] = NONE
                         orphans[u], bucket[d + 1] = bucket[d + 1], u
@@ -219,7 +260,7 @@ def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, wo
     for i in range(lost):
         v, nearest = work[i], deepest
         for k in range(slots):
-            u = v + offsets[k]
+            u = _next(v, k, offsets)
             if 0 < level[u] < nearest and residual[k ^ 1, u if k & 1 else v]:
                 nearest, parent[v] = level[u], k
         if nearest < deepest:
@@ -239,7 +280,7 @@ def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, wo
         for i in range(done, end if d < deepest else done):
             v = work[i]
             for k in range(slots):
-                w = v + offsets[k]
+                w = _next(v, k, offsets)
                 if level[w] == 0 and residual[k, w if k & 1 else v]:
                     level[w], parent[w] = d + 1, k ^ 1
                     work[settled] = w

@@ -39,12 +39,25 @@ class Parameters:
         0  # pixels per network update beside the scribbled ones, half of each class, drawn once a round; 0: all
     )
     unsupervised: bool = True  # whether a box without scribbles is followed by fine-tuning or by one cut
+    full_resolution: bool = (
+        False  # a last cut on the scan's own voxels, in a band around the border of the grid's labels
+    )
+    band_lam: float = 0.4  # lam there, a cell of the grid being the unit of length
+    band_sigma: float = 0.1  # sigma there
+    fill_holes: float = 0.0  # holes are filled up to this share of the mask, where nobody painted background in them
+    drop_islands: float = 0.0  # pieces below this share of the largest go, where nobody painted foreground on them
 
     def __post_init__(self) -> None:
-        positive = {"sigma": self.sigma, "rate": self.rate, "omega": self.omega, "reach": self.reach}
+        positive = {
+            "sigma": self.sigma,
+            "rate": self.rate,
+            "omega": self.omega,
+            "reach": self.reach,
+            "band_sigma": self.band_sigma,
+        }
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
-            "evidence": self.evidence,
+            "evidence": self.evidence, "band_lam": self.band_lam,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
         for name, value in positive.items():
@@ -55,8 +68,10 @@ class Parameters:
                 raise ValueError(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
             raise ValueError(f"share is {self.share}; it must be 0 or more and below 1.")
-        if not 0 <= self.blend <= 1:
-            raise ValueError(f"blend is {self.blend}; it must lie between 0 and 1.")
+        shares = {"blend": self.blend, "fill_holes": self.fill_holes, "drop_islands": self.drop_islands}
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
             raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
         if self.neighbours not in (4, 6, 8, 18, 26):
@@ -85,7 +100,7 @@ PAPER = {
 
 _FAST = Parameters(
     sigma=0.15, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1, iterations=40, rate=0.2, momentum=0.9,
-    evidence=4.0, never_empty=True, unsupervised=False,
+    evidence=4.0, never_empty=True, unsupervised=False, full_resolution=True,
 )  # fmt: skip
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
