@@ -42,8 +42,8 @@ class Parameters:
     full_resolution: bool = (
         False  # a last cut on the scan's own voxels, in a band around the border of the grid's labels
     )
-    band_lam: float = 0.4  # lam there, a cell of the grid being the unit of length
-    band_sigma: float = 0.1  # sigma there
+    band_lam: float = 1.0  # lam there, a cell of the grid being the unit of length
+    band_sigma: float = 0.05  # sigma there
     fill_holes: float = 0.0  # holes are filled up to this share of the mask, where nobody painted background in them
     drop_islands: float = 0.0  # pieces below this share of the largest go, where nobody painted foreground on them
 
@@ -104,7 +104,9 @@ _FAST = Parameters(
 )  # fmt: skip
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
-    3: _FAST.but(lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True),
+    3: _FAST.but(
+        lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
+    ),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
 
