@@ -118,8 +118,8 @@ def _files(path: Path, series: str | None):
         yield series_files(path, path, series)
     elif path.suffix.lower() == ".zip":
         with TemporaryDirectory() as folder:
-            unzip(path, Path(folder))
-            yield series_files(Path(folder), path, series)
+            names = unzip(path, Path(folder))
+            yield series_files(Path(folder), path, series, names)
     else:
         yield [str(path)]
 

@@ -247,7 +247,7 @@ class Session:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically."""
         if not self.names:
             raise ValueError("There is nothing to save: draw a box first.")
-        io.write_image(path, self.labels, self.image)
+        io.write_image(path, self.labels, self.image, names=self.names)
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON: versions, models, parameters, times, energies, memory."""
