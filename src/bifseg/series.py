@@ -129,7 +129,8 @@ def _volume(path: Path, files: list[Slice], allowed: tuple[int, int] | None) -> 
         file.check_pixels()
     frames, geometry = _sorted(path, files)
     colours = files[0].samples > 1 or files[0].header.get("PhotometricInterpretation") == "PALETTE COLOR"
-    dtype = np.dtype(np.uint8) if colours else _common_type(frames)
+    deep = files[0].samples > 1 and files[0].dtype.itemsize == 2
+    dtype = np.dtype(np.uint16 if deep else np.uint8) if colours else _common_type(frames)
     volume = np.empty((len(frames), rows, columns, *([3] if colours else [])), dtype)
     at = {(id(frame.file), frame.index): k for k, frame in enumerate(frames)}
     for file in dict.fromkeys(frame.file for frame in frames):

@@ -32,6 +32,10 @@ KEYWORDS = (
     "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "GridFrameOffsetVector", "DoseGridScaling", "SpecificCharacterSet",
 )  # fmt: skip
+DAMAGE = (  # what pydicom and ITK may raise of a damaged file
+    OSError, LookupError, AttributeError, EOFError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError,
+    struct.error,
+)  # fmt: skip
 TYPES = {(8, 0): "u1", (8, 1): "i1", (16, 0): "u2", (16, 1): "i2", (32, 0): "u4", (32, 1): "i4"}
 
 
@@ -154,8 +158,9 @@ class Slice:
                 yield from map(self._meant, self._by_pydicom())
             else:
                 yield from (self._meant(self._unpacked(data)) for data in self._packed())
-        except (RuntimeError, OSError, KeyError, IndexError, AttributeError, TypeError, EOFError, struct.error,
-                NotImplementedError) as error:  # fmt: skip
+        except DAMAGE as error:
+            if isinstance(error, ValueError) and self.name in str(error):
+                raise
             raise ValueError(f"{self.name} is truncated or damaged: its pixels cannot be unpacked.") from error
 
     def _meant(self, plane: np.ndarray) -> np.ndarray:
@@ -185,7 +190,7 @@ class Slice:
 
     def _check_stream(self, frame: bytes) -> None:
         """Refuse a packed frame without its end, or of another size than the header's, for room is made for it."""
-        if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+        if frame.rfind(b"\xff\xd9", max(0, len(frame) - 8)) < 0:  # a little padding may follow
             raise ValueError(f"{self.name} is truncated: the end of its compressed pixels is missing.")
         size = _j2k_size(frame) if self.syntax in JPEG2000 else _jpeg_size(frame)
         if size != self.size:
@@ -206,8 +211,10 @@ class Slice:
         bare.file_meta.TransferSyntaxUID = self.syntax
         bare.SOPClassUID = bare.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
         bare.SOPInstanceUID = bare.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-        bare.Rows, bare.Columns, bare.SamplesPerPixel = self.size[1], self.size[0], 1
-        bare.PhotometricInterpretation = "MONOCHROME2"
+        bare.Rows, bare.Columns, bare.SamplesPerPixel = self.size[1], self.size[0], self.samples
+        bare.PhotometricInterpretation = self.header.PhotometricInterpretation if self.samples > 1 else "MONOCHROME2"
+        if self.samples > 1:
+            bare.PlanarConfiguration = self.integer("PlanarConfiguration", 0)
         bare.BitsAllocated, bare.BitsStored = self.dtype.itemsize * 8, self.bits
         bare.HighBit, bare.PixelRepresentation = self.bits - 1, self.integer("PixelRepresentation", 0)
         bare.PixelData = encapsulate([frame])
@@ -216,8 +223,9 @@ class Slice:
             path = Path(folder, "a.dcm")
             bare.save_as(path, enforce_file_format=True)
             array = sitk().GetArrayFromImage(sitk().ReadImage(str(path), imageIO="GDCMImageIO"))
-        array = array.reshape(array.shape[-2:]) if array.size == self.size[0] * self.size[1] else array
-        if array.shape != self.size[::-1] or array.dtype.itemsize > self.dtype.itemsize:
+        shape = self.size[::-1] if self.samples == 1 else (*self.size[::-1], self.samples)
+        array = array.reshape(shape) if array.size == np.prod(shape) else array
+        if array.shape != shape or array.dtype.itemsize > self.dtype.itemsize:
             raise ValueError(f"{self.name} is damaged: its compressed pixels are not of the size that its header says.")
         return array.astype(self.dtype.newbyteorder("="), copy=False)
 
@@ -226,19 +234,22 @@ class Slice:
         from pydicom import dcmread
         from pydicom.pixels import apply_color_lut
 
-        with warnings.catch_warnings():
+        with mapped(self.path) as data, warnings.catch_warnings():  # of a file it makes room for what a length says
             warnings.simplefilter("ignore")
-            content = dcmread(self.path, force=True)
+            content = dcmread(data, force=True)
             array = content.pixel_array
             if content.PhotometricInterpretation == "PALETTE COLOR":
                 array = (apply_color_lut(array, content) >> 8).astype(np.uint8)
         return array if self.count > 1 else array[None]
 
     def _colours(self) -> Iterator[np.ndarray]:
-        if self.syntax in (*JPEG, *JPEG2000):
-            for _ in self._packed():
-                pass  # that each is whole
-        array = self._by_pydicom()
+        packed = list(self._packed()) if self.syntax in (*JPEG, *JPEG2000) else []  # each of them whole
+        try:
+            array = self._by_pydicom()
+        except RuntimeError:  # it has nobody to unpack them
+            if not packed or self.samples == 1:
+                raise
+            array = np.stack([self._unpacked(frame) for frame in packed])
         if array.shape != (self.count, *self.size[::-1], 3):
             raise ValueError(f"{self.name} holds {array.shape} numbers; give one channel, or RGB colours.")
         yield from array
@@ -251,7 +262,7 @@ def read_slice(path: Path, name: str) -> Slice:
     """
     from pydicom import dcmread
     from pydicom.datadict import tag_for_keyword
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     with mapped(path) as data, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -264,18 +275,15 @@ def read_slice(path: Path, name: str) -> Slice:
             meta = header.file_meta if hasattr(header, "file_meta") else {}
             syntax = str(meta.get("TransferSyntaxUID") or "")
             implicit, little = header.original_encoding
-            at, length, floating = _pixel_element(
-                data, data.tell(), implicit=bool(implicit), little=little is not False
-            )
+            at, length, floating = _pixel_element(data, data.tell(), little=little is not False)
             for word in KEYWORDS:
                 header.get(word)  # that a value can be made of each is known now
+            kind = str(header.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else "") or "")
         except RecursionError:
             raise ValueError(f"{name} is damaged: its sequences are too deep.") from None
-        except (InvalidDicomError, OSError, KeyError, AttributeError, EOFError, TypeError, IndexError, struct.error,
-                NotImplementedError, ValueError, OverflowError, MemoryError, LookupError) as error:  # fmt: skip
+        except (InvalidDicomError, BytesLengthException, *DAMAGE) as error:
             raise ValueError(f"{name} is truncated or damaged: it is no DICOM file that can be read.") from error
     if at is None or "Rows" not in header:
-        kind = str(header.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else "") or "")
         if _is_image_class(kind) or not kind:
             raise ValueError(f"{name} is truncated or damaged: its pixels are missing.")
         raise NoImageError(f"{name} is DICOM, but no image.")
@@ -294,7 +302,7 @@ def is_bare_dicom(start: bytes) -> bool:
     return group in (2, 8) and length < 1024
 
 
-def _pixel_element(data: Any, at: int, *, implicit: bool, little: bool) -> tuple[int | None, int, str]:
+def _pixel_element(data: Any, at: int, *, little: bool) -> tuple[int | None, int, str]:
     """Where the value of the pixels begins, its length, and the type of such as are floating."""
     order = "<" if little else ">"
     start = data[at : at + 12]
@@ -303,7 +311,7 @@ def _pixel_element(data: Any, at: int, *, implicit: bool, little: bool) -> tuple
     tag = int.from_bytes(start[:2], "little" if little else "big") << 16 | struct.unpack_from(f"{order}H", start, 2)[0]
     if tag not in PIXELS:
         return None, 0, ""
-    if implicit:
+    if start[4:6] not in (b"OB", b"OW", b"OF", b"OD", b"UN"):  # some files are implicit and say that they are not
         return at + 8, struct.unpack_from(f"{order}I", start, 4)[0], PIXELS[tag]
     return at + 12, struct.unpack_from(f"{order}I", start, 8)[0], PIXELS[tag]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import re
+import struct
 import xml.etree.ElementTree as xml
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ MILLIMETRES = {
 }  # fmt: skip
 DAMAGE = (  # what reading a damaged file may raise
     OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError, EOFError, AttributeError, ArithmeticError,
-    xml.ParseError,
+    xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 WORDS = {"T": "times", "C": "channels", "H": "channels", "R": "resolutions", "I": "images", "Q": "other images"}
 
