@@ -8,6 +8,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -52,9 +53,12 @@ def series_files(
     return tuple(dict.fromkeys(str(frame.file.path) for frame in frames))
 
 
-def frame_order(path: Path) -> list[int]:
-    """The frames of one DICOM file in the order in which `read_dicom` gives them."""
-    return [frame.index for frame in _sorted(path, [_single(path)])[0]]
+def frame_order(header: bytes) -> list[int]:
+    """The frames of one DICOM file in the order in which `read_dicom` gives them; ``header``: all but its pixels."""
+    from pydicom import dcmread
+
+    file = Slice(Path("header"), "the header", dcmread(BytesIO(header), force=True), "", 0, 0, "")
+    return [frame.index for frame in _sorted(Path("header"), [file])[0]]
 
 
 def _single(path: Path) -> Slice:
