@@ -66,11 +66,16 @@ def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: boo
         sizes = ", ".join(sorted(" x ".join(map(str, shape)) for shape, _ in shapes))
         raise ValueError(f"{path} holds {len(series)} pictures, {sizes}; save one of them as a file of its own.")
     (one,) = series
-    axes, shape = one.axes.replace("P", "Z"), one.shape
+    axes, shape = one.axes, one.shape
+    unnamed = [axis for axis, n in zip(axes, shape, strict=True) if n > 1 and axis in "PQIZ"]
+    if len(unnamed) == 1:  # pages of which nothing else is said are a stack of planes
+        axes = axes.replace(unnamed[0], "Z")
     first = one.keyframe
-    many = [axis for axis, n in zip(axes, shape, strict=True) if n > 1 and axis not in "ZYXS" and axis in WORDS]
+    many = [axis for axis, n in zip(axes, shape, strict=True) if n > 1 and axis not in "ZYXS"]
     if many:
-        counts = " and ".join(f"{n} {WORDS[axis]}" for axis, n in zip(axes, shape, strict=True) if axis in many)
+        counts = " and ".join(
+            f"{n} {WORDS.get(axis, 'other images')}" for axis, n in zip(axes, shape, strict=True) if axis in many
+        )
         raise ValueError(f"{path} holds {counts}; save one of them as a file of its own.")
     pages = [page for page in one.pages if page is not None]
     planes = int(np.prod(shape, dtype=object)) // (first.imagewidth * first.imagelength * first.samplesperpixel)
