@@ -276,8 +276,8 @@ def read_slice(path: Path, name: str) -> Slice:
             syntax = str(meta.get("TransferSyntaxUID") or "")
             implicit, little = header.original_encoding
             at, length, floating = _pixel_element(data, data.tell(), little=little is not False)
-            for word in KEYWORDS:
-                header.get(word)  # that a value can be made of each is known now
+            for _ in header:
+                pass  # that a value can be made of each is known now
             kind = str(header.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else "") or "")
         except RecursionError:
             raise ValueError(f"{name} is damaged: its sequences are too deep.") from None
