@@ -86,7 +86,7 @@ MHA = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n
 def test_no_header_leads_to_another_file(tmp_path, name, content):
     (tmp_path / "secret.raw").write_bytes(bytes(64))
     (tmp_path / name).write_text(content, newline="")
-    with pytest.raises(ValueError, match=r"another file|cannot be uploaded|no end"):
+    with pytest.raises(ValueError, match=r"another file|cannot be uploaded|no end|truncated"):
         io.read_upload(tmp_path / name, **LIMITS)
 
 
@@ -107,11 +107,11 @@ def test_an_mha_that_would_be_read_beyond_its_tables(tmp_path, header):
         io.read_upload(tmp_path / "a.mha", **LIMITS)
 
 
-@pytest.mark.parametrize("line", ["type: uint8 ", "kinds: ", "x", "labels: ", "sizes: 1:="])
-def test_a_nrrd_whose_lines_overflow_what_itk_says_of_them(tmp_path, line):
+@pytest.mark.parametrize("line", ["type: uint8 ", "kinds: ", "x", "sizes: 1:="])
+def test_a_nrrd_of_very_long_lines(tmp_path, line):
     header = NRRD + line + "1 " * 1000 + "\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(64))
-    with pytest.raises(ValueError, match="more than 400 characters"):
+    with pytest.raises(ValueError, match=r"a\.nrrd is damaged"):
         io.read_upload(tmp_path / "a.nrrd", **LIMITS)
     header = NRRD + "Segment0_Tags:=" + "x" * 5000 + "\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(64))

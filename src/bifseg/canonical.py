@@ -94,11 +94,11 @@ def _header(shape: tuple[int, ...], affine: np.ndarray, kind: str) -> bytes:
     header["type"], header["bits"], header["slope"], header["units"] = CODES[kind], 8 * int(kind[1]), 1, 2  # mm
     header["sform_code"] = header["qform_code"] = 1  # the scanner's own millimetres
     header["sform"], header["qoffset"] = affine[:3], affine[:3, 3]
-    header["quaternion"] = _quaternion(rotation * (1, 1, handed))
+    header["quaternion"] = quaternion_of(rotation * (1, 1, handed))
     return header.tobytes()
 
 
-def _quaternion(rotation: np.ndarray) -> np.ndarray:
+def quaternion_of(rotation: np.ndarray) -> np.ndarray:
     """(i, j, k) of the unit quaternion of a rotation whose real part is not negative."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
     form = np.array(  # whose largest eigenvector it is: no case needs to be told apart (Bar-Itzhack 2000)

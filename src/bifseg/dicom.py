@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -13,15 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from bifseg.declared import mapped
 from bifseg.files import write_atomically
 from bifseg.image import Image
-from bifseg.series import series_files, unzip
+from bifseg.series import frame_order, series_files, unzip
+from bifseg.slices import DAMAGE, DEFLATED
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
 MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
     "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
+FORMS = {
+    "PatientSex": "[MFO]?",
+    "PatientBirthDate": r"(\d{8})?",
+    "StudyDate": r"(\d{8})?",
+    "StudyTime": r"(\d\d[\d.]*)?",
+}
 
 
 def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
@@ -30,21 +39,38 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     ``path``: a folder, a zip or one file; ``series``: as in `bifseg.io.read_image`. Raises ValueError where there is no
     such series, and for headers that are compressed.
     """
-    pydicom = _pydicom()
     content = io.BytesIO()
     with _files(Path(path), series) as names, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, name in enumerate(names):
-            try:
-                meta = pydicom.filereader.read_file_meta_info(name)
-                if meta.get("TransferSyntaxUID") == DEFLATED:
-                    raise ValueError(f"{path} has deflated headers; save it in another transfer syntax.")
-                header = pydicom.dcmread(name, stop_before_pixels=True)
-            except (pydicom.errors.InvalidDicomError, OSError, KeyError, AttributeError, EOFError) as error:
-                raise ValueError(f"{path} is no DICOM file, or its header is damaged.") from error
+            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), _header(path, name), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
+
+
+def _header(path: str | Path, name: str) -> bytes:
+    """A DICOM file without its pixels, with the preamble and the meta information that some lack."""
+    from pydicom import dcmread
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with mapped(Path(name)) as data, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if DEFLATED.encode() in data[:2048]:
+            raise ValueError(f"{path} has deflated headers; save it in another transfer syntax.")
+        try:
+            header = dcmread(data, stop_before_pixels=True, force=True)
+            if not header.get("SOPClassUID"):
+                raise EOFError
+            implicit, little = header.original_encoding
+            meta = header.file_meta = getattr(header, "file_meta", None) or FileMetaDataset()
+            if not meta.get("TransferSyntaxUID"):
+                kinds = ExplicitVRLittleEndian, ExplicitVRBigEndian
+                meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else kinds[little is False]
+            header.preamble = header.preamble or bytes(128)
             part = io.BytesIO()
             header.save_as(part)
-            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), part.getvalue(), zipfile.ZIP_DEFLATED)
-    return content.getvalue()
+        except DAMAGE as error:
+            raise ValueError(f"{path} is no DICOM file, or its header is damaged.") from error
+    return part.getvalue()
 
 
 def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes) -> None:
@@ -56,6 +82,9 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     highdicom, codes = _highdicom()
     sources = _sources(headers, image.spacing[2])
     frames = np.moveaxis(np.asarray(labels), (0, 1, 2), (2, 1, 0))  # DICOM: slices, rows (y), columns (x)
+    if len(sources) == 1 and frames.shape[0] == (count := int(sources[0].get("NumberOfFrames") or 1)) > 1:
+        order = _frame_order(headers)  # of one file's frames, which need not be stored as they lie
+        frames = frames[np.argsort(order)] if len(order) == count else frames
     slices = int(sources[0].get("NumberOfFrames", 1)) if len(sources) == 1 else len(sources)
     if labels.shape != image.shape or frames.shape != (slices, sources[0].Rows, sources[0].Columns):
         raise ValueError(
@@ -77,16 +106,20 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
         for k, name in enumerate(names, start=1)
     ]  # fmt: skip
     try:
-        segmentation = highdicom.seg.Segmentation(
-            source_images=sources, pixel_array=frames.astype(np.uint8 if len(names) < 256 else np.uint16),
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY, segment_descriptions=described,
-            series_instance_uid=highdicom.UID(), series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
-            sop_instance_uid=highdicom.UID(), instance_number=1, manufacturer="bifseg",
-            manufacturer_model_name="bifseg", software_versions=version("bifseg"), device_serial_number="0",
-            content_label="SEGMENTATION", series_description="bifseg: checked by nobody until somebody does",
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values that the standard would not have were the scanner's
+            segmentation = highdicom.seg.Segmentation(
+                source_images=sources, pixel_array=frames.astype(np.uint8 if len(names) < 256 else np.uint16),
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY, segment_descriptions=described,
+                series_instance_uid=highdicom.UID(), series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
+                sop_instance_uid=highdicom.UID(), instance_number=1, manufacturer="bifseg",
+                manufacturer_model_name="bifseg", software_versions=version("bifseg"), device_serial_number="0",
+                content_label="SEGMENTATION", series_description="bifseg: checked by nobody until somebody does",
+            )  # fmt: skip
     except AttributeError as error:
         raise ValueError(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"The series cannot carry a segmentation: its headers are refused ({error}).") from error
     segmentation.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: an object may be named in any script
     content = io.BytesIO()
     segmentation.save_as(content)
@@ -99,16 +132,28 @@ def _label(name: str) -> str:
 
 
 def _sources(headers: bytes, thickness: float) -> list[Any]:
-    pydicom = _pydicom()
-    with zipfile.ZipFile(io.BytesIO(headers)) as archive:
-        sources = [pydicom.dcmread(io.BytesIO(archive.read(name))) for name in sorted(archive.namelist())]
-    for source in sources:
-        for keyword in MAY_BE_EMPTY:  # but must be there, which those who remove names from files forget
-            if keyword not in source:
-                setattr(source, keyword, "")
-        if not source.get("SliceThickness"):
-            source.SliceThickness = f"{thickness:.6g}"
+    """The headers, as highdicom takes them: all text in Unicode, and no value that the standard does not have."""
+    from pydicom import dcmread
+
+    with zipfile.ZipFile(io.BytesIO(headers)) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sources = [dcmread(io.BytesIO(archive.read(name)), force=True) for name in sorted(archive.namelist())]
+        for source in sources:
+            source.decode()  # by the character set that the file names, whatever it is
+            source.SpecificCharacterSet = "ISO_IR 192"
+            for keyword in MAY_BE_EMPTY:  # but must be there, which those who remove names from files forget
+                value = source.get(keyword)
+                if value is None or not re.fullmatch(FORMS.get(keyword, ".*"), str(value), re.DOTALL):
+                    setattr(source, keyword, "")
+            if not source.get("SliceThickness"):
+                source.SliceThickness = f"{thickness:.6g}"
     return sources
+
+
+def _frame_order(headers: bytes) -> list[int]:
+    """The frames of the one file whose header this is, in the order in which they lie."""
+    with zipfile.ZipFile(io.BytesIO(headers)) as archive:
+        return frame_order(archive.read(archive.namelist()[0]))
 
 
 @contextmanager
@@ -118,18 +163,10 @@ def _files(path: Path, series: str | None):
         yield series_files(path, path, series)
     elif path.suffix.lower() == ".zip":
         with TemporaryDirectory() as folder:
-            unzip(path, Path(folder))
-            yield series_files(Path(folder), path, series)
+            names = unzip(path, Path(folder))
+            yield series_files(Path(folder), path, series, names)
     else:
         yield [str(path)]
-
-
-def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError:
-        raise ImportError('DICOM needs pydicom, which is not installed: pip install "bifseg[dicom]"') from None
-    return pydicom
 
 
 def _highdicom() -> tuple[Any, Any]:

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import shutil
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Make a finished draft the file at ``path``: a link is followed, and who may read an old file may read the new."""
+    target = Path(os.path.realpath(path))
+    with contextlib.suppress(FileNotFoundError, NotImplementedError):
+        draft.chmod(stat.S_IMODE(target.stat().st_mode))
+    if target.parent != Path(os.path.realpath(draft.parent)):  # perhaps on another disk
+        beside = target.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            shutil.copy2(draft, beside)
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+        draft.unlink()
+    else:
+        draft.replace(target)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -17,7 +39,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except OSError as error:
         raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
@@ -37,7 +59,7 @@ def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
         for path, write in writers.items():
             write(drafts[path])
         for path, draft in drafts.items():
-            draft.replace(path)
+            put_in_place(draft, path)
     except (OSError, ValueError) as error:
         raise type(error)(str(error).replace(f".{token}-", "")) from error
     finally:

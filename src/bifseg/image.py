@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+FINEST, COARSEST = 1e-7, 1e4  # mm that a voxel may measure: from a tenth of a nanometre to ten metres
+FARTHEST = 1e7  # mm
 BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
 
 
@@ -15,8 +17,11 @@ class Image:
     """A scan or a label map: an array in file order (x, y, z) and its geometry in LPS millimetres.
 
     ``array``: (X, Y, Z) real numbers, possibly a read-only view. A 2D array becomes (X, Y, 1) and ``planar``.
-    ``spacing``: mm between voxel centres along x, y, z. ``origin``: mm, the centre of voxel (0, 0, 0).
-    ``direction``: (3, 3); column k is the LPS direction of voxel axis k. ``planar``: the file was 2D.
+    ``spacing``: mm between voxel centres along x, y, z; None: unknown, which is computed with as 1.
+    ``origin``: mm, the centre of voxel (0, 0, 0). ``direction``: (3, 3); column k is the LPS direction of voxel axis
+    k. ``planar``: the file was 2D. ``calibrated``: whether ``spacing`` is in millimetres; else only its ratios mean
+    something, and nobody may speak of lengths or volumes. ``source``: what the image's file says beyond that and a
+    mask's file has to say again (`bifseg.io.write_image`), as JSON.
 
     Raises ValueError for an array or a geometry that no scan can have.
 
@@ -25,10 +30,12 @@ class Image:
     """
 
     array: np.ndarray = field(repr=False)
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    spacing: tuple[float, float, float] | None = None
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: np.ndarray = field(default_factory=lambda: np.eye(3))
     planar: bool = False
+    calibrated: bool | None = None
+    source: Mapping = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -44,17 +51,23 @@ class Image:
         if array.dtype == bool:
             array = array.view(np.uint8)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        spacing, origin = _three(self.spacing, "spacing"), _three(self.origin, "origin")
-        if min(spacing) <= 0:
-            raise ValueError(f"An image has the spacing {spacing}; it must be positive, in mm.")
+        calibrated = self.spacing is not None if self.calibrated is None else self.calibrated
+        spacing = _three((1, 1, 1) if self.spacing is None else self.spacing, "spacing")
+        origin = _three(self.origin, "origin")
+        if min(spacing) < FINEST or max(spacing) > COARSEST:
+            raise ValueError(
+                f"An image has the spacing {spacing}; it must be positive, from {FINEST:g} to {COARSEST:g} mm."
+            )
+        if np.abs(origin).max() > FARTHEST:
+            raise ValueError(f"An image has the origin {origin}; it must lie within {FARTHEST:g} mm.")
         direction = np.array(self.direction, dtype=float)
         # 1e-3 forgives float32 headers written with few digits, not a tilted gantry.
         if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
             raise ValueError(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
         direction.flags.writeable = False
         for name, value in zip(
-            ("array", "spacing", "origin", "direction", "planar"),
-            (array, spacing, origin, direction, planar),
+            ("array", "spacing", "origin", "direction", "planar", "calibrated"),
+            (array, spacing, origin, direction, planar, bool(calibrated)),
             strict=True,
         ):
             object.__setattr__(self, name, value)

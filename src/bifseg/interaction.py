@@ -178,6 +178,23 @@ def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]
     return tuple(tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start))
 
 
+def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
+    """The voxels of one label of a label map: bool; without ``label`` of the only one there is, besides 0.
+
+    Raises ValueError where it has several and none is chosen, or not the chosen one.
+    """
+    if labels.dtype == bool and label in (None, 1):
+        return labels
+    values = np.unique(labels)
+    values = values[values != 0]
+    listed = ", ".join(str(value) for value in values[:10].tolist()) + (", ..." if len(values) > 10 else "")
+    if label is None and len(values) > 1:
+        raise ValueError(f"The initial mask holds the labels {listed}; choose one of them with label={values[0]}.")
+    if label is not None and label not in values:
+        raise ValueError(f"The initial mask has no label {label}; it holds {listed or 'nothing but 0'}.")
+    return labels != 0 if label is None else labels == label
+
+
 def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch:
     """Two scribble masks (x, y, z) of one shape as uint8 labels; ValueError for a voxel that is in both."""
     given = {FOREGROUND: foreground, BACKGROUND: background}

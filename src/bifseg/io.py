@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import os
 import secrets
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
-from bifseg.declared import check_dicom, check_extent, check_single, mapped
+from bifseg.declared import check_single
+from bifseg.files import put_in_place
 from bifseg.image import Image, count_not_finite, slabs
-from bifseg.itk import FORMATS, declared, header_of, reader_of, sitk
-from bifseg.nifti import NOT_FINITE, arrived, check_head, check_nifti, is_nifti, place_of, proven
-from bifseg.series import read_series, unzip
+from bifseg.metaimage import is_metaimage, read_metaimage, write_metaimage
+from bifseg.nifti import GZIP, check_axes, is_nifti, read_nifti, write_nifti
+from bifseg.nrrd import is_nrrd, read_nrrd, write_nrrd
+from bifseg.pictures import is_picture, read_picture, write_png
+from bifseg.series import is_bare_dicom, read_dicom, read_series, unzip
+from bifseg.tiff import is_tiff, read_tiff
+from bifseg.voxels import UNPACKED, Found, unpacking
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
-SURPLUS = 1 << 20  # bytes that may follow the voxels of a stranger's NIfTI
+FORMATS = "NIfTI, NRRD, MHA, MHD, PNG, JPEG, BMP, TIFF, DICOM"
+UNKNOWN = f"{{path}} is damaged, or not an image of a known format: {FORMATS}."
+NOT_FINITE = "{path} holds {bad} voxels that are NaN or infinite; all must be finite."
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R Rec. 601
 
 
@@ -43,22 +52,17 @@ def read_upload(path: str | Path, *, voxels: int, bytes: int, series: str | None
     Raises ValueError as `read_image`, also for one that refers to other files; TooLargeError (a ValueError) for more
     than ``voxels``, or ``bytes`` unpacked, before memory or disk is used for them.
     """
-    check_upload(path, voxels=voxels, bytes=bytes)
-    return _read(Path(path), series, allowed=(voxels, bytes))
-
-
-def check_upload(path: str | Path, *, voxels: int, bytes: int) -> None:
-    """Refuse, by its header alone, a stranger's file that refers to others or holds too much; see `read_upload`."""
     path = Path(path)
+    _check_upload(path)
+    return _read(path, series, allowed=(voxels, bytes))
+
+
+def _check_upload(path: Path) -> None:
     if path.is_dir():
         return
     if not path.is_file() or not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
     check_single(path)
-    if path.suffix.lower() == ".dcm":
-        check_dicom(path, path)
-    if path.suffix.lower() != ".zip":
-        check_extent(path, *declared([path], reader_of(path)), voxels, bytes)
 
 
 def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | None = None) -> np.ndarray:
@@ -66,19 +70,18 @@ def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | Non
 
     ``allowed``: voxels and bytes that a file from a stranger may hold, which then is checked as in `read_upload`.
 
-    Raises ValueError where its shape or place differs, or where it holds fractions or colours; else as
+    Where it lies on the same voxels in another order of axes it is turned. Raises ValueError where its shape or place
+    differs, or where it holds fractions or colours; else as
     ``read_image``. Where either is a 2D file, only the shapes are compared.
     """
     path = Path(path)
     if allowed:
-        check_upload(path, voxels=allowed[0], bytes=allowed[1])
-    image = _read(path, grey=True, allowed=allowed)
+        _check_upload(path)
+    image = _turned(_read(path, grey=True, allowed=allowed), like)
     if image.shape != like.shape:
         raise ValueError(f"{path} has the shape {image.shape}; the image has {like.shape}.")
     if not (image.planar or like.planar):
-        last = np.array(like.shape) - 1
-        corners = np.array([(*(np.array(corner) * last), 1) for corner in np.ndindex(2, 2, 2)])
-        apart = np.linalg.norm(corners @ (image.affine - like.affine).T, axis=1).max()
+        apart = _apart(image, like)
         if apart > 0.1 * min(like.spacing):
             raise ValueError(
                 f"{path} lies elsewhere: its corners are up to {apart:.3g} mm from the image's; "
@@ -92,21 +95,52 @@ def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | Non
     return image.array.astype(np.int32)
 
 
-def write_image(path: str | Path, array: np.ndarray, like: Image) -> None:
+def _turned(image: Image, like: Image) -> Image:
+    """A label map with its axes in the order and direction of ``like``, if it then lies on the same voxels."""
+    if image.planar or like.planar or (image.shape == like.shape and _apart(image, like) <= 0.1 * min(like.spacing)):
+        return image
+    turn = np.linalg.inv(like.direction) @ image.direction  # column k: where axis k of the labels runs in the image
+    order = np.abs(turn).argmax(1)  # of the labels' axes, along the image's
+    if sorted(order.tolist()) != [0, 1, 2]:
+        return image
+    signs = [1 if turn[k, axis] > 0 else -1 for k, axis in enumerate(order)]
+    array = image.array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+    first = [0 if signs[list(order).index(axis)] > 0 else image.shape[axis] - 1 for axis in range(3)]
+    turned = Image(
+        array, np.array(image.spacing)[order], (image.affine @ (*first, 1))[:3], image.direction[:, order] * signs,
+        calibrated=image.calibrated,
+    )  # fmt: skip
+    fits = turned.shape == like.shape and _apart(turned, like) <= 0.1 * min(like.spacing)
+    return turned if fits else image
+
+
+def _apart(image: Image, like: Image) -> float:
+    """How far the corners of two images of one shape lie from each other, at most, in mm."""
+    last = np.array(like.shape) - 1
+    corners = np.array([(*(np.array(corner) * last), 1) for corner in np.ndindex(2, 2, 2)])
+    return float(np.linalg.norm(corners @ (image.affine - like.affine).T, axis=1).max())
+
+
+def write_image(path: str | Path, array: np.ndarray, like: Image, *, names: Sequence[str] | None = None) -> None:
     """Write an array (x, y, z) with the geometry of ``like``; an old file is replaced whole or not at all.
 
-    The suffix picks the format: .nii.gz, .nii, .nrrd, .mha or .png. PNG takes one plane; bool, uint8 and
-    uint16 keep their values (bool 0 and 1), floats in [0, 1] become 0 to 255. Planar images become 2D files.
+    The suffix picks the format: .nii.gz, .nii, .nrrd, .seg.nrrd, .mha or .png. A scan read from a NIfTI lends its
+    qform, sform, codes and units to what is written as NIfTI. PNG takes one plane; bool, uint8 and uint16 keep their
+    values (bool 0 and 1), floats in [0, 1] become 0 to 255; of a picture that was turned upright it is turned back.
+    ``names``: of the labels 1, 2..., which are kept in a .seg.nrrd; labels and masks get colours in a PNG. Planar
+    images become 2D files. A link is followed, and a file that is replaced keeps its mode.
 
     Raises ValueError for what the format cannot hold, OSError where the file cannot be written.
 
     >>> write_image("mask.nii.gz", mask, like=image)  # doctest: +SKIP
     """
-    path = Path(path)
+    path, array = Path(path), np.asarray(array)
     suffix = next((s for s in WRITABLE if path.name.lower().endswith(s)), None)
     if suffix is None:
         raise ValueError(f"Cannot write {path}: the suffix must be one of {', '.join(WRITABLE)}.")
-    image = like.with_array(np.asarray(array))
+    check_writable(path, like.shape)
+    labels = names is not None or array.dtype == bool
+    image = like.with_array(array)
     if image.array.dtype == np.float16:
         image = image.with_array(image.array.astype(np.float32))
     if bad := count_not_finite(image.array):
@@ -118,40 +152,52 @@ def write_image(path: str | Path, array: np.ndarray, like: Image) -> None:
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         temporary.open("xb").close()  # says in the system's words why a folder is not writable
-        _write(temporary, image)
-        temporary.replace(path)
+        _write(temporary, image, _segments(path, image.array, names), labels=labels)
+        put_in_place(temporary, path)
     except OSError as error:
         raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write(path: Path, image: Image) -> None:
-    """Write, flush to the disk and read back: on a full disk ITK cuts a NIfTI short without a word."""
+def check_writable(path: Path, shape: Sequence[int]) -> None:
+    """Refuse a file name whose format has no room for an image of a shape (x, y, z); ValueError says what has."""
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        check_axes(path, tuple(shape))
+    if name.endswith(".png") and shape[2] > 1:
+        raise ValueError(f"Cannot write {path}: PNG holds one plane, and the image has {shape[2]}.")
+
+
+def _segments(path: Path, array: np.ndarray, names: Sequence[str] | None) -> list[str] | None:
+    """Names of all labels, for a .seg.nrrd; None for another file."""
+    if not path.name.lower().endswith(".seg.nrrd"):
+        return None
+    if array.dtype.kind not in "ui":
+        raise ValueError(f"Cannot write {path}: a .seg.nrrd holds labels, not {array.dtype}; write .nrrd.")
+    given = list(names or [])
+    return given + [f"object {k}" for k in range(len(given) + 1, min(int(array.max()), 65_535) + 1)]
+
+
+def _write(path: Path, image: Image, segments: Sequence[str] | None, *, labels: bool) -> None:
+    """Write, and flush to the disk."""
     # A 2D header has no room for a plane that stands obliquely in space: such a plane stays a thin volume.
     flat = image.planar and np.allclose(image.direction[2], (0, 0, 1)) and image.origin[2] == 0
-    axes = 2 if flat or path.suffix == ".png" else 3
-    itk = sitk().GetImageFromArray(image.array[..., 0].T if axes == 2 else image.array.T)
-    itk.SetSpacing(image.spacing[:axes])
-    itk.SetOrigin(image.origin[:axes])
-    if path.suffix != ".png":
-        itk.SetDirection(image.direction[:axes, :axes].ravel().tolist())
-    try:
-        sitk().WriteImage(itk, str(path), True)
-        del itk  # its copy of the pixels, before they are read back
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-        whole = arrived(path, image.array) if is_nifti(path) else np.array_equal(_read(path).array, image.array)
-    except (RuntimeError, ValueError, EOFError):
-        whole = False
-    if not whole:
-        raise OSError("the file did not arrive whole; the disk may be full")
+    name, axes = path.name.lower(), 2 if flat and segments is None else 3
+    if name.endswith((".nii", ".nii.gz")):
+        write_nifti(path, image)
+    elif name.endswith(".nrrd"):
+        write_nrrd(path, image, axes, segments or ())
+    elif name.endswith(".mha"):
+        write_metaimage(path, image, axes)
+    else:
+        write_png(path, image, labels=labels)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _for_png(image: Image, path: Path) -> Image:
     array = image.array
-    if image.shape[2] != 1:
-        raise ValueError(f"Cannot write {path}: PNG holds one plane, and the array has the shape {image.shape}.")
     if array.dtype.kind == "f":
         if array.min() < 0 or array.max() > 1:
             raise ValueError(f"Cannot write {path}: floats in a PNG must lie in [0, 1] (to become 0 to 255).")
@@ -167,91 +213,68 @@ def _read(
     """``allowed``: voxels and bytes that a stranger's file may hold."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist.")
+    return _image(path, _found(path, series, allowed, grey=grey), grey=grey)
+
+
+def _found(path: Path, series: str | None, allowed: tuple[int, int] | None, *, grey: bool) -> Found:
+    """What a file holds, by the reader that belongs to its first bytes; its name does not matter."""
     if path.is_dir():
-        return _image(read_series(path, path, series, allowed), path, grey=grey)
+        return read_series(path, path, series, allowed)
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
-    if path.suffix.lower() == ".zip":
+    with path.open("rb") as file:
+        start = file.read(540)
+        name = path.name.lower()
+        if start.startswith(GZIP):
+            file.seek(0)
+            start = _unpacked_start(path, file)
+            if not is_nifti(start) and not name.endswith((".nii", ".nii.gz")):
+                raise ValueError(UNKNOWN.format(path=path))
+            return read_nifti(path, allowed)
+    if start[128:132] == b"DICM":
+        return read_dicom(path, series, allowed)
+    if start.startswith(b"PK") or name.endswith(".zip"):
         with TemporaryDirectory() as folder:
-            unzip(path, Path(folder), allowed[1] if allowed else None)
-            return _image(read_series(Path(folder), path, series, allowed), path, grey=grey)
-    if is_nifti(path):
-        return _read_nifti(path, SURPLUS if allowed else None, grey=grey)
-    _check_end(path)
-    return _image(_by_itk(path, reader_of(path) if allowed else ""), path, grey=grey)
+            names = unzip(path, Path(folder), allowed[1] if allowed else None)
+            return read_series(Path(folder), path, series, allowed, names)
+    if is_nrrd(start):
+        return read_nrrd(path, allowed)
+    if is_picture(start):
+        return read_picture(path, allowed, labels=grey)
+    if is_tiff(start):
+        return read_tiff(path, allowed, labels=grey)
+    if name.endswith((".mha", ".mhd")) or is_metaimage(start):
+        return read_metaimage(path, allowed)
+    if is_nifti(start) or name.endswith((".nii", ".nii.gz")):
+        return read_nifti(path, allowed)
+    if name.endswith((".dcm", ".ima")) or is_bare_dicom(start):
+        return read_dicom(path, series, allowed)
+    raise ValueError(UNKNOWN.format(path=path))
 
 
-def _by_itk(path: Path, image_io: str) -> Any:
+def _unpacked_start(path: Path, file: BinaryIO) -> bytes:
     try:
-        return sitk().ReadImage(str(path), imageIO=image_io)
-    except (RuntimeError, UnicodeDecodeError) as error:  # ITK quotes what it read, be it text or not
-        raise ValueError(f"{path} is damaged, or not an image of a known format: {FORMATS}.") from error
+        return next(unpacking(file, "gzip"), b"")[:540]
+    except (zlib.error, EOFError, OSError) as error:
+        raise ValueError(UNPACKED.format(path=path)) from error
 
 
-def _read_nifti(path: Path, surplus: int | None, *, grey: bool) -> Image:
-    """Voxels that lie in the file as they are we read ourselves; ITK says where they lie."""
-    head = check_head(path, surplus=surplus)
-    if path.name.lower().endswith(".gz"):
-        try:
-            itk = _by_itk(path, reader_of(path))
-        except ValueError:
-            check_nifti(path, head, surplus=surplus)  # its error says more
-            raise
-        if not proven(path, head, np.asarray(_Pixels(itk))):
-            check_nifti(path, head, surplus=surplus)
-        return _image(itk, path, place_of(path, head.header), grey=grey)
-    voxels = check_nifti(path, head, surplus=surplus)
-    place = place_of(path, head.header)
-    if voxels is not None:
-        reader = header_of(path, reader_of(path))
-        if reader.GetNumberOfComponents() == 1 and np.prod(reader.GetSize()) == voxels.size:
-            return _image(reader, path, place, array=voxels.reshape(reader.GetSize()[::-1]))
-    return _image(_by_itk(path, reader_of(path)), path, place, grey=grey)
-
-
-class _Pixels:
-    """The pixels of an ITK image as NumPy sees them; keeps the image alive, as SimpleITK's views do not."""
-
-    def __init__(self, itk: Any) -> None:
-        self.itk = itk
-        self.__array_interface__ = sitk().GetArrayViewFromImage(itk).__array_interface__
-
-
-def _image(
-    itk: Any, path: Path, place: dict | None = None, *, grey: bool = False, array: np.ndarray | None = None
-) -> Image:
-    """The Image of an ITK image; ``place`` overrides its spacing, origin and direction.
-
-    ``array``: the pixels (z, y, x), where ``itk`` is a reader that has seen the header alone.
-    """
-    axes = itk.GetDimension()
-    if any(n > 1 for n in itk.GetSize()[3:]):
-        raise ValueError(f"{path} has {axes} axes, {itk.GetSize()}; give one frame of it, a 2D or 3D image.")
-    if array is None:
-        array = _pixels(itk, path, grey=grey)
-        if bad := count_not_finite(array):
-            raise ValueError(NOT_FINITE.format(path=path, bad=bad))
-    array = array.T if axes < 4 else array.reshape(array.shape[-3:]).T
-    direction = np.eye(3)
-    inner = min(axes, 3)
-    direction[:inner, :inner] = np.reshape(itk.GetDirection(), (axes, axes))[:inner, :inner]
-    geometry = {
-        "spacing": (*itk.GetSpacing(), 1.0)[:3],
-        "origin": (*itk.GetOrigin(), 0.0)[:3],
-        "direction": direction,
-    }
+def _image(path: Path, found: Found, *, grey: bool) -> Image:
+    """The Image that a reader found: real numbers, all of them finite; colours as their luminance."""
+    array = found.array
+    if array.dtype.kind == "c":
+        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
+    if found.channels > 1:
+        array = _luminance(array, path, grey=grey)
+    if any(n > 1 for n in array.shape[3:]):
+        raise ValueError(f"{path} has {array.ndim} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
+    array = array.reshape(array.shape[:3], order="F") if array.ndim > 3 else array
+    if bad := count_not_finite(array):
+        raise ValueError(NOT_FINITE.format(path=path, bad=bad))
     try:
-        return Image(array, **(geometry | (place or {})), planar=axes == 2)
+        return Image(array, found.spacing, found.origin, found.direction, found.planar, found.calibrated, found.source)
     except ValueError as error:
         raise ValueError(f"{path} is not usable: {error}") from error
-
-
-def _pixels(itk: Any, path: Path, *, grey: bool) -> np.ndarray:
-    """The pixels of an ITK image, last axis first; colours as their luminance."""
-    if "complex" in itk.GetPixelIDTypeAsString():
-        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
-    array = np.asarray(_Pixels(itk))
-    return _luminance(array, path, grey=grey) if itk.GetNumberOfComponentsPerPixel() > 1 else array
 
 
 def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
@@ -261,21 +284,7 @@ def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     colours = array[..., :3]
     if grey and (colours != colours[..., :1]).any():
         raise ValueError(f"{path} is in colour; a label map has one number per voxel.")
-    return np.rint(colours @ LUMINANCE).astype(array.dtype)
-
-
-def _check_end(path: Path) -> None:
-    """Refuse a truncated picture that ITK would fill up silently."""
-    name = path.name.lower()
-    if name.endswith(".bmp"):
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(6)[2:], "little")
-        whole = size <= path.stat().st_size
-    elif name.endswith((".jpg", ".jpeg")):
-        with mapped(path) as data:
-            # In the entropy-coded data after the last "start of scan", FF D9 can only be the end of the image.
-            whole = data.find(b"\xff\xd9", max(0, data.rfind(b"\xff\xda"))) >= 0
-    else:
-        return
-    if not whole:
-        raise ValueError(f"{path} is truncated: the end of the image is missing.")
+    result = np.empty(array.shape[:-1], array.dtype, order="F")
+    for plane in range(result.shape[-1]):  # so that no volume of float32 stands beside it
+        result[..., plane] = np.rint(colours[..., plane, :] @ LUMINANCE)
+    return result

@@ -1,4 +1,4 @@
-"""How large an object is: its volume, and its longest diameter within one slice."""
+"""How large an object is: its volume or area, and its longest diameter within one slice."""
 
 from __future__ import annotations
 
@@ -13,29 +13,43 @@ Voxel = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Measure:
-    """``ml``: volume of the voxels. ``diameter_mm``: the longest distance between the centres of two voxels of one
-    slice; ``ends``: those voxels, (x, y, z), None where there is no voxel.
+    """``ml``: volume of the voxels; ``area_mm2``: of a picture's pixels, which have no volume. ``diameter_mm``: the
+    longest distance between the centres of two voxels of one slice; ``ends``: those voxels, (x, y, z), None where there
+    is no voxel. Where nobody knows how large a voxel is all three are None, and ``diameter_px`` tells the distance in
+    voxels.
 
     A line between the ends is as long as it says; from rim to rim it would be about a voxel more.
     """
 
     voxels: int
-    ml: float
-    diameter_mm: float
+    ml: float | None
+    diameter_mm: float | None
     ends: tuple[Voxel, Voxel] | None
+    area_mm2: float | None = None
+    diameter_px: float | None = None
 
 
-def measure(mask: np.ndarray, start: Sequence[int], spacing: Sequence[float], axis: int) -> Measure:
+def measure(
+    mask: np.ndarray, start: Sequence[int], spacing: Sequence[float], axis: int, *, planar: bool = False,
+    calibrated: bool = True,
+) -> Measure:  # fmt: skip
     """The measures of a mask, bool (x, y, z), whose first voxel is ``start`` in the image.
 
-    ``spacing``: mm along x, y, z. ``axis``: across the slices in one of which the diameter lies.
+    ``spacing``: mm along x, y, z. ``axis``: across the slices in one of which the diameter lies. ``planar``,
+    ``calibrated``: of the image, as in `bifseg.image.Image`.
     """
     voxels = int(np.count_nonzero(mask))
     square, ends = 0.0, None
     if voxels:
         square, ends = _diameter(np.moveaxis(mask, axis, 0), np.delete(np.asarray(spacing, float), axis))
         ends = tuple(tuple((np.insert(p[1:], axis, p[0]) + start).tolist()) for p in ends)
-    return Measure(voxels, round(voxels * prod(spacing) / 1000, 6), round(float(np.sqrt(square)), 4), ends)
+    diameter = round(float(np.sqrt(square)), 4)
+    if not calibrated:
+        pixels = float(np.linalg.norm(np.subtract(*ends))) if ends else 0.0
+        return Measure(voxels, None, None, ends, diameter_px=round(pixels, 4))
+    if planar:
+        return Measure(voxels, None, diameter, ends, area_mm2=round(voxels * prod(spacing[:2]), 6))
+    return Measure(voxels, round(voxels * prod(spacing) / 1000, 6), diameter, ends)
 
 
 def _diameter(slices: np.ndarray, spacing: np.ndarray) -> tuple[float, tuple[np.ndarray, np.ndarray]]:

@@ -119,22 +119,29 @@ class State:
         """An object and its parts, by their names."""
         return {key: segment for key, segment in self.objects.items() if name in (key, segment.part_of)}
 
-    def measures(self, spacing: Sequence[float], direction: Sequence[Sequence[float]]) -> dict[str, Measure]:
-        """The measures of each object with its parts, by its name. ``spacing``, ``direction``: of the image.
+    def measures(
+        self, spacing: Sequence[float], direction: Sequence[Sequence[float]], *, planar: bool = False,
+        calibrated: bool = True,
+    ) -> dict[str, Measure]:  # fmt: skip
+        """The measures of each object with its parts, by its name. ``spacing`` and the others: of the image.
 
         The diameter lies in the object's own planes where it has been drawn in planes, else in an axial slice.
         """
-        axial = abs(axes_of(direction)[2]) - 1
-        return {name: _measured(self.family(name).values(), spacing, axial) for name in self.names}
+        axial = 2 if planar else abs(axes_of(direction)[2]) - 1
+        about = {"planar": planar, "calibrated": calibrated}
+        return {name: _measured(self.family(name).values(), spacing, axial, **about) for name in self.names}
 
     def report(self, image: Image) -> list[dict]:
         """What was done and what it cost, of each object and part, ready for JSON; of objects, how large they are, too.
 
-        ``image``: whatever has the scan's ``spacing``, ``direction`` and ``planar``; a picture has no millimetres.
+        ``image``: whatever has the scan's ``spacing``, ``direction``, ``planar`` and ``calibrated``. A picture has an
+        area; where nobody knows how large a pixel is there are no millimetres.
         """
-        measures = {} if image.planar else self.measures(image.spacing, image.direction)
-        sizes = {name: {"millilitres": m.ml, "diameter_mm": m.diameter_mm} for name, m in measures.items()}
-        return [segment.report() | sizes.get(name, {}) for name, segment in self.objects.items()]
+        measures = self.measures(image.spacing, image.direction, planar=image.planar, calibrated=image.calibrated)
+        return [
+            segment.report() | (_sizes(measures[name]) if name in measures else {})
+            for name, segment in self.objects.items()
+        ]
 
     def taken(self, box: Box, but: str) -> np.ndarray:
         """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
@@ -146,11 +153,22 @@ class State:
         return taken
 
 
-def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int) -> Measure:
+def _sizes(measure: Measure) -> dict[str, float]:
+    """What a report says of an object's size: only what is known of it."""
+    sizes = {
+        "millilitres": measure.ml, "area_mm2": measure.area_mm2, "diameter_mm": measure.diameter_mm,
+        "diameter_px": measure.diameter_px,
+    }  # fmt: skip
+    return {name: value for name, value in sizes.items() if value is not None}
+
+
+def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int, **about: bool) -> Measure:
     """The measures of segments that are one object; ``axis``: across the slices of what is no plane."""
     whole = Box.spanning(segment.box for segment in segments)
     mask = np.zeros(whole.shape, bool)
     for segment in segments:
         mask[overlap(whole, segment.box)[0]] |= segment.mask
     planes = {segment.box.plane for segment in segments}
-    return measure(mask, whole.start, spacing, planes.pop() if len(planes) == 1 and None not in planes else axis)
+    return measure(
+        mask, whole.start, spacing, planes.pop() if len(planes) == 1 and None not in planes else axis, **about
+    )

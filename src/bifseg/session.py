@@ -29,7 +29,7 @@ from bifseg.checkpoint import Model, load_model
 from bifseg.crop import Crop
 from bifseg.finetune import Round
 from bifseg.image import Image
-from bifseg.interaction import AXES, ERASED, INTERACTIONS, Box, Patch, Stroke, merge, overlap, scribbles_in
+from bifseg.interaction import AXES, ERASED, INTERACTIONS, Box, Patch, Stroke, merge, only_label, overlap, scribbles_in
 from bifseg.painting import rasterise
 from bifseg.parameters import REFINEMENTS, Parameters, preset
 from bifseg.segment import Segment, State
@@ -94,8 +94,8 @@ class Session:
 
         ``ranges``: per axis a half-open pair of voxel indices or one index, which makes the box a 2D plane.
         ``refine``: ``none`` (the network alone; for scribbles, nothing but their voxels changes), ``crf`` (one cut) or
-        ``auto`` (fine-tuning, where there are scribbles or the parameters ask for it without). ``initial``: a mask to
-        start from instead of the network's; the classifier is first fitted to it (with ``none``: by the next
+        ``auto`` (fine-tuning, where there are scribbles or the parameters ask for it without). ``initial``: a mask of
+        one label to start from instead of the network's; the classifier is first fitted to it (``none``: by the next
         interaction that refines). ``scribbles``: as in `scribble`. Objects begun before are locked from
         here on. Raises ValueError for a box that is empty, outside the image, within locked objects, or
         over a constant part of the image, and for a name already taken.
@@ -247,14 +247,17 @@ class Session:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically."""
         if not self.names:
             raise ValueError("There is nothing to save: draw a box first.")
-        io.write_image(path, self.labels, self.image)
+        io.write_image(path, self.labels, self.image, names=self.names)
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON: versions, models, parameters, times, energies, memory."""
         unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
         return {
             "versions": {name: version(name) for name in ("bifseg", "numpy", "scipy", "torch", "SimpleITK")},
-            "image": {"shape": list(self.image.shape), "spacing_mm": list(self.image.spacing)},
+            "image": {
+                "shape": list(self.image.shape),
+                "spacing_mm": list(self.image.spacing) if self.image.calibrated else None,
+            },
             "seed": self.seed,
             "objects": self.state.report(self.image),
             "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
@@ -275,7 +278,7 @@ class Session:
         name = name or self._first_free(f"object {k}" for k in count(len(self.names) + 1))
         self._check_free(name)
         if initial is not None:
-            initial = self._patch(initial).inside(box) != 0
+            initial = only_label(self._patch(initial).inside(box))
             if not initial.any():
                 raise ValueError(f"The initial mask is empty inside the box {box}.")
         return self._begin(box, name, refine, initial, scribbles)

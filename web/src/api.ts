@@ -107,8 +107,11 @@ export interface ServerInfo {
 export interface Measure {
   name: string
   voxels: number
-  ml: number
-  diameter_mm: number
+  /** Null of a picture, and, as `diameter_mm`, where nobody knows how large a voxel is. */
+  ml: number | null
+  area_mm2: number | null
+  diameter_mm: number | null
+  diameter_px: number | null
   ends: [Vec3, Vec3] | null
 }
 

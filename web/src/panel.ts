@@ -109,7 +109,7 @@ export class Panel {
         },
         icon(sign),
       )
-    const size = measure ? `${ml(measure.ml)} · ⌀ ${measure.diameter_mm.toFixed(1)} mm` : `${voxels(parts)} voxels`
+    const size = (measure && sizeOf(measure)) || `${voxels(parts)} voxels`
     return h(
       'li',
       { class: current ? 'row current' : 'row' },
@@ -208,6 +208,13 @@ export class Panel {
 
 function voxels(objects: ObjectInfo[]): string {
   return objects.reduce((sum, object) => sum + object.voxels, 0).toLocaleString('en')
+}
+
+/** Volume or area, and diameter; empty where nobody knows how large a voxel is. */
+function sizeOf({ ml: volume, area_mm2: area, diameter_mm: diameter }: Measure): string {
+  if (diameter === null) return ''
+  const extent = volume === null ? `${(area ?? 0).toPrecision(3)} mm²` : ml(volume)
+  return `${extent} · ⌀ ${diameter.toFixed(1)} mm`
 }
 
 function ml(volume: number): string {

@@ -6,7 +6,7 @@ import type { EntryInfo, Measure, RoundRecord, SessionInfo } from './api.ts'
 export interface Report {
   version: string
   session: SessionInfo
-  image: { shape: number[]; spacing_mm: number[] }
+  image: { shape: number[]; spacing_mm: number[] | null }
   objects: {
     name: string
     box: string
@@ -26,7 +26,7 @@ export function facts({ version, session, image }: Report, history: EntryInfo[])
   const preset = typeof session.parameters === 'string' ? session.parameters : 'own parameters'
   return [
     ['Session', session.title || 'untitled'],
-    ['Scan', `${image.shape.join(' × ')} voxels of ${image.spacing_mm.map((mm) => rounded(mm, 3)).join(' × ')} mm`],
+    ['Scan', `${image.shape.join(' × ')} voxels of ${image.spacing_mm ? `${image.spacing_mm.map((mm) => rounded(mm, 3)).join(' × ')} mm` : 'unknown size'}`],
     ['Model', `${session.model}, ${preset}, seed ${session.seed}`],
     ['Begun', when(session.created)],
     ['Last used', when(session.touched)],
@@ -42,8 +42,8 @@ export function tableOf({ objects }: Report, measures: Measure[]): string[][] {
     const seconds = Object.values(milliseconds).reduce((sum, ms) => sum + ms, 0) / 1000
     return [
       name,
-      measure ? rounded(measure.ml, 2) : '–',
-      measure ? rounded(measure.diameter_mm, 1) : '–',
+      measure && measure.ml !== null ? rounded(measure.ml, 2) : '–',
+      measure && measure.diameter_mm !== null ? rounded(measure.diameter_mm, 1) : '–',
       box,
       model.sha256 ? `${model.name} (${model.sha256.slice(0, 8)})` : model.name,
       String(rounds.length),

@@ -12,6 +12,9 @@ import typer
 
 def app(
     image: Annotated[Path | None, typer.Argument(help="A scan to begin with; also a folder of DICOM slices.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Of several DICOM series in a folder or zip: its UID, number or description.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps images and sessions; else your own.")] = None,
     port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
@@ -49,7 +52,7 @@ def app(
     settings = Settings(
         data=data, port=port, require_tokens=True, warm=True, models={path.stem: path for path in model or ()}
     )
-    scan = None if image is None else uploads.image_from_upload(image, settings.limits, name=str(image))
+    scan = None if image is None else uploads.image_from_upload(image, settings.limits, name=str(image), series=series)
     server = build_app(settings)
     service = server.state.service
     if scan is not None:

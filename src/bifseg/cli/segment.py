@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +14,8 @@ from bifseg.cli.common import check_folder, progress
 from bifseg.files import write_json, write_together
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bifseg.interaction import Box
     from bifseg.session import Session
 
@@ -40,6 +41,10 @@ def segment(
     probability: Annotated[Path | None, typer.Option(help="File for P(foreground), float32; one box only.")] = None,
     uncertainty: Annotated[Path | None, typer.Option(help="File for its entropy in bits; one box only.")] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for what was done and what it cost.")] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Of several DICOM series in a folder or zip: its UID, number or description.")
+    ] = None,
+    label: Annotated[int | None, typer.Option(min=1, help="Of several labels in --initial, the object's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Fixes what is random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report instead of a line per object.")] = False,
 ) -> None:
@@ -48,11 +53,13 @@ def segment(
     Several boxes are worked on in their order; what is finished is background for those that follow.
     """
     boxes, names, corrections = box or [], name or [], scribbles or []
+    if label is not None and initial is None:
+        raise ValueError("--label chooses one of the labels in --initial; give that, too.")
     _check_request(boxes, names, corrections, initial, alone=bool(probability or uncertainty))
     outputs = [path for path in (output, probability, uncertainty, report) if path]
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
-    from bifseg.io import write_image
+    from bifseg.io import check_writable, read_image, write_image
     from bifseg.session import Session
     from bifseg.stopwatch import Stopwatch
 
@@ -60,11 +67,14 @@ def segment(
     with progress(2 + max(1, len(boxes)) + len(corrections)) as say:
         with clock("open"):
             say(f"Opening {image.name}")
-            session = Session(image, model, preset, seed)
-            _check_planes(outputs, session)
-            found = _boxes(boxes, initial, session)
+            scan = read_image(image, series=series)
+            for path in outputs:
+                check_writable(path, scan.shape)
+            session = Session(scan, model, preset, seed)
+            begun = _mask(initial, label, session)
+            found = _boxes(boxes, begun, session)
         with clock("segment"):
-            objects = [_object(session, *each, initial, refine, say) for each in zip_longest(found, names, corrections)]
+            objects = [_object(session, *each, begun, refine, say) for each in zip_longest(found, names, corrections)]
 
         def result() -> dict:
             command = {"image": str(image), "model": model, "preset": preset, "refine": refine}
@@ -116,23 +126,29 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
             raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
 
 
-def _check_planes(outputs: list[Path], session: Session) -> None:
-    pictures = [path for path in outputs if path.suffix.lower() == ".png"]
-    if pictures and session.image.shape[2] > 1:
-        raise ValueError(f"Cannot write {pictures[0]}: PNG holds one plane, and the scan has {session.image.shape[2]}.")
-
-
 # ---- segmenting
 
 
-def _boxes(texts: list[str], initial: Path | None, session: Session) -> list[Box]:
+def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarray | None:
+    """The mask to start from; ValueError where it has several labels and none of them is chosen."""
+    from bifseg.interaction import only_label
+    from bifseg.io import read_labels
+
+    if initial is None:
+        return None
+    try:
+        return only_label(read_labels(initial, session.image), label)
+    except ValueError as error:
+        raise ValueError(str(error).replace("The initial mask", str(initial)).replace("label=", "--label ")) from None
+
+
+def _boxes(texts: list[str], initial: np.ndarray | None, session: Session) -> list[Box]:
     """The boxes that were given or, without any, the one around the initial mask."""
     from bifseg.interaction import Box
-    from bifseg.io import read_labels
 
     if texts:
         return [Box.parse(text, session.image.shape) for text in texts]
-    return [Box.around(read_labels(initial, session.image) != 0)]
+    return [Box.around(initial)]
 
 
 def _object(
@@ -140,7 +156,7 @@ def _object(
     box: Box,
     name: str | None,
     scribbles: Path | None,
-    initial: Path | None,
+    initial: np.ndarray | None,
     refine: str,
     say: Callable[..., None],
 ) -> dict:
@@ -154,11 +170,11 @@ def _object(
             say(f"Scribbles, round {step.index + 1}: energy {step.energy:.0f}", advance=0)
         reports.append(session.report()["objects"][-1])
     about = {key: value for key, value in reports[-1].items() if key not in ("milliseconds", "rounds")}
-    if not session.image.planar:  # the spacing of a picture means nothing
-        about["millilitres"] = round(about["voxels"] * math.prod(session.image.spacing) / 1000, 3)
+    if "millilitres" in about:
+        about["millilitres"] = round(about["millilitres"], 3)
     about["interactions"] = [
         {"with": kind, **{key: report[key] for key in ("voxels", "milliseconds", "rounds")}}
-        for kind, report in zip(("initial mask" if initial else "box", "scribbles"), reports, strict=False)
+        for kind, report in zip(("box" if initial is None else "initial mask", "scribbles"), reports, strict=False)
     ]
     return about
 
@@ -171,6 +187,8 @@ def _line(about: dict) -> str:
     parts = [f"{about['voxels']} voxels", f"{seconds:.2f} s"]
     if "millilitres" in about:
         parts.insert(1, f"{about['millilitres']:.3g} ml")
+    if "area_mm2" in about:
+        parts.insert(1, f"{about['area_mm2']:.4g} mm²")
     if energies:
         parts.append(f"energy {' > '.join(energies)}")
     return f"{about['name']}: {', '.join(parts)}"

@@ -109,6 +109,7 @@ class ImageInfo(BaseModel):
     origin: Annotated[list[float], Three]
     direction: list[list[float]]
     planar: bool
+    calibrated: Annotated[bool, Field(description="Whether spacing is in millimetres; else only its ratios count.")]
     bytes: int
     created: float
     dicom: bool
@@ -199,8 +200,10 @@ class MeasureInfo(BaseModel):
 
     name: str
     voxels: int
-    ml: float
-    diameter_mm: float
+    ml: Annotated[float | None, Field(description="Volume; null of a picture, and where the spacing is unknown.")]
+    area_mm2: Annotated[float | None, Field(description="Of a picture whose spacing is known.")] = None
+    diameter_mm: Annotated[float | None, Field(description="Null where the spacing is unknown.")]
+    diameter_px: Annotated[float | None, Field(description="In voxels; where the spacing is unknown.")] = None
     ends: Annotated[
         list[Annotated[list[int], Three]] | None, Field(description="Two voxels, x, y, z; null for an empty mask.")
     ]

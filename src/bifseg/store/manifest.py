@@ -11,11 +11,13 @@ from pathlib import PurePath
 
 from bifseg.parameters import Parameters
 from bifseg.store.journal import KINDS, STATELESS, Entry, History, blobs_of
+from bifseg.store.rows import further
 from bifseg.store.store import Store
 
 FORMAT, VERSION = "bifseg-session", 1
 DEFAULTS = Parameters().as_dict()
 GEOMETRY = ("shape", "dtype", "spacing", "origin", "direction", "planar")
+FURTHER = {"calibrated", "source"}  # that are there where they are not what 0.1 took for granted
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def write(store: Store, id: str) -> tuple[bytes, list[str]]:
         "session": {
             "title": row.title, "model": model, "parameters": row.parameters, "seed": row.seed, "client": row.client,
         },
-        "image": {"blob": image.blob, "dicom": image.dicom, **{name: getattr(image, name) for name in GEOMETRY}},
+        "image": {
+            "blob": image.blob, "dicom": image.dicom, **{name: getattr(image, name) for name in GEOMETRY},
+            **further(image.planar, image.calibrated, image.source),
+        },
         "entries": [{name: value for name, value in asdict(entry).items() if name != "key"} for entry in entries],
         "blobs": blobs,
     }  # fmt: skip
@@ -76,7 +81,8 @@ def read(content: bytes) -> Manifest:
         session, image = told["session"], told["image"]
         blobs = frozenset(map(_sha, told["blobs"]))
         manifest = Manifest(
-            _options(session), {name: image[name] for name in GEOMETRY}, _sha(image["blob"]),
+            _options(session), {name: image[name] for name in GEOMETRY + tuple(FURTHER & image.keys())},
+            _sha(image["blob"]),
             None if image["dicom"] is None else _sha(image["dicom"]),
             tuple(_entry(number, entry, blobs) for number, entry in enumerate(told["entries"], start=1)), blobs,
         )  # fmt: skip

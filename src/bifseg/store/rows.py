@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -27,6 +28,8 @@ class ImageRow:
     bytes: int
     created: float
     dicom: str | None  # the blob that holds the series' headers
+    calibrated: bool = True
+    source: Mapping = field(default_factory=dict)
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> ImageRow:
@@ -35,6 +38,7 @@ class ImageRow:
             row["key"], row["blob"], *(tuple(geometry[n]) if n != "dtype" else geometry[n] for n in ("shape", "dtype")),
             tuple(geometry["spacing"]), tuple(geometry["origin"]), tuple(map(tuple, geometry["direction"])),
             bool(geometry["planar"]), row["bytes"], row["created"], row["dicom"],
+            geometry.get("calibrated", not geometry["planar"]), geometry.get("source", {}),
         )  # fmt: skip
 
     @property
@@ -46,12 +50,21 @@ class ImageRow:
         return {
             "key": self.key, "shape": list(self.shape), "dtype": self.dtype, "spacing": list(self.spacing),
             "origin": list(self.origin), "direction": [list(row) for row in self.direction], "planar": self.planar,
+            "calibrated": self.calibrated,
             "bytes": self.bytes, "created": self.created, "dicom": self.dicom is not None,
         }  # fmt: skip
 
     def frame(self, array: np.ndarray) -> Image:
         """An image with this geometry; ``array``: (x, y, z)."""
-        return Image(array, self.spacing, self.origin, np.array(self.direction), self.planar)
+        return Image(
+            array, self.spacing, self.origin, np.array(self.direction), self.planar, self.calibrated, self.source
+        )
+
+
+def further(planar: bool, calibrated: bool, source: Mapping) -> dict:
+    """What stores of 0.1 did not keep of a geometry, where it is not as they took it to be."""
+    known = {} if calibrated != planar else {"calibrated": calibrated}
+    return known | ({"source": dict(source)} if source else {})
 
 
 def geometry_of(image: Image) -> str:
@@ -60,6 +73,7 @@ def geometry_of(image: Image) -> str:
         {
             "shape": list(image.shape), "dtype": image.array.dtype.str, "spacing": list(image.spacing),
             "origin": list(image.origin), "direction": image.direction.tolist(), "planar": image.planar,
+            **further(image.planar, image.calibrated, image.source),
         },
         sort_keys=True,
     )  # fmt: skip

@@ -176,7 +176,10 @@ class _Import:
         about = manifest.geometry
         try:
             array = np.lib.format.open_memmap(self._store.blobs.path(manifest.image), mode="r")
-            image = Image(array, about["spacing"], about["origin"], np.array(about["direction"]), bool(about["planar"]))
+            image = Image(
+                array, about["spacing"], about["origin"], np.array(about["direction"]), bool(about["planar"]),
+                bool(about.get("calibrated", not about["planar"])), dict(about.get("source", {})),
+            )  # fmt: skip
         except (TypeError, OverflowError) as error:
             raise ValueError(f"its image is none: {error}") from None
         if json.loads(geometry_of(image)) != json.loads(json.dumps(about)):

@@ -135,7 +135,12 @@ def files(
         raise UnknownError(f"There is no folder {folder!r}.")
     found = []
     for path in sorted(inside.iterdir())[:LISTED]:
-        if not path.name.startswith(".") and path.exists() and path.resolve().is_relative_to(root.resolve()):
+        if (
+            not path.name.startswith(".")
+            and _sayable(path.name)
+            and path.exists()
+            and path.resolve().is_relative_to(root.resolve())
+        ):
             about = path.stat()
             found.append(
                 {
@@ -145,6 +150,15 @@ def files(
                 }
             )
     return found
+
+
+def _sayable(name: str) -> bool:
+    """Whether a name is text: others, of old archives and systems, cannot be said in JSON, nor asked for."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _inside(folder: Path | None, name: str) -> Path:

@@ -47,7 +47,8 @@ async def measures(session: Owned, service: Served) -> list[dict]:
 
     def measure() -> list[dict]:
         row, state = service.store.image_row(session.image), service.store.state(session.id)
-        return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction).items()]
+        about = {"planar": row.planar, "calibrated": row.calibrated}
+        return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction, **about).items()]
 
     return await heavily(measure)
 

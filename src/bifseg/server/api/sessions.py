@@ -100,7 +100,7 @@ def report(session: Owned, service: Served) -> dict:
     return {
         "version": version("bifseg"),
         "session": SessionInfo(**session.as_dict()).model_dump(),
-        "image": {"shape": row.shape, "spacing_mm": row.spacing},
+        "image": {"shape": row.shape, "spacing_mm": row.spacing if row.calibrated else None},
         "objects": service.store.state(session.id).report(row),
     }
 
