@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import random
 import sqlite3
@@ -88,12 +89,49 @@ def test_an_image_is_stored_once_however_often_and_by_whom_it_comes(store):
     assert len(store.images("ann")) == 2
 
 
-def test_headers_of_a_series_can_come_later_and_stay(store):
+def headers(store: Store, key: str, owner: str) -> bytes | None:
+    sha = store.image_row(key, owner).dicom
+    return sha and store.blob(sha)
+
+
+def test_three_users_with_the_same_voxels_each_have_the_headers_they_sent(store):
+    """Else a DICOM-SEG carries the name of another user's patient."""
+    sent = {"ann": b"of ann's patient", "bob": None, "eve": b"anonymous"}
+    keys = {owner: store.add_image(scan(), owner, content) for owner, content in sent.items()}
+    ids = {owner: store.create(key, owner) for owner, key in keys.items()}
+    for owner, content in reversed(sent.items()):  # again, and in another order
+        assert store.add_image(scan(), owner, content) == keys[owner]
+    for owner, content in sent.items():
+        assert headers(store, keys[owner], owner) == content
+        assert headers(store, store.session(ids[owner]).image, owner) == content
+        assert [row.key for row in store.images(owner)] == [keys[owner]]
+        for other in sent.keys() - {owner}:
+            with pytest.raises(UnknownError):
+                store.image_row(keys[owner], other)
+            with pytest.raises(UnknownError):
+                store.create(keys[owner], other)
+    assert len({store.image_row(key).blob for key in keys.values()}) == 1  # the voxels themselves are there once
+
+
+def test_a_session_keeps_the_headers_that_it_was_begun_with(store):
+    key = store.add_image(scan(), "ann", b"named")
+    id = store.create(key, "ann")
+    plain, anonymous = store.add_image(scan(), "ann"), store.add_image(scan(), "ann", b"anonymous")
+    assert len({key, plain, anonymous}) == 3
+    assert headers(store, store.session(id).image, "ann") == b"named"
+    store.forget_image(plain, "ann")
+    assert headers(store, key, "ann") == b"named"
+
+
+def test_nobody_learns_since_when_others_have_an_image(store):
     key = store.add_image(scan(), "ann")
-    assert store.image_row(key).dicom is None
-    store.add_image(scan(), "ann", b"headers")
-    assert store.add_image(scan(), "ann") == key
-    assert store.blob(store.image_row(key).dicom) == b"headers"
+    with store.transaction() as connection:
+        connection.execute("UPDATE images SET created = 5")
+        connection.execute("UPDATE owners SET created = 5")
+    before = time.time()
+    store.add_image(scan(), "bob")
+    assert store.image_row(key, "ann").created == store.images("ann")[0].created == 5
+    assert store.image_row(key, "bob").created == store.images("bob")[0].created >= before
 
 
 @pytest.mark.parametrize("array", [np.ones((4, 4, 4)), np.full((4, 4, 4), np.nan)])
@@ -106,7 +144,7 @@ def test_an_image_that_is_no_scan_leaves_nothing(store, array):
 
 def test_an_image_goes_with_the_last_who_needs_it(store):
     key = store.add_image(scan(), "ann", b"headers")
-    store.add_image(scan(), "bob")
+    store.add_image(scan(), "bob", b"headers")
     id = store.create(key, "ann")
     with pytest.raises(BusyError, match="used by sessions"):
         store.forget_image(key, "ann")
@@ -414,7 +452,7 @@ def test_many_open_a_new_store_at_once(tmp_path):
             process.stdin.flush()
         for process in processes:
             answers.append(process.communicate())
-    assert {out.decode().strip() for out, _ in answers} == {module.hashlib.sha256(b"x").hexdigest()}, answers
+    assert {out.decode().strip() for out, _ in answers} == {hashlib.sha256(b"x").hexdigest()}, answers
 
 
 def test_threads_and_stores_share_one_folder(store):
@@ -504,3 +542,80 @@ def test_only_its_owner_may_look_into_the_folder(store):
 
 def test_boxes_of_the_snapshot_fit_the_image():
     assert Box.of(one().box, scan().shape)
+
+
+# ---- stores of 0.1
+
+
+def first_version(folder: Path, uploads: list[tuple[str, bytes | None, float]], sessions: list[str]) -> str:
+    """A store as 0.1 left it: one image, uploaded by users with headers or none at a time each: its key."""
+    with contextlib.closing(Store(folder)) as store:
+        key = store.add_image(scan(), "first")
+        with store.transaction() as connection:
+            connection.execute("DELETE FROM owners")
+            for owner, content, at in uploads:
+                connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, at))
+                if content is not None:
+                    sha = store.blobs.put(content)
+                    store.record(connection, sha)
+                    connection.execute("UPDATE blobs SET created = ? WHERE sha = ?", (at + 0.01, sha))
+                    connection.execute("UPDATE images SET dicom = ?", (sha,))
+            for k, owner in enumerate(sessions):
+                row = (f"s{k}", owner, key, "", "default", '"fast"', 0, "api", 1.0, 1.0)
+                connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                connection.execute("INSERT OR REPLACE INTO datastore VALUES (?, 'a name', ?)", (owner, key))
+                facts = f'{{"image": "{key}"}}'
+                connection.execute("INSERT INTO client_leases VALUES (?, ?, 1, 1, 1, ?)", (f"t{k}", owner, facts))
+            connection.execute("INSERT INTO tokens (id, user, hash, created) VALUES ('a', 'ann', 'b', 1)")
+            connection.execute("ALTER TABLE tokens DROP COLUMN admin")
+            connection.execute("PRAGMA user_version = 1")
+    return key
+
+
+@pytest.mark.parametrize(
+    ("uploads", "keeps"),
+    [
+        ([("ann", b"a", 100)], "ann"),
+        ([("ann", b"a", 100), ("ann", None, 200)], "ann"),  # her own, with which she began
+        ([("ann", b"a", 100), ("bob", None, 200)], "ann"),
+        ([("ann", b"a", 100), ("bob", b"b", 200)], "bob"),  # ann's own are lost already; bob's are not hers
+        ([("ann", None, 100), ("bob", b"b", 200)], "bob"),
+        ([("ann", b"a", 100), ("bob", None, 100.5)], None),  # either may have sent them
+        ([("ann", b"a", 100), ("bob", None, 200), ("ann", None, 300)], None),
+    ],
+)
+def test_headers_in_a_store_of_0_1_stay_with_whom_they_are_known_to_be_of(tmp_path, uploads, keeps):
+    users = sorted({owner for owner, *_ in uploads})
+    old = first_version(tmp_path, uploads, users)
+    sent = [content for _, content, _ in uploads if content is not None][-1]
+    with contextlib.closing(Store(tmp_path)) as store:
+        for k, owner in enumerate(users):
+            (row,) = store.images(owner)
+            assert store.session(f"s{k}", owner).image == row.key
+            assert headers(store, row.key, owner) == (sent if owner == keeps else None)
+            assert (row.key == old) == (owner != keeps)
+            np.testing.assert_array_equal(store.image(row.key).array, scan().array)
+            assert store.read("SELECT image FROM datastore WHERE owner = ?", (owner,))[0]["image"] == row.key
+            assert row.key in store.read("SELECT facts FROM client_leases WHERE user = ?", (owner,))[0]["facts"]
+            assert store.add_image(scan(), owner, sent if owner == keeps else None) == row.key  # found again
+        assert store.read("SELECT user, admin FROM tokens")[0]["admin"] == 0
+    with contextlib.closing(Store(tmp_path)) as store:  # and once is enough
+        assert {len(store.images(owner)) for owner in users} == {1}
+
+
+def test_headers_that_came_after_the_only_users_upload_are_of_one_who_is_gone(tmp_path):
+    key = first_version(tmp_path, [("ann", None, 100), ("bob", b"b", 200)], ["ann"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM owners WHERE owner = 'bob'")
+    with contextlib.closing(Store(tmp_path)) as store:
+        assert headers(store, key, "ann") is None
+
+
+def test_a_migration_that_breaks_off_changes_nothing(tmp_path, monkeypatch):
+    key = first_version(tmp_path, [("ann", b"a", 100)], ["ann"])
+    monkeypatch.setattr("bifseg.store.migration._part", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Store(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT key, dicom IS NULL FROM images").fetchall() == [(key, 0)]

@@ -57,7 +57,7 @@ class Tokens:
         id, secret, now = secrets.token_hex(4), secrets.token_urlsafe(32), time.time()
         with self._store.transaction() as connection:
             connection.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, NULL, NULL)",
+                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, NULL, NULL, 0)",
                 (id, user, _digest(secret), now, None if days is None else now + days * 86_400),
             )
         self._asked = 0.0

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bifseg.store import migration
 from bifseg.store.errors import BusyError, FullError
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE blobs (sha TEXT PRIMARY KEY, bytes INTEGER NOT NULL, created REAL NOT NULL);
 CREATE TABLE images (
@@ -38,7 +39,7 @@ CREATE TABLE claims (
   fence INTEGER NOT NULL);
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY, user TEXT NOT NULL, hash TEXT NOT NULL, created REAL NOT NULL, expires REAL, revoked REAL,
-  last_used REAL);
+  last_used REAL, admin INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE client_leases (
   token_hash TEXT PRIMARY KEY, user TEXT NOT NULL, created REAL NOT NULL, touched REAL NOT NULL, heard REAL NOT NULL,
   facts TEXT NOT NULL);
@@ -60,9 +61,12 @@ class Database:
             if version == 0:
                 for statement in SCHEMA.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            elif version == 1:
+                migration.from_1(connection)
             elif version != VERSION:
-                raise ValueError(f"{path} is a store of version {version}; this bifseg reads version {VERSION}.")
+                raise ValueError(f"{path} is a store of version {version}; this bifseg reads versions 1 to {VERSION}.")
+            if version != VERSION:
+                connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class ImageRow:
     def frame(self, array: np.ndarray) -> Image:
         """An image with this geometry; ``array``: (x, y, z)."""
         return Image(array, self.spacing, self.origin, np.array(self.direction), self.planar)
+
+
+def key_of(geometry: str, blob: str, headers: str | None) -> str:
+    """What an image is called: by its geometry, as of `geometry_of`, its voxels, and the headers that came with it."""
+    return hashlib.sha256(" ".join(filter(None, (geometry, blob, headers))).encode()).hexdigest()
 
 
 def geometry_of(image: Image) -> str:

@@ -7,7 +7,6 @@ acknowledged is there, and what was not never was. Many processes may work on on
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import secrets
@@ -32,10 +31,13 @@ from bifseg.store.database import Database
 from bifseg.store.errors import BusyError, FullError, UnknownError
 from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
-from bifseg.store.rows import ImageRow, SessionRow, geometry_of
+from bifseg.store.rows import ImageRow, SessionRow, geometry_of, key_of
 
 RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
+OWNED = (  # of others who have the same image nothing is told, not even since when
+    "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
+)
 MOVING = 10.0  # seconds that undo or redo may take
 
 
@@ -67,39 +69,39 @@ class Store:
     def add_image(self, image: Image, owner: str, dicom: bytes | None = None) -> str:
         """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
 
-        Raises ValueError for an image that is constant or not finite, FullError where there is no room.
+        The same voxels with other headers, or with none, are another image: whose name a file carries is never a
+        matter of who else has these pixels. Raises ValueError for an image that is constant or not finite, FullError
+        where there is no room.
         """
         image.check_scan()
         self.check_room(image.array.nbytes)
         blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
         geometry = geometry_of(image)
-        key = hashlib.sha256(f"{geometry} {blob}".encode()).hexdigest()
         headers = None if dicom is None else self.blobs.put(dicom)
-        now = time.time()
+        key, now = key_of(geometry, blob, headers), time.time()
         with self.transaction() as connection:
             for sha in filter(None, (blob, headers)):
                 self.record(connection, sha)
             connection.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET dicom = coalesce(excluded.dicom, dicom)",
+                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)",
                 (key, blob, geometry, image.array.nbytes, now, headers),
             )
             connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:
-        """What is known of an image; UnknownError where it is not there, or not this owner's."""
-        sql = (
-            "SELECT * FROM images WHERE key = ?1 AND (?2 IS NULL OR ?2 IN (SELECT owner FROM owners WHERE image = ?1))"
-        )
-        rows = self.read(sql, (key, owner))
+        """What is known of an image, ``created``: since when this owner has it; UnknownError where it is not theirs."""
+        if owner is None:
+            rows = self.read("SELECT * FROM images WHERE key = ?", (key,))
+        else:
+            rows = self.read(f"{OWNED} WHERE key = ? AND owner = ?", (key, owner))
         if not rows:
             raise UnknownError(f"There is no image {key[:80]!r}; upload it first.")
         return ImageRow.of(rows[0])
 
     def images(self, owner: str) -> list[ImageRow]:
         """A user's images, the newest first."""
-        sql = "SELECT images.* FROM images JOIN owners ON image = key WHERE owner = ? ORDER BY owners.created DESC"
+        sql = f"{OWNED} WHERE owner = ? ORDER BY owners.created DESC"
         return [ImageRow.of(row) for row in self.read(sql, (owner,))]
 
     def image(self, key: str) -> Image:

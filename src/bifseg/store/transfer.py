@@ -124,9 +124,11 @@ class _Import:
             self._take(sha, SMALL_BYTES + 6 * count, taken)
         image = self._image(manifest)
         self._check(manifest, image)
-        owned = {row.key for row in store.images(owner)}
+        owned = {row.key: row.created for row in store.images(owner)}
         key = store.add_image(image, owner, None if manifest.dicom is None else store.blob(manifest.dicom))
-        if key not in owned:
+        if key in owned:
+            undo.callback(self._date, key, owner, owned[key])
+        else:
             undo.callback(store.forget_image, key, owner)
         id = store.create(key, owner, **manifest.options)
         undo.callback(store.delete, id)
@@ -171,6 +173,13 @@ class _Import:
     def _drop(self, taken: list[str]) -> None:
         with self._store.transaction() as connection:
             self._store.drop_unused(connection, taken)
+
+    def _date(self, image: str, owner: str, created: float) -> None:
+        """An image is there again since when it was."""
+        with self._store.transaction() as connection:
+            connection.execute(
+                "UPDATE owners SET created = ?3 WHERE image = ?1 AND owner = ?2", (image, owner, created)
+            )
 
     def _image(self, manifest: Manifest) -> Image:
         about = manifest.geometry
