@@ -16,7 +16,6 @@ import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from bifseg import io
 from bifseg.interaction import Box
 from bifseg.server import views
 from bifseg.server.api.request import RESPONSES, Served
@@ -24,8 +23,10 @@ from bifseg.server.datastore import Datastore
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
 from bifseg.server.painted import HIDDEN, Asked, cut, interactions
+from bifseg.server.reading import read_image, read_labels
+from bifseg.server.scratch import scratch
 from bifseg.server.service import Service, journalled
-from bifseg.server.uploads import SUFFIXES, called, image_from_upload, scratch, suffix_of
+from bifseg.server.uploads import SUFFIXES, suffix_of
 from bifseg.store import Store, UnknownError
 from bifseg.store.rows import ImageRow, SessionRow
 
@@ -238,15 +239,15 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
 def _keep(service: Service, user: str, upload: UploadFile) -> str:
     """Put an uploaded image into the store: its key."""
     with _saved(service, upload, SUFFIXES) as path:
-        image, headers = image_from_upload(path, service.settings.limits)
+        image, headers = read_image(path, service.store.folder, service.settings.limits)
     return service.store.add_image(image, user, headers)
 
 
 def _labels(service: Service, own: SessionRow, upload: UploadFile) -> np.ndarray:
     """An uploaded label map on the session's image: uint8."""
     limits, image = service.settings.limits, service.store.image(own.image)
-    with _saved(service, upload, LABELS) as path, called(path, "The label map"):
-        labels = io.read_labels(path, image, allowed=(limits.voxels, limits.array_bytes))
+    with _saved(service, upload, LABELS) as path:
+        labels = read_labels(path, service.store.folder, limits, image, name="The label map")
     if labels.min() < 0 or labels.max() > 255:
         raise ValueError(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
     return labels.astype(np.uint8)

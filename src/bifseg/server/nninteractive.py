@@ -24,10 +24,8 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.declared import TooLargeError
 from bifseg.image import Image
 from bifseg.interaction import Box, overlap
-from bifseg.io import LUMINANCE
 from bifseg.server import nnia
 from bifseg.server.bodies import parsed
 from bifseg.server.guard import User
@@ -35,8 +33,9 @@ from bifseg.server.heavy import heavily
 from bifseg.server.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.masks import box_of, mask_of, session_with
 from bifseg.server.prompts import Mark, Scene
+from bifseg.server.reading import read_array
 from bifseg.server.service import Service, journalled
-from bifseg.server.uploads import pour
+from bifseg.server.uploads import pour, receive
 from bifseg.store import Store, UnknownError
 from bifseg.store.rows import ImageRow
 
@@ -216,28 +215,17 @@ async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
     service: Service = request.app.state.service
     spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
 
-    def keep(body: bytes | mmap.mmap) -> tuple[str, tuple[int, ...]]:
-        array = nnia.unpack(body, service.settings.limits.array_bytes)
-        image = Image(_channel(array, service.settings.limits.voxels), spacing)
-        return service.store.add_image(image, lease.user), array.shape
+    def keep() -> tuple[str, tuple[int, ...]]:
+        array, shape = read_array(path, service.store.folder, service.settings.limits)
+        return service.store.add_image(Image(array, spacing), lease.user), shape
 
-    async with _body(request) as body:
-        key, shape = await heavily(keep, body)
+    path = await receive(request.stream(), service.store.folder, ".nnia")
+    try:
+        key, shape = await heavily(keep)
+    finally:
+        path.unlink(missing_ok=True)
     await run_in_threadpool(_leases(request).note, lease, image=key, session=None, dtype=None)
     return {"original_image_shape": shape}
-
-
-def _channel(array: np.ndarray, voxels: int) -> np.ndarray:
-    """An image's one channel; the luminance of a colour image."""
-    if array.ndim != 4:
-        raise ValueError(f"The image has the shape {array.shape}; it needs four axes, (channels, x, y, z).")
-    if array[0].size > voxels:
-        raise TooLargeError(f"The image has {array[0].size} voxels; at most {voxels} are taken.")
-    if len(array) in (3, 4) and array.dtype in (np.uint8, np.uint16):
-        return sum(weight * channel for weight, channel in zip(LUMINANCE, array, strict=False))
-    if len(array) != 1:
-        raise ValueError(f"The image has {len(array)} channels of {array.dtype}; one, or a colour image, is possible.")
-    return array[0].astype(np.float32) if array.dtype == np.float16 else array[0]
 
 
 @router.post("/set_target_buffer")

@@ -25,6 +25,7 @@ class Limits:
     idle_seconds: float = 600  # until a client that does nothing loses its lease
     liveness_seconds: float = 60  # until one that says nothing does
     seconds_per_interaction: float = 120
+    seconds_per_reading: float = 300  # of the process that reads an upload
     strokes: int = 10_000  # of one interaction
     points: int = 100_000  # of all its strokes
 

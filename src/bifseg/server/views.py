@@ -14,7 +14,7 @@ from bifseg import dicom, io
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.segment import Segment, State
-from bifseg.server.uploads import scratch
+from bifseg.server.scratch import scratch
 from bifseg.store import Store, UnknownError
 from bifseg.store.rows import ImageRow
 

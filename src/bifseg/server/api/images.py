@@ -20,7 +20,8 @@ from bifseg.server.api.results import RESULT, answer
 from bifseg.server.bodies import FileInfo, ImageInfo, Open, Text
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
-from bifseg.server.uploads import image_from_upload, receive, suffix_of
+from bifseg.server.reading import read_image
+from bifseg.server.uploads import receive, suffix_of
 from bifseg.server.views import Format, View
 from bifseg.store import UnknownError
 from bifseg.synthetic.phantom import phantom
@@ -47,7 +48,7 @@ async def upload(
 
     It is kept once, however often it comes.
     """
-    path = await receive(request.stream(), service.store.folder, name)
+    path = await receive(request.stream(), service.store.folder, suffix_of(name))
     try:
         return await _keep(service, user, path, "The upload", series)
     finally:
@@ -162,7 +163,8 @@ def _inside(folder: Path | None, name: str) -> Path:
 
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
     def keep() -> dict:
-        image, headers = image_from_upload(path, service.settings.limits, name=name, series=series)
+        limits, folder = service.settings.limits, service.store.folder
+        image, headers = read_image(path, folder, limits, name=name, series=series)
         return _kept(service, user, image, headers)
 
     return await heavily(keep)

@@ -15,7 +15,8 @@ from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.guard import User
 from bifseg.server.heavy import heavily
-from bifseg.server.uploads import SUFFIXES, called, receive, scratch
+from bifseg.server.scratch import scratch
+from bifseg.server.uploads import SUFFIXES, called, receive
 from bifseg.store.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
@@ -61,7 +62,7 @@ def sessions(service: Served, user: User) -> list[dict]:
 async def import_session(request: Request, service: Served, user: User) -> dict:
     """Take in a session that was exported, here or elsewhere: send the archive as the body."""
     store, limits = service.store, service.settings.limits
-    path = await receive(request.stream(), store.folder, "session.zip")
+    path = await receive(request.stream(), store.folder, ".zip")
 
     def take() -> dict:
         service.check_sessions(user)

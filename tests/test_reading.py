@@ -1,0 +1,105 @@
+"""Uploads are read in a process of their own: whatever a file does there costs one sentence, and nothing leaks."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bifseg import io
+from bifseg.declared import TooLargeError
+from bifseg.image import Image
+from bifseg.server import nnia, reading
+from bifseg.server.child import WorkError
+from bifseg.server.scratch import scratch
+from bifseg.server.settings import Limits
+
+LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=20)
+NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "patient.nii.gz"
+    io.write_image(path, NOISE, Image(NOISE, (1, 2, 3), (4, 5, 6)))
+    return path
+
+
+def left(folder: Path) -> list[Path]:
+    return list((folder / "temporary").iterdir())
+
+
+def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    same = io.read_image(file)
+    for path, folder in ((file, tmp_path), (Path(file.name), Path())):
+        image, headers = reading.read_image(path, folder, LIMITS)
+        np.testing.assert_array_equal(image.array, same.array)
+        np.testing.assert_array_equal(image.affine, same.affine)
+        assert (image.array.dtype, image.planar, headers) == (same.array.dtype, same.planar, None)
+        assert left(tmp_path) == []
+
+
+def test_labels_come_back_and_have_to_fit(file, tmp_path):
+    like = io.read_image(file)
+    np.testing.assert_array_equal(reading.read_labels(file, tmp_path, LIMITS, like, name="The map"), NOISE)
+    with pytest.raises(ValueError, match=r"^The map lies elsewhere"):
+        reading.read_labels(file, tmp_path, LIMITS, Image(NOISE, (1, 2, 4)), name="The map")
+    assert left(tmp_path) == []
+
+
+def test_an_array_comes_back_with_its_shape(tmp_path):
+    path = tmp_path / "a.nnia"
+    path.write_bytes(nnia.pack(NOISE[None]))
+    array, shape = reading.read_array(path, tmp_path, LIMITS)
+    np.testing.assert_array_equal(array, NOISE)
+    assert shape == (1, *NOISE.shape)
+    path.write_bytes(nnia.pack(NOISE))
+    with pytest.raises(ValueError, match="it needs four axes"):
+        reading.read_array(path, tmp_path, LIMITS)
+
+
+HOSTILE = [
+    ("crashes", ValueError, r"^The upload cannot be read: the process that tried to crashed"),
+    ("sleeps", ValueError, "it took more than the 5 s or the memory"),
+    ("spins", ValueError, "it took more than the 5 s or the memory"),
+    ("eats memory", TooLargeError, "^The upload needs more memory"),
+    ("fills the disk", TooLargeError, "^The upload unpacks to more than is allowed"),
+    ("has a fault", WorkError, r"a reason that is the server's: KeyError at <lambda>, line \d+ of hostile_reader"),
+    ("refuses", ValueError, "^It is no image"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+@pytest.mark.parametrize(("how", "kind", "sentence"), HOSTILE, ids=[how for how, *_ in HOSTILE])
+def test_what_a_file_does_to_its_reader_costs_one_sentence(file, tmp_path, monkeypatch, how, kind, sentence):
+    hostile = Path(__file__).with_name("hostile_reader.py")
+    monkeypatch.setattr(reading, "COMMAND", (sys.executable, str(hostile), how, str(tmp_path)))
+    limits = Limits(array_bytes=8 << 20, seconds_per_reading=5)
+    start = time.monotonic()
+    with pytest.raises(kind, match=sentence) as caught:
+        reading.read_image(file, tmp_path, limits)
+    assert time.monotonic() - start < 15
+    assert str(tmp_path) not in str(caught.value)
+    assert "patient" not in str(caught.value)
+    assert left(tmp_path) == []
+    if how == "fills the disk":
+        assert (tmp_path / "filler").stat().st_size <= (8 << 20) + (1 << 20)
+
+
+def test_what_killed_readers_left_goes(tmp_path):
+    at = scratch(tmp_path, ".reading")
+    at.mkdir()
+    (at / "array.npy").write_bytes(b"voxels")
+    os.utime(at, (1, 1))
+    scratch(tmp_path, ".nii")
+    assert left(tmp_path) == []
+
+
+def test_nothing_is_said_about_what_is_read(file, tmp_path, capfd):
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"^The upload is"):
+        reading.read_image(file, tmp_path, LIMITS)
+    assert capfd.readouterr() == ("", "")
