@@ -4,11 +4,13 @@ import io as bytes_io
 import zipfile
 from importlib.util import find_spec
 
+import httpx
 import numpy as np
 import pydicom
 import pytest
 
 from bifseg import io
+from bifseg.image import Image
 from bifseg.server.bodies import Mask
 from bifseg.server.settings import Limits, Settings
 from serving import serving
@@ -96,3 +98,31 @@ def test_a_segmentation_names_the_patient_of_the_one_who_drew_it(ann, bob, eve, 
     assert patient(bob, ids["bob"]) is None
     assert ann.post(f"{API}/sessions", json={"image": keys["bob"]}).status_code == 404
     assert bob.get(f"{API}/images/{keys['eve']}").status_code == 404
+
+
+def test_an_upload_is_answered_the_same_whether_or_not_another_has_the_image(server, ann, bob, tmp_path):
+    def numbers(client):
+        lines = client.get("/metrics").text.splitlines()
+        return {line for line in lines if line.startswith("bifseg_store")}
+
+    shape = (20, 20, 20)
+    known, new = (np.random.default_rng(k).integers(0, 99, shape).astype(np.int16) for k in (1, 2))
+    files = {}
+    for name, array in (("known", known), ("new", new)):
+        io.write_image(tmp_path / f"{name}.nii.gz", array, Image(array))
+        files[name] = (tmp_path / f"{name}.nii.gz").read_bytes()
+    send(ann, "known.nii.gz", files["known"])
+    with server.service.store.transaction() as connection:
+        connection.execute("UPDATE images SET created = 5")
+    told = {name: send(bob, f"{name}.nii.gz", content) for name, content in files.items()}
+    start = told["known"].pop("created")
+    assert 0 <= told["new"].pop("created") - start < 60
+    for about in told.values():
+        about.pop("key")
+    assert told["known"] == told["new"]
+    assert numbers(bob) == set()
+    admin = server.service.tokens.create("root", admin=True)
+    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {admin}"}) as root:
+        assert len(numbers(root)) == 2
+        assert root.get(f"{API}/images").json() == []
+    assert numbers(bob) == set()  # nor what the administrator saw

@@ -99,7 +99,7 @@ class Guard:
         if PAGE.fullmatch(scope["path"]):
             wait = self._requests.wait(f"[{address}]")  # no user's name
             return _too_often(wait) if wait else None
-        user, guess = await self._who(scope["path"], token)
+        user, guess, state["admin"] = await self._who(scope["path"], token)
         if guess and (refusal := self._guessed(address)):
             return refusal
         if user is None:
@@ -117,14 +117,15 @@ class Guard:
             return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
         return None
 
-    async def _who(self, path: str, token: str | None) -> tuple[str | None, bool]:
-        """Who asks, None for nobody, and whether it may be a guess: a right token is none, however many were wrong."""
+    async def _who(self, path: str, token: str | None) -> tuple[str | None, bool, bool]:
+        """Who asks, None for nobody; whether it may be a guess: a right token is none, however many were wrong; and
+        whether it is who runs the server."""
         if path == LOGIN_ASKED or not await run_in_threadpool(self._tokens.asked_for, self._settings):
-            return LOCAL, False
+            return LOCAL, False, path != LOGIN_ASKED
         if path == LOGIN:
-            return LOCAL, True
-        user = await run_in_threadpool(self._tokens.user, token) if token else None
-        return user, bool(token) and user is None
+            return LOCAL, True, False
+        row = await run_in_threadpool(self._tokens.known, token) if token else None
+        return (row.user, False, bool(row.admin)) if row else (None, bool(token), False)
 
 
 def user_of(request: Request) -> str:
