@@ -15,7 +15,8 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +113,11 @@ class Store:
     def forget_image(self, key: str, owner: str) -> None:
         """A user no longer needs an image; BusyError while sessions of theirs use it."""
         self.image_row(key, owner)
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
                 raise BusyError("The image is used by sessions; delete those first.")
             connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
-            self._drop_image(connection, key)
+            gone += self._drop_image(connection, key)
 
     # ---- small contents
 
@@ -182,10 +183,10 @@ class Store:
     def delete(self, id: str, owner: str | None = None) -> None:
         """Forget a session, and every blob that only it used. BusyError while a process works on it."""
         self.session(id, owner)
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             if self.claims.held(connection, id):
                 raise BusyError(f"The session {id} is being worked on; try again in a moment.")
-            self.drop_session(connection, id)
+            gone += self.drop_session(connection, id)
 
     # ---- the journal
 
@@ -303,9 +304,27 @@ class Store:
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
             )
 
-    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> int:
-        """Delete those of the blobs that nothing refers to, within a transaction: how many."""
-        dropped = 0
+    @contextmanager
+    def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+        """A transaction that deletes; files of the contents that it adds to the list go when it is committed.
+
+        Whoever is killed in between leaves files that nothing refers to, which the sweep takes: never a session that
+        lacks one.
+        """
+        gone: list[str] = []
+        start = time.time()
+        with self.transaction() as connection:
+            yield connection, gone
+        if gone:
+            with self.transaction() as connection:  # so that none of them becomes known again meanwhile
+                for sha in gone:
+                    known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
+                    if not known and self.blobs.age(sha, start) >= 0:  # one written since then is on its way to be
+                        self.blobs.delete(sha)
+
+    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> list[str]:
+        """Forget those of the contents that nothing refers to, within a transaction of `forgetting`: their names."""
+        dropped = []
         for sha in blobs:
             used = connection.execute(
                 "SELECT 1 FROM refs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE blob = ?1 OR dicom = ?1",
@@ -313,36 +332,36 @@ class Store:
             ).fetchone()
             if not used:
                 connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
-                self.blobs.delete(sha)
-                dropped += 1
+                dropped.append(sha)
         return dropped
 
-    def drop_session(self, connection: sqlite3.Connection, id: str) -> None:
-        """Delete a session and what only it used, within a transaction."""
+    def drop_session(self, connection: sqlite3.Connection, id: str) -> list[str]:
+        """Forget a session and what only it used, within a transaction of `forgetting`: the contents' names."""
         blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
         connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
-        self.drop_unused(connection, blobs)
+        return self.drop_unused(connection, blobs)
 
     def drop_image(self, key: str, before: float) -> bool:
         """Delete an image that no session uses and nobody has added since a time; False where it stays."""
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             connection.execute(
                 "DELETE FROM owners WHERE image = ?1 AND created < ?2 AND owner NOT IN "
                 "(SELECT owner FROM sessions WHERE image = ?1)", (key, before),
             )  # fmt: skip
-            return self._drop_image(connection, key)
+            gone += self._drop_image(connection, key)
+            return not connection.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone()
 
-    def _drop_image(self, connection: sqlite3.Connection, key: str) -> bool:
-        """Delete an image that has neither owner nor session."""
+    def _drop_image(self, connection: sqlite3.Connection, key: str) -> list[str]:
+        """Forget an image that has neither owner nor session: the names of its contents."""
         row = connection.execute(
             "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
             "AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = ?1)",
             (key,),
         ).fetchone()
-        if row:
-            connection.execute("DELETE FROM images WHERE key = ?", (key,))
-            self.drop_unused(connection, filter(None, row))
-        return row is not None
+        if row is None:
+            return []
+        connection.execute("DELETE FROM images WHERE key = ?", (key,))
+        return self.drop_unused(connection, filter(None, row))
 
     def record(self, connection: sqlite3.Connection, sha: str) -> None:
         """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""

@@ -171,8 +171,8 @@ class _Import:
             taken.append(sha)
 
     def _drop(self, taken: list[str]) -> None:
-        with self._store.transaction() as connection:
-            self._store.drop_unused(connection, taken)
+        with self._store.forgetting() as (connection, gone):
+            gone += self._store.drop_unused(connection, taken)
 
     def _date(self, image: str, owner: str, created: float) -> None:
         """An image is there again since when it was."""
