@@ -7,7 +7,7 @@ from bifseg.durable import DurableSession
 from bifseg.interaction import Box, Stroke
 from bifseg.replay import replay
 from bifseg.session import Session
-from bifseg.store import BusyError, FullError, Store, UnknownError
+from bifseg.store import BusyError, FullError, KeyUsedError, Store, UnknownError
 from bifseg.store.snapshot import pack
 from bifseg.synthetic.phantom import phantom
 
@@ -201,6 +201,24 @@ def test_an_interaction_that_comes_twice_is_done_once(store, id):
     assert first["changed"]
     assert again == {**first, "changed": False}
     assert len(store.entries(id)) == 2
+
+
+def test_a_key_that_comes_with_another_interaction_is_refused(store, id):
+    """Else the second is silently not done."""
+    session = DurableSession(store, id)
+    do(session, BOX, "a")
+    do(session, SCRIBBLE, "b")
+    do(session, {"kind": "undo"}, "c")
+    for other, key in (
+        (SCRIBBLE, "a"), ({**BOX, "box": "8:24,8:24,5:11"}, "a"), ({"kind": "refine"}, "b"), ({"kind": "undo"}, "b"),
+        (BOX, "c"), ({"kind": "redo"}, "c"), ({"kind": "submit"}, "a"),
+    ):  # fmt: skip
+        with pytest.raises(KeyUsedError, match="with another interaction before"):
+            do(session, other, key)
+    assert len(store.entries(id)) == 3
+    assert do(session, dict(reversed(SCRIBBLE.items())), "b")["repeated"]  # the order of what it says says nothing
+    assert do(session, {"kind": "undo"}, "c")["repeated"]
+    assert len(store.entries(id)) == 3
 
 
 def test_to_stop_is_to_cancel_and_an_error_changes_nothing(store, id):

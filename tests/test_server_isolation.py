@@ -15,7 +15,7 @@ from bifseg.server.bodies import Mask
 from bifseg.server.settings import Limits, Settings
 from serving import serving
 from test_io import save_dicom
-from test_server_api import API, begin, do
+from test_server_api import API, BOX, SCRIBBLE, begin, do, refused
 
 SIZES = Limits(upload_bytes=4 << 20, array_bytes=16 << 20, voxels=2 << 20, requests_per_second=10_000)
 
@@ -126,3 +126,16 @@ def test_an_upload_is_answered_the_same_whether_or_not_another_has_the_image(ser
         assert len(numbers(root)) == 2
         assert root.get(f"{API}/images").json() == []
     assert numbers(bob) == set()  # nor what the administrator saw
+
+
+def test_a_key_is_of_one_interaction(ann, tmp_path):
+    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"])
+    key = {"Idempotency-Key": "a"}
+    do(ann, id, "box", {**BOX, "refine": "none"}, **key)
+    for kind, body in (("box", {**BOX, "refine": "crf"}), ("scribble", SCRIBBLE), ("undo", None)):
+        answer = ann.post(f"{API}/sessions/{id}/{kind}", json=body, headers=key)
+        refused(answer, 422, "another interaction before, number 1, box")
+    assert do(ann, id, "box", {**BOX, "refine": "none"}, **key)["repeated"]
+    with ann.stream("POST", f"{API}/sessions/{id}/refine", headers={**key, "Accept": "text/event-stream"}) as answer:
+        assert '"status": 422' in "".join(answer.iter_text())
+    assert ann.get(f"{API}/sessions/{id}").json()["number"] == 1

@@ -46,7 +46,8 @@ class DurableSession:
 
         ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
         comes twice with the same is done once. To stop iterating is to cancel. Raises ValueError for one that cannot
-        be, BusyError where another process works on the session; the session is then as it was.
+        be, KeyUsedError (a ValueError) for a key that came with another, BusyError where another process works on the
+        session; the session is then as it was.
         """
         start = time.perf_counter()
         kind = interaction.get("kind")
@@ -57,7 +58,7 @@ class DurableSession:
         with self.store.claimed(self.id, self._name, CLAIMED) as fence:
             self._catch_up()
             if key is not None and (entry := self.store.find(self.id, key)):
-                return repeated(self._history, entry)
+                return repeated(self._history, entry, kind, _request(interaction))
             try:
                 yield from self._perform(kind, interaction, fence)
                 return self._commit(kind, interaction, fence, key, start)
@@ -124,8 +125,8 @@ class DurableSession:
             told["rounds"] = list(segment.rounds)
         blobs = [about["segment"] for about in state["objects"].values()] if state else []
         number = self.store.append(
-            self.id, fence, kind, {name: value for name, value in interaction.items() if name != "kind"},
-            state=state, summary=told, blobs=[*blobs, *blobs_of(interaction)], key=key,
+            self.id, fence, kind, _request(interaction), state=state, summary=told,
+            blobs=[*blobs, *blobs_of(interaction)], key=key,
         )  # fmt: skip
         self._go_to(history.after([(number, kind, state)]))
         return {**self._history.summary(), **told, "kind": kind, "changed": True}
@@ -174,6 +175,11 @@ def _told(step: Round) -> dict:
         "foreground": int(step.labels.sum()),
     }
     return told | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
+
+
+def _request(interaction: Mapping) -> dict:
+    """An interaction as the journal has it, beside its kind."""
+    return {name: value for name, value in interaction.items() if name != "kind"}
 
 
 def _text(interaction: Mapping, name: str) -> str:

@@ -21,12 +21,13 @@ from bifseg.server.log import RequestLog, failure
 from bifseg.server.pool import ClosingError, QueueFullError
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
-from bifseg.store import BusyError, FullError, UnknownError
+from bifseg.store import BusyError, FullError, KeyUsedError, UnknownError
 from bifseg.store.retention import sweep
 
 HOURLY = 3600.0
 STATUS = {  # the first that fits
     TooLargeError: 413,
+    KeyUsedError: 422,
     ValueError: 400,
     FileNotFoundError: 404,
     UnknownError: 404,

@@ -33,7 +33,8 @@ class DeadError(Exception):
 
 
 ERRORS = {
-    "ValueError": ValueError, "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
+    "KeyUsedError": errors.KeyUsedError, "ValueError": ValueError,
+    "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
     "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
 }  # fmt: skip
 

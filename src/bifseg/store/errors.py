@@ -11,5 +11,9 @@ class BusyError(RuntimeError):
     """Another process works on the session."""
 
 
+class KeyUsedError(ValueError):
+    """An interaction came with the key of another one."""
+
+
 class FullError(OSError):
     """The disk, or the share of it that the store may use, is full."""

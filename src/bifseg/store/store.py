@@ -256,7 +256,7 @@ class Store:
         with self.claimed(id, owner, MOVING) as fence:
             history = self.history(id)
             if key is not None and (entry := self.find(id, key)):
-                return repeated(history, entry)
+                return repeated(history, entry, kind, {})
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
             told = {"seconds": round(time.perf_counter() - start, 4)}
