@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.declared import TooLargeError
 from bifseg.server import api, metrics, monailabel, nninteractive, page
-from bifseg.server.child import WorkCancelledError, WorkError
+from bifseg.server.child import StartError, WorkCancelledError, WorkError
 from bifseg.server.guard import Guard
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.pool import ClosingError, QueueFullError
@@ -38,6 +38,7 @@ STATUS = {  # the first that fits
     ClosingError: 503,
     TimeoutError: 503,
     MemoryError: 507,
+    StartError: 503,
     WorkError: 500,
 }
 HEADERS = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}, 413: {"Connection": "close"}}  # the rest is not read
@@ -81,7 +82,7 @@ def build_app(settings: Settings) -> FastAPI:
 
 def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
-        if status == 500:
+        if isinstance(error, WorkError):
             failure(error)
         return JSONResponse({"detail": sentence(error)}, status, HEADERS.get(status))
 
