@@ -28,6 +28,7 @@ from bifseg.server.scratch import scratch
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads import SUFFIXES, suffix_of
 from bifseg.store import Store, UnknownError
+from bifseg.store.errors import on_disk
 from bifseg.store.rows import ImageRow, SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
@@ -261,7 +262,7 @@ def _saved(service: Service, upload: UploadFile, suffixes: tuple[str, ...]) -> I
         raise ValueError(f"The label map is a {suffix} file; possible are {', '.join(suffixes)}.")
     path = scratch(service.store.folder, suffix)
     try:
-        with path.open("xb") as target:
+        with on_disk(), path.open("xb") as target:
             shutil.copyfileobj(upload.file, target)
         yield path
     finally:

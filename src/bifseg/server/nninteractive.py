@@ -37,6 +37,7 @@ from bifseg.server.reading import read_array
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads import pour, receive
 from bifseg.store import Store, UnknownError
+from bifseg.store.errors import on_disk
 from bifseg.store.rows import ImageRow
 
 BINARY = "application/octet-stream"
@@ -153,8 +154,9 @@ Acting = Annotated[Lease, Depends(_acting)]
 async def _body(request: Request) -> AsyncIterator[bytes | mmap.mmap]:
     """A request's body, in an unnamed file of the store's folder."""
     with tempfile.TemporaryFile(dir=request.app.state.service.store.folder) as file:
-        size = await pour(request.stream(), file)
-        file.flush()
+        with on_disk():
+            size = await pour(request.stream(), file)
+            file.flush()
         yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
 
 

@@ -20,13 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.store.errors import FULL
+
 try:
     import resource
 except ImportError:  # where there are no such limits, the parent's patience is the only one
     resource = None
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
-RESERVE = 64 << 20  # bytes of the disk that are left free
+RESERVE = 16 << 20  # bytes of the disk that are left free
 TELLABLE = ("TooLargeError", "FileNotFoundError", "FullError", "ValueError")
 NO_NEW_PRIVILEGES, DEATH_SIGNAL = 38, 1  # of Linux's prctl
 
@@ -82,7 +84,7 @@ def _keep(array: np.ndarray, folder: Path) -> None:
 def _told(error: Exception, job: dict) -> dict:
     """An error as the parent hears of it: words for the user, or of a fault of ours the kind and the place alone."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"error": "FullError", "message": "The disk of the store is full; try again later."}
+        return {"error": "FullError", "message": FULL}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return {"error": "TooLargeError", "message": f"{job['path']} unpacks to more than is allowed."}
     kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)

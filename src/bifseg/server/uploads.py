@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from bifseg.declared import ONE_FILE, TooLargeError
 from bifseg.server.scratch import scratch
+from bifseg.store.errors import on_disk
 
 SUFFIXES = ONE_FILE
 PIECE = 1 << 20  # bytes gathered before they are written
@@ -48,7 +49,7 @@ async def receive(chunks: AsyncIterable[bytes], folder: Path, suffix: str) -> Pa
     """
     path = await run_in_threadpool(scratch, folder, suffix)
     try:
-        with path.open("xb") as file:
+        with on_disk(), path.open("xb") as file:
             if not await pour(chunks, file):
                 raise ValueError("The upload is empty; send the file as the body of the request.")
     except BaseException:

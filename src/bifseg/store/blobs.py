@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bifseg.store.errors import FullError, UnknownError
+from bifseg.store.errors import FULL, FullError, UnknownError
 
 
 class Blobs:
@@ -115,5 +115,5 @@ def _no_space() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, None):  # None: NumPy, which says only how much was written
-            raise FullError("The disk of the store is full; delete sessions, or give it more space.") from None
+            raise FullError(FULL) from None
         raise

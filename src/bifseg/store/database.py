@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bifseg.store import migration
-from bifseg.store.errors import BusyError, FullError
+from bifseg.store.errors import FULL, BusyError, FullError
 
 VERSION = 2
+PAGES = 1 << 16  # bytes without which SQLite can write nothing
 SCHEMA = """
 CREATE TABLE blobs (sha TEXT PRIMARY KEY, bytes INTEGER NOT NULL, created REAL NOT NULL);
 CREATE TABLE images (
@@ -99,10 +101,10 @@ class Database:
             connection = connection or self._open()
             yield connection
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise FullError("The disk of the store is full; delete sessions, or give it more space.") from None
             if "locked" in str(error) or "busy" in str(error):
                 raise BusyError("The store is busy; try again in a moment.") from None
+            if "full" in str(error) or shutil.disk_usage(self.path.parent).free < PAGES:  # then also "disk I/O error"
+                raise FullError(FULL) from None
             raise OSError(f"The store {self.path} cannot be used: {error}.") from None
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path} is damaged or no store: {error}.") from None

@@ -29,7 +29,7 @@ from bifseg.store import snapshot
 from bifseg.store.blobs import Blobs
 from bifseg.store.claims import Claims
 from bifseg.store.database import Database
-from bifseg.store.errors import BusyError, FullError, UnknownError
+from bifseg.store.errors import FULL, BusyError, FullError, UnknownError
 from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
 from bifseg.store.rows import ImageRow, SessionRow, geometry_of, key_of
@@ -298,7 +298,7 @@ class Store:
     def check_room(self, needed: int) -> None:
         """FullError where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
         if shutil.disk_usage(self.folder).free < needed + RESERVE:
-            raise FullError("The disk of the store is full; delete sessions, or give it more space.")
+            raise FullError(FULL)
         if self.quota is not None and self.used() + needed > self.quota:
             raise FullError(
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."

@@ -24,7 +24,7 @@ from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.store import manifest as manifests
 from bifseg.store import snapshot
-from bifseg.store.errors import UnknownError
+from bifseg.store.errors import UnknownError, on_disk
 from bifseg.store.manifest import Manifest
 from bifseg.store.rows import geometry_of
 from bifseg.store.store import Store
@@ -40,7 +40,10 @@ def export(store: Store, id: str, path: str | Path) -> None:
     content, blobs = manifests.write(store, id)
 
     def write(draft: Path) -> None:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
+        with (
+            on_disk(),
+            zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive,
+        ):
             archive.writestr(MANIFEST, content)
             for sha in blobs:
                 if sha not in store.blobs:
