@@ -3,6 +3,7 @@
 import ctypes
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def write():
             file.write(bytes(1 << 20))
 
 
+def where():
+    Path(sys.argv[2]).write_text(tempfile.gettempdir())
+    raise ValueError("It is no image.")
+
+
 HOW = {
     "crashes": lambda: ctypes.string_at(1),
     "sleeps": lambda: time.sleep(1000),
@@ -30,6 +36,7 @@ HOW = {
     "eats memory": lambda: np.ones(1 << 40, np.uint8),
     "fills the disk": write,
     "has a fault": lambda: {}["a patient's name"],
+    "says where": where,
     "refuses": lambda: (_ for _ in ()).throw(ValueError("It is no image.")),
 }
 

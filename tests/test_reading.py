@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from bifseg.server import nnia, reading
 from bifseg.server.child import WorkError
 from bifseg.server.scratch import scratch
 from bifseg.server.settings import Limits
+from test_io import save_dicom
 
 LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=20)
 NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
@@ -103,3 +106,62 @@ def test_nothing_is_said_about_what_is_read(file, tmp_path, capfd):
     with pytest.raises(ValueError, match=r"^The upload is"):
         reading.read_image(file, tmp_path, LIMITS)
     assert capfd.readouterr() == ("", "")
+
+
+# ---- zips
+
+
+def entries_on_one_member(count: int, size: int) -> bytes:
+    """A zip whose table has many members, all of which are the same bytes."""
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00000", bytes(size))
+        (member,) = archive.infolist()
+        for k in range(1, count):
+            twin = zipfile.ZipInfo(f"{k:05}")
+            for name in ("header_offset", "compress_size", "file_size", "CRC", "compress_type", "flag_bits"):
+                setattr(twin, name, getattr(member, name))
+            archive.filelist.append(twin)
+    return content.getvalue()
+
+
+def zeros(size: int) -> bytes:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a", "w") as member:
+        for _ in range(size >> 20):
+            member.write(bytes(1 << 20))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "sentence"),
+    [
+        (entries_on_one_member(400, 10 << 20), ValueError, "^The upload cannot be unpacked: its members overlap"),
+        (zeros(400 << 20), TooLargeError, r"^The upload is too large: it unpacks from 0\.\d+ MiB to 400 MiB"),
+    ],
+    ids=["400 on one", "zeros"],
+)
+def test_a_zip_that_would_burst_is_refused_before_it_is_written(tmp_path, monkeypatch, content, kind, sentence):
+    (tmp_path / "bomb.zip").write_bytes(content)
+    hostile = Path(__file__).with_name("hostile_reader.py")
+    monkeypatch.setattr(reading, "COMMAND", (sys.executable, str(hostile), "crashes"))  # were it to look inside
+    start = time.monotonic()
+    with pytest.raises(kind, match=sentence):
+        reading.read_image(tmp_path / "bomb.zip", tmp_path, Limits())
+    assert time.monotonic() - start < 5
+    assert left(tmp_path) == []
+
+
+def test_what_is_unpacked_lies_in_the_stores_folder(tmp_path, monkeypatch):
+    seen = tmp_path / "seen"
+    save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(4)])
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (tmp_path / "d").iterdir():
+            archive.write(path, path.name)
+    hostile = Path(__file__).with_name("hostile_reader.py")
+    monkeypatch.setattr(reading, "COMMAND", (sys.executable, str(hostile), "says where", str(seen)))
+    with pytest.raises(ValueError, match="is no image"):
+        reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS)
+    assert Path(seen.read_text()).is_relative_to(tmp_path / "temporary")
+    monkeypatch.undo()
+    assert reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS)[0].shape == (5, 6, 4)

@@ -16,10 +16,14 @@ import shutil
 import signal
 import sys
 import traceback
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from bifseg.declared import TooLargeError, check_listing
+from bifseg.series import ZIP_FILES
+from bifseg.store.archive import check_apart, check_growth
 from bifseg.store.errors import FULL
 
 try:
@@ -67,6 +71,8 @@ def _do(job: dict, folder: Path) -> dict:
         like = Image(np.broadcast_to(np.uint8(0), job["like"].pop("shape")), **job["like"])
         _keep(io.read_labels(path, like, allowed=(limits["voxels"], limits["bytes"])), folder)
         return {}
+    if path.suffix == ".zip":
+        _check_zip(path)
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
     _keep(image.array, folder)
     if headers is not None:
@@ -75,9 +81,27 @@ def _do(job: dict, folder: Path) -> dict:
     return {"spacing": image.spacing, "origin": image.origin, "direction": direction, "planar": image.planar}
 
 
-def _keep(array: np.ndarray, folder: Path) -> None:
-    if shutil.disk_usage(folder).free < array.nbytes + RESERVE:
+def _check_zip(path: Path) -> None:
+    """Refuse a zip that would unpack to what it is not; one that is none is refused by who unpacks it."""
+    check_listing(path, ZIP_FILES)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_apart(archive)
+            size = check_growth(archive, path.stat().st_size)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from None
+    except TooLargeError as error:
+        raise TooLargeError(f"{path} is too large: {str(error)[0].lower()}{str(error)[1:]}") from None
+    _check_room(path.parent, size)
+
+
+def _check_room(folder: Path, size: int) -> None:
+    if shutil.disk_usage(folder).free < size + RESERVE:
         raise OSError(errno.ENOSPC, "no room")
+
+
+def _keep(array: np.ndarray, folder: Path) -> None:
+    _check_room(folder, array.nbytes)
     np.save(folder / ARRAY, array, allow_pickle=False)
 
 

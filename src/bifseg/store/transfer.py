@@ -24,6 +24,7 @@ from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.store import manifest as manifests
 from bifseg.store import snapshot
+from bifseg.store.archive import check_apart
 from bifseg.store.errors import UnknownError, on_disk
 from bifseg.store.manifest import Manifest
 from bifseg.store.rows import geometry_of
@@ -109,6 +110,7 @@ class _Import:
     def __init__(self, store: Store, archive: zipfile.ZipFile, limit: int | None, undo: ExitStack) -> None:
         self._store, self._archive, self._undo = store, archive, undo
         self._members = {member.filename: member for member in archive.infolist()}
+        check_apart(archive)
         size = sum(member.file_size for member in archive.infolist())
         if limit is not None and size > limit:
             raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB; at most {limit / 2**30:.3g} are allowed")
