@@ -1,7 +1,10 @@
 """Nobody sees, changes or learns what is another's, whatever both have in common."""
 
 import io as bytes_io
+import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import httpx
@@ -11,6 +14,7 @@ import pytest
 
 from bifseg import io
 from bifseg.image import Image
+from bifseg.server.api import sessions
 from bifseg.server.bodies import Mask
 from bifseg.server.settings import Limits, Settings
 from serving import serving
@@ -139,3 +143,83 @@ def test_a_key_is_of_one_interaction(ann, tmp_path):
     with ann.stream("POST", f"{API}/sessions/{id}/refine", headers={**key, "Accept": "text/event-stream"}) as answer:
         assert '"status": 422' in "".join(answer.iter_text())
     assert ann.get(f"{API}/sessions/{id}").json()["number"] == 1
+
+
+# ---- nobody holds up the others
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/enter", b'{"token": [' + b"[]," * 400 + b"[]]}", "KiB"),
+        ("/enter", b'{"token": [' + b"[]," * 5_000_000 + b"[]]}", "KiB"),
+        ("/monailabel/auth/token", b"username=" + b"a" * 20_000, "KiB"),
+        (f"{API}/sessions", b'{"image": "' + b"a" * 20_000 + b'"}', "16 KiB"),
+        ("/add_bbox_interaction", b'{"bbox_coords": [' + b"[]," * 10_000 + b"[]]}", "16 KiB"),
+        (f"{API}/sessions/ID/box", b'{"box": [' + b"[]," * 5_000_000 + b"[]]}", "parts; at most 250000"),
+        (f"{API}/sessions/ID/scribble", b'{"scribbles": ' + b'{"a":' * 300_000, "parts"),
+        (f"{API}/sessions/ID/rename", b'{"name": "' + b"a" * 20_000 + b'"}', "16 KiB"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
+)
+def test_json_that_nobody_needs_is_refused_before_it_is_parsed(server, ann, monkeypatch, path, body, words):
+    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"]) if "ID" in path else ""
+    parsed = []
+
+    async def parse(request):
+        parsed.append(len(await request.body()))
+
+    monkeypatch.setattr("starlette.requests.Request.json", parse)
+    headers = {"Content-Type": "application/x-www-form-urlencoded" if "auth" in path else "application/json"}
+    known = path.startswith(API) or "bbox" in path
+    with httpx.Client(base_url=server.url, headers={**headers, **(ann.headers if known else {})}) as client:
+        refused(client.post(path.replace("ID", id), content=body), 413, words)
+    assert parsed == []
+
+
+def test_as_many_points_as_may_be_drawn_are_taken(ann):
+    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"])
+    strokes = [{"points": [[50 + k % 9, 50.125, 30] for k in range(100)]} for _ in range(1000)]
+    answer = ann.post(f"{API}/sessions/{id}/scribble", json={"scribbles": {"strokes": strokes}})
+    refused(answer, 400, "box")  # of which there is none: that is all that is wrong
+
+
+def test_quick_replies_and_other_users_do_not_wait_for_one_who_wants_much(server, ann, bob, monkeypatch):
+    """16 exports and downloads of one user's had others wait for their masks for 20 s."""
+    own = {}
+    for who, client in (("ann", ann), ("bob", bob)):
+        own[who] = begin(client, client.post(f"{API}/images/demo").json()["key"])
+        do(client, own[who], "box", {**BOX, "refine": "none"})
+    gate = threading.Event()
+    plain = sessions.export
+
+    def slow(store, id, path):
+        if id == own["ann"]:
+            gate.wait(60)
+        plain(store, id, path)
+
+    monkeypatch.setattr(sessions, "export", slow)
+    with ThreadPoolExecutor(20) as threads:
+        waiting = [threads.submit(ann.get, f"{API}/sessions/{own['ann']}/export") for _ in range(17)]
+        time.sleep(1)
+        refused(ann.get(f"{API}/sessions/{own['ann']}/mask", params={"format": "nii.gz"}), 429, "are waiting already")
+        start = time.monotonic()
+        for client, id in ((ann, own["ann"]), (bob, own["bob"])):
+            assert client.get(f"{API}/sessions/{id}/mask").status_code == 200
+            assert client.get(f"{API}/sessions/{id}/measures").status_code == 200
+        assert bob.get(f"{API}/sessions/{own['bob']}/export").status_code == 200
+        assert bob.get(f"{API}/sessions/{own['bob']}/mask", params={"format": "nii.gz"}).status_code == 200
+        assert bob.post(f"{API}/images/demo").status_code == 201
+        assert time.monotonic() - start < 20
+        gate.set()
+        assert {task.result().status_code for task in waiting} == {200}
+
+
+def test_one_user_cannot_have_all_leases(ann, bob):
+    tokens = [ann.post("/claim") for _ in range(5)]
+    assert [answer.status_code for answer in tokens] == [200] * 4 + [503]
+    assert "of your clients are connected" in tokens[-1].json()["detail"]
+    assert tokens[-1].headers["retry-after"]
+    assert bob.post("/claim").status_code == 200
+    ann.post("/release", headers={"X-Lease-Token": tokens[0].json()["lease_token"]})
+    assert ann.post("/claim").status_code == 200

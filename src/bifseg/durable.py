@@ -11,6 +11,7 @@ import numpy as np
 
 from bifseg.finetune import Round
 from bifseg.interaction import INTERACTIONS, Box, Patch, Stroke
+from bifseg.painting import effort
 from bifseg.parameters import Parameters
 from bifseg.segment import Segment
 from bifseg.session import Session
@@ -18,6 +19,7 @@ from bifseg.store import Store
 from bifseg.store.journal import KINDS, MOVES, History, blobs_of, repeated
 from bifseg.store.snapshot import pack
 
+PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
@@ -95,11 +97,13 @@ class DurableSession:
             self._array(interaction.get("labels"))
 
     def _rounds(self, kind: str, interaction: Mapping) -> Iterator[Round]:
-        options = {}
-        if (given := interaction.get("scribbles")) is not None:
-            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given)
+        options, box = {}, None
         if kind in ("box", "resize"):
-            options["ranges"] = Box.parse(_text(interaction, "box"), self._session.image.shape)
+            options["ranges"] = box = Box.parse(_text(interaction, "box"), self._session.image.shape)
+        elif self._state.current is not None:
+            box = self._state.objects[self._state.current].box
+        if (given := interaction.get("scribbles")) is not None:
+            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given, box)
         if kind == "propagate":
             options["to"] = interaction.get("to")
         if kind in ("box", "propagate"):
@@ -140,7 +144,7 @@ class DurableSession:
         about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
         return about | ({"part_of": segment.part_of} if segment.part_of else {})
 
-    def _scribbles(self, given: Mapping) -> Patch | list[Stroke]:
+    def _scribbles(self, given: Mapping, box: Box | None) -> Patch | list[Stroke]:
         if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
             raise ValueError('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
         if "labels" in given:
@@ -151,6 +155,11 @@ class DurableSession:
             raise ValueError(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
         if not strokes:
             raise ValueError("There are no strokes; give one or more.")
+        if (looked := effort(strokes, self._session.image, box)) > PAINTED:  # nobody can cancel it, and others wait
+            raise ValueError(
+                f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
+                "are: take a smaller brush, or fewer points."
+            )
         return strokes
 
     def _array(self, given: object) -> Patch:

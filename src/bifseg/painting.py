@@ -31,6 +31,16 @@ def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -
     return Patch(Box(tuple(start.tolist()), tuple(stop.tolist())), labels, erases)
 
 
+def effort(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> int:
+    """How many voxels `rasterise` would look at, at most, without looking at them: what it costs."""
+    step, looked = np.asarray(image.spacing) / min(image.spacing), 0
+    for stroke in strokes:
+        points, low, high = _room(stroke, image, box, step)
+        stamps = 1 + np.maximum(1, np.ceil(2 * np.abs(np.diff(points, axis=0)).max(1, initial=0))).sum()
+        looked += int(stamps * np.minimum(2 * stroke.radius / step + 1, np.maximum(high - low, 1)).prod())
+    return looked
+
+
 def _along(points: np.ndarray) -> Iterable[np.ndarray]:
     """Voxels along a polyline, at most half a voxel apart."""
     yield points[0]

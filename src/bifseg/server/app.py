@@ -23,6 +23,7 @@ from bifseg.server.log import RequestLog, failure
 from bifseg.server.pool import ClosingError, QueueFullError
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
+from bifseg.server.turns import TooManyError
 from bifseg.store import BusyError, FullError, KeyUsedError, UnknownError
 from bifseg.store.errors import FULL, is_full
 from bifseg.store.retention import sweep
@@ -37,6 +38,7 @@ STATUS = {  # the first that fits
     BusyError: 409,
     WorkCancelledError: 409,
     QueueFullError: 429,
+    TooManyError: 429,
     FullError: 507,
     ClosingError: 503,
     TimeoutError: 503,

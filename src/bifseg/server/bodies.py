@@ -6,7 +6,7 @@ import base64
 import zlib
 from dataclasses import fields
 from math import prod
-from typing import Annotated, Literal, TypeVar, get_type_hints
+from typing import Annotated, ClassVar, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import (
@@ -42,9 +42,16 @@ Refine = Annotated[
 
 
 class Body(BaseModel):
-    """A request: what it does not know, it refuses."""
+    """A request: what it does not know, it refuses. ``bytes``: of JSON that nobody needs more of for it."""
 
     model_config = ConfigDict(extra="forbid")
+    bytes: ClassVar[int] = 16 << 10
+
+
+class Drawn(Body):
+    """A request in which strokes or masks may travel."""
+
+    bytes: ClassVar[int] = 16 << 20
 
 
 class Refusal(BaseModel):
@@ -290,7 +297,7 @@ class Scribbles(Body):
         return self
 
 
-class Begin(Body):
+class Begin(Drawn):
     """A box around an object; one plane thick, it is segmented in 2D."""
 
     box: Place
@@ -300,14 +307,14 @@ class Begin(Body):
     scribbles: Scribbles | None = None
 
 
-class Correct(Body):
+class Correct(Drawn):
     """Scribbles where the current object's mask is wrong."""
 
     scribbles: Scribbles
     refine: Refine = "auto"
 
 
-class Resize(Body):
+class Resize(Drawn):
     """Another box for the current object."""
 
     box: Place
@@ -338,7 +345,7 @@ class Rename(Body):
     to: Name
 
 
-class Submit(Body):
+class Submit(Drawn):
     """A mask that a person accepted elsewhere."""
 
     labels: Mask

@@ -15,10 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bifseg.server.ratelimit import RateLimit
-from bifseg.server.settings import Settings
+from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.tokens import Tokens
 
-LOCAL = "local"  # the user where no tokens are asked for
 OPEN = ("/healthz",)  # needs neither a token nor a known host
 LOGIN_ASKED, LOGIN = "/monailabel/auth/", "/monailabel/auth/token"  # need none either
 PAGE = re.compile(r"/|/assets/[^/]*|/icon\.svg|/favicon\.ico|/enter")  # nor does the page, which asks for it
@@ -29,6 +28,7 @@ UPLOADS = re.compile(
     r"|/monailabel/(session/|infer/.*|datastore/.*)"
 )
 OTHER_BYTES = 64 << 20  # of a body anywhere else
+STRANGERS_BYTES = 16 << 10  # of one that needs no token
 FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -55,6 +55,8 @@ class Guard:
         headers = Headers(scope=scope)
         token = _token(headers, (self._tokens.cookie, COOKIE))
         limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
+        if scope["path"] in OPEN or scope["path"] == LOGIN or PAGE.fullmatch(scope["path"]):  # before anybody is known
+            limit = STRANGERS_BYTES
         refusal = self._refusal(scope, headers, limit) if scope["path"] not in OPEN else None
         if refusal is None and scope["path"] not in OPEN:
             refusal = await self._unknown(scope, token)
@@ -78,7 +80,7 @@ class Guard:
         if not re.fullmatch("[0-9]{1,18}", length):
             return 400, "The Content-Length is no number."
         if int(length) > limit:
-            return 413, f"The body has {int(length) >> 20} MiB; at most {limit >> 20} MiB go in one request."
+            return 413, f"The body has {readable(int(length))}; at most {readable(limit)} go in one request."
         return None
 
     def _known(self, host: str) -> bool:
@@ -165,11 +167,16 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            detail = f"The body is larger than the {limit >> 20} MiB that go in one request."
+            detail = f"The body is larger than the {readable(limit)} that go in one request."
             raise HTTPException(413, detail, {"Connection": "close"})
         return message
 
     return counted
+
+
+def readable(bytes: int) -> str:
+    """So many bytes, for people."""
+    return f"{bytes >> 20} MiB" if bytes >= 1 << 20 else f"{bytes / 1024:.3g} KiB"
 
 
 def _hardened(send: Send) -> Send:

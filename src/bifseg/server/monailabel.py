@@ -21,7 +21,6 @@ from bifseg.server import views
 from bifseg.server.api.request import RESPONSES, Served
 from bifseg.server.datastore import Datastore
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
 from bifseg.server.painted import HIDDEN, Asked, cut, interactions
 from bifseg.server.reading import read_image, read_labels
 from bifseg.server.scratch import scratch
@@ -97,7 +96,7 @@ async def train() -> Response:
 @router.put("/session/")
 async def create_session(service: Served, user: User, files: Annotated[list[UploadFile], File(max_length=1)]) -> dict:
     """Begin a session on an image; a DICOM series comes as a zip."""
-    key = await heavily(_keep, service, user, files[0])
+    key = await service.heavy.run(user, _keep, service, user, files[0])
     id = await service.create(key, user, client=CLIENT)
     return {"session_id": id, "session_info": {"name": id, "image": key}}
 
@@ -127,7 +126,7 @@ async def infer(
     asked = Asked.of(params)
     name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
-    todo = await heavily(_todo, service, own, asked, name, label)
+    todo = await service.quick.run(user, _todo, service, own, asked, name, label)
     for interaction in todo:
         try:
             await service.act(user, own.id, interaction)
@@ -135,7 +134,7 @@ async def infer(
             if interaction is not todo[0] and todo[0]["kind"] == "remove":
                 await service.act(user, own.id, {"kind": "undo"})
             raise
-    content = await heavily(_mask, service.store, own, name, asked.result_extension)
+    content = await service.quick.run(user, _mask, service.store, own, name, asked.result_extension)
     told = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
     return _multipart(told, f"mask-{secrets.token_hex(4)}{asked.result_extension}", content)
 
@@ -177,7 +176,7 @@ def _multipart(params: dict, file_name: str, content: bytes) -> Response:
 @router.put("/datastore/")
 async def add_image(service: Served, user: User, image: Name, file: Annotated[UploadFile, File()]) -> dict:
     """Keep an image under a name."""
-    key = await heavily(_keep, service, user, file)
+    key = await service.heavy.run(user, _keep, service, user, file)
     await run_in_threadpool(Datastore(service.store, user).call, key, image)
     return {"image": image}
 
@@ -194,7 +193,7 @@ async def submit(
         labels = cut(_labels(service, own, label))
         return journalled({"kind": "submit", "title": tag, "labels": labels}, service.store)
 
-    await service.act(user, own.id, await heavily(submission))
+    await service.act(user, own.id, await service.quick.run(user, submission))
     return {"image": image, "label": image, "tag": tag}
 
 
@@ -210,7 +209,7 @@ async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) 
         return _content(service.store, service.store.image_row(key), view, ".nii.gz")
 
     return Response(
-        await heavily(find), media_type=views.MEDIA["nii.gz"],
+        await service.heavy.run(user, find), media_type=views.MEDIA["nii.gz"],
         headers={"Content-Disposition": 'attachment; filename="label.nii.gz"'},
     )  # fmt: skip
 

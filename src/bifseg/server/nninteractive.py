@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import prod
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -27,15 +28,15 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.image import Image
 from bifseg.interaction import Box, overlap
 from bifseg.server import nnia
+from bifseg.server.api.request import Bounded
 from bifseg.server.bodies import parsed
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
 from bifseg.server.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.masks import box_of, mask_of, session_with
 from bifseg.server.prompts import Mark, Scene
 from bifseg.server.reading import read_array
 from bifseg.server.service import Service, journalled
-from bifseg.server.uploads import pour, receive
+from bifseg.server.uploads import pour, received
 from bifseg.store import Store, UnknownError
 from bifseg.store.errors import on_disk
 from bifseg.store.rows import ImageRow
@@ -60,6 +61,7 @@ BUFFERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint6
 
 router = APIRouter(
     tags=["nnInteractive"],
+    route_class=Bounded,
     responses={
         status: {"description": text}
         for status, text in {
@@ -217,15 +219,13 @@ async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
     service: Service = request.app.state.service
     spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
 
-    def keep() -> tuple[str, tuple[int, ...]]:
+    def keep(path: Path) -> tuple[str, tuple[int, ...]]:
         array, shape = read_array(path, service.store.folder, service.settings.limits)
         return service.store.add_image(Image(array, spacing), lease.user), shape
 
-    path = await receive(request.stream(), service.store.folder, ".nnia")
-    try:
-        key, shape = await heavily(keep)
-    finally:
-        path.unlink(missing_ok=True)
+    body = received(request.stream(), service.store.folder, ".nnia")
+    async with service.receiving.turn(lease.user), body as path:
+        key, shape = await service.heavy.run(lease.user, keep, path)
     await run_in_threadpool(_leases(request).note, lease, image=key, session=None, dtype=None)
     return {"original_image_shape": shape}
 
@@ -366,7 +366,7 @@ async def _mark(
         return Mark.of(mask[there], [part.start for part in here])
 
     async with _body(request) as body:
-        return await heavily(read, body)
+        return await request.app.state.service.quick.run(lease.user, read, body)
 
 
 async def _session(request: Request, lease: Lease) -> str | None:
@@ -384,7 +384,9 @@ def _session_of(request: Request, lease: Lease, mark: Mark) -> str | None:
 
 
 async def _reply(request: Request, lease: Lease) -> Response:
-    return await heavily(_predicted, request.app.state.service.store, lease.facts["session"], lease.facts["dtype"])
+    service: Service = request.app.state.service
+    facts = lease.facts["session"], lease.facts["dtype"]
+    return await service.quick.run(lease.user, _predicted, service.store, *facts)
 
 
 def _predicted(store: Store, session: str, dtype: str) -> Response:

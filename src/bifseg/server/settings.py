@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+LOCAL = "local"  # the user where no tokens are asked for
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -22,6 +23,7 @@ class Limits:
     queued_per_user: int = 8  # interactions that wait or run
     requests_per_second: float = 50  # of one user, on average over a few seconds
     leases: int = 16  # clients of the nnInteractive protocol at a time
+    leases_per_user: int = 4  # of them, where there are several users
     idle_seconds: float = 600  # until a client that does nothing loses its lease
     liveness_seconds: float = 60  # until one that says nothing does
     seconds_per_interaction: float = 120

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,8 +42,9 @@ async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:
     return size
 
 
-async def receive(chunks: AsyncIterable[bytes], folder: Path, suffix: str) -> Path:
-    """Stream a body into a temporary file of a store's ``folder``: its path; the caller deletes it.
+@asynccontextmanager
+async def received(chunks: AsyncIterable[bytes], folder: Path, suffix: str) -> AsyncIterator[Path]:
+    """Stream a body into a temporary file of a store's ``folder``: its path, until the end of the block.
 
     Raises ValueError for a body that is empty or broke off; nothing is left then.
     """
@@ -52,10 +53,9 @@ async def receive(chunks: AsyncIterable[bytes], folder: Path, suffix: str) -> Pa
         with on_disk(), path.open("xb") as file:
             if not await pour(chunks, file):
                 raise ValueError("The upload is empty; send the file as the body of the request.")
-    except BaseException:
+        yield path
+    finally:
         path.unlink(missing_ok=True)
-        raise
-    return path
 
 
 @contextmanager
