@@ -1,8 +1,10 @@
 """Uploads are read in a process of their own: whatever a file does there costs one sentence, and nothing leaks."""
 
+import contextlib
 import os
 import sys
 import time
+import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ from bifseg.server import nnia, reading
 from bifseg.server.child import WorkError
 from bifseg.server.scratch import scratch
 from bifseg.server.settings import Limits
+from bifseg.store import Store
 from test_io import save_dicom
 
 LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=20)
@@ -165,3 +168,29 @@ def test_what_is_unpacked_lies_in_the_stores_folder(tmp_path, monkeypatch):
     assert Path(seen.read_text()).is_relative_to(tmp_path / "temporary")
     monkeypatch.undo()
     assert reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS)[0].shape == (5, 6, 4)
+
+
+def test_an_array_of_nothing_but_a_header_is_not_unpacked(tmp_path):
+    """198 bytes stored 512 MB, and used more than a gigabyte on the way."""
+    array = np.zeros((1, 512, 512, 600), np.uint16)  # 315 MB
+    array[:, 256:] = 7
+    content = nnia.pack(array)
+    assert len(content) < 400_000
+    (tmp_path / "a.nnia").write_bytes(content)
+    with pytest.raises(TooLargeError, match="at most"):
+        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+    assert left(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+def test_the_server_itself_takes_no_memory_for_an_array(tmp_path):
+    array = np.random.default_rng(0).integers(0, 9999, (1, 256, 256, 200)).astype(np.uint16)  # 26 MB
+    (tmp_path / "a.nnia").write_bytes(nnia.pack(array))
+    with contextlib.closing(Store(tmp_path / "store")) as store:
+        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+        tracemalloc.start()
+        read, _ = reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+        store.add_image(Image(read), "ann")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < array.nbytes

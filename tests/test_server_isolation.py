@@ -14,12 +14,12 @@ import pytest
 
 from bifseg import io
 from bifseg.image import Image
-from bifseg.server.api import sessions
+from bifseg.server.api import interactions, sessions
 from bifseg.server.bodies import Mask
 from bifseg.server.settings import Limits, Settings
 from serving import serving
 from test_io import save_dicom
-from test_server_api import API, BOX, SCRIBBLE, begin, do, refused
+from test_server_api import API, BOX, LONG, SCRIBBLE, begin, do, refused
 
 SIZES = Limits(upload_bytes=4 << 20, array_bytes=16 << 20, voxels=2 << 20, requests_per_second=10_000)
 
@@ -223,3 +223,49 @@ def test_one_user_cannot_have_all_leases(ann, bob):
     assert bob.post("/claim").status_code == 200
     ann.post("/release", headers={"X-Lease-Token": tokens[0].json()["lease_token"]})
     assert ann.post("/claim").status_code == 200
+
+
+# ---- hardening
+
+
+def test_pages_of_others_that_say_no_origin_are_refused(ann):
+    for site in ("cross-site", "same-site"):
+        headers = {"Sec-Fetch-Site": site}
+        for method, path in (("GET", f"{API}/sessions"), ("POST", f"{API}/images/demo"), ("POST", "/enter")):
+            refused(ann.request(method, path, headers=headers), 403, "Pages of other servers")
+        assert ann.get("/", headers=headers).status_code in (200, 503)  # a link
+    for site in ("same-origin", "none"):
+        assert ann.get(f"{API}/sessions", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u202e", "\u2066", "\u200f", "\u2028", "\x1b"])
+def test_names_have_no_signs_that_are_not_shown_or_turn_others_around(ann, sign):
+    key = ann.post(f"{API}/images/demo").json()["key"]
+    assert ann.post(f"{API}/sessions", json={"image": key, "title": f"a{sign}b"}).status_code == 422
+    id = begin(ann, key, title="\u05d0\u05d1 \u00e4")  # in any script
+    assert ann.post(f"{API}/sessions/{id}/box", json={**BOX, "name": f"a{sign}b"}).status_code == 422
+
+
+def test_a_revoked_token_ends_its_streams(server, ann, monkeypatch):
+    monkeypatch.setattr(interactions, "WATCH", 0.2)
+    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"], parameters=LONG)
+    token = server.service.tokens.create("ann")
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+    place, said = f"{server.url}{API}/sessions/{id}/box", ""
+    with httpx.stream("POST", place, json=BOX, headers=headers, timeout=60) as answer:
+        for text in answer.iter_text():
+            if "event: round" in text and "event: round" not in said:
+                server.service.tokens.revoke(token.split("_")[1])
+            said += text
+    assert '"status": 401' in said
+    assert "event: done" not in said
+    assert ann.get(f"{API}/sessions/{id}").json()["number"] == 0  # what it had under way was cancelled
+
+
+def test_a_sentence_has_numbers_as_people_write_them(ann):
+    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"])
+    do(ann, id, "box", {**BOX, "refine": "none"})
+    stroke = {"points": [[1e300, 2.5, 3]], "label": 1}
+    answer = ann.post(f"{API}/sessions/{id}/scribble", json={"scribbles": {"strokes": [stroke]}})
+    assert "np." not in answer.json()["detail"]
+    assert answer.status_code == 400

@@ -676,3 +676,23 @@ def test_a_migration_that_breaks_off_changes_nothing(tmp_path, monkeypatch):
     with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert connection.execute("SELECT key, dicom IS NULL FROM images").fetchall() == [(key, 0)]
+
+
+def test_one_user_has_a_share_and_others_do_not_suffer(tmp_path):
+    size = scan().array.nbytes
+    with contextlib.closing(Store(tmp_path, quota=100 * size, share=3 * size)) as store:
+        keys = [store.add_image(scan(k), "ann") for k in range(3)]
+        with pytest.raises(FullError, match="You may keep"):
+            store.add_image(scan(3), "ann")
+        for k in range(3):
+            store.add_image(scan(k), "bob")  # which ann has, too: no gift, and no hint that she has them
+        with pytest.raises(FullError, match="You may keep"):
+            store.add_image(scan(4), "bob")
+        store.forget_image(keys[0], "ann")
+        store.add_image(scan(3), "ann")
+        for k in range(5):
+            store.add_image(scan(k), "local")  # who has the server alone
+        id = store.create(store.images("bob")[0].key, "bob")
+        append(store, id, 1)
+        sql = "SELECT sum(bytes) FROM refs JOIN blobs ON sha = blob WHERE session = ?"
+        assert store.taken("bob") == 3 * size + store.read(sql, (id,))[0][0]

@@ -35,7 +35,7 @@ class DurableSession:
 
     def __init__(self, store: Store, id: str, *, models: Mapping[str, Path] | None = None) -> None:
         row = store.session(id)
-        self.store, self.id = store, id
+        self.store, self.id, self._owner = store, id, row.owner
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history, self._stored = History(), {}
         parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
@@ -86,6 +86,7 @@ class DurableSession:
         session = self._session
         if kind in INTERACTIONS:
             self.store.check_room(1)
+            self.store.check_share(self._owner, 1)
             for step in self._rounds(kind, interaction):
                 yield _told(step)
                 self.store.renew(self.id, fence, CLAIMED)

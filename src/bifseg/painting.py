@@ -54,7 +54,9 @@ def _room(stroke: Stroke, image: Image, box: Box | None, step: np.ndarray) -> tu
     points = np.asarray(stroke.points, dtype=float)
     nearest = np.rint(points).astype(int)
     if (outside := ((nearest < 0) | (nearest >= image.shape)).any(1)).any():
-        raise ValueError(f"A stroke passes {tuple(points[outside][0])}, outside the image of shape {image.shape}.")
+        raise ValueError(
+            f"A stroke passes {tuple(points[outside][0].tolist())}, outside the image of shape {image.shape}."
+        )
     low = np.maximum(np.floor(points.min(0) - stroke.radius / step), 0).astype(int)
     high = np.minimum(np.floor(points.max(0) + stroke.radius / step) + 2, image.shape).astype(int)
     if box is not None and ((nearest >= box.start) & (nearest < box.stop)).all():

@@ -24,8 +24,9 @@ from bifseg import parameters
 from bifseg.canonical import axes_of
 from bifseg.interaction import Box
 
-Text = Annotated[str, Field(max_length=200)]
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["object 1"])]
+HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what is not shown, or turns others around
+Text = Annotated[str, Field(max_length=200, pattern=f"^[^{HIDDEN}]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=f"^[^{HIDDEN}]+$", examples=["object 1"])]
 Place = Annotated[
     str,
     Field(

@@ -76,6 +76,9 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin not in (f"{scope['scheme']}://{host}", *self._settings.origins):
             return 403, "Pages of other servers may not call this one; start it with --origin to let one do so."
+        linked = scope["method"] in ("GET", "HEAD") and PAGE.fullmatch(scope["path"])  # from anywhere to the page
+        if origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked:
+            return 403, "Pages of other servers may not call this one."
         length = headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,18}", length):
             return 400, "The Content-Length is no number."
@@ -101,6 +104,7 @@ class Guard:
         if PAGE.fullmatch(scope["path"]):
             wait = self._requests.wait(f"[{address}]")  # no user's name
             return _too_often(wait) if wait else None
+        state["still"] = lambda: self._still(scope["path"], token, state.get("user"))
         user, guess, state["admin"] = await self._who(scope["path"], token)
         if guess and (refusal := self._guessed(address)):
             return refusal
@@ -118,6 +122,10 @@ class Guard:
         if wait := self._failures.wait(address):
             return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
         return None
+
+    async def _still(self, path: str, token: str | None, user: str | None) -> bool:
+        """Whether who asked may still do so: their token was not revoked meanwhile."""
+        return (await self._who(path, token))[0] == user
 
     async def _who(self, path: str, token: str | None) -> tuple[str | None, bool, bool]:
         """Who asks, None for nobody; whether it may be a guess: a right token is none, however many were wrong; and

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bifseg.declared import TooLargeError, check_listing
+from bifseg.declared import TooLargeError, check_listing, mapped
 from bifseg.series import ZIP_FILES
-from bifseg.store.archive import check_apart, check_growth
+from bifseg.store.archive import RATIO, SLACK, check_apart, check_growth
 from bifseg.store.errors import FULL
 
 try:
@@ -57,7 +57,8 @@ def _do(job: dict, folder: Path) -> dict:
         from bifseg.server.nnia import unpack
 
         _limit_memory(limits["memory"])
-        array = unpack(path.read_bytes(), limits["bytes"])
+        size = path.stat().st_size
+        array = unpack(mapped(path), min(limits["bytes"], SLACK + RATIO * size))  # no scan becomes so much larger
         _keep(channel(array, limits["voxels"]), folder)
         return {"shape": array.shape}
     from bifseg import io

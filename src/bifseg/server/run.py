@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from bifseg.server.connections import protocol_for
 from bifseg.server.log import start_log
 from bifseg.server.settings import Settings
 
@@ -35,8 +36,10 @@ def run(
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS, http="h11", ws="none",
-        ssl_certfile=certificate, ssl_keyfile=key,
+        timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS,
+        http=protocol_for(settings), ws="none",
+        ssl_certfile=certificate, ssl_keyfile=key, proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
     with _listening(settings.host, settings.port) as listener:
         try:

@@ -27,7 +27,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.store = Store(settings.data, quota=settings.quota, prefix=settings.prefix)
+        self.store = Store(settings.data, quota=settings.quota, share=settings.own_share, prefix=settings.prefix)
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
@@ -40,6 +40,7 @@ class Service:
             {
                 "data": str(settings.data.resolve()),
                 "quota": settings.quota,
+                "share": settings.own_share,
                 "models": {name: str(path.resolve()) for name, path in settings.models.items()},
                 "warm": settings.warm,
             },

@@ -34,19 +34,23 @@ from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
 from bifseg.store.rows import ImageRow, SessionRow, geometry_of, key_of
 
+LOCAL = "local"  # the user of a server that asks nobody who they are
 RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
 OWNED = (  # of others who have the same image nothing is told, not even since when
     "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
 )
+RECALLED = 10.0  # seconds for which it is taken as known what a user keeps
 MOVING = 10.0  # seconds that undo or redo may take
 
 
 class Store:
-    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take; ``prefix``: of session ids."""
+    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take, ``share``: those that are one
+    user's; ``prefix``: of session ids."""
 
-    def __init__(self, folder: Path, *, quota: int | None = None, prefix: str = "") -> None:
-        self.folder, self.quota, self.prefix = Path(folder), quota, prefix
+    def __init__(self, folder: Path, *, quota: int | None = None, share: int | None = None, prefix: str = "") -> None:
+        self.folder, self.quota, self.share, self.prefix = Path(folder), quota, share, prefix
+        self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # what is in it is about patients
         self.blobs = Blobs(self.folder / "blobs")
@@ -76,6 +80,7 @@ class Store:
         """
         image.check_scan()
         self.check_room(image.array.nbytes)
+        self.check_share(owner, image.array.nbytes)
         blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
         geometry = geometry_of(image)
         headers = None if dicom is None else self.blobs.put(dicom)
@@ -88,6 +93,7 @@ class Store:
                 (key, blob, geometry, image.array.nbytes, now, headers),
             )
             connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
+        self._taken.pop(owner, None)
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:
@@ -302,6 +308,28 @@ class Store:
         if self.quota is not None and self.used() + needed > self.quota:
             raise FullError(
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
+            )
+
+    def taken(self, owner: str) -> int:
+        """Bytes of a user's images and sessions, each counted whole, whoever else has the same."""
+        images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
+        sessions = (
+            "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
+            "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
+        )
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
+
+    def check_share(self, owner: str, needed: int) -> None:
+        """FullError where so many bytes more would exceed the user's share."""
+        if self.share is None or owner == LOCAL:
+            return
+        when, taken = self._taken.get(owner, (0.0, 0))
+        if taken + needed > self.share or time.monotonic() > when + RECALLED:
+            taken = self.taken(owner)
+            self._taken[owner] = time.monotonic(), taken
+        if taken + needed > self.share:
+            raise FullError(
+                f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
             )
 
     @contextmanager
