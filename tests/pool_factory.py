@@ -35,6 +35,15 @@ def lame(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     return handler(options)
 
 
+def mortal(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
+    """As `handler`, but a process is killed while it starts, as often as there are letters in ``options["deaths"]``."""
+    deaths = Path(options["deaths"])
+    if left := deaths.read_text():
+        deaths.write_text(left[1:])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return handler(options)
+
+
 def echo(job: dict, options: dict) -> Generator[dict, None, dict]:
     print("what a library prints does not get between the messages")
     yield from ()

@@ -1,13 +1,16 @@
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bifseg.durable import DurableSession
+from bifseg.image import Image
 from bifseg.interaction import Box, Stroke
+from bifseg.painting import effort, rasterise
 from bifseg.replay import replay
 from bifseg.session import Session
-from bifseg.store import BusyError, FullError, Store, UnknownError
+from bifseg.store import BusyError, FullError, KeyUsedError, Store, UnknownError
 from bifseg.store.snapshot import pack
 from bifseg.synthetic.phantom import phantom
 
@@ -203,6 +206,24 @@ def test_an_interaction_that_comes_twice_is_done_once(store, id):
     assert len(store.entries(id)) == 2
 
 
+def test_a_key_that_comes_with_another_interaction_is_refused(store, id):
+    """Else the second is silently not done."""
+    session = DurableSession(store, id)
+    do(session, BOX, "a")
+    do(session, SCRIBBLE, "b")
+    do(session, {"kind": "undo"}, "c")
+    for other, key in (
+        (SCRIBBLE, "a"), ({**BOX, "box": "8:24,8:24,5:11"}, "a"), ({"kind": "refine"}, "b"), ({"kind": "undo"}, "b"),
+        (BOX, "c"), ({"kind": "redo"}, "c"), ({"kind": "submit"}, "a"),
+    ):  # fmt: skip
+        with pytest.raises(KeyUsedError, match="with another interaction before"):
+            do(session, other, key)
+    assert len(store.entries(id)) == 3
+    assert do(session, dict(reversed(SCRIBBLE.items())), "b")["repeated"]  # the order of what it says says nothing
+    assert do(session, {"kind": "undo"}, "c")["repeated"]
+    assert len(store.entries(id)) == 3
+
+
 def test_to_stop_is_to_cancel_and_an_error_changes_nothing(store, id):
     session = DurableSession(store, id)
     do(session, BOX)
@@ -303,3 +324,38 @@ def test_a_session_of_another_model_keeps_its_masks(store, id, scan, monkeypatch
     with pytest.raises(ValueError, match=r"begun with another model.*its mask stays as it is"):
         do(later, SCRIBBLE)
     np.testing.assert_array_equal(store.state(id).labels(scan.shape), mask)
+
+
+def test_strokes_that_would_hold_a_worker_are_refused_at_once(store):
+    """20,000 points of radius 100 took 125 s, in which nobody could cancel and others waited."""
+    wide = Image(np.random.default_rng(0).integers(0, 99, (220, 220, 60)).astype(np.int16))
+    session = DurableSession(store, store.create(store.add_image(wide, "ann"), "ann"))
+    points = np.random.default_rng(1).uniform((0, 0, 0), (219, 219, 59), (20_000, 3)).tolist()
+    much = {"strokes": [{"points": points, "label": 1, "radius": 100}]}
+    box = {"kind": "box", "box": "20:80,20:80,10:30", "refine": "none"}
+    do(session, box)
+    for interaction in (
+        {"kind": "scribble", "scribbles": much}, {**box, "name": "b", "scribbles": much},
+        {"kind": "resize", "box": box["box"], "scribbles": much},
+    ):  # fmt: skip
+        start = time.perf_counter()
+        with pytest.raises(ValueError, match=r"over [\d.e+]+ million voxels; at most 300 are"):
+            do(session, interaction)
+        assert time.perf_counter() - start < 3
+    assert len(store.entries(session.id)) == 1
+
+
+def test_the_effort_of_strokes_bounds_what_is_painted():
+    rng = np.random.default_rng(0)
+    image = Image(np.zeros((30, 40, 20)), (1, 0.5, 2))
+    for _ in range(20):
+        strokes = [
+            Stroke(rng.uniform((0, 0, 0), (29, 39, 19), (rng.integers(1, 5), 3)), 1, rng.uniform(0, 9))
+            for _ in range(3)
+        ]
+        painted = np.count_nonzero(rasterise(strokes, image).labels)
+        assert painted <= effort(strokes, image)
+    single = [Stroke([(15, 20, 10)], 1, 100.0)]
+    assert (
+        np.count_nonzero(rasterise(single, image).labels) == 30 * 40 * 20 <= effort(single, image) <= 2 * 30 * 40 * 20
+    )

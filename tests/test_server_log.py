@@ -72,4 +72,4 @@ def test_errors_are_told_by_kind_and_place_alone(served):
     assert PATIENT not in log
     assert log.count("error=RuntimeError at=test_server_log.py:") == 3
     assert "route=/scan/{name} status=500" in log
-    assert 'route="/scan/{name}",status="500"' in metrics.text({}, {}).decode()
+    assert 'route="/scan/{name}",status="500"' in metrics.text({}).decode()

@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 
 from bifseg.server import pool as pools
+from bifseg.server.app import build_app
+from bifseg.server.child import StartError
 from bifseg.server.pool import ClosingError, Pool, QueueFullError, WorkCancelledError, WorkError
 from bifseg.server.queue import FairQueue
+from bifseg.server.settings import Settings
 from bifseg.store.errors import BusyError
 
 SLOW = {"do": "steps", "count": 200, "seconds": 0.02}  # four seconds, to be cancelled at any of 200 moments
@@ -461,6 +464,37 @@ def test_a_worker_killed_while_it_was_idle_costs_no_job_a_try(tmp_path):
             assert (await pool.run("ann", "s", once))["said"] == 2
 
     run(test)
+
+
+def test_a_worker_killed_while_it_starts_is_started_again(tmp_path):
+    deaths = tmp_path / "deaths"
+    deaths.write_text("")
+
+    async def test():
+        async with pooled("pool_factory:mortal", {"deaths": str(deaths)}) as pool:
+            pid = (await pool.run("ann", "s", {"do": "echo"}))["pid"]
+            deaths.write_text("xx")
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: pool.statistics()["workers"] == 0)
+            assert (await pool.run("ann", "s", {"do": "echo", "say": 1}))["said"] == 1
+            assert deaths.read_text() == ""
+            pid = (await pool.run("ann", "s", {"do": "echo"}))["pid"]
+            deaths.write_text("xxxxx")
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: pool.statistics()["workers"] == 0)
+            with pytest.raises(StartError, match="could be started, 3 times; the session is as it was"):
+                await pool.run("ann", "s", {"do": "echo"})
+            assert (await pool.run("ann", "s", {"do": "echo", "say": 2}))["said"] == 2  # two are left, and gone
+
+    run(test)
+
+
+def test_a_worker_that_does_not_start_is_no_fault_of_who_asks(store):
+    app = build_app(Settings(store.folder))
+    answer = asyncio.run(app.exception_handlers[StartError](None, StartError("No process.")))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    answer = asyncio.run(app.exception_handlers[WorkError](None, WorkError("No.")))
+    assert answer.status_code == 500
 
 
 def test_a_cancelled_job_whose_worker_dies_is_not_tried_again(tmp_path):

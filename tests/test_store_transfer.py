@@ -511,3 +511,17 @@ def test_a_planar_image_comes_back_planar(other, tmp_path):
     id = other.create(other.add_image(Image(np.arange(30.0).reshape(5, 6)), "ann"), "ann")
     export(other, id, tmp_path / "a.zip")
     assert other.image(other.session(import_(other, tmp_path / "a.zip", "bob")).image).planar
+
+
+def test_members_that_are_the_same_bytes_are_refused(archive, other, tmp_path):
+    """Else a few kB unpack to as much as is allowed."""
+    content = bytearray(archive[2].read_bytes())
+    with zipfile.ZipFile(archive[2]) as file:
+        first, second = file.infolist()[-2:]
+        table = content.rindex(second.filename.encode()) - 46
+    assert content[table : table + 4] == b"PK\1\2"
+    content[table + 42 : table + 46] = first.header_offset.to_bytes(4, "little")
+    (tmp_path / "overlapping.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="its members overlap"):
+        import_(other, tmp_path / "overlapping.zip", "bob")
+    assert empty(other)

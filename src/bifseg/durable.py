@@ -11,6 +11,7 @@ import numpy as np
 
 from bifseg.finetune import Round
 from bifseg.interaction import INTERACTIONS, Box, Patch, Stroke
+from bifseg.painting import effort
 from bifseg.parameters import Parameters
 from bifseg.segment import Segment
 from bifseg.session import Session
@@ -18,6 +19,7 @@ from bifseg.store import Store
 from bifseg.store.journal import KINDS, MOVES, History, blobs_of, repeated
 from bifseg.store.snapshot import pack
 
+PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
@@ -33,7 +35,7 @@ class DurableSession:
 
     def __init__(self, store: Store, id: str, *, models: Mapping[str, Path] | None = None) -> None:
         row = store.session(id)
-        self.store, self.id = store, id
+        self.store, self.id, self._owner = store, id, row.owner
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history, self._stored = History(), {}
         parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
@@ -46,7 +48,8 @@ class DurableSession:
 
         ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
         comes twice with the same is done once. To stop iterating is to cancel. Raises ValueError for one that cannot
-        be, BusyError where another process works on the session; the session is then as it was.
+        be, KeyUsedError (a ValueError) for a key that came with another, BusyError where another process works on the
+        session; the session is then as it was.
         """
         start = time.perf_counter()
         kind = interaction.get("kind")
@@ -57,7 +60,7 @@ class DurableSession:
         with self.store.claimed(self.id, self._name, CLAIMED) as fence:
             self._catch_up()
             if key is not None and (entry := self.store.find(self.id, key)):
-                return repeated(self._history, entry)
+                return repeated(self._history, entry, kind, _request(interaction))
             try:
                 yield from self._perform(kind, interaction, fence)
                 return self._commit(kind, interaction, fence, key, start)
@@ -83,6 +86,7 @@ class DurableSession:
         session = self._session
         if kind in INTERACTIONS:
             self.store.check_room(1)
+            self.store.check_share(self._owner, 1)
             for step in self._rounds(kind, interaction):
                 yield _told(step)
                 self.store.renew(self.id, fence, CLAIMED)
@@ -94,11 +98,13 @@ class DurableSession:
             self._array(interaction.get("labels"))
 
     def _rounds(self, kind: str, interaction: Mapping) -> Iterator[Round]:
-        options = {}
-        if (given := interaction.get("scribbles")) is not None:
-            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given)
+        options, box = {}, None
         if kind in ("box", "resize"):
-            options["ranges"] = Box.parse(_text(interaction, "box"), self._session.image.shape)
+            options["ranges"] = box = Box.parse(_text(interaction, "box"), self._session.image.shape)
+        elif self._state.current is not None:
+            box = self._state.objects[self._state.current].box
+        if (given := interaction.get("scribbles")) is not None:
+            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given, box)
         if kind == "propagate":
             options["to"] = interaction.get("to")
         if kind in ("box", "propagate"):
@@ -124,8 +130,8 @@ class DurableSession:
             told["rounds"] = list(segment.rounds)
         blobs = [about["segment"] for about in state["objects"].values()] if state else []
         number = self.store.append(
-            self.id, fence, kind, {name: value for name, value in interaction.items() if name != "kind"},
-            state=state, summary=told, blobs=[*blobs, *blobs_of(interaction)], key=key,
+            self.id, fence, kind, _request(interaction), state=state, summary=told,
+            blobs=[*blobs, *blobs_of(interaction)], key=key,
         )  # fmt: skip
         self._go_to(history.after([(number, kind, state)]))
         return {**self._history.summary(), **told, "kind": kind, "changed": True}
@@ -139,7 +145,7 @@ class DurableSession:
         about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
         return about | ({"part_of": segment.part_of} if segment.part_of else {})
 
-    def _scribbles(self, given: Mapping) -> Patch | list[Stroke]:
+    def _scribbles(self, given: Mapping, box: Box | None) -> Patch | list[Stroke]:
         if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
             raise ValueError('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
         if "labels" in given:
@@ -150,6 +156,11 @@ class DurableSession:
             raise ValueError(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
         if not strokes:
             raise ValueError("There are no strokes; give one or more.")
+        if (looked := effort(strokes, self._session.image, box)) > PAINTED:  # nobody can cancel it, and others wait
+            raise ValueError(
+                f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
+                "are: take a smaller brush, or fewer points."
+            )
         return strokes
 
     def _array(self, given: object) -> Patch:
@@ -174,6 +185,11 @@ def _told(step: Round) -> dict:
         "foreground": int(step.labels.sum()),
     }
     return told | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
+
+
+def _request(interaction: Mapping) -> dict:
+    """An interaction as the journal has it, beside its kind."""
+    return {name: value for name, value in interaction.items() if name != "kind"}
 
 
 def _text(interaction: Mapping, name: str) -> str:

@@ -31,6 +31,16 @@ def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -
     return Patch(Box(tuple(start.tolist()), tuple(stop.tolist())), labels, erases)
 
 
+def effort(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> int:
+    """How many voxels `rasterise` would look at, at most, without looking at them: what it costs."""
+    step, looked = np.asarray(image.spacing) / min(image.spacing), 0
+    for stroke in strokes:
+        points, low, high = _room(stroke, image, box, step)
+        stamps = 1 + np.maximum(1, np.ceil(2 * np.abs(np.diff(points, axis=0)).max(1, initial=0))).sum()
+        looked += int(stamps * np.minimum(2 * stroke.radius / step + 1, np.maximum(high - low, 1)).prod())
+    return looked
+
+
 def _along(points: np.ndarray) -> Iterable[np.ndarray]:
     """Voxels along a polyline, at most half a voxel apart."""
     yield points[0]
@@ -44,7 +54,9 @@ def _room(stroke: Stroke, image: Image, box: Box | None, step: np.ndarray) -> tu
     points = np.asarray(stroke.points, dtype=float)
     nearest = np.rint(points).astype(int)
     if (outside := ((nearest < 0) | (nearest >= image.shape)).any(1)).any():
-        raise ValueError(f"A stroke passes {tuple(points[outside][0])}, outside the image of shape {image.shape}.")
+        raise ValueError(
+            f"A stroke passes {tuple(points[outside][0].tolist())}, outside the image of shape {image.shape}."
+        )
     low = np.maximum(np.floor(points.min(0) - stroke.radius / step), 0).astype(int)
     high = np.minimum(np.floor(points.max(0) + stroke.radius / step) + 2, image.shape).astype(int)
     if box is not None and ((nearest >= box.start) & (nearest < box.stop)).all():

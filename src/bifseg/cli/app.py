@@ -32,11 +32,11 @@ def app(
     from bifseg.cli.common import check_folder
 
     try:
-        from bifseg.server import page, uploads
+        from bifseg.server import page
         from bifseg.server.app import build_app
-        from bifseg.server.guard import LOCAL
+        from bifseg.server.reading import image_from_upload
         from bifseg.server.run import run
-        from bifseg.server.settings import Settings
+        from bifseg.server.settings import LOCAL, Settings
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise
@@ -52,7 +52,9 @@ def app(
     settings = Settings(
         data=data, port=port, require_tokens=True, warm=True, models={path.stem: path for path in model or ()}
     )
-    scan = None if image is None else uploads.image_from_upload(image, settings.limits, name=str(image), series=series)
+    scan = None
+    if image is not None:
+        scan = image_from_upload(image, settings.limits.voxels, settings.limits.array_bytes, series=series)
     server = build_app(settings)
     service = server.state.service
     if scan is not None:

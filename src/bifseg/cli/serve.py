@@ -23,6 +23,10 @@ def serve(
     model: Annotated[list[Path] | None, typer.Option(help="A model to offer, .safetensors; repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="An object's name for MONAI Label; repeatable.")] = None,
     quota: Annotated[float, typer.Option(help="GiB that the store may take; 0: as the disk allows.")] = 0,
+    share: Annotated[float, typer.Option(help="GiB of it that one user may take; 0: half of the quota.")] = 0,
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded-For is believed; repeatable.")
+    ] = None,
     keep_days: Annotated[float, typer.Option(help="Delete sessions unused for so long; 0: never.")] = 0,
     no_disk: Annotated[bool, typer.Option("--no-disk", help="Keep all in memory, and nothing after the end.")] = False,
     require_tokens: Annotated[bool, typer.Option("--require-tokens", help="Ask for tokens on loopback, too.")] = False,
@@ -60,7 +64,7 @@ def serve(
         raise ValueError(f"--prefix is {prefix!r}; it has up to 16 letters and digits.")
     if not 1 <= workers <= 64:
         raise ValueError(f"--workers is {workers}; it must lie between 1 and 64.")
-    for name, number in (("--quota", quota), ("--keep-days", keep_days), ("--threads", threads)):
+    for name, number in (("--quota", quota), ("--share", share), ("--keep-days", keep_days), ("--threads", threads)):
         if number < 0:
             raise ValueError(f"{name} is {number:g}; it must be 0 or more.")
     if data is not None:
@@ -70,6 +74,7 @@ def serve(
             data=folder, host=host, port=port, hosts=tuple(host_name or ()), origins=tuple(origin or ()),
             require_tokens=require_tokens, workers=workers, threads=threads or os.cpu_count() or 1, images=images,
             models={path.stem: path for path in model or ()}, quota=int(quota * 2**30) or None,
+            share=int(share * 2**30) or None, proxies=tuple(proxy or ()),
             keep_days=keep_days or None, prefix=prefix, warm=True, **({"labels": tuple(label)} if label else {}),
         )  # fmt: skip
         app = build_app(settings)

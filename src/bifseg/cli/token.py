@@ -17,12 +17,13 @@ def create(
     user: Annotated[str, typer.Argument(help="Whose token it is.")],
     data: Data,
     days: Annotated[float | None, typer.Option(help="How long it is valid; without it, until it is revoked.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="Of who runs the server: sees the store's numbers.")] = False,
 ) -> None:
     """Print a new token for a user. It is shown this once: the store keeps only its digest."""
     import sys
 
     with _tokens(data, make=True) as tokens:
-        print(tokens.create(user, days))
+        print(tokens.create(user, days, admin=admin))
     print(f"bifseg: {user} may now use the server; from here on everybody needs a token", file=sys.stderr)
 
 
@@ -47,7 +48,8 @@ def list_(data: Data) -> None:
     with _tokens(data) as tokens:
         for row in tokens.list():
             state = "valid" if row.live else "revoked" if row.revoked else "expired"
-            print(f"{row.id}  {row.user:<20}  {_day(row.created)}  {_day(row.last_used)}  {state}")
+            admin = "  admin" if row.admin else ""
+            print(f"{row.id}  {row.user:<20}  {_day(row.created)}  {_day(row.last_used)}  {state}{admin}")
 
 
 def _tokens(data: Path, make: bool = False):

@@ -8,35 +8,42 @@ import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from bifseg.declared import TooLargeError
 from bifseg.server import api, metrics, monailabel, nninteractive, page
-from bifseg.server.child import WorkCancelledError, WorkError
+from bifseg.server.child import StartError, WorkCancelledError, WorkError
 from bifseg.server.guard import Guard
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.pool import ClosingError, QueueFullError
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
-from bifseg.store import BusyError, FullError, UnknownError
+from bifseg.server.turns import TooManyError
+from bifseg.store import BusyError, FullError, KeyUsedError, UnknownError
+from bifseg.store.errors import FULL, is_full
 from bifseg.store.retention import sweep
 
 HOURLY = 3600.0
 STATUS = {  # the first that fits
     TooLargeError: 413,
+    KeyUsedError: 422,
     ValueError: 400,
     FileNotFoundError: 404,
     UnknownError: 404,
     BusyError: 409,
     WorkCancelledError: 409,
     QueueFullError: 429,
+    TooManyError: 429,
     FullError: 507,
     ClosingError: 503,
     TimeoutError: 503,
     MemoryError: 507,
+    StartError: 503,
     WorkError: 500,
 }
 HEADERS = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}, 413: {"Connection": "close"}}  # the rest is not read
@@ -73,6 +80,8 @@ def build_app(settings: Settings) -> FastAPI:
     for error, status in STATUS.items():
         app.add_exception_handler(error, _refusal(status))
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _system)
+    app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Guard, settings=settings, tokens=service.tokens)
     app.add_middleware(RequestLog, metrics=service.metrics)
     return app
@@ -80,7 +89,7 @@ def build_app(settings: Settings) -> FastAPI:
 
 def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
-        if status == 500:
+        if isinstance(error, WorkError):
             failure(error)
         return JSONResponse({"detail": sentence(error)}, status, HEADERS.get(status))
 
@@ -97,6 +106,20 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     first = max(error.errors(), key=lambda found: len(found["loc"]))
     where = ".".join(str(part) for part in first["loc"]) or "request"
     return JSONResponse({"detail": f"{where}: {first['msg']}."}, 422)
+
+
+async def _system(request: Request, error: OSError) -> JSONResponse:
+    """What the system refuses: a full disk is no fault of the server's, all else is."""
+    if is_full(error):
+        return JSONResponse({"detail": FULL}, STATUS[FullError])
+    raise error
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    """FastAPI makes 400 of whatever goes wrong while it reads a body."""
+    if error.status_code == 400 and is_full(error):
+        return JSONResponse({"detail": FULL}, STATUS[FullError])
+    return await http_exception_handler(request, error)
 
 
 async def _tidy(service: Service) -> None:

@@ -6,7 +6,7 @@ import base64
 import zlib
 from dataclasses import fields
 from math import prod
-from typing import Annotated, Literal, TypeVar, get_type_hints
+from typing import Annotated, ClassVar, Literal, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import (
@@ -24,8 +24,9 @@ from bifseg import parameters
 from bifseg.canonical import axes_of
 from bifseg.interaction import Box
 
-Text = Annotated[str, Field(max_length=200)]
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["object 1"])]
+HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what is not shown, or turns others around
+Text = Annotated[str, Field(max_length=200, pattern=f"^[^{HIDDEN}]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=f"^[^{HIDDEN}]+$", examples=["object 1"])]
 Place = Annotated[
     str,
     Field(
@@ -42,9 +43,16 @@ Refine = Annotated[
 
 
 class Body(BaseModel):
-    """A request: what it does not know, it refuses."""
+    """A request: what it does not know, it refuses. ``bytes``: of JSON that nobody needs more of for it."""
 
     model_config = ConfigDict(extra="forbid")
+    bytes: ClassVar[int] = 16 << 10
+
+
+class Drawn(Body):
+    """A request in which strokes or masks may travel."""
+
+    bytes: ClassVar[int] = 16 << 20
 
 
 class Refusal(BaseModel):
@@ -293,7 +301,7 @@ class Scribbles(Body):
         return self
 
 
-class Begin(Body):
+class Begin(Drawn):
     """A box around an object; one plane thick, it is segmented in 2D."""
 
     box: Place
@@ -303,14 +311,14 @@ class Begin(Body):
     scribbles: Scribbles | None = None
 
 
-class Correct(Body):
+class Correct(Drawn):
     """Scribbles where the current object's mask is wrong."""
 
     scribbles: Scribbles
     refine: Refine = "auto"
 
 
-class Resize(Body):
+class Resize(Drawn):
     """Another box for the current object."""
 
     box: Place
@@ -341,7 +349,7 @@ class Rename(Body):
     to: Name
 
 
-class Submit(Body):
+class Submit(Drawn):
     """A mask that a person accepted elsewhere."""
 
     labels: Mask

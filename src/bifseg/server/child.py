@@ -28,12 +28,17 @@ class WorkError(RuntimeError):
     """The interaction failed for a reason that is not the user's."""
 
 
+class StartError(WorkError):
+    """A worker process ended, or did nothing, before it was ready; nothing that it was to do was begun."""
+
+
 class DeadError(Exception):
     """The worker process ended."""
 
 
 ERRORS = {
-    "ValueError": ValueError, "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
+    "KeyUsedError": errors.KeyUsedError, "ValueError": ValueError,
+    "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
     "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
 }  # fmt: skip
 
@@ -89,7 +94,7 @@ class Child:
             await self.stop()
             if self._closed:
                 raise DeadError from None
-            raise WorkError("A worker process did not start; its words are on the server's standard error.") from None
+            raise StartError("A worker process did not start; its words are on the server's standard error.") from None
 
     async def do(self, job: Job) -> dict:
         """Have the process do a job: its result. Raises what the handler raised, or DeadError."""

@@ -25,7 +25,7 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     A job is {"session", "interaction", "key"}; see `DurableSession.apply` for what it yields and returns.
     """
     torch.set_num_threads(options["threads"])
-    store = Store(Path(options["data"]), quota=options["quota"])
+    store = Store(Path(options["data"]), quota=options["quota"], share=options["share"])
     atexit.register(store.close)
     models = {name: Path(path) for name, path in options["models"].items()}
     for dimension in (2, 3):

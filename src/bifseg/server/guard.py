@@ -15,10 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bifseg.server.ratelimit import RateLimit
-from bifseg.server.settings import Settings
+from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.tokens import Tokens
 
-LOCAL = "local"  # the user where no tokens are asked for
 OPEN = ("/healthz",)  # needs neither a token nor a known host
 LOGIN_ASKED, LOGIN = "/monailabel/auth/", "/monailabel/auth/token"  # need none either
 PAGE = re.compile(r"/|/assets/[^/]*|/icon\.svg|/favicon\.ico|/enter")  # nor does the page, which asks for it
@@ -29,6 +28,7 @@ UPLOADS = re.compile(
     r"|/monailabel/(session/|infer/.*|datastore/.*)"
 )
 OTHER_BYTES = 64 << 20  # of a body anywhere else
+STRANGERS_BYTES = 16 << 10  # of one that needs no token
 FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -55,6 +55,8 @@ class Guard:
         headers = Headers(scope=scope)
         token = _token(headers, (self._tokens.cookie, COOKIE))
         limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
+        if scope["path"] in OPEN or scope["path"] == LOGIN or PAGE.fullmatch(scope["path"]):  # before anybody is known
+            limit = STRANGERS_BYTES
         refusal = self._refusal(scope, headers, limit) if scope["path"] not in OPEN else None
         if refusal is None and scope["path"] not in OPEN:
             refusal = await self._unknown(scope, token)
@@ -74,11 +76,14 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin not in (f"{scope['scheme']}://{host}", *self._settings.origins):
             return 403, "Pages of other servers may not call this one; start it with --origin to let one do so."
+        linked = scope["method"] in ("GET", "HEAD") and PAGE.fullmatch(scope["path"])  # from anywhere to the page
+        if origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked:
+            return 403, "Pages of other servers may not call this one."
         length = headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,18}", length):
             return 400, "The Content-Length is no number."
         if int(length) > limit:
-            return 413, f"The body has {int(length) >> 20} MiB; at most {limit >> 20} MiB go in one request."
+            return 413, f"The body has {readable(int(length))}; at most {readable(limit)} go in one request."
         return None
 
     def _known(self, host: str) -> bool:
@@ -99,7 +104,8 @@ class Guard:
         if PAGE.fullmatch(scope["path"]):
             wait = self._requests.wait(f"[{address}]")  # no user's name
             return _too_often(wait) if wait else None
-        user, guess = await self._who(scope["path"], token)
+        state["still"] = lambda: self._still(scope["path"], token, state.get("user"))
+        user, guess, state["admin"] = await self._who(scope["path"], token)
         if guess and (refusal := self._guessed(address)):
             return refusal
         if user is None:
@@ -117,14 +123,19 @@ class Guard:
             return 429, "Too many wrong tokens came from your address; wait.", {"Retry-After": str(math.ceil(wait))}
         return None
 
-    async def _who(self, path: str, token: str | None) -> tuple[str | None, bool]:
-        """Who asks, None for nobody, and whether it may be a guess: a right token is none, however many were wrong."""
+    async def _still(self, path: str, token: str | None, user: str | None) -> bool:
+        """Whether who asked may still do so: their token was not revoked meanwhile."""
+        return (await self._who(path, token))[0] == user
+
+    async def _who(self, path: str, token: str | None) -> tuple[str | None, bool, bool]:
+        """Who asks, None for nobody; whether it may be a guess: a right token is none, however many were wrong; and
+        whether it is who runs the server."""
         if path == LOGIN_ASKED or not await run_in_threadpool(self._tokens.asked_for, self._settings):
-            return LOCAL, False
+            return LOCAL, False, path != LOGIN_ASKED
         if path == LOGIN:
-            return LOCAL, True
-        user = await run_in_threadpool(self._tokens.user, token) if token else None
-        return user, bool(token) and user is None
+            return LOCAL, True, False
+        row = await run_in_threadpool(self._tokens.known, token) if token else None
+        return (row.user, False, bool(row.admin)) if row else (None, bool(token), False)
 
 
 def user_of(request: Request) -> str:
@@ -164,11 +175,16 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            detail = f"The body is larger than the {limit >> 20} MiB that go in one request."
+            detail = f"The body is larger than the {readable(limit)} that go in one request."
             raise HTTPException(413, detail, {"Connection": "close"})
         return message
 
     return counted
+
+
+def readable(bytes: int) -> str:
+    """So many bytes, for people."""
+    return f"{bytes >> 20} MiB" if bytes >= 1 << 20 else f"{bytes / 1024:.3g} KiB"
 
 
 def _hardened(send: Send) -> Send:

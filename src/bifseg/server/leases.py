@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from bifseg.server.settings import Limits
+from bifseg.server.settings import LOCAL, Limits
 from bifseg.store import Store
 
 
@@ -57,6 +57,10 @@ class Leases:
             (held,) = connection.execute("SELECT count(*) FROM client_leases").fetchone()
             if held >= self._limits.leases:
                 raise CapacityError(f"{held} clients are connected, as many as this server takes; try again later.")
+            sql = "SELECT count(*) FROM client_leases WHERE user = ?"
+            (own,) = connection.execute(sql, (user,)).fetchone()
+            if own >= self._limits.leases_per_user and user != LOCAL:
+                raise CapacityError(f"{own} of your clients are connected, as many as one user may have; close one.")
             connection.execute(
                 "INSERT INTO client_leases VALUES (?, ?, ?, ?, ?, '{}')", (_digest(token), user, now, now, now)
             )

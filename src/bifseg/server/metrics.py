@@ -24,7 +24,8 @@ class Metrics:
         self._interactions = Counter("bifseg_interactions", "Interactions done", ["kind"], registry=registry)
         self._stages = Counter("bifseg_stage_seconds", "Time spent computing, by stage", ["stage"], registry=registry)
         self._pool = Gauge("bifseg_pool", "Jobs waiting and running, workers alive, ...", ["what"], registry=registry)
-        self._store = Gauge("bifseg_store", "Sessions, and bytes of their arrays", ["what"], registry=registry)
+        self._private = CollectorRegistry()
+        self._store = Gauge("bifseg_store", "Sessions, and bytes of their arrays", ["what"], registry=self._private)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; ``route`` is its template, not its path."""
@@ -37,12 +38,12 @@ class Metrics:
         for stage, milliseconds in told.get("milliseconds", {}).items():
             self._stages.labels(stage).inc(milliseconds / 1e3)
 
-    def text(self, pool: Mapping[str, float], store: Mapping[str, float]) -> bytes:
-        """All numbers in Prometheus' format."""
-        for gauge, values in ((self._pool, pool), (self._store, store)):
+    def text(self, pool: Mapping[str, float], store: Mapping[str, float] | None = None) -> bytes:
+        """All numbers in Prometheus' format; ``store``: None for who may not know what others keep."""
+        for gauge, values in ((self._pool, pool), (self._store, store or {})):
             for what, value in values.items():
                 gauge.labels(what).set(value)
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + (b"" if store is None else generate_latest(self._private))
 
 
 router = APIRouter(tags=["server"])
@@ -56,12 +57,13 @@ async def healthz() -> dict:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """Numbers for Prometheus."""
+    """Numbers for Prometheus; those of the store for an administrator alone, for it grows by what is new to it."""
     service = request.app.state.service
 
     def stored() -> dict:
         ((sessions,),) = service.store.read("SELECT count(*) FROM sessions")
         return {"sessions": sessions, "bytes": service.store.used()}
 
-    text = service.metrics.text(service.pool.statistics(), await run_in_threadpool(stored))
+    held = await run_in_threadpool(stored) if request.state.admin else None
+    text = service.metrics.text(service.pool.statistics(), held)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

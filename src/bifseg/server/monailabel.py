@@ -16,17 +16,18 @@ import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from bifseg import io
 from bifseg.interaction import Box
 from bifseg.server import views
 from bifseg.server.api.request import RESPONSES, Served
 from bifseg.server.datastore import Datastore
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
 from bifseg.server.painted import HIDDEN, Asked, cut, interactions
+from bifseg.server.reading import read_image, read_labels
+from bifseg.server.scratch import scratch
 from bifseg.server.service import Service, journalled
-from bifseg.server.uploads import SUFFIXES, called, image_from_upload, scratch, suffix_of
+from bifseg.server.uploads import SUFFIXES, suffix_of
 from bifseg.store import Store, UnknownError
+from bifseg.store.errors import on_disk
 from bifseg.store.rows import ImageRow, SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
@@ -95,7 +96,7 @@ async def train() -> Response:
 @router.put("/session/")
 async def create_session(service: Served, user: User, files: Annotated[list[UploadFile], File(max_length=1)]) -> dict:
     """Begin a session on an image; a DICOM series comes as a zip."""
-    key = await heavily(_keep, service, user, files[0])
+    key = await service.heavy.run(user, _keep, service, user, files[0])
     id = await service.create(key, user, client=CLIENT)
     return {"session_id": id, "session_info": {"name": id, "image": key}}
 
@@ -125,7 +126,7 @@ async def infer(
     asked = Asked.of(params)
     name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
-    todo = await heavily(_todo, service, own, asked, name, label)
+    todo = await service.quick.run(user, _todo, service, own, asked, name, label)
     for interaction in todo:
         try:
             await service.act(user, own.id, interaction)
@@ -133,7 +134,7 @@ async def infer(
             if interaction is not todo[0] and todo[0]["kind"] == "remove":
                 await service.act(user, own.id, {"kind": "undo"})
             raise
-    content = await heavily(_mask, service.store, own, name, asked.result_extension)
+    content = await service.quick.run(user, _mask, service.store, own, name, asked.result_extension)
     told = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
     return _multipart(told, f"mask-{secrets.token_hex(4)}{asked.result_extension}", content)
 
@@ -175,7 +176,7 @@ def _multipart(params: dict, file_name: str, content: bytes) -> Response:
 @router.put("/datastore/")
 async def add_image(service: Served, user: User, image: Name, file: Annotated[UploadFile, File()]) -> dict:
     """Keep an image under a name."""
-    key = await heavily(_keep, service, user, file)
+    key = await service.heavy.run(user, _keep, service, user, file)
     await run_in_threadpool(Datastore(service.store, user).call, key, image)
     return {"image": image}
 
@@ -192,7 +193,7 @@ async def submit(
         labels = cut(_labels(service, own, label))
         return journalled({"kind": "submit", "title": tag, "labels": labels}, service.store)
 
-    await service.act(user, own.id, await heavily(submission))
+    await service.act(user, own.id, await service.quick.run(user, submission))
     return {"image": image, "label": image, "tag": tag}
 
 
@@ -208,7 +209,7 @@ async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) 
         return _content(service.store, service.store.image_row(key), view, ".nii.gz")
 
     return Response(
-        await heavily(find), media_type=views.MEDIA["nii.gz"],
+        await service.heavy.run(user, find), media_type=views.MEDIA["nii.gz"],
         headers={"Content-Disposition": 'attachment; filename="label.nii.gz"'},
     )  # fmt: skip
 
@@ -238,15 +239,15 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
 def _keep(service: Service, user: str, upload: UploadFile) -> str:
     """Put an uploaded image into the store: its key."""
     with _saved(service, upload, SUFFIXES) as path:
-        image, headers = image_from_upload(path, service.settings.limits)
+        image, headers = read_image(path, service.store.folder, service.settings.limits)
     return service.store.add_image(image, user, headers)
 
 
 def _labels(service: Service, own: SessionRow, upload: UploadFile) -> np.ndarray:
     """An uploaded label map on the session's image: uint8."""
     limits, image = service.settings.limits, service.store.image(own.image)
-    with _saved(service, upload, LABELS) as path, called(path, "The label map"):
-        labels = io.read_labels(path, image, allowed=(limits.voxels, limits.array_bytes))
+    with _saved(service, upload, LABELS) as path:
+        labels = read_labels(path, service.store.folder, limits, image, name="The label map")
     if labels.min() < 0 or labels.max() > 255:
         raise ValueError(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
     return labels.astype(np.uint8)
@@ -260,7 +261,7 @@ def _saved(service: Service, upload: UploadFile, suffixes: tuple[str, ...]) -> I
         raise ValueError(f"The label map is a {suffix} file; possible are {', '.join(suffixes)}.")
     path = scratch(service.store.folder, suffix)
     try:
-        with path.open("xb") as target:
+        with on_disk(), path.open("xb") as target:
             shutil.copyfileobj(upload.file, target)
         yield path
     finally:

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import prod
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -24,20 +25,20 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.declared import TooLargeError
 from bifseg.image import Image
 from bifseg.interaction import Box, overlap
-from bifseg.io import LUMINANCE
 from bifseg.server import nnia
+from bifseg.server.api.request import Bounded
 from bifseg.server.bodies import parsed
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
 from bifseg.server.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.masks import box_of, mask_of, session_with
 from bifseg.server.prompts import Mark, Scene
+from bifseg.server.reading import read_array
 from bifseg.server.service import Service, journalled
-from bifseg.server.uploads import pour
+from bifseg.server.uploads import pour, received
 from bifseg.store import Store, UnknownError
+from bifseg.store.errors import on_disk
 from bifseg.store.rows import ImageRow
 
 BINARY = "application/octet-stream"
@@ -60,6 +61,7 @@ BUFFERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint6
 
 router = APIRouter(
     tags=["nnInteractive"],
+    route_class=Bounded,
     responses={
         status: {"description": text}
         for status, text in {
@@ -154,8 +156,9 @@ Acting = Annotated[Lease, Depends(_acting)]
 async def _body(request: Request) -> AsyncIterator[bytes | mmap.mmap]:
     """A request's body, in an unnamed file of the store's folder."""
     with tempfile.TemporaryFile(dir=request.app.state.service.store.folder) as file:
-        size = await pour(request.stream(), file)
-        file.flush()
+        with on_disk():
+            size = await pour(request.stream(), file)
+            file.flush()
         yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
 
 
@@ -216,28 +219,15 @@ async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
     service: Service = request.app.state.service
     spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
 
-    def keep(body: bytes | mmap.mmap) -> tuple[str, tuple[int, ...]]:
-        array = nnia.unpack(body, service.settings.limits.array_bytes)
-        image = Image(_channel(array, service.settings.limits.voxels), spacing)
-        return service.store.add_image(image, lease.user), array.shape
+    def keep(path: Path) -> tuple[str, tuple[int, ...]]:
+        array, shape = read_array(path, service.store.folder, service.settings.limits)
+        return service.store.add_image(Image(array, spacing), lease.user), shape
 
-    async with _body(request) as body:
-        key, shape = await heavily(keep, body)
+    body = received(request.stream(), service.store.folder, ".nnia")
+    async with service.receiving.turn(lease.user), body as path:
+        key, shape = await service.heavy.run(lease.user, keep, path)
     await run_in_threadpool(_leases(request).note, lease, image=key, session=None, dtype=None)
     return {"original_image_shape": shape}
-
-
-def _channel(array: np.ndarray, voxels: int) -> np.ndarray:
-    """An image's one channel; the luminance of a colour image."""
-    if array.ndim != 4:
-        raise ValueError(f"The image has the shape {array.shape}; it needs four axes, (channels, x, y, z).")
-    if array[0].size > voxels:
-        raise TooLargeError(f"The image has {array[0].size} voxels; at most {voxels} are taken.")
-    if len(array) in (3, 4) and array.dtype in (np.uint8, np.uint16):
-        return sum(weight * channel for weight, channel in zip(LUMINANCE, array, strict=False))
-    if len(array) != 1:
-        raise ValueError(f"The image has {len(array)} channels of {array.dtype}; one, or a colour image, is possible.")
-    return array[0].astype(np.float32) if array.dtype == np.float16 else array[0]
 
 
 @router.post("/set_target_buffer")
@@ -376,7 +366,7 @@ async def _mark(
         return Mark.of(mask[there], [part.start for part in here])
 
     async with _body(request) as body:
-        return await heavily(read, body)
+        return await request.app.state.service.quick.run(lease.user, read, body)
 
 
 async def _session(request: Request, lease: Lease) -> str | None:
@@ -394,7 +384,9 @@ def _session_of(request: Request, lease: Lease, mark: Mark) -> str | None:
 
 
 async def _reply(request: Request, lease: Lease) -> Response:
-    return await heavily(_predicted, request.app.state.service.store, lease.facts["session"], lease.facts["dtype"])
+    service: Service = request.app.state.service
+    facts = lease.facts["session"], lease.facts["dtype"]
+    return await service.quick.run(lease.user, _predicted, service.store, *facts)
 
 
 def _predicted(store: Store, session: str, dtype: str) -> Response:

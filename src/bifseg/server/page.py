@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
@@ -40,6 +41,7 @@ FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # a changed 
 class Enter(Body):
     """A token: of ``bifseg token create``, or one that is good for a single time, of ``bifseg app``."""
 
+    bytes: ClassVar[int] = 1 << 10
     token: str = Field(max_length=200)
 
 

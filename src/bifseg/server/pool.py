@@ -9,11 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bifseg.server.child import STOPPING, Child, DeadError, WorkCancelledError, WorkError
+from bifseg.server.child import STOPPING, Child, DeadError, StartError, WorkCancelledError, WorkError
 from bifseg.server.queue import FairQueue
 
 REMEMBERED = 10_000  # sessions of which it is known which worker had them last
 TRIES = 2  # of a job whose worker died
+STARTS = 3  # of a worker that dies while it starts
 
 
 class QueueFullError(RuntimeError):
@@ -183,7 +184,7 @@ class Pool:
         for _ in range(TRIES):
             try:
                 if not worker.alive:
-                    await worker.start()
+                    await self._start(worker, job)
                 return await self._in_time(worker, job)
             except DeadError:
                 await worker.stop()  # all of it, so that nobody takes it for alive
@@ -192,6 +193,20 @@ class Pool:
                 if job.cancelled:
                     raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
         raise WorkError(f"The computing process ended {TRIES} times over this interaction; the session is as it was.")
+
+    async def _start(self, worker: Child, job: _Job) -> None:
+        """Start a worker that ended; one that dies meanwhile is started again, which is no fault of the job's."""
+        for left in reversed(range(STARTS)):
+            try:
+                await worker.start()
+                break
+            except StartError:
+                if job.cancelled:
+                    raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
+                if not left:
+                    raise StartError(
+                        f"No process to compute with could be started, {STARTS} times; the session is as it was."
+                    ) from None
 
     async def _in_time(self, worker: Child, job: _Job) -> dict:
         doing = asyncio.ensure_future(worker.do(job))

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from bifseg.server.connections import protocol_for
 from bifseg.server.log import start_log
 from bifseg.server.settings import Settings
 
@@ -35,8 +36,10 @@ def run(
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS, http="h11", ws="none",
-        ssl_certfile=certificate, ssl_keyfile=key,
+        timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS,
+        http=protocol_for(settings), ws="none",
+        ssl_certfile=certificate, ssl_keyfile=key, proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
     with _listening(settings.host, settings.port) as listener:
         try:
@@ -45,7 +48,10 @@ def run(
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
         server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}", listening)
-        with _signals_ignored():  # uvicorn hears them; when it has ended, it sends them again
+        with (
+            _temporary(settings.data / "temporary"),
+            _signals_ignored(),
+        ):  # uvicorn hears them; when it has ended, it sends them again
             start_log()
             server.run(sockets=[listener])
 
@@ -56,11 +62,18 @@ def folder_in_memory() -> Iterator[Path]:
     if not MEMORY.is_dir():
         raise OSError(f"There is no memory file system {MEMORY} on this machine; give --data FOLDER.")
     with tempfile.TemporaryDirectory(prefix="bifseg-", dir=MEMORY) as folder:
-        tempfile.tempdir, before = folder, tempfile.tempdir  # also what is unpacked on the way stays in memory
-        try:
-            yield Path(folder)
-        finally:
-            tempfile.tempdir = before
+        yield Path(folder)
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[None]:
+    """What is put down on the way lies in the store's folder: on its disk, in its memory, and as well protected."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir, before = str(folder), tempfile.tempdir
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 class _Server(uvicorn.Server):

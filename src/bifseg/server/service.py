@@ -15,6 +15,7 @@ from bifseg.server.pool import Pool
 from bifseg.server.prompts import Labels
 from bifseg.server.settings import Settings
 from bifseg.server.tokens import Tokens
+from bifseg.server.turns import Turns
 from bifseg.store import BusyError, FullError, Store
 from bifseg.store.journal import MOVES
 
@@ -26,16 +27,20 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.store = Store(settings.data, quota=settings.quota, prefix=settings.prefix)
+        self.store = Store(settings.data, quota=settings.quota, share=settings.own_share, prefix=settings.prefix)
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
+        self.heavy = Turns(at_once=2, own=1, waiting=16)  # seconds or gigabytes: files, whole images, exports, uploads
+        self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
+        self.quick = Turns(at_once=4, own=2, waiting=64)  # what a reader waits for: masks, measures
         limits = settings.limits
         self.pool = Pool(
             "bifseg.server.compute:handler",
             {
                 "data": str(settings.data.resolve()),
                 "quota": settings.quota,
+                "share": settings.own_share,
                 "models": {name: str(path.resolve()) for name, path in settings.models.items()},
                 "warm": settings.warm,
             },

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from bifseg.store.store import LOCAL
+
+__all__ = ["LOCAL", "Limits", "Settings"]
+
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -22,9 +26,14 @@ class Limits:
     queued_per_user: int = 8  # interactions that wait or run
     requests_per_second: float = 50  # of one user, on average over a few seconds
     leases: int = 16  # clients of the nnInteractive protocol at a time
+    leases_per_user: int = 4  # of them, where there are several users
     idle_seconds: float = 600  # until a client that does nothing loses its lease
     liveness_seconds: float = 60  # until one that says nothing does
     seconds_per_interaction: float = 120
+    seconds_per_reading: float = 300  # of the process that reads an upload
+    connections_per_address: int = 256  # but of a proxy that is named
+    seconds_of_headers: float = 20  # until a request's headers have to be there
+    seconds_of_silence: float = 60  # of a body that does not come, or a reply that is not read
     strokes: int = 10_000  # of one interaction
     points: int = 100_000  # of all its strokes
 
@@ -38,6 +47,7 @@ class Settings:
     port: int = 1527  # where clients of the nnInteractive protocol look first
     hosts: tuple[str, ...] = ()  # further names under which clients may reach it
     origins: tuple[str, ...] = ()  # web pages of other servers that may call it
+    proxies: tuple[str, ...] = ()  # addresses whose word on where a request comes from is believed
     require_tokens: bool = False
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)  # of all workers together
@@ -45,6 +55,7 @@ class Settings:
     models: Mapping[str, Path] = field(default_factory=dict)
     labels: tuple[str, ...] = ("object",)  # names that MONAI Label's panel offers for objects
     quota: int | None = None  # bytes of stored blobs
+    share: int | None = None  # of one user; None: half of the quota
     keep_days: float | None = None  # sessions untouched for longer are deleted
     prefix: str = ""  # of session ids: which of several servers a session is on
     warm: bool = False  # workers try the method once before they are ready, so that no user waits for compilers
@@ -58,6 +69,11 @@ class Settings:
             return ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def own_share(self) -> int | None:
+        """Bytes that one of several users may keep."""
+        return self.share if self.share is not None or self.quota is None else self.quota // 2
 
     @property
     def known_models(self) -> list[str]:

@@ -31,6 +31,7 @@ class TokenRow:
     expires: float | None
     revoked: float | None
     last_used: float | None
+    admin: bool = False  # may see what the store holds in all
 
     @property
     def live(self) -> bool:
@@ -48,8 +49,11 @@ class Tokens:
         name = f"{store.folder.resolve()} {about.st_ino}"  # the inode, for containers call all their stores the same
         self.cookie = f"bifseg_{_digest(name)[:8]}"  # browsers keep one jar for all ports of a host
 
-    def create(self, user: str, days: float | None = None) -> str:
-        """A new token for a user, valid for so many days; it is shown this once. ValueError for an impossible name."""
+    def create(self, user: str, days: float | None = None, *, admin: bool = False) -> str:
+        """A new token for a user, valid for so many days; it is shown this once. ValueError for an impossible name.
+
+        ``admin``: of who runs the server; it may see the store's numbers, and nobody's images.
+        """
         if not USER.fullmatch(user):
             raise ValueError(f"The user is {user[:80]!r}; a name has up to 64 letters, digits and . _ @ -.")
         if days is not None and not 0 < days < 36_525:
@@ -57,8 +61,8 @@ class Tokens:
         id, secret, now = secrets.token_hex(4), secrets.token_urlsafe(32), time.time()
         with self._store.transaction() as connection:
             connection.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, NULL, NULL)",
-                (id, user, _digest(secret), now, None if days is None else now + days * 86_400),
+                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, NULL, NULL, ?)",
+                (id, user, _digest(secret), now, None if days is None else now + days * 86_400, admin),
             )
         self._asked = 0.0
         return f"bifseg_{id}_{secret}"
@@ -88,7 +92,7 @@ class Tokens:
 
     def list(self) -> list[TokenRow]:
         """All tokens ever made, the newest last."""
-        sql = "SELECT id, user, created, expires, revoked, last_used FROM tokens ORDER BY created"
+        sql = "SELECT id, user, created, expires, revoked, last_used, admin FROM tokens ORDER BY created"
         return [TokenRow(*row) for row in self._store.read(sql)]
 
     def any(self) -> bool:
@@ -103,6 +107,11 @@ class Tokens:
 
     def user(self, token: str) -> str | None:
         """Whose token this is; None for one that is unknown, expired or revoked."""
+        row = self.known(token)
+        return row and row.user
+
+    def known(self, token: str) -> TokenRow | None:
+        """What is known of a token; None for one that is unknown, expired or revoked."""
         parts = TOKEN.fullmatch(token)
         rows = self._store.read("SELECT * FROM tokens WHERE id = ?", (parts[1],)) if parts else []
         known = rows[0]["hash"] if rows else _digest("")
@@ -114,7 +123,7 @@ class Tokens:
             # Not on a full disk, which somebody has to come in to make room on.
             with contextlib.suppress(OSError, RuntimeError, ValueError), self._store.transaction() as connection:
                 connection.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, parts[1]))
-        return rows[0]["user"]
+        return TokenRow(*(rows[0][name] for name in TokenRow.__dataclass_fields__))
 
 
 def _digest(secret: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -14,8 +15,9 @@ from bifseg import dicom, io
 from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.segment import Segment, State
-from bifseg.server.uploads import scratch
+from bifseg.server.scratch import scratch
 from bifseg.store import Store, UnknownError
+from bifseg.store.errors import FULL, FullError, is_full
 from bifseg.store.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
@@ -99,6 +101,9 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
             io.write_image(path, full, image)
         return path.open("rb")
     except (ValueError, OSError) as error:
+        # ITK does not say why a file did not arrive
+        if is_full(error) or (isinstance(error, OSError) and disk_usage(store.folder).free < full.nbytes):
+            raise FullError(FULL) from None
         kind = ValueError if isinstance(error, ValueError) else OSError
         raise kind(str(error).replace(f" {path}", "")) from None
     finally:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from importlib import import_module
 
 TELLABLE = (
-    "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError", "FullError",
+    "KeyUsedError", "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError", "FullError",
 )  # fmt: skip
 LENGTH = struct.Struct("<I")
 

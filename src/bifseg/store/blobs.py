@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bifseg.store.errors import FullError, UnknownError
+from bifseg.store.errors import FULL, FullError, UnknownError
 
 
 class Blobs:
@@ -25,12 +25,9 @@ class Blobs:
 
     def put(self, content: bytes) -> str:
         """Keep these bytes: their name. FullError where the disk is full; nothing is left then."""
-        sha = hashlib.sha256(content).hexdigest()
-        try:
-            os.utime(self.path(sha))  # young again, so that no sweep takes it before it is referred to
-        except FileNotFoundError:
-            self.write(lambda file: file.write(content))
-        return sha
+        # Also where they are there already: young again, no sweep takes them before they are referred to; and nobody
+        # learns by the time it takes whether another has them.
+        return self.write(lambda file: file.write(content))
 
     def write(self, fill: Callable[[BinaryIO], object]) -> str:
         """Keep what ``fill`` writes into a file, however large: its name."""
@@ -118,5 +115,5 @@ def _no_space() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, None):  # None: NumPy, which says only how much was written
-            raise FullError("The disk of the store is full; delete sessions, or give it more space.") from None
+            raise FullError(FULL) from None
         raise

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bifseg.store.errors import BusyError, FullError
+from bifseg.store import migration
+from bifseg.store.errors import FULL, BusyError, FullError
 
-VERSION = 1
+VERSION = 2
+PAGES = 1 << 16  # bytes without which SQLite can write nothing
 SCHEMA = """
 CREATE TABLE blobs (sha TEXT PRIMARY KEY, bytes INTEGER NOT NULL, created REAL NOT NULL);
 CREATE TABLE images (
@@ -38,7 +41,7 @@ CREATE TABLE claims (
   fence INTEGER NOT NULL);
 CREATE TABLE tokens (
   id TEXT PRIMARY KEY, user TEXT NOT NULL, hash TEXT NOT NULL, created REAL NOT NULL, expires REAL, revoked REAL,
-  last_used REAL);
+  last_used REAL, admin INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE client_leases (
   token_hash TEXT PRIMARY KEY, user TEXT NOT NULL, created REAL NOT NULL, touched REAL NOT NULL, heard REAL NOT NULL,
   facts TEXT NOT NULL);
@@ -60,9 +63,12 @@ class Database:
             if version == 0:
                 for statement in SCHEMA.split(";"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            elif version == 1:
+                migration.from_1(connection)
             elif version != VERSION:
-                raise ValueError(f"{path} is a store of version {version}; this bifseg reads version {VERSION}.")
+                raise ValueError(f"{path} is a store of version {version}; this bifseg reads versions 1 to {VERSION}.")
+            if version != VERSION:
+                connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -95,10 +101,10 @@ class Database:
             connection = connection or self._open()
             yield connection
         except sqlite3.OperationalError as error:
-            if "full" in str(error):
-                raise FullError("The disk of the store is full; delete sessions, or give it more space.") from None
             if "locked" in str(error) or "busy" in str(error):
                 raise BusyError("The store is busy; try again in a moment.") from None
+            if "full" in str(error) or shutil.disk_usage(self.path.parent).free < PAGES:  # then also "disk I/O error"
+                raise FullError(FULL) from None
             raise OSError(f"The store {self.path} cannot be used: {error}.") from None
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path} is damaged or no store: {error}.") from None

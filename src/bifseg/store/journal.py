@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bifseg.interaction import INTERACTIONS
+from bifseg.store.errors import KeyUsedError
 
 MOVES = ("undo", "redo")  # along the history
 KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
@@ -79,8 +81,15 @@ class History:
         }
 
 
-def repeated(history: History, entry: Entry) -> dict:
-    """The answer to an interaction that was done before: where the session stands, and what it did then."""
+def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dict:
+    """The answer to an interaction that was done before: where the session stands, and what it did then.
+
+    KeyUsedError where this is another interaction than that of the entry: it was not done, and nobody may believe so.
+    """
+    if (entry.kind, entry.request) != (kind, json.loads(json.dumps(request))):
+        raise KeyUsedError(
+            f"This key came with another interaction before, number {entry.number}, {entry.kind}; give each its own."
+        )
     return {**history.summary(), **entry.summary, "kind": entry.kind, "changed": False, "repeated": True}
 
 

@@ -63,10 +63,10 @@ def usage(store: Store) -> dict:
 
 def _forget(store: Store, id: str, times: dict) -> bool:
     """Delete a session, unless it was touched or claimed since it was found to be idle."""
-    with store.transaction() as connection:
+    with store.forgetting() as (connection, gone):
         if not connection.execute(f"{IDLE} AND sessions.id = :id", {**times, "id": id}).fetchone():
             return False
-        store.drop_session(connection, id)
+        gone += store.drop_session(connection, id)
     return True
 
 
@@ -74,8 +74,9 @@ def _drop_orphans(store: Store, now: float) -> int:
     """Delete contents that nothing refers to, whether the database knows them or not: how many."""
     dropped = 0
     for batch in _batches([row["sha"] for row in store.read(UNUSED, (now - GRACE,))]):
-        with store.transaction() as connection:
-            dropped += store.drop_unused(connection, batch)
+        with store.forgetting() as (connection, gone):
+            gone += store.drop_unused(connection, batch)
+            dropped += len(gone)
     for batch in _batches([sha for sha in store.blobs if store.blobs.age(sha, now) > GRACE]):
         with store.transaction() as connection:  # so that none of them becomes known meanwhile
             for sha in batch:

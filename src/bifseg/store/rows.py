@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -65,6 +66,11 @@ def further(planar: bool, calibrated: bool, source: Mapping) -> dict:
     """What stores of 0.1 did not keep of a geometry, where it is not as they took it to be."""
     known = {} if calibrated != planar else {"calibrated": calibrated}
     return known | ({"source": dict(source)} if source else {})
+
+
+def key_of(geometry: str, blob: str, headers: str | None) -> str:
+    """What an image is called: by its geometry, as of `geometry_of`, its voxels, and the headers that came with it."""
+    return hashlib.sha256(" ".join(filter(None, (geometry, blob, headers))).encode()).hexdigest()
 
 
 def geometry_of(image: Image) -> str:

@@ -7,7 +7,6 @@ acknowledged is there, and what was not never was. Many processes may work on on
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import secrets
@@ -16,7 +15,8 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,21 +29,28 @@ from bifseg.store import snapshot
 from bifseg.store.blobs import Blobs
 from bifseg.store.claims import Claims
 from bifseg.store.database import Database
-from bifseg.store.errors import BusyError, FullError, UnknownError
+from bifseg.store.errors import FULL, BusyError, FullError, UnknownError
 from bifseg.store.journal import Entry, History, repeated
 from bifseg.store.processes import Processes
-from bifseg.store.rows import ImageRow, SessionRow, geometry_of
+from bifseg.store.rows import ImageRow, SessionRow, geometry_of, key_of
 
+LOCAL = "local"  # the user of a server that asks nobody who they are
 RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
 CACHED = 128 << 20  # bytes of segments kept in memory, as files
+OWNED = (  # of others who have the same image nothing is told, not even since when
+    "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
+)
+RECALLED = 10.0  # seconds for which it is taken as known what a user keeps
 MOVING = 10.0  # seconds that undo or redo may take
 
 
 class Store:
-    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take; ``prefix``: of session ids."""
+    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take, ``share``: those that are one
+    user's; ``prefix``: of session ids."""
 
-    def __init__(self, folder: Path, *, quota: int | None = None, prefix: str = "") -> None:
-        self.folder, self.quota, self.prefix = Path(folder), quota, prefix
+    def __init__(self, folder: Path, *, quota: int | None = None, share: int | None = None, prefix: str = "") -> None:
+        self.folder, self.quota, self.share, self.prefix = Path(folder), quota, share, prefix
+        self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # what is in it is about patients
         self.blobs = Blobs(self.folder / "blobs")
@@ -67,39 +74,41 @@ class Store:
     def add_image(self, image: Image, owner: str, dicom: bytes | None = None) -> str:
         """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
 
-        Raises ValueError for an image that is constant or not finite, FullError where there is no room.
+        The same voxels with other headers, or with none, are another image: whose name a file carries is never a
+        matter of who else has these pixels. Raises ValueError for an image that is constant or not finite, FullError
+        where there is no room.
         """
         image.check_scan()
         self.check_room(image.array.nbytes)
+        self.check_share(owner, image.array.nbytes)
         blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
         geometry = geometry_of(image)
-        key = hashlib.sha256(f"{geometry} {blob}".encode()).hexdigest()
         headers = None if dicom is None else self.blobs.put(dicom)
-        now = time.time()
+        key, now = key_of(geometry, blob, headers), time.time()
         with self.transaction() as connection:
             for sha in filter(None, (blob, headers)):
                 self.record(connection, sha)
             connection.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET dicom = coalesce(excluded.dicom, dicom)",
+                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)",
                 (key, blob, geometry, image.array.nbytes, now, headers),
             )
             connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
+        self._taken.pop(owner, None)
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:
-        """What is known of an image; UnknownError where it is not there, or not this owner's."""
-        sql = (
-            "SELECT * FROM images WHERE key = ?1 AND (?2 IS NULL OR ?2 IN (SELECT owner FROM owners WHERE image = ?1))"
-        )
-        rows = self.read(sql, (key, owner))
+        """What is known of an image, ``created``: since when this owner has it; UnknownError where it is not theirs."""
+        if owner is None:
+            rows = self.read("SELECT * FROM images WHERE key = ?", (key,))
+        else:
+            rows = self.read(f"{OWNED} WHERE key = ? AND owner = ?", (key, owner))
         if not rows:
             raise UnknownError(f"There is no image {key[:80]!r}; upload it first.")
         return ImageRow.of(rows[0])
 
     def images(self, owner: str) -> list[ImageRow]:
         """A user's images, the newest first."""
-        sql = "SELECT images.* FROM images JOIN owners ON image = key WHERE owner = ? ORDER BY owners.created DESC"
+        sql = f"{OWNED} WHERE owner = ? ORDER BY owners.created DESC"
         return [ImageRow.of(row) for row in self.read(sql, (owner,))]
 
     def image(self, key: str) -> Image:
@@ -110,11 +119,11 @@ class Store:
     def forget_image(self, key: str, owner: str) -> None:
         """A user no longer needs an image; BusyError while sessions of theirs use it."""
         self.image_row(key, owner)
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
                 raise BusyError("The image is used by sessions; delete those first.")
             connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
-            self._drop_image(connection, key)
+            gone += self._drop_image(connection, key)
 
     # ---- small contents
 
@@ -180,10 +189,10 @@ class Store:
     def delete(self, id: str, owner: str | None = None) -> None:
         """Forget a session, and every blob that only it used. BusyError while a process works on it."""
         self.session(id, owner)
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             if self.claims.held(connection, id):
                 raise BusyError(f"The session {id} is being worked on; try again in a moment.")
-            self.drop_session(connection, id)
+            gone += self.drop_session(connection, id)
 
     # ---- the journal
 
@@ -253,7 +262,7 @@ class Store:
         with self.claimed(id, owner, MOVING) as fence:
             history = self.history(id)
             if key is not None and (entry := self.find(id, key)):
-                return repeated(history, entry)
+                return repeated(history, entry, kind, {})
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
             told = {"seconds": round(time.perf_counter() - start, 4)}
@@ -295,15 +304,55 @@ class Store:
     def check_room(self, needed: int) -> None:
         """FullError where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
         if shutil.disk_usage(self.folder).free < needed + RESERVE:
-            raise FullError("The disk of the store is full; delete sessions, or give it more space.")
+            raise FullError(FULL)
         if self.quota is not None and self.used() + needed > self.quota:
             raise FullError(
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
             )
 
-    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> int:
-        """Delete those of the blobs that nothing refers to, within a transaction: how many."""
-        dropped = 0
+    def taken(self, owner: str) -> int:
+        """Bytes of a user's images and sessions, each counted whole, whoever else has the same."""
+        images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
+        sessions = (
+            "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
+            "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
+        )
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
+
+    def check_share(self, owner: str, needed: int) -> None:
+        """FullError where so many bytes more would exceed the user's share."""
+        if self.share is None or owner == LOCAL:
+            return
+        when, taken = self._taken.get(owner, (0.0, 0))
+        if taken + needed > self.share or time.monotonic() > when + RECALLED:
+            taken = self.taken(owner)
+            self._taken[owner] = time.monotonic(), taken
+        if taken + needed > self.share:
+            raise FullError(
+                f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
+            )
+
+    @contextmanager
+    def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+        """A transaction that deletes; files of the contents that it adds to the list go when it is committed.
+
+        Whoever is killed in between leaves files that nothing refers to, which the sweep takes: never a session that
+        lacks one.
+        """
+        gone: list[str] = []
+        start = time.time()
+        with self.transaction() as connection:
+            yield connection, gone
+        if gone:
+            with self.transaction() as connection:  # so that none of them becomes known again meanwhile
+                for sha in gone:
+                    known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
+                    if not known and self.blobs.age(sha, start) >= 0:  # one written since then is on its way to be
+                        self.blobs.delete(sha)
+
+    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> list[str]:
+        """Forget those of the contents that nothing refers to, within a transaction of `forgetting`: their names."""
+        dropped = []
         for sha in blobs:
             used = connection.execute(
                 "SELECT 1 FROM refs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE blob = ?1 OR dicom = ?1",
@@ -311,36 +360,36 @@ class Store:
             ).fetchone()
             if not used:
                 connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
-                self.blobs.delete(sha)
-                dropped += 1
+                dropped.append(sha)
         return dropped
 
-    def drop_session(self, connection: sqlite3.Connection, id: str) -> None:
-        """Delete a session and what only it used, within a transaction."""
+    def drop_session(self, connection: sqlite3.Connection, id: str) -> list[str]:
+        """Forget a session and what only it used, within a transaction of `forgetting`: the contents' names."""
         blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
         connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
-        self.drop_unused(connection, blobs)
+        return self.drop_unused(connection, blobs)
 
     def drop_image(self, key: str, before: float) -> bool:
         """Delete an image that no session uses and nobody has added since a time; False where it stays."""
-        with self.transaction() as connection:
+        with self.forgetting() as (connection, gone):
             connection.execute(
                 "DELETE FROM owners WHERE image = ?1 AND created < ?2 AND owner NOT IN "
                 "(SELECT owner FROM sessions WHERE image = ?1)", (key, before),
             )  # fmt: skip
-            return self._drop_image(connection, key)
+            gone += self._drop_image(connection, key)
+            return not connection.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone()
 
-    def _drop_image(self, connection: sqlite3.Connection, key: str) -> bool:
-        """Delete an image that has neither owner nor session."""
+    def _drop_image(self, connection: sqlite3.Connection, key: str) -> list[str]:
+        """Forget an image that has neither owner nor session: the names of its contents."""
         row = connection.execute(
             "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
             "AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = ?1)",
             (key,),
         ).fetchone()
-        if row:
-            connection.execute("DELETE FROM images WHERE key = ?", (key,))
-            self.drop_unused(connection, filter(None, row))
-        return row is not None
+        if row is None:
+            return []
+        connection.execute("DELETE FROM images WHERE key = ?", (key,))
+        return self.drop_unused(connection, filter(None, row))
 
     def record(self, connection: sqlite3.Connection, sha: str) -> None:
         """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""

@@ -24,7 +24,8 @@ from bifseg.image import Image
 from bifseg.interaction import Box
 from bifseg.store import manifest as manifests
 from bifseg.store import snapshot
-from bifseg.store.errors import UnknownError
+from bifseg.store.archive import check_apart
+from bifseg.store.errors import UnknownError, on_disk
 from bifseg.store.manifest import Manifest
 from bifseg.store.rows import geometry_of
 from bifseg.store.store import Store
@@ -40,7 +41,10 @@ def export(store: Store, id: str, path: str | Path) -> None:
     content, blobs = manifests.write(store, id)
 
     def write(draft: Path) -> None:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive:
+        with (
+            on_disk(),
+            zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1, strict_timestamps=False) as archive,
+        ):
             archive.writestr(MANIFEST, content)
             for sha in blobs:
                 if sha not in store.blobs:
@@ -106,6 +110,7 @@ class _Import:
     def __init__(self, store: Store, archive: zipfile.ZipFile, limit: int | None, undo: ExitStack) -> None:
         self._store, self._archive, self._undo = store, archive, undo
         self._members = {member.filename: member for member in archive.infolist()}
+        check_apart(archive)
         size = sum(member.file_size for member in archive.infolist())
         if limit is not None and size > limit:
             raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB; at most {limit / 2**30:.3g} are allowed")
@@ -124,9 +129,11 @@ class _Import:
             self._take(sha, SMALL_BYTES + 6 * count, taken)
         image = self._image(manifest)
         self._check(manifest, image)
-        owned = {row.key for row in store.images(owner)}
+        owned = {row.key: row.created for row in store.images(owner)}
         key = store.add_image(image, owner, None if manifest.dicom is None else store.blob(manifest.dicom))
-        if key not in owned:
+        if key in owned:
+            undo.callback(self._date, key, owner, owned[key])
+        else:
             undo.callback(store.forget_image, key, owner)
         id = store.create(key, owner, **manifest.options)
         undo.callback(store.delete, id)
@@ -169,8 +176,15 @@ class _Import:
             taken.append(sha)
 
     def _drop(self, taken: list[str]) -> None:
+        with self._store.forgetting() as (connection, gone):
+            gone += self._store.drop_unused(connection, taken)
+
+    def _date(self, image: str, owner: str, created: float) -> None:
+        """An image is there again since when it was."""
         with self._store.transaction() as connection:
-            self._store.drop_unused(connection, taken)
+            connection.execute(
+                "UPDATE owners SET created = ?3 WHERE image = ?1 AND owner = ?2", (image, owner, created)
+            )
 
     def _image(self, manifest: Manifest) -> Image:
         about = manifest.geometry

@@ -19,8 +19,8 @@ from bifseg.server.api.request import BYTES, ROUTER, Served
 from bifseg.server.api.results import RESULT, answer
 from bifseg.server.bodies import FileInfo, ImageInfo, Open, Text
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
-from bifseg.server.uploads import image_from_upload, receive, suffix_of
+from bifseg.server.reading import read_image
+from bifseg.server.uploads import received, suffix_of
 from bifseg.server.views import Format, View
 from bifseg.store import UnknownError
 from bifseg.synthetic.phantom import phantom
@@ -47,11 +47,9 @@ async def upload(
 
     It is kept once, however often it comes.
     """
-    path = await receive(request.stream(), service.store.folder, name)
-    try:
+    suffix = suffix_of(name)
+    async with service.receiving.turn(user), received(request.stream(), service.store.folder, suffix) as path:
         return await _keep(service, user, path, "The upload", series)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @router.post("/images/open", status_code=201, response_model=ImageInfo)
@@ -67,7 +65,7 @@ async def open_image(body: Open, service: Served, user: User) -> dict:
 async def demo_image(service: Served, user: User) -> dict:
     """Take the demo's scan, which is synthetic: nobody's anatomy."""
 
-    return await heavily(lambda: _kept(service, user, _demo()))
+    return await service.heavy.run(user, lambda: _kept(service, user, _demo()))
 
 
 @router.get("/images", response_model=list[ImageInfo])
@@ -98,7 +96,7 @@ async def voxels(key: str, service: Served, user: User, format: Format = "raw") 
         image = service.store.image(row.key)
         return row, View("image", image.array, Box((0, 0, 0), image.shape))
 
-    return await answer(service, view, format)
+    return await answer(service.heavy, service, user, view, format)
 
 
 @router.get(
@@ -112,13 +110,18 @@ async def voxels(key: str, service: Served, user: User, format: Format = "raw") 
         }
     },
 )
-def canonical_image(key: str, service: Served, user: User, request: Request) -> Response:
+async def canonical_image(key: str, service: Served, user: User, request: Request) -> Response:
     """The image with its axes permuted and flipped to right, anterior, superior, as far as that goes: see ``axes``."""
-    size, pieces = nifti(service.store.image(service.store.image_row(key, user).key))
+
+    def view() -> tuple[int, Iterable[bytes]]:
+        return nifti(service.store.image(service.store.image_row(key, user).key))
+
+    size, pieces = await service.quick.run(user, view)
     if not _nearby(request) and "gzip" in request.headers.get("accept-encoding", ""):
         pieces, headers = _gzipped(pieces), {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     else:
         headers = {"Content-Length": str(size)}
+    pieces = service.quick.pieces(user, pieces)
     return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
 
 
@@ -176,10 +179,11 @@ def _inside(folder: Path | None, name: str) -> Path:
 
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
     def keep() -> dict:
-        image, headers = image_from_upload(path, service.settings.limits, name=name, series=series)
+        limits, folder = service.settings.limits, service.store.folder
+        image, headers = read_image(path, folder, limits, name=name, series=series)
         return _kept(service, user, image, headers)
 
-    return await heavily(keep)
+    return await service.heavy.run(user, keep)
 
 
 def _kept(service: Served, user: str, image: Image, headers: bytes | None = None) -> dict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from bifseg.server.service import Service
 
 router = APIRouter(tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
+WATCH = 2.0  # seconds after which it is asked again whether the token is valid
 STREAM = "text/event-stream"
 DONE = {
     "response_model": Done,
@@ -71,14 +73,23 @@ class Act:
         )
         work.add_done_callback(lambda _: news.put_nowait(None))
         try:
+            said = asked = time.monotonic()
             while True:
+                if time.monotonic() - asked >= WATCH:
+                    if not await self.request.state.still():
+                        yield _event("error", {"status": 401, "detail": "The token was revoked meanwhile."})
+                        return
+                    asked = time.monotonic()
                 try:
-                    told = await asyncio.wait_for(news.get(), HEARTBEAT)
+                    told = await asyncio.wait_for(news.get(), WATCH)
                 except asyncio.TimeoutError:  # not the builtin before Python 3.11
-                    yield ": still here\n\n"
+                    if time.monotonic() - said >= HEARTBEAT:
+                        said = time.monotonic()
+                        yield ": still here\n\n"
                     continue
                 if told is None:
                     break
+                said = time.monotonic()
                 yield _event("queued" if "queued" in told else "round", told)
             try:
                 done = Done(**work.result()).model_dump()

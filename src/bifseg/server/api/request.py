@@ -11,11 +11,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from bifseg.server.bodies import Refusal
-from bifseg.server.guard import User
+from bifseg.server.guard import User, readable
 from bifseg.server.service import Service
 from bifseg.store.rows import SessionRow
 
-JSON_BYTES = 16 << 20  # of a body that is parsed at once
+SMALL, PARTS = 16 << 10, 250_000  # bytes of a body, and how many lists and things one may have, as one may draw points
 REFUSED = {
     400: "It cannot be done as asked; or a header that the server does not accept.",
     401: "No token, or one that is not valid.",
@@ -36,13 +36,25 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
+class _Counted(Request):
+    """A request whose JSON is parsed only where it has not too many parts."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        if (parts := body.count(b"[") + body.count(b"{") + body.count(b":")) > PARTS:
+            raise HTTPException(413, f"The body has about {parts} parts; at most {PARTS} are taken in one.")
+        return await super().json()
+
+
 class Bounded(APIRoute):
-    """A route that refuses a JSON body longer than anyone needs; bodies that are streamed are counted elsewhere."""
+    """A route that refuses a JSON body longer, or of more parts, than anyone needs, before it is parsed: the parser
+    holds up everybody. Bodies that are streamed are counted elsewhere."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
+        most = getattr(self.body_field.field_info.annotation, "bytes", SMALL)
 
         async def bounded(request: Request) -> Response:
             size = 0
@@ -51,12 +63,12 @@ class Bounded(APIRoute):
                 nonlocal size
                 message = await request.receive()
                 size += len(message.get("body", b""))
-                if size > JSON_BYTES:
-                    raise HTTPException(413, f"The body is longer than {JSON_BYTES >> 20} MiB.")
+                if size > most:
+                    raise HTTPException(413, f"The body is longer than the {readable(most)} that this may have.")
                 return message
 
             try:
-                return await handle(Request(request.scope, receive))
+                return await handle(_Counted(request.scope, receive))
             except HTTPException as error:
                 if error.status_code == 400:  # FastAPI's own word for bytes that are no text
                     raise ValueError("The body is no JSON in UTF-8.") from None

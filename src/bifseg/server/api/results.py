@@ -13,8 +13,8 @@ from bifseg.places import places
 from bifseg.server import views
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.bodies import MeasureInfo, PlaceInfo
-from bifseg.server.heavy import heavily
 from bifseg.server.service import Service
+from bifseg.server.turns import Turns
 from bifseg.server.views import MEDIA, Format, View, What
 from bifseg.store.rows import ImageRow
 
@@ -50,7 +50,7 @@ async def measures(session: Owned, service: Served) -> list[dict]:
         about = {"planar": row.planar, "calibrated": row.calibrated}
         return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction, **about).items()]
 
-    return await heavily(measure)
+    return await service.quick.run(session.owner, measure)
 
 
 @router.get("/sessions/{id}/places", response_model=list[PlaceInfo])
@@ -63,7 +63,7 @@ async def unsure(session: Owned, service: Served, object: Object = None) -> list
         starts = np.array(segment.box.start)
         return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in found]
 
-    return await heavily(look)
+    return await service.quick.run(session.owner, look)
 
 
 @router.get("/sessions/{id}/{what}", **RESULT)
@@ -84,13 +84,16 @@ async def result(
         row = service.store.image_row(session.image)
         return row, views.view(service.store.load(history.state), what, object, row.shape)
 
-    response = await answer(service, view, format)
+    lane = service.quick if format == "raw" else service.heavy
+    response = await answer(lane, service, session.owner, view, format)
     response.headers.update(numbers)
     return response
 
 
-async def answer(service: Service, view: Callable[[], tuple[ImageRow, View]], format: Format) -> Response:
-    """What there is to see, as voxels or as a file."""
+async def answer(
+    lane: Turns, service: Service, user: str, view: Callable[[], tuple[ImageRow, View]], format: Format
+) -> Response:
+    """What there is to see, as voxels or as a file, when it is the user's turn in a lane."""
 
     def make() -> Response:
         row, shown = view()
@@ -101,4 +104,4 @@ async def answer(service: Service, view: Callable[[], tuple[ImageRow, View]], fo
         headers = {"Content-Disposition": f'attachment; filename="{shown.title}.{format}"'}
         return StreamingResponse(views.pieces(file), media_type=MEDIA[format], headers=headers)
 
-    return await heavily(make)
+    return await lane.run(user, make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,8 +15,8 @@ from bifseg.server import views
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.guard import User
-from bifseg.server.heavy import heavily
-from bifseg.server.uploads import SUFFIXES, called, receive, scratch
+from bifseg.server.scratch import scratch
+from bifseg.server.uploads import SUFFIXES, called, received
 from bifseg.store.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
@@ -61,17 +62,14 @@ def sessions(service: Served, user: User) -> list[dict]:
 async def import_session(request: Request, service: Served, user: User) -> dict:
     """Take in a session that was exported, here or elsewhere: send the archive as the body."""
     store, limits = service.store, service.settings.limits
-    path = await receive(request.stream(), store.folder, "session.zip")
 
-    def take() -> dict:
+    def take(path: Path) -> dict:
         service.check_sessions(user)
         with called(path, "The upload"):
             return _state(service, import_(store, path, user, voxels=limits.voxels, limit=limits.array_bytes))
 
-    try:
-        return await heavily(take)
-    finally:
-        path.unlink(missing_ok=True)
+    async with service.receiving.turn(user), received(request.stream(), store.folder, ".zip") as path:
+        return await service.heavy.run(user, take, path)
 
 
 @router.get("/sessions/{id}", response_model=SessionState)
@@ -119,7 +117,7 @@ async def export_session(session: Owned, service: Served) -> StreamingResponse:
         finally:
             path.unlink(missing_ok=True)
 
-    return await heavily(write)
+    return await service.heavy.run(session.owner, write)
 
 
 def _state(service: Served, id: str) -> dict:

@@ -1,0 +1,103 @@
+"""Connections of which nobody may have too many, or keep one for long without saying anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bifseg.server.settings import Settings
+
+try:
+    import resource
+except ImportError:
+    resource = None
+
+LOOK = 5.0  # seconds between two looks at a connection
+OWN_FILES = 256  # descriptors that stores, workers and uploads need
+REFUSAL = (
+    b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\n%s"
+)
+
+
+def protocol_for(settings: Settings) -> type[H11Protocol]:
+    """HTTP as uvicorn speaks it, with bounds: so many connections in all and of an address, and so long a silence."""
+    limits, held = settings.limits, Counter()
+    everybody = _descriptors() - OWN_FILES
+
+    class Bounded(H11Protocol):
+        refused = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.address = self.client[0] if self.client else ""
+            held[self.address] += 1
+            self.heard = self.begun = time.monotonic()
+            self.watch = self.loop.call_later(LOOK, self._look)
+            if held[self.address] > limits.connections_per_address and self.address not in settings.proxies:
+                self._refuse(b"429 Too Many Requests", b"Too many connections came from your address; close some.")
+            elif sum(held.values()) > everybody:
+                self._refuse(b"503 Service Unavailable", b"The server has as many connections as it can; try again.")
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.watch.cancel()
+            held[self.address] -= 1
+            if not held[self.address]:
+                del held[self.address]
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if not self.refused:
+                now = time.monotonic()
+                if self._idle() and self.timeout_keep_alive_task is not None:  # the first bytes of the next request
+                    self.begun = now
+                self.heard = now
+                super().data_received(data)
+
+        def on_response_complete(self) -> None:
+            self.begun = self.heard = time.monotonic()
+            super().on_response_complete()
+
+        def pause_writing(self) -> None:
+            self.heard = time.monotonic()
+            super().pause_writing()
+
+        def _refuse(self, status: bytes, words: bytes) -> None:
+            self.refused = True
+            body = b'{"detail": "%s"}' % words
+            self.transport.write(REFUSAL % (status, len(body), body))
+            self.transport.close()
+
+        def _idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _look(self) -> None:
+            """End a connection whose headers do not come to an end, whose body stands still, or that reads nothing."""
+            now = time.monotonic()
+            self.watch = self.loop.call_later(LOOK, self._look)
+            headers = self._idle() and self.timeout_keep_alive_task is None
+            body = not self._idle() and self.cycle.more_body and not self.flow.read_paused
+            if (headers and now - self.begun > limits.seconds_of_headers) or (
+                (body or self.flow.write_paused) and now - self.heard > limits.seconds_of_silence
+            ):
+                with contextlib.suppress(OSError):
+                    self.transport.abort()
+
+    return Bounded
+
+
+def _descriptors() -> int:
+    """How many files and connections the process may have, after asking for as many as it is allowed."""
+    if resource is None:
+        return 1 << 12
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(1 << 16, hard if hard != resource.RLIM_INFINITY else 1 << 16)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(OWN_FILES + 64, min(soft, 1 << 16) if soft != resource.RLIM_INFINITY else 1 << 16)
