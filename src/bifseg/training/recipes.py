@@ -37,6 +37,7 @@ class Recipe:
     dice_loss: float = 0.5  # weight of a soft Dice loss beside the cross entropy
     clip: float = 1.0  # largest norm of a gradient; 0: any
     average: float = 0.998  # of the weights that are saved: an exponential moving average; 0: the last ones
+    flips: bool = False  # whether the model looks at every crop flipped, too
     mean_of: tuple[int, ...] = ()  # steps: in the end, the mean of what was saved after each (stochastic averaging)
 
     @property
@@ -75,7 +76,7 @@ SNUG = dataclasses.replace(RINGS, wide=0.0, snug=0.25)
 SHIPPED = {
     "fcn2d": Recipe(
         "fcn", {"width": 16, "head": 256}, size=128, batch=4,
-        phases=(Phase(8000, 1e-3, SNUG, cosine=8000),),
+        phases=(Phase(8000, 1e-3, SNUG, cosine=8000),), flips=True,
     ),
     "multiscale2d": Recipe(
         "multiscale", {"dimension": 2, "widths": [24, 48, 64, 64, 96]}, size=128, batch=8,

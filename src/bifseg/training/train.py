@@ -118,7 +118,10 @@ def train(
             if (step + 1) % every == 0 or step + 1 == recipe.steps:
                 record |= validate(average, recipe.size, data)
                 card = _card(recipe, data, seed, start, step + 1, run.seconds, world, record)
-                model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
+                model = Model(
+                    output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card,
+                    flips=recipe.flips,
+                )  # fmt: skip
                 run.save(model, record, network, optimiser, step + 1)
             run.log(record)
         yield record
