@@ -26,7 +26,10 @@ export function facts({ version, session, image }: Report, history: EntryInfo[])
   const preset = typeof session.parameters === 'string' ? session.parameters : 'own parameters'
   return [
     ['Session', session.title || 'untitled'],
-    ['Scan', `${image.shape.join(' × ')} voxels of ${image.spacing_mm ? `${image.spacing_mm.map((mm) => rounded(mm, 3)).join(' × ')} mm` : 'unknown size'}`],
+    [
+      'Scan',
+      `${image.shape.join(' × ')} voxels of ${image.spacing_mm ? `${image.spacing_mm.map((mm) => rounded(mm, 3)).join(' × ')} mm` : 'unknown size'}`,
+    ],
     ['Model', `${session.model}, ${preset}, seed ${session.seed}`],
     ['Begun', when(session.created)],
     ['Last used', when(session.touched)],

@@ -74,7 +74,9 @@ const REPORT: Report = {
 }
 
 test('the text holds scan, objects with their measures, and the interactions with their times', () => {
-  const measures = [{ name: 'liver', voxels: 21, ml: 0.01234, area_mm2: null, diameter_mm: 4.567, diameter_px: null, ends: null }]
+  const measures = [
+    { name: 'liver', voxels: 21, ml: 0.01234, area_mm2: null, diameter_mm: 4.567, diameter_px: null, ends: null },
+  ]
   const text = reportText(REPORT, measures, [entry('box', { box: '4:8,2:9,3' }, 1.25), entry('undo')])
   for (const line of [
     'Session: untitled',
