@@ -185,7 +185,7 @@ def test_without_a_screen_no_browser_takes_the_terminal_over(started, tmp_path, 
     ("options", "words"),
     [
         (["no.nii.gz"], "no.nii.gz does not exist"),
-        (["BAD"], "bad.nii.gz is damaged, or not an image"),
+        (["BAD"], "bad.nii.gz is not a NIfTI-1 file"),
         (["TEXT"], "notes.txt"),
         (["EMPTY"], "empty"),
         (["FLAT"], "constant"),
@@ -272,7 +272,7 @@ def test_a_worker_that_is_to_be_warm_tries_both_dimensions(monkeypatch, tmp_path
 
     monkeypatch.setattr(compute, "Session", Watched)
     monkeypatch.setattr(compute.atexit, "register", lambda close: close())
-    options = {"data": str(tmp_path), "quota": None, "models": {}, "threads": torch.get_num_threads()}
+    options = {"data": str(tmp_path), "quota": None, "share": None, "models": {}, "threads": torch.get_num_threads()}
     compute.handler({**options, "warm": False})
     assert boxes == []
     compute.handler({**options, "warm": True})
