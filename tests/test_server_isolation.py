@@ -1,5 +1,6 @@
 """Nobody sees, changes or learns what is another's, whatever both have in common."""
 
+import asyncio
 import io as bytes_io
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from bifseg import io
 from bifseg.image import Image
+from bifseg.server import lingering
 from bifseg.server.api import interactions, sessions
 from bifseg.server.bodies import Mask
 from bifseg.server.settings import Limits, Settings
@@ -269,3 +271,37 @@ def test_a_sentence_has_numbers_as_people_write_them(ann):
     answer = ann.post(f"{API}/sessions/{id}/scribble", json={"scribbles": {"strokes": [stroke]}})
     assert "np." not in answer.json()["detail"]
     assert answer.status_code == 400
+
+
+def test_a_refusal_waits_for_the_rest_of_the_body_within_bounds(monkeypatch):
+    monkeypatch.setattr(lingering, "PATIENCE", 0.2)
+
+    def played(messages, status, length="15000000"):
+        """What was taken of the messages before an answer of this status went out."""
+        queue, order = list(messages), []
+
+        async def receive():
+            if not queue:
+                await asyncio.sleep(60)
+            order.append("part")
+            return queue.pop(0)
+
+        async def send(message):
+            order.append(message["type"])
+
+        async def play():
+            _, told = lingering.lingering(receive, send, length)
+            await told({"type": "http.response.start", "status": status})
+
+        asyncio.run(play())
+        return order
+
+    part = {"type": "http.request", "body": b"x" * (1 << 20), "more_body": True}
+    last = {"type": "http.request", "body": b"", "more_body": False}
+    assert played([part, part, last], 413) == ["part"] * 3 + ["http.response.start"]
+    assert played([part, part, last], 200) == ["http.response.start"]
+    assert played([part], 413) == ["part", "http.response.start"]  # a client that falls silent
+    assert played([part] * 100, 413).count("part") == 32
+    assert played([part] * 100, 413, length="") == ["http.response.start"]  # nobody knows how long it would take
+    assert played([part] * 100, 413, length="99000000") == ["http.response.start"]
+    assert played([{"type": "http.disconnect"}], 413) == ["part", "http.response.start"]

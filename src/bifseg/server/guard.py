@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bifseg.server.lingering import lingering
 from bifseg.server.ratelimit import RateLimit
 from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.tokens import Tokens
@@ -53,6 +54,7 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        receive, send = lingering(receive, send, headers.get("content-length", ""))
         token = _token(headers, (self._tokens.cookie, COOKIE))
         limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
         if scope["path"] in OPEN or scope["path"] == LOGIN or PAGE.fullmatch(scope["path"]):  # before anybody is known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from bifseg.store import migration
 from bifseg.store.errors import FULL, BusyError, FullError
 
 VERSION = 2
+PATIENCE = 30  # seconds that one waits for others
 PAGES = 1 << 16  # bytes without which SQLite can write nothing
 SCHEMA = """
 CREATE TABLE blobs (sha TEXT PRIMARY KEY, bytes INTEGER NOT NULL, created REAL NOT NULL);
@@ -114,12 +116,26 @@ class Database:
                     self._free.append(connection)
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+            _write_ahead(connection)
+            for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Set the journal's mode; where others open the new file at the same moment, SQLite does not wait for them."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
