@@ -56,7 +56,7 @@ def test_the_loss_is_equation_12_as_a_weighted_mean(case):
     own = copy_of(classifier)
     parameters = PAPER[dimension].but(iterations=0)
     as_it_lies = Features(crop.features().views[:1], crop.shape)  # an update learns from no other view
-    before, after = update_network(own, as_it_lies.views[0], truth, weights, np.zeros(crop.shape, np.uint8), parameters)
+    before, after = update_network(own, as_it_lies.views, truth, weights, np.zeros(crop.shape, np.uint8), parameters)
     p = np.clip(foreground_probability(classifier, as_it_lies).astype(float), 1e-12, 1 - 1e-7)
     expected = -(weights * np.where(truth, np.log(p), np.log(1 - p))).sum() / weights.sum()
     assert before == after == pytest.approx(expected, rel=1e-3)
@@ -70,7 +70,7 @@ def test_a_sampled_update_estimates_the_full_loss(case):
     for samples in (0, 2000):
         parameters = FAST[dimension].but(iterations=0, samples=samples)
         losses.append(
-            update_network(copy_of(classifier), crop.features().views[0], truth, weights, scribbles, parameters)[0]
+            update_network(copy_of(classifier), crop.features().views, truth, weights, scribbles, parameters)[0]
         )
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
 

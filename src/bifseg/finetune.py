@@ -7,7 +7,7 @@ one hidden layer on a (pixels, C) matrix; the trunk's features are computed once
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,9 +101,7 @@ def fine_tune(
             with clock("weight map"):
                 weights = _weights(crop, probability, labels, scribbles, distances, parameters)
             with clock("network update"):
-                loss = update_network(
-                    classifier, features.views[0], labels, weights, scribbles, parameters, (seed, index)
-                )
+                loss = update_network(classifier, features.views, labels, weights, scribbles, parameters, (seed, index))
             with clock("classifier"):
                 probability = foreground_probability(classifier, features, trained, parameters.blend)
         yield Round(index, last, value, labels, belief, weights, loss, dict(clock))
@@ -112,7 +110,7 @@ def fine_tune(
 
 def update_network(
     classifier: Classifier,
-    features: torch.Tensor,
+    views: Sequence[torch.Tensor],
     labels: np.ndarray,
     weights: np.ndarray,
     scribbles: np.ndarray,
@@ -121,6 +119,7 @@ def update_network(
 ) -> tuple[float, float]:
     """Minimise Eq. 12 over the classifier by gradient descent; returns the loss before and after.
 
+    ``views``: of the crop's `Features`; each pixel is learnt from one of them, drawn at random.
     The loss is the w-weighted mean over pixels, so that a learning rate means the same for boxes of any size.
     Pixels of weight 0 are left out; ``parameters.samples`` bounds how many of the rest are used (see `_sample`).
     """
@@ -129,7 +128,7 @@ def update_network(
     scribbled = torch.from_numpy(scribbles.ravel() > 0)
     _rebalance(w, y, scribbled, parameters)
     rows = _sample(w, y, scribbled, parameters.samples, seed)
-    x, y, w = features[rows], y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
+    x, y, w = _seen(views, rows, seed), y[rows], w[rows] / w[rows].sum().clamp_min(1e-6)
     return descend(
         classifier, x, y, w, iterations=parameters.iterations, rate=parameters.rate, momentum=parameters.momentum
     )
@@ -158,6 +157,17 @@ def _rebalance(w: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parame
     if parameters.balanced:
         for of_class in (y == 0, y == 1):
             w[of_class] /= w[of_class].sum().clamp_min(1e-6)
+
+
+def _seen(views: Sequence[torch.Tensor], rows: torch.Tensor, seed: tuple[int, ...]) -> torch.Tensor:
+    """The features of some pixels, those of each in one of the views."""
+    if len(views) == 1:
+        return views[0][rows]
+    drawn = torch.from_numpy(np.random.default_rng((*seed, 1)).integers(len(views), size=len(rows)))
+    x = torch.empty(len(rows), views[0].shape[1])
+    for k, view in enumerate(views):
+        x[drawn == k] = view[rows[drawn == k]]
+    return x
 
 
 def _sample(w: torch.Tensor, y: torch.Tensor, always: torch.Tensor, count: int, seed: tuple[int, ...]) -> torch.Tensor:
