@@ -164,7 +164,7 @@ class UnderWay:
 
 
 class Room:
-    """The batches under way, in a ring, and the people who scribble on them."""
+    """Where batches are made, and the people who scribble on them."""
 
     def __init__(self, recipe: Recipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
         self.recipe, self.renderer, self.seed = recipe, renderer, seed
@@ -172,8 +172,6 @@ class Room:
         self.desk = Desk.create(folder, recipe.under_way * recipe.batch, voxels)
         context = multiprocessing.get_context("spawn")
         self.people = ProcessPoolExecutor(workers, context, _sit_down, self.desk.about)
-        self.drawn = 0
-        self.ring: list[UnderWay] = []
 
     def begin(self, slot: int, number: int) -> UnderWay:
         """A fresh batch in a slot of the ring."""

@@ -226,8 +226,8 @@ class Renderer:
             one["field"] = torch.randn(shape, generator=noise, device=self.device) * float(one["bend"])
         ticks = (torch.arange(side, device=self.device) + 0.5) / side * 2.1 - 1.05
         u = ticks.expand(len(drawn), self.dimension, side)
-        label, _ = self._nearest(drawn, self._voxels(drawn, u))
-        mask = self._is_target(drawn, label)
+        label, _ = self._gathered(drawn, self._voxels(drawn, u).round().long())
+        mask = self._looked_up(self._targets(drawn), label)
         low, high = [], []
         for axis in range(self.dimension):
             hit = mask.amax([a + 1 for a in range(self.dimension) if a != axis]).int()
@@ -269,23 +269,20 @@ class Renderer:
         moved = torch.einsum("n...j,nij->n...i", flat, self._tensor(matrix))
         return moved + self._tensor(offset).reshape(n, *[1] * d, 3)
 
-    def _is_target(self, drawn: list[dict], label: torch.Tensor) -> torch.Tensor:
+    def _targets(self, drawn: list[dict]) -> torch.Tensor:
+        """Which labels are the target's: bool (n, 256)."""
         table = np.zeros((len(drawn), 256), bool)
         for k, one in enumerate(drawn):
             table[k, np.array(one["members"]) + 1] = True
-        return self._looked_up(torch.from_numpy(table).to(self.device), label)
+        return torch.from_numpy(table).to(self.device)
 
     def _looked_up(self, table: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """table[n, label[n, ...]]."""
         flat = label.flatten(1).long()
         return table.gather(1, flat).reshape(label.shape)
 
-    def _nearest(self, drawn: list[dict], voxels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The labels at the nearest voxels; outside of a volume 0. And the index of each among all voxels."""
-        index = voxels.round().long()
-        return self._gathered(drawn, index)
-
     def _gathered(self, drawn: list[dict], index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The labels at voxels; outside of a volume 0. And where each voxel lies among those of its volume."""
         n, d = len(drawn), self.dimension
         of = torch.tensor([one["volume"] for one in drawn], device=self.device)
         shape = self._shapes[of].reshape(n, *[1] * d, 3)
@@ -320,10 +317,7 @@ class Renderer:
         of = torch.tensor([one["volume"] for one in drawn], device=self.device)
         start = self._image_start[of].reshape(len(drawn), *[1] * self.dimension)
         levels = self._levels[of]
-        table = np.zeros((len(drawn), 256), bool)
-        for k, one in enumerate(drawn):
-            table[k, np.array(one["members"]) + 1] = True
-        table = torch.from_numpy(table).to(self.device)
+        table = self._targets(drawn)
         for corner in range(8):
             step = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=self.device)
             weight = torch.where(step.bool(), rest, 1 - rest).prod(-1)
