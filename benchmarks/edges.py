@@ -16,14 +16,14 @@ from itertools import islice
 import numpy as np
 import torch
 
-from bifseg.adapt import adapt, begin
-from bifseg.checkpoint import Model, load_model
-from bifseg.crop import Crop
 from bifseg.evaluation.metrics import dice, nsd, surface_area
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.users import simulated_scribbles
-from bifseg.interaction import Box
-from bifseg.parameters import Parameters, preset
+from bifseg.method.crop import Crop
+from bifseg.method.parameters import Parameters, preset
+from bifseg.networks.checkpoint import Model, load_model
+from bifseg.prompts.interaction import Box
+from bifseg.session.refine import adapt, begin
 from objects import Target, targets
 from tune import parsed
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bifseg.checkpoint import load_model
 from bifseg.evaluation.metrics import dice
-from bifseg.image import normalise
+from bifseg.imaging.image import normalise
+from bifseg.networks.checkpoint import load_model
 from bifseg.training.training_set import TrainingSet
 
 

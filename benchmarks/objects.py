@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bifseg.dataset import Case, open_dataset
 from bifseg.evaluation.targets import half
 from bifseg.evaluation.users import simulated_box
-from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import Case, open_dataset
+from bifseg.prompts.interaction import Box
 
 DATA = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bifseg import io
-from bifseg.files import write_atomically
+from bifseg.io import images
+from bifseg.io.atomic import write_atomically
 from bifseg.server.page import STATIC
-from bifseg.synthetic.phantom import phantom
+from bifseg.training.synthetic.phantom import phantom
 from pace import machine
 from page import compared, opening, rendering, scrolling, sent, strokes
 from page.browser import Desk, browsing, serving
@@ -62,7 +62,7 @@ def measure(parts: list[str], data: Path, n: int, say: Callable[[str], None]) ->
         if part("scrolling"):
             path = folder / "large.nii"
             scan = scrolling.scan()
-            io.write_image(path, scan.array, scan)
+            images.write_image(path, scan.array, scan)
             sections.append(("Scrolling", scrolling.ABOUT, scrolling.costs(browser, desk, path)))
         if part("rendering"):
             sections.append(("The 3D view", rendering.ABOUT, rendering.costs(browser, desk, scans[0])))
@@ -90,7 +90,7 @@ def _strokes(desk: Desk, folder: Path, n: int) -> list[Section]:
     ):
         scan, labels = phantom(strokes.SEED, shape)
         path = folder / f"phantom{len(sections)}.nii"
-        io.write_image(path, scan.array, scan)
+        images.write_image(path, scan.array, scan)
         sections.append((title, strokes.ABOUT, costs(desk, labels, desk.send(path), n)))
     return sections
 

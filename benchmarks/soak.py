@@ -31,11 +31,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bifseg.durable import DurableSession
-from bifseg.files import write_json
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.io.atomic import write_json
+from bifseg.server.access.tokens import Tokens
+from bifseg.storage import Store
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 
 CLIENTS = 8
 API = "/api/v1"

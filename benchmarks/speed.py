@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bifseg import io
-from bifseg.checkpoint import DEFAULT
-from bifseg.files import write_atomically
+from bifseg.io import images
+from bifseg.io.atomic import write_atomically
+from bifseg.networks.checkpoint import DEFAULT
 from pace import fresh, machine, ours, peers
 from pace.picture import draw
 from pace.scenes import scene
@@ -31,7 +31,7 @@ from pace.timing import BF16, FP32, Case, Measurement, take_in_turn
 SIZES = {2: (32, 64, 128, 256), 3: (16, 32, 48, 64, 80, 112, 160)}
 NETWORKS = {2: (DEFAULT[2], "pnet"), 3: (DEFAULT[3], "pcnet")}
 BOX = {2: 128, 3: 80}  # what promises are about
-SCENES = "Synthetic objects (bifseg.synthetic), the same scenes at every size, careful simulated strokes."
+SCENES = "Synthetic objects (bifseg.training.synthetic), the same scenes at every size, careful simulated strokes."
 SHARES = {"open": 0.02, "stages": 0.45, "printed": 0.1, "peers": 0.2, "grid": 0.15, "scan": 0.08}
 """The parts that are timed, and how much of the time each may take."""
 FASTER = 0.9  # of its limit: nothing can be, so the limit is wrong
@@ -87,7 +87,7 @@ def separate(part: str, extent: Extent, folder: Path, threads: int) -> list[dict
     told = []
     for d, side in extent.box:
         found, path = scene(d, side), folder / f"scan{d}.nii"
-        io.write_image(path, found.image.array, found.image)
+        images.write_image(path, found.image.array, found.image)
         own = ours.model_of(NETWORKS[d][0], d).size
         if part == "memory":
             for grid in dict.fromkeys((own, side)):

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bifseg.checkpoint import Model, load_model
-from bifseg.crop import Crop
 from bifseg.evaluation.metrics import dice
-from bifseg.session import Session
-from bifseg.stopwatch import Stopwatch
+from bifseg.method.crop import Crop
+from bifseg.method.timing import Stopwatch
+from bifseg.networks.checkpoint import Model, load_model
+from bifseg.session.session import Session
 from bifseg.training.recipes import SHIPPED, Phase
 from bifseg.training.train import train
 from bifseg.training.training_set import TrainingSet

@@ -4,7 +4,7 @@ Prints the mean Dice in % over objects after the box (network alone, one cut, un
 round of simulated scribbles, for the base setting and each variation of one parameter at a time (``preset=paper``
 changes them all); under each variation its paired difference to the base, with its 95 % interval (bootstrap over
 patients) and the share of objects that lost more than a point after the last round. Every object counts the same; in
-the objective of `bifseg.tune.search`, every group does.
+the objective of `bifseg.evaluation.tuning.search`, every group does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from itertools import islice
 
 import numpy as np
 
-from bifseg.checkpoint import load_model
 from bifseg.evaluation.statistics import bootstrap
-from bifseg.parameters import Parameters, preset
-from bifseg.tune import BACKENDS, Trials, TuningTarget
+from bifseg.evaluation.tuning import BACKENDS, Trials, TuningTarget
+from bifseg.method.parameters import Parameters, preset
+from bifseg.networks.checkpoint import load_model
 from objects import targets
 
 

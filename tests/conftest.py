@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bifseg.store import Store
+from bifseg.storage import Store
 
 
 @pytest.fixture(scope="session")

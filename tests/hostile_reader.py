@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bifseg import io
-from bifseg.server import reader
+from bifseg.io import images
+from bifseg.server.uploads import reader
 
 
 def spin():
@@ -41,5 +41,5 @@ HOW = {
 }
 
 if __name__ == "__main__":
-    io.read_upload = lambda *_, **__: HOW[sys.argv[1]]()
+    images.read_upload = lambda *_, **__: HOW[sys.argv[1]]()
     reader.main(json.load(sys.stdin))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from bifseg.store import errors
+from bifseg.storage import errors
 
 ERRORS = {kind.__name__: kind for kind in (ValueError, FileNotFoundError, MemoryError, KeyError, errors.BusyError)}
 

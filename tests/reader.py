@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from bifseg.image import Image
+from bifseg.imaging.image import Image
 from bifseg.server import page as door
 from scan import AXES, Scan
 from serving import Served

@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from bifseg.image import Image
+from bifseg.imaging.image import Image
 
 AXES = {"Axial": (0, 1, 2), "Coronal": (0, 2, 1), "Sagittal": (1, 2, 0), "Image": (0, 1, 2)}  # across, down, through
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from bifseg.image import Image
-from bifseg.io import write_image
-from bifseg.synthetic.anatomy import LabelMap, anatomy_sample, read_label_maps
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.io.images import write_image
+from bifseg.training.synthetic.anatomy import LabelMap, anatomy_sample, read_label_maps
+from bifseg.training.synthetic.phantom import phantom
 
 NAMES = {"background": 0, "left_kidney": 1, "R_x": 2, "L_x": 3, "kidney_right": 4, "spleen": 9}
 

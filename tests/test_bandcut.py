@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg.bandcut import LEVELS, band_cut
-from bifseg.energy import Energy
-from bifseg.image import resample
+from bifseg.imaging.image import resample
+from bifseg.method.band_cut import LEVELS, band_cut
+from bifseg.method.energy import Energy
 
 WINDOW = (0, LEVELS)  # intensities that are steps of it are not rounded
 SHAPES = [((9, 8, 10), (1.0, 1.0, 1.0)), ((12, 9, 5), (0.7, 0.7, 3.0)), ((14, 11), (1.0, 1.0)), ((10, 13), (2.0, 0.5))]

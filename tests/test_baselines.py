@@ -13,8 +13,8 @@ from bifseg.baselines.random_walks import RandomWalks
 from bifseg.baselines.scribbled import Scribbled, region
 from bifseg.baselines.slicseg import SlicSeg
 from bifseg.evaluation.metrics import dice
-from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box
 
 SCRIBBLED = (RandomWalks, SlicSeg, GeoS, GrowCut)
 ALL = (GrabCut, *SCRIBBLED)

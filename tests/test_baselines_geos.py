@@ -6,11 +6,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from bifseg.algorithms.geodesic import geodesic_distance
 from bifseg.baselines.geos import GeoS, distance, log_likelihood, symmetric_filters
-from bifseg.geodesic import geodesic_distance
-from bifseg.grid import Grid
-from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import Box
 
 GAMMA = 20.0
 

@@ -3,8 +3,8 @@ import pytest
 
 from bifseg.baselines.grabcut import LEVELS, STRAY, GrabCut, Mixture
 from bifseg.evaluation.metrics import dice
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, Box
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import BACKGROUND, Box
 
 
 def noisy_disc(seed=0, contrast=60.0):

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("nnInteractive.inference.remote", reason="pip install 'bifseg[nninteractive]'")
 
 from bifseg.baselines.nninteractive import NNInteractive, flat_box
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from nninteractive_server import serving
 
 OBJECT, DECOY, HOLE, AROUND = 100.0, 60.0, 30.0, 0.0

@@ -6,8 +6,8 @@ from scipy.ndimage import gaussian_filter
 
 from bifseg.baselines.slicseg import SlicSeg, local_features, with_foreground_scribble
 from bifseg.evaluation.metrics import dice
-from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box
 
 
 def test_it_finds_a_disc_of_another_texture():

@@ -11,7 +11,7 @@ from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.evaluation.targets import half
 from bifseg.evaluation.users import user_of
-from bifseg.image import Image
+from bifseg.imaging.image import Image
 
 
 @pytest.fixture

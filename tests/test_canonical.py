@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from bifseg import canonical as canonical_module
-from bifseg.canonical import RAS, axes_of, canonical, nifti
-from bifseg.image import Image
+from bifseg.imaging import orientation as canonical_module
+from bifseg.imaging.image import Image
+from bifseg.imaging.orientation import RAS, axes_of, canonical, nifti
 
 ARRAY = np.random.default_rng(5).integers(-900, 900, (4, 5, 6)).astype(np.int16)
 SIGNED = [

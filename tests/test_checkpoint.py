@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bifseg.checkpoint import Model, load_model, save_model, shipped
-from bifseg.files import write_atomically
+from bifseg.io.atomic import write_atomically
 from bifseg.networks import build
+from bifseg.networks.checkpoint import Model, load_model, save_model, shipped
 
 
 @pytest.fixture

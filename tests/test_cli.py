@@ -14,12 +14,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import SHIPPED
 from bifseg.cli import main
-from bifseg.image import Image
-from bifseg.io import read_image, read_labels, write_image
-from bifseg.parameters import preset
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.io.images import read_image, read_labels, write_image
+from bifseg.method.parameters import preset
+from bifseg.networks.checkpoint import SHIPPED
+from bifseg.training.synthetic.phantom import phantom
 
 PLANE = "4:28,6:30,8"
 CUBE = "4:28,6:30,4:14"
@@ -344,7 +344,7 @@ def test_a_late_failure_takes_the_earlier_files_back(scan, out, refused, monkeyp
     def full(path, content):
         raise OSError(f"Cannot write {path}: No space left on device.")
 
-    monkeypatch.setattr("bifseg.files.write_atomically", full)
+    monkeypatch.setattr("bifseg.io.atomic.write_atomically", full)
     said = refused("segment", scan, "--box", PLANE, "-o", out / "m.nii", "--report", out / "r.json")
     assert said == f"bifseg: Cannot write {out / 'r.json'}: No space left on device.\n"
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [("m.nii", "old")]
@@ -378,14 +378,14 @@ def test_a_full_disk(scan, out):
 
 
 def test_control_c_is_quiet(scan, out):
-    interrupt = "import bifseg.io\ndef stop(*_, **__): raise KeyboardInterrupt\nbifseg.io.write_image = stop"
+    interrupt = "import bifseg.io.images\ndef stop(*_, **__): raise KeyboardInterrupt\nbifseg.io.write_image = stop"
     done = program("segment", scan, "--box", PLANE, "-o", out / "m.nii.gz", before=interrupt)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert not list(out.iterdir())
 
 
 def test_the_command_line_answers_at_once():
-    slow = "torch", "SimpleITK", "scipy", "numpy", "rich", "matplotlib", "bifseg.session"
+    slow = "torch", "SimpleITK", "scipy", "numpy", "rich", "matplotlib", "bifseg.session.session"
     listing = f"import sys, bifseg.cli; print([name for name in {slow} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout == "[]\n"
 

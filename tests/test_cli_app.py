@@ -18,12 +18,13 @@ import torch
 
 from bifseg.cli import main
 from bifseg.cli.app import own_folder
-from bifseg.io import write_image
-from bifseg.server import compute, page
+from bifseg.io.images import write_image
+from bifseg.server import page
 from bifseg.server.settings import Settings
-from bifseg.session import Session
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.server.workers import compute
+from bifseg.session.session import Session
+from bifseg.storage import Store
+from bifseg.training.synthetic.phantom import phantom
 from test_io import save_dicom
 
 API = "/api/v1"

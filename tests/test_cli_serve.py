@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bifseg.cli import main
-from bifseg.io import write_image
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.io.images import write_image
+from bifseg.server.access.tokens import Tokens
+from bifseg.storage import Store
+from bifseg.training.synthetic.phantom import phantom
 
 BIFSEG = Path(sys.executable).with_name("bifseg")
 BOX = {"box": "30:90,30:90,20:40"}

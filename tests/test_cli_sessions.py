@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from bifseg.cli import main
-from bifseg.durable import DurableSession
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.server.access.tokens import Tokens
+from bifseg.storage import Store
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 from test_durable import BOX, SCRIBBLE, do
 
 

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import Model, load_model, save_model
 from bifseg.cli import main
-from bifseg.image import Image
-from bifseg.io import write_image
+from bifseg.imaging.image import Image
+from bifseg.io.images import write_image
 from bifseg.networks import build
+from bifseg.networks.checkpoint import Model, load_model, save_model
 from tiny import TINY
 
 
@@ -182,7 +182,7 @@ def test_a_full_disk_is_said_and_the_model_before_is_kept(dataset, tmp_path, cap
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bifseg.files.os.fsync", full)
+    monkeypatch.setattr("bifseg.io.atomic.os.fsync", full)
     assert run(dataset, "-o", "m.safetensors", "--steps", 4, "--every", 2) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert (tmp_path / "m.safetensors").read_bytes() == before

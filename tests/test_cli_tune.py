@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import SHIPPED, load_model, save_model
 from bifseg.cli import main
-from bifseg.dataset import open_dataset
 from bifseg.evaluation import trials
 from bifseg.evaluation.loop import Scores
 from bifseg.evaluation.sample import sample
-from bifseg.image import Image
-from bifseg.io import write_image
-from bifseg.parameters import preset
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import open_dataset
+from bifseg.io.images import write_image
+from bifseg.method.parameters import preset
+from bifseg.networks.checkpoint import SHIPPED, load_model, save_model
 
 BAD = {"lam": 1000.0, "never_empty": False}  # one cut of that finds nothing
 VARY = ("--vary", "lam=1000,1", "--rounds", 1, "--objects", 8)

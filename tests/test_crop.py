@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from bifseg.checkpoint import Model
-from bifseg.crop import Crop
-from bifseg.image import Image, normalise
-from bifseg.interaction import Box
-from bifseg.logistic import log_odds
+from bifseg.imaging.image import Image, normalise
+from bifseg.method.classifier import log_odds
+from bifseg.method.crop import Crop
 from bifseg.networks import build, execution
+from bifseg.networks.checkpoint import Model
 from bifseg.networks.execution import chosen, write_features
+from bifseg.prompts.interaction import Box
 
 NETWORKS = {
     "pnet": {"width": 8, "hidden": 8},
@@ -140,7 +140,7 @@ def test_log_odds_are_those_of_the_classifier_whichever_was_asked_last(monkeypat
         for parameter in classifiers[-1].parameters():
             parameter.mul_(factor)
     computed = []
-    monkeypatch.setattr("bifseg.crop.log_odds", lambda *given: computed.append(0) or log_odds(*given))
+    monkeypatch.setattr("bifseg.method.crop.log_odds", lambda *given: computed.append(0) or log_odds(*given))
     for k in (0, 1, 0, 1, 2, 1, 0, 1):
         torch.testing.assert_close(
             crop.features().log_odds(classifiers[k]), log_odds(classifiers[k], crop.features().views[0])

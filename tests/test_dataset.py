@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from bifseg.dataset import one_patient_per_scan, open_dataset
-from bifseg.image import Image
-from bifseg.io import write_image
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import one_patient_per_scan, open_dataset
+from bifseg.io.images import write_image
 
 SCAN = Image(np.random.default_rng(0).integers(0, 200, (12, 10, 6)).astype(np.int16), (1, 1, 3))
 PLANE = Image(np.random.default_rng(1).integers(0, 200, (12, 10)).astype(np.uint8))

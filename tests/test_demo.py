@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from bifseg import demo
 from bifseg.cli import main
-from bifseg.image import Image
-from bifseg.io import read_image, write_image
-from bifseg.synthetic.phantom import phantom
+from bifseg.evaluation import demo
+from bifseg.imaging.image import Image
+from bifseg.io.images import read_image, write_image
+from bifseg.training.synthetic.phantom import phantom
 
 pytest.importorskip("matplotlib")
 

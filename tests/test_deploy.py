@@ -142,9 +142,9 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.mark.skipif(not (shutil.which("nginx") and shutil.which("openssl")), reason="there is no nginx or openssl")
 def test_two_processes_on_one_store_behind_nginx(tmp_path):
-    from bifseg.image import Image
-    from bifseg.server.tokens import Tokens
-    from bifseg.store import Store
+    from bifseg.imaging.image import Image
+    from bifseg.server.access.tokens import Tokens
+    from bifseg.storage import Store
 
     store = Store(tmp_path / "data")
     ann, ben = (Tokens(store).create(user) for user in ("ann", "ben"))

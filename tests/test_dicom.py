@@ -4,8 +4,8 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from bifseg import dicom
-from bifseg.io import read_image
+from bifseg.io import dicom_seg
+from bifseg.io.images import read_image
 from test_io import save_dicom
 
 highdicom = pytest.importorskip("highdicom", reason='needs pip install "bifseg[dicom]"')
@@ -16,7 +16,7 @@ pydicom = pytest.importorskip("pydicom")
 def series(tmp_path):
     """A folder of four slices, the image in it, and its headers."""
     save_dicom(tmp_path / "d", [(1, 2, 4 * k - 8) for k in range(4)])
-    return tmp_path / "d", read_image(tmp_path / "d"), dicom.headers_of(tmp_path / "d")
+    return tmp_path / "d", read_image(tmp_path / "d"), dicom_seg.headers_of(tmp_path / "d")
 
 
 def labels_of(image, seed=3):
@@ -52,7 +52,7 @@ def test_headers_are_kept_without_pixels(series):
 def test_a_label_map_becomes_a_segmentation_of_its_series(series, tmp_path):
     _, image, headers = series
     labels = labels_of(image)
-    dicom.write_dicom_seg(tmp_path / "seg.dcm", labels, ["liver", "spleen"], image, headers)
+    dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels, ["liver", "spleen"], image, headers)
     seg, back = read_back(tmp_path / "seg.dcm", image)
     np.testing.assert_array_equal(back, labels)
     assert [seg.get_segment_description(k).SegmentLabel for k in (1, 2)] == ["liver", "spleen"]
@@ -71,7 +71,7 @@ def test_objects_are_named_in_any_script(series, tmp_path):
         slice_.SpecificCharacterSet, slice_.PatientName = "ISO_IR 100", "Müller^Jörg"
         slice_.save_as(path)
     names, labels = ["肿瘤", "a\\b\nc" + "x" * 80, " "], labels_of(image)
-    dicom.write_dicom_seg(tmp_path / "seg.dcm", labels, names, image, dicom.headers_of(folder))
+    dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels, names, image, dicom_seg.headers_of(folder))
     seg, back = read_back(tmp_path / "seg.dcm", image)
     np.testing.assert_array_equal(back, labels)
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["肿瘤", "a/b c" + "x" * 59, "object 3"]
@@ -83,9 +83,9 @@ def test_the_order_of_files_does_not_matter_and_slices_may_run_down(tmp_path):
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
         for path in sorted((tmp_path / "d").iterdir(), reverse=True):
             archive.write(path, path.name)
-    image, headers = read_image(tmp_path / "d.zip"), dicom.headers_of(tmp_path / "d.zip")
+    image, headers = read_image(tmp_path / "d.zip"), dicom_seg.headers_of(tmp_path / "d.zip")
     labels = labels_of(image)
-    dicom.write_dicom_seg(tmp_path / "seg.dcm", labels, ["a", "b"], image, headers)
+    dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels, ["a", "b"], image, headers)
     np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", image)[1], labels)
 
 
@@ -98,10 +98,10 @@ def test_an_oblique_series(tmp_path):
         slice_.ImageOrientationPatient = [*rotation[0], *rotation[1]]
         slice_.ImagePositionPatient = [round(float(v), 6) for v in 5 * k * rotation[2] + (10, -20, 30)]
         slice_.save_as(path)
-    image, headers = read_image(tmp_path / "d"), dicom.headers_of(tmp_path / "d")
+    image, headers = read_image(tmp_path / "d"), dicom_seg.headers_of(tmp_path / "d")
     np.testing.assert_allclose(image.direction, rotation.T, atol=1e-6)
     labels = labels_of(image)
-    dicom.write_dicom_seg(tmp_path / "seg.dcm", labels, ["a", "b"], image, headers)
+    dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels, ["a", "b"], image, headers)
     np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", image)[1], labels)
 
 
@@ -109,21 +109,21 @@ def test_what_cannot_be_written(series, tmp_path):
     folder, image, headers = series
     out = tmp_path / "seg.dcm"
     with pytest.raises(ValueError, match="nothing to write"):
-        dicom.write_dicom_seg(out, np.zeros(image.shape, np.uint8), ["a"], image, headers)
+        dicom_seg.write_dicom_seg(out, np.zeros(image.shape, np.uint8), ["a"], image, headers)
     with pytest.raises(ValueError, match="numbers that have no name"):
-        dicom.write_dicom_seg(out, np.full(image.shape, 2, np.uint8), ["a"], image, headers)
+        dicom_seg.write_dicom_seg(out, np.full(image.shape, 2, np.uint8), ["a"], image, headers)
     with pytest.raises(ValueError, match="the series has 5 x 6 x 4 voxels"):
-        dicom.write_dicom_seg(out, np.ones((5, 6, 3), np.uint8), ["a"], image, headers)
+        dicom_seg.write_dicom_seg(out, np.ones((5, 6, 3), np.uint8), ["a"], image, headers)
     assert not out.exists()
     (tmp_path / "no.dcm").write_bytes(b"no DICOM")
     with pytest.raises(ValueError, match="no DICOM file"):
-        dicom.headers_of(tmp_path / "no.dcm")
+        dicom_seg.headers_of(tmp_path / "no.dcm")
     first = next(folder.iterdir())
     header = pydicom.dcmread(first)
     header.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     header.save_as(tmp_path / "deflated.dcm", enforce_file_format=True)
     with pytest.raises(ValueError, match="deflated"):
-        dicom.headers_of(tmp_path / "deflated.dcm")
+        dicom_seg.headers_of(tmp_path / "deflated.dcm")
 
 
 def test_without_highdicom_it_is_said_what_to_install(series, tmp_path, monkeypatch):
@@ -132,4 +132,4 @@ def test_without_highdicom_it_is_said_what_to_install(series, tmp_path, monkeypa
     _, image, headers = series
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(ImportError, match=r'pip install "bifseg\[dicom\]"'):
-        dicom.write_dicom_seg(tmp_path / "seg.dcm", labels_of(image), ["a", "b"], image, headers)
+        dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels_of(image), ["a", "b"], image, headers)

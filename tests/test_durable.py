@@ -4,15 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bifseg.durable import DurableSession
-from bifseg.image import Image
-from bifseg.interaction import Box, Stroke
-from bifseg.painting import effort, rasterise
-from bifseg.replay import replay
-from bifseg.session import Session
-from bifseg.store import BusyError, FullError, KeyUsedError, Store, UnknownError
-from bifseg.store.snapshot import pack
-from bifseg.synthetic.phantom import phantom
+from bifseg.evaluation.replay import replay
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box, Stroke
+from bifseg.prompts.painting import effort, rasterise
+from bifseg.session.session import Session
+from bifseg.storage import BusyError, FullError, KeyUsedError, Store, UnknownError
+from bifseg.storage.durable import DurableSession
+from bifseg.storage.snapshot import pack
+from bifseg.training.synthetic.phantom import phantom
 
 BOX = {"kind": "box", "box": "30:90,30:90,20:40"}
 PLANE = {"kind": "box", "box": "30:90,30:90,30", "name": "slice"}
@@ -316,7 +316,7 @@ def test_a_full_store_computes_nothing(tmp_path, scan):
 def test_a_session_of_another_model_keeps_its_masks(store, id, scan, monkeypatch):
     do(DurableSession(store, id), BOX)
     mask = store.state(id).labels(scan.shape)
-    from bifseg import session as module
+    from bifseg.session import session as module
 
     shipped = module.load_model
     monkeypatch.setattr(module, "load_model", lambda name, dimension: shipped("pcnet" if dimension == 3 else "pnet"))

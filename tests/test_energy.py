@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from bifseg.energy import Energy
-from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.method.energy import Energy
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 GRIDS = [
     ((3, 3), 4, (1.0, 1.0)),

@@ -3,7 +3,7 @@ import heapq
 import numpy as np
 import pytest
 
-from bifseg.evidence import NIL, STEP, scribble_evidence, with_evidence
+from bifseg.method.evidence import NIL, STEP, scribble_evidence, with_evidence
 
 
 def slowly(image, seeds):

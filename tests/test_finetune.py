@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from bifseg.checkpoint import load_model
-from bifseg.crop import Crop, Features
-from bifseg.energy import Energy
-from bifseg.finetune import copy_of, fine_tune, foreground_probability, update_network
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.parameters import FAST, PAPER
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.method.crop import Crop, Features
+from bifseg.method.energy import Energy
+from bifseg.method.finetune import copy_of, fine_tune, foreground_probability, update_network
+from bifseg.method.parameters import FAST, PAPER
+from bifseg.networks.checkpoint import load_model
+from bifseg.prompts.interaction import Box
+from bifseg.training.synthetic.phantom import phantom
 
 
 @pytest.fixture(scope="module", params=[2, 3])

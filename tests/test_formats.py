@@ -25,9 +25,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless, generate_uid
 
-from bifseg import io
-from bifseg.image import Image
-from bifseg.io import read_image, read_labels, write_image
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.io.images import read_image, read_labels, write_image
 from test_io import save_dicom
 
 RNG = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def test_a_packed_mha_that_ends_early(tmp_path, stream):
     (tmp_path / "a.mha").write_bytes(MHA.encode() + b"ElementDataFile = LOCAL\n" + stream)
     refused(tmp_path / "a.mha", "truncated")
     with pytest.raises(ValueError, match="truncated"):
-        io.read_upload(tmp_path / "a.mha", voxels=10**8, bytes=10**9)
+        images.read_upload(tmp_path / "a.mha", voxels=10**8, bytes=10**9)
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
@@ -160,11 +160,11 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 READER = """
 import hashlib, logging, sys, warnings
 from pathlib import Path
-from bifseg import io
+from bifseg.io import images
 logging.disable(50); warnings.simplefilter("ignore")
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        array = io._read(path, allowed=(10_000_000, 1 << 28)).array
+        array = images._read(path, allowed=(10_000_000, 1 << 28)).array
         print(path.name, array.shape, array.dtype, hashlib.sha256(array.tobytes()).hexdigest())
     except ValueError as error:
         assert len(str(error).splitlines()) == 1, error
@@ -685,7 +685,7 @@ def test_hounsfield_units_that_look_like_the_start_of_a_jpeg_2000(tmp_path):
     def edit(content, k):
         content.PixelData = (b"\xff\x4f\xff\x51" + b"\x7f" * 16) * 3
 
-    assert io.read_upload(series(tmp_path / "d", edit), voxels=10**6, bytes=10**8).shape == (5, 6, 4)
+    assert images.read_upload(series(tmp_path / "d", edit), voxels=10**6, bytes=10**8).shape == (5, 6, 4)
 
 
 # ---- labels, names, links

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from bifseg.geodesic import geodesic_distance, soft_distance
+from bifseg.algorithms.geodesic import geodesic_distance, soft_distance
 
 
 def neighbours(shape):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg.graphcut import GridCut, grid_edges
+from bifseg.algorithms.graphcut import GridCut, grid_edges
 
 TINY = [
     ((3, 4), 4, (1.0, 1.0)),

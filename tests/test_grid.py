@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import load_model
-from bifseg.crop import Crop
-from bifseg.grid import Grid
-from bifseg.image import Image, resample, unit_range
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image, resample, unit_range
+from bifseg.method.crop import Crop
+from bifseg.method.grid import Grid
+from bifseg.networks.checkpoint import load_model
+from bifseg.prompts.interaction import Box
 
 SPACING = (0.5, 1.0, 2.0)
 

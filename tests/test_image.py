@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bifseg.image import Image, extent, normalise, resample, resample_labels, unit_range, working_shape
+from bifseg.imaging.image import Image, extent, normalise, resample, resample_labels, unit_range, working_shape
 
 sizes = st.integers(1, 9)
 
@@ -50,7 +50,7 @@ def test_resample_equals_the_slow_one(case):
 @given(cases())
 def test_resample_in_many_blocks_equals_the_slow_one(case):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bifseg.image.BLOCK", 20)
+        patch.setattr("bifseg.imaging.image.BLOCK", 20)
         array, shape = case
         assert np.allclose(resample(array, shape), slow_resample(array, shape), atol=2e-3)
         mask = array > np.median(array)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg import crop
-from bifseg.checkpoint import load_model
-from bifseg.dataset import Case, Dataset, open_dataset
 from bifseg.evaluation.users import simulated_box
-from bifseg.image import Image, resample, resample_labels
-from bifseg.interaction import Box
-from bifseg.io import write_image
+from bifseg.imaging.image import Image, resample, resample_labels
+from bifseg.io.datasets import Case, Dataset, open_dataset
+from bifseg.io.images import write_image
+from bifseg.method import crop
+from bifseg.networks.checkpoint import load_model
+from bifseg.prompts.interaction import Box
 from bifseg.training import instances
 from bifseg.training.instances import MARGIN, Instance, cut, intensity_statistics, load_instances, split
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from bifseg.image import Image
-from bifseg.io import WRITABLE, read_image, read_labels, write_image
+from bifseg.imaging.image import Image
+from bifseg.io.images import WRITABLE, read_image, read_labels, write_image
 
 LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # to and from the RAS of NIfTI
 VOLUMES = [suffix for suffix in WRITABLE if suffix != ".png"]
@@ -337,8 +337,8 @@ def test_a_folder_that_is_not_writable(tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys, numpy as np
-from bifseg.image import Image
-from bifseg.io import write_image
+from bifseg.imaging.image import Image
+from bifseg.io.images import write_image
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0).integers(0, 256, (60, 60, 20)).astype(np.uint8)
@@ -440,11 +440,11 @@ def test_zips_that_would_fill_the_disk(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for k in range(21):
             archive.writestr(str(k), bytes(1 << 20))
-    monkeypatch.setattr("bifseg.series.ZIP_FILES", 20)
+    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_FILES", 20)
     with pytest.raises(ValueError, match="21 files"):
         read_image(path)
-    monkeypatch.setattr("bifseg.series.ZIP_FILES", 21)
-    monkeypatch.setattr("bifseg.series.ZIP_BYTES", 20 << 20)
+    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_FILES", 21)
+    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_BYTES", 20 << 20)
     with pytest.raises(ValueError, match="at most"):
         read_image(path)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifseg.store.journal import EMPTY, History, blobs_of
+from bifseg.storage.journal import EMPTY, History, blobs_of
 
 
 def state(k: int) -> dict:

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from bifseg import Box, Image, Session
-from bifseg.checkpoint import Model, load_model, save_model
-from bifseg.crop import Crop
-from bifseg.guidance import CHANNELS, guidance, nearness
-from bifseg.image import resample
+from bifseg.imaging.image import resample
+from bifseg.method.crop import Crop
+from bifseg.method.parameters import FAST
 from bifseg.networks import build
 from bifseg.networks.base import position
-from bifseg.parameters import FAST
+from bifseg.networks.checkpoint import Model, load_model, save_model
+from bifseg.networks.guidance import CHANNELS, guidance, nearness
 from bifseg.training.listen import RECIPES
 
 SMALL = {

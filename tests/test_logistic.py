@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bifseg.logistic import CHUNK, descend, log_odds
+from bifseg.method.classifier import CHUNK, descend, log_odds
 from bifseg.networks import Classifier
 
 

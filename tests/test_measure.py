@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg.measure import Measure, measure
+from bifseg.session.measure import Measure, measure
 
 spacings = st.tuples(*[st.sampled_from([0.3, 1.0, 2.5])] * 3)
 

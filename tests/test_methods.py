@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import load_model
 from bifseg.evaluation.methods import FAMILY, METHODS, check_methods, make, settings_of
-from bifseg.session import Session
-from bifseg.synthetic.phantom import phantom
+from bifseg.networks.checkpoint import load_model
+from bifseg.session.session import Session
+from bifseg.training.synthetic.phantom import phantom
 
 
 @pytest.fixture(scope="module")

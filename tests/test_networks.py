@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from bifseg import Box, Session
-from bifseg.checkpoint import Model, load_model, save_model
+from bifseg.method.parameters import preset
 from bifseg.networks import ARCHITECTURES, build
-from bifseg.parameters import preset
-from bifseg.synthetic.phantom import phantom
+from bifseg.networks.checkpoint import Model, load_model, save_model
+from bifseg.training.synthetic.phantom import phantom
 
 NARROW = {
     "fcn": {"width": 8, "head": 16, "channels": 8, "hidden": 8},

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from bifseg.grid import Grid
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.outline import outline
-from bifseg.parameters import FAST, PAPER, Parameters
-from bifseg.session import Session
-from bifseg.stopwatch import Stopwatch
+from bifseg.imaging.image import Image
+from bifseg.method.grid import Grid
+from bifseg.method.outline import outline
+from bifseg.method.parameters import FAST, PAPER, Parameters
+from bifseg.method.timing import Stopwatch
+from bifseg.prompts.interaction import Box
+from bifseg.session.session import Session
 
 SHAPE = (60, 54, 48)
 OFF = Parameters()

@@ -5,7 +5,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import binary_dilation, uniform_filter
 
-from bifseg.dataset import open_dataset
+from bifseg.io.datasets import open_dataset
 from reader import Scan, expect, reading, rgb
 
 ORANGE, SKY, GREEN = "#e69f00", "#56b4e9", "#009e73"

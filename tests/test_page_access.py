@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bifseg.server import page as door
-from bifseg.synthetic.phantom import phantom
+from bifseg.training.synthetic.phantom import phantom
 from reader import expect, reading
 
 AXE = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from bifseg import io
+from bifseg.io import images
 from bifseg.server.settings import Settings
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.storage import Store
+from bifseg.training.synthetic.phantom import phantom
 from reader import PATIENCE, Scan, begun, expect, reading
 from serving import serving
 
@@ -26,7 +26,7 @@ def path(tmp_path_factory):
     """A scan in a file."""
     path = tmp_path_factory.mktemp("scan") / "phantom.nii.gz"
     image, _ = phantom(3, (48, 44, 24))
-    io.write_image(path, image.array, image)
+    images.write_image(path, image.array, image)
     return path
 
 
@@ -66,7 +66,7 @@ def test_a_session_that_does_not_exist_is_said_and_leads_to_the_start_screen(bro
 
 
 def test_a_link_lets_one_browser_in_once(browser, server, path):
-    session, link = begun(server, io.read_image(path)), server.service.tokens.create_once(USER)
+    session, link = begun(server, images.read_image(path)), server.service.tokens.create_once(USER)
     with reading(browser, server.url) as reader:
         reader.enter(link, session)
         assert link not in reader.page.url
@@ -78,7 +78,7 @@ def test_a_link_lets_one_browser_in_once(browser, server, path):
 
 
 def test_a_token_that_was_revoked_shows_the_way_in_and_a_new_one_leads_back_to_the_session(browser, server, path):
-    session, tokens = begun(server, io.read_image(path)), server.service.tokens
+    session, tokens = begun(server, images.read_image(path)), server.service.tokens
     with reading(browser, server.url) as reader:
         reader.forgive("console: .* 401")
         reader.scan = Scan.read(path)
@@ -104,7 +104,7 @@ def test_a_token_that_was_revoked_shows_the_way_in_and_a_new_one_leads_back_to_t
 
 def test_a_full_disk_is_said_and_the_session_stays_as_it_was(browser, path, tmp_path):
     store = Store(tmp_path / "store")
-    session = store.create(store.add_image(io.read_image(path), USER), USER, title="phantom")
+    session = store.create(store.add_image(images.read_image(path), USER), USER, title="phantom")
     used = store.used()
     store.close()
     with serving(Settings(tmp_path / "store", require_tokens=True, threads=1, quota=used)) as server:

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from bifseg.io import write_image
-from bifseg.store import UnknownError
-from bifseg.synthetic.phantom import phantom
+from bifseg.io.images import write_image
+from bifseg.storage import UnknownError
+from bifseg.training.synthetic.phantom import phantom
 from reader import PATIENCE, Scan, begun, expect, reading
 
 SCAN, _ = phantom(2, (44, 38, 24))

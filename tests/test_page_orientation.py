@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from bifseg import Session
 from bifseg.evaluation.metrics import dice
-from bifseg.image import Image
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.training.synthetic.phantom import phantom
 from reader import AXES, Scan, pillow, reading
 
 ORDERS = ("LPS", "RAS", "LIA", "PSR", "oblique")

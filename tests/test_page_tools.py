@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from bifseg.synthetic.phantom import phantom
+from bifseg.training.synthetic.phantom import phantom
 from reader import PATIENCE, begun, expect, reading, soon
 
 SCAN, LABELS = phantom(2, (44, 38, 24))

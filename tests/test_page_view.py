@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from bifseg.image import Image
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.training.synthetic.phantom import phantom
 from reader import begun, expect, reading, soon
 
 PHANTOM, _ = phantom(2, (44, 38, 24))

@@ -2,7 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from bifseg.parameters import PRESETS, Parameters, preset
+from bifseg.method.parameters import PRESETS, Parameters, preset
 
 
 def test_paper_is_the_printed_schedule():

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from bifseg.synthetic.phantom import phantom
-from bifseg.synthetic.sample import training_sample
-from bifseg.synthetic.scene import Field, _spline_weights
+from bifseg.training.synthetic.phantom import phantom
+from bifseg.training.synthetic.sample import training_sample
+from bifseg.training.synthetic.scene import Field, _spline_weights
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (32, 24, 28)])

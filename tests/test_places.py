@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from bifseg.places import APART, LEAST, places
+from bifseg.session.uncertain_places import APART, LEAST, places
 
 
 def field(shape, spots, spacing=(1, 1, 1), radius=4.0):

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bifseg import io
-from bifseg.declared import TooLargeError
-from bifseg.image import Image
-from bifseg.server import nnia, reading
-from bifseg.server.child import WorkError
-from bifseg.server.scratch import scratch
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.io.untrusted import TooLargeError
+from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
-from bifseg.store import Store
+from bifseg.server.uploads import reading
+from bifseg.server.uploads.scratch import scratch
+from bifseg.server.workers.child import WorkError
+from bifseg.storage import Store
 from test_io import save_dicom
 
 LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=20)
@@ -29,7 +30,7 @@ NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "patient.nii.gz"
-    io.write_image(path, NOISE, Image(NOISE, (1, 2, 3), (4, 5, 6)))
+    images.write_image(path, NOISE, Image(NOISE, (1, 2, 3), (4, 5, 6)))
     return path
 
 
@@ -39,7 +40,7 @@ def left(folder: Path) -> list[Path]:
 
 def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    same = io.read_image(file)
+    same = images.read_image(file)
     for path, folder in ((file, tmp_path), (Path(file.name), Path())):
         image, headers = reading.read_image(path, folder, LIMITS)
         np.testing.assert_array_equal(image.array, same.array)
@@ -49,7 +50,7 @@ def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
 
 
 def test_labels_come_back_and_have_to_fit(file, tmp_path):
-    like = io.read_image(file)
+    like = images.read_image(file)
     np.testing.assert_array_equal(reading.read_labels(file, tmp_path, LIMITS, like, name="The map"), NOISE)
     with pytest.raises(ValueError, match=r"^The map lies elsewhere"):
         reading.read_labels(file, tmp_path, LIMITS, Image(NOISE, (1, 2, 4)), name="The map")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bifseg import Session
-from bifseg.dataset import open_dataset
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
+from bifseg.io.datasets import open_dataset
 
 OBJECTS = [
     ("Dataset101_ACDC", 0, (1,), 2, "right ventricle"),

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from bifseg.checkpoint import DEFAULT, SHIPPED
-from bifseg.durable import DurableSession
-from bifseg.replay import replay, surviving
-from bifseg.store import Store, UnknownError
-from bifseg.synthetic.phantom import phantom
+from bifseg.evaluation.replay import replay, surviving
+from bifseg.networks.checkpoint import DEFAULT, SHIPPED
+from bifseg.storage import Store, UnknownError
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 from test_durable import BOX, PLANE, SCRIBBLE, do
 
 MORE = {
@@ -66,7 +66,7 @@ def test_the_new_scribbles_alone_go_to_a_method(recorded, monkeypatch):
             heard.append(("scribbles", int((scribbles == 1).sum()), int((scribbles == 2).sum())))
             return scribbles == 1
 
-    monkeypatch.setattr("bifseg.replay.make", lambda *_, **__: Spy())
+    monkeypatch.setattr("bifseg.evaluation.replay.make", lambda *_, **__: Spy())
     list(replay(store, id, "grabcut"))
     foreground = int((store.state(id).objects["object 1"].scribbles == 1).sum())
     background = int((store.state(id).objects["slice"].scribbles == 2).sum())
@@ -90,7 +90,7 @@ def names_and_calls(store, id, monkeypatch):
             heard.append(int(np.count_nonzero(scribbles)))
             return np.ones(scribbles.shape, bool)
 
-    monkeypatch.setattr("bifseg.replay.make", lambda *_, **__: Spy())
+    monkeypatch.setattr("bifseg.evaluation.replay.make", lambda *_, **__: Spy())
     return [(row.number, row.object) for row in replay(store, id, "grabcut")], heard
 
 

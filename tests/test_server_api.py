@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from bifseg import io
-from bifseg.image import Image
-from bifseg.interaction import Box, Stroke
-from bifseg.server.bodies import Mask
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.prompts.interaction import Box, Stroke
+from bifseg.server.api.bodies import Mask
 from bifseg.server.settings import Limits, Settings
-from bifseg.session import Session
-from bifseg.synthetic.phantom import phantom
+from bifseg.session.session import Session
+from bifseg.training.synthetic.phantom import phantom
 from serving import serving
 from test_io import save_dicom
 
@@ -39,14 +39,14 @@ LIMITS = Limits(
 @pytest.fixture(scope="module")
 def upload(tmp_path_factory):
     path, scan = tmp_path_factory.mktemp("scan") / "scan.nii.gz", phantom(11)[0]
-    io.write_image(path, scan.array, scan)
+    images.write_image(path, scan.array, scan)
     return path
 
 
 @pytest.fixture(scope="module")
 def scan(upload):
     """The image in the file; NIfTI has rounded its spacing."""
-    return io.read_image(upload)
+    return images.read_image(upload)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def shelf(tmp_path_factory, scan):
     root = tmp_path_factory.mktemp("disk")
     folder = root / "images"
     (folder / "ward 3").mkdir(parents=True)
-    io.write_image(folder / "ward 3" / "scan.nrrd", scan.array, scan)
-    io.write_image(root / "secret.nrrd", scan.array, scan)
+    images.write_image(folder / "ward 3" / "scan.nrrd", scan.array, scan)
+    images.write_image(root / "secret.nrrd", scan.array, scan)
     (folder / "link.nrrd").symlink_to(root / "secret.nrrd")
     (folder / "up").symlink_to(root)
     (folder / "circle").symlink_to("circle")
@@ -197,7 +197,7 @@ def test_an_image_is_kept_once_and_comes_back(ann, bob, image, scan, tmp_path):
     np.testing.assert_array_equal(voxels, scan.array)
     assert box.shape == scan.shape
     for format in ("nii.gz", "nii", "nrrd", "mha"):
-        back = io.read_image(file(ann, f"images/{image}/voxels", tmp_path, format))
+        back = images.read_image(file(ann, f"images/{image}/voxels", tmp_path, format))
         np.testing.assert_array_equal(back.array, scan.array)
         np.testing.assert_allclose(back.affine, scan.affine, atol=1e-3)
     refused(bob.get(f"{API}/images/{image}"), 404, "no image")
@@ -234,7 +234,7 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
         array, box = fetch(ann, f"sessions/{id}/{what}")
         assert str(box) == BOX["box"]
         np.testing.assert_array_equal(array, expected[box.slices])
-        saved = io.read_image(file(ann, f"sessions/{id}/{what}", tmp_path, "nii.gz"))
+        saved = images.read_image(file(ann, f"sessions/{id}/{what}", tmp_path, "nii.gz"))
         np.testing.assert_array_equal(saved.array, expected)
     do(ann, id, "box", PLANE)
     plain.box(Box.parse(PLANE["box"]), "slice")
@@ -248,7 +248,7 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     do(ann, id, "rename", {"name": "slice", "to": "plane"})
     plain.rename("slice", "plane")
     for format in ("nii.gz", "nii", "nrrd", "mha"):
-        back = io.read_labels(file(ann, f"sessions/{id}/labels", tmp_path, format), scan)
+        back = images.read_labels(file(ann, f"sessions/{id}/labels", tmp_path, format), scan)
         np.testing.assert_array_equal(back, plain.labels)
     labels, box = fetch(ann, f"sessions/{id}/labels")
     np.testing.assert_array_equal(labels, plain.labels[box.slices])
@@ -385,17 +385,17 @@ def test_an_initial_mask_and_a_submitted_one(ann, id, scan):
 def test_a_plane_is_a_png(server, ann, tmp_path):
     photo = phantom(3)[0].array[..., 32:33]
     photo = np.rint(255 * (photo - photo.min()) / np.ptp(photo)).astype(np.uint8)
-    io.write_image(tmp_path / "p.png", photo, Image(photo))
+    images.write_image(tmp_path / "p.png", photo, Image(photo))
     sent = ann.post(f"{API}/images", params={"name": "P.PNG"}, content=(tmp_path / "p.png").read_bytes())
     assert sent.status_code == 201
     assert sent.json()["planar"]
     id = begin(ann, sent.json()["key"], model="pnet", seed=3)
     do(ann, id, "box", {"box": "20:100,20:100,0"})
     mask, box = fetch(ann, f"sessions/{id}/mask")
-    back = io.read_image(file(ann, f"sessions/{id}/labels", tmp_path, "png"))
+    back = images.read_image(file(ann, f"sessions/{id}/labels", tmp_path, "png"))
     np.testing.assert_array_equal(back.array[box.slices], mask)
     probability, _ = fetch(ann, f"sessions/{id}/probability")
-    back = io.read_image(file(ann, f"sessions/{id}/probability", tmp_path, "png"))
+    back = images.read_image(file(ann, f"sessions/{id}/probability", tmp_path, "png"))
     np.testing.assert_array_equal(back.array[box.slices], np.rint(probability * 255))
     assert not left(server)
 
@@ -559,7 +559,7 @@ def test_dicom_in_dicom_seg_out(server, ann, tmp_path):
     np.testing.assert_array_equal(labels, np.concatenate([masks[0], 2 * masks[1]]))
     seg = highdicom.seg.segread(file(ann, f"sessions/{id}/labels", tmp_path, "dcm"))
     assert [seg.get_segment_description(k).SegmentLabel for k in (1, 2)] == ["liver", "spleen"]
-    image = io.read_image(tmp_path / "d.zip")
+    image = images.read_image(tmp_path / "d.zip")
     volume = seg.get_volume(combine_segments=True).to_patient_orientation("LPH")
     back = np.transpose(volume.array, (0, 1, 2))
     np.testing.assert_allclose(volume.spacing, image.spacing)

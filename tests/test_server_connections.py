@@ -8,8 +8,8 @@ import time
 import httpx
 import pytest
 
-from bifseg.server import connections
 from bifseg.server import run as runs
+from bifseg.server.access import connections
 from bifseg.server.settings import Limits, Settings
 
 LIMITS = Limits(connections_per_address=5, seconds_of_headers=0.6, seconds_of_silence=0.6)

@@ -5,11 +5,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from bifseg import io
-from bifseg.image import Image
-from bifseg.server import nnia
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits, Settings
-from bifseg.store import store as module
+from bifseg.storage import store as module
 from serving import serving
 from test_server_api import API, BOX, begin, do, left, refused
 from test_store import fill
@@ -35,7 +35,7 @@ def test_a_full_disk_is_said_to_be_full_by_all_that_writes(small, tmp_path):
     server, disk = small
     noise = np.random.default_rng(0).integers(0, 9999, (80, 80, 80)).astype(np.int16)
     path = tmp_path / "noise.nii.gz"
-    io.write_image(path, noise, Image(noise))
+    images.write_image(path, noise, Image(noise))
     content = path.read_bytes()
     with server.client("ann") as ann:
         sent = ann.post(f"{API}/images?name=noise.nii.gz", content=content)

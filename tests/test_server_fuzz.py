@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from bifseg.image import Image
-from bifseg.io import read_upload, write_image
+from bifseg.imaging.image import Image
+from bifseg.io.images import read_upload, write_image
 
 TIMES = int(os.environ.get("BIFSEG_FUZZ", "1"))
 ALL = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
@@ -212,7 +212,7 @@ def test_made_up_masks_are_arrays_or_refused(box, content, packed):
     from base64 import b64encode
     from zlib import compress
 
-    from bifseg.server.bodies import Mask
+    from bifseg.server.api.bodies import Mask
 
     sent = b64encode(compress(content)) if packed else content
     try:
@@ -223,7 +223,7 @@ def test_made_up_masks_are_arrays_or_refused(box, content, packed):
 
 
 def test_a_whole_mask_comes_back():
-    from bifseg.server.bodies import Mask
+    from bifseg.server.api.bodies import Mask
 
     array = np.random.default_rng(2).integers(0, 3, (3, 4, 5)).astype(np.uint8)
     np.testing.assert_array_equal(Mask.of(array, "2:5,0:4,1:6").array((9, 9, 9)), array)

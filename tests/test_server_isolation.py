@@ -13,11 +13,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from bifseg import io
-from bifseg.image import Image
-from bifseg.server import lingering
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.server.access import lingering
 from bifseg.server.api import interactions, sessions
-from bifseg.server.bodies import Mask
+from bifseg.server.api.bodies import Mask
 from bifseg.server.settings import Limits, Settings
 from serving import serving
 from test_io import save_dicom
@@ -72,8 +72,8 @@ def send(client, name: str, content: bytes) -> dict:
 @pytest.mark.skipif(find_spec("highdicom") is None, reason='needs pip install "bifseg[dicom]"')
 def test_a_segmentation_names_the_patient_of_the_one_who_drew_it(ann, bob, eve, tmp_path):
     save_dicom(tmp_path / "d", [(1, 2, 4 * k - 8) for k in range(4)])
-    scan = io.read_image(tmp_path / "d")
-    io.write_image(tmp_path / "d.nrrd", scan.array, scan)  # the same voxels at the same place, without a name
+    scan = images.read_image(tmp_path / "d")
+    images.write_image(tmp_path / "d.nrrd", scan.array, scan)  # the same voxels at the same place, without a name
 
     def patient(client, id):
         answer = client.get(f"{API}/sessions/{id}/mask", params={"format": "dcm"})
@@ -115,7 +115,7 @@ def test_an_upload_is_answered_the_same_whether_or_not_another_has_the_image(ser
     known, new = (np.random.default_rng(k).integers(0, 99, shape).astype(np.int16) for k in (1, 2))
     files = {}
     for name, array in (("known", known), ("new", new)):
-        io.write_image(tmp_path / f"{name}.nii.gz", array, Image(array))
+        images.write_image(tmp_path / f"{name}.nii.gz", array, Image(array))
         files[name] = (tmp_path / f"{name}.nii.gz").read_bytes()
     send(ann, "known.nii.gz", files["known"])
     with server.service.store.transaction() as connection:

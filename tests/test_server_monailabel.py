@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.io import read_image, write_image
-from bifseg.segment import State
-from bifseg.server.painted import HIDDEN, Asked, cut, interactions
+from bifseg.imaging.image import Image
+from bifseg.io.images import read_image, write_image
+from bifseg.prompts.interaction import Box
+from bifseg.server.monailabel.painted import HIDDEN, Asked, cut, interactions
 from bifseg.server.settings import Limits, Settings
-from bifseg.synthetic.phantom import phantom
+from bifseg.session.state import State
+from bifseg.training.synthetic.phantom import phantom
 from serving import serving
 
 PLUGIN = Path(sys.prefix) / "monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nnInteractive.inference.remote.serialization import pack_array, unpack_array
 
-from bifseg.declared import TooLargeError
-from bifseg.server import nnia
+from bifseg.io.untrusted import TooLargeError
+from bifseg.server.nninteractive import nnia
 
 LIMIT = 1 << 20
 SHAPES = arrays.array_shapes(min_dims=1, max_dims=4, max_side=9)

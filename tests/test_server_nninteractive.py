@@ -21,10 +21,10 @@ from nnInteractive.inference.remote import (
 )
 from nnInteractive.inference.remote.serialization import pack_array
 
-from bifseg.image import unit_range
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import unit_range
+from bifseg.server.access.tokens import Tokens
+from bifseg.storage import Store
+from bifseg.training.synthetic.phantom import phantom
 
 # A client whose server refuses it never closes its own connection.
 pytestmark = pytest.mark.filterwarnings(

@@ -10,13 +10,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from bifseg import io
-from bifseg.canonical import RAS
-from bifseg.image import Image
-from bifseg.server import page, tokens
+from bifseg.imaging.image import Image
+from bifseg.imaging.orientation import RAS
+from bifseg.io import images
+from bifseg.server import page
+from bifseg.server.access import tokens
+from bifseg.server.access.tokens import Tokens
 from bifseg.server.settings import Limits, Settings
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store
+from bifseg.storage import Store
 from serving import serving
 
 API = "/api/v1"
@@ -274,7 +275,7 @@ def ann(server):
 @pytest.fixture(scope="module")
 def image(ann, tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
-    io.write_image(path, SCAN.array, SCAN)
+    images.write_image(path, SCAN.array, SCAN)
     return ann.post(f"{API}/images", params={"name": "scan.nii.gz"}, content=path.read_bytes()).json()
 
 

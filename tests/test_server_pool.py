@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from bifseg.server import pool as pools
 from bifseg.server.app import build_app
-from bifseg.server.child import StartError
-from bifseg.server.pool import ClosingError, Pool, QueueFullError, WorkCancelledError, WorkError
-from bifseg.server.queue import FairQueue
 from bifseg.server.settings import Settings
-from bifseg.store.errors import BusyError
+from bifseg.server.workers import pool as pools
+from bifseg.server.workers.child import StartError
+from bifseg.server.workers.pool import ClosingError, Pool, QueueFullError, WorkCancelledError, WorkError
+from bifseg.server.workers.queue import FairQueue
+from bifseg.storage.errors import BusyError
 
 SLOW = {"do": "steps", "count": 200, "seconds": 0.02}  # four seconds, to be cancelled at any of 200 moments
 BRIEF = {"do": "steps", "count": 10, "seconds": 0.02}
@@ -164,7 +164,7 @@ def test_a_worker_has_its_threads_its_options_nothing_of_torch_and_no_file_of_it
 
 
 def test_the_pool_does_not_import_torch():
-    code = "import sys, bifseg.server.pool, bifseg.server.worker; sys.exit('torch' in sys.modules)"
+    code = "import sys, bifseg.server.workers.pool, bifseg.server.workers.main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -603,7 +603,7 @@ def test_a_worker_that_is_just_being_started_again_does_not_outlive_the_pool(tmp
 def test_workers_die_with_their_parent():
     code = (
         "import asyncio, os, signal, sys\n"
-        "from bifseg.server.pool import Pool\n"
+        "from bifseg.server.workers.pool import Pool\n"
         "async def main():\n"
         "    pool = Pool('pool_factory:handler', {}, workers=1, threads=1)\n"
         "    await pool.start()\n"

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bifseg.interaction import Box
-from bifseg.server.prompts import Labels, Mark, Scene
+from bifseg.prompts.interaction import Box
+from bifseg.server.nninteractive.prompts import Labels, Mark, Scene
 
 SHAPE, SPACING = (40, 50, 30), (1.0, 1.0, 1.0)
 EMPTY = Scene(SHAPE, SPACING)

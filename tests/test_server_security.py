@@ -20,12 +20,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from bifseg.server import guard
-from bifseg.server.guard import Guard, User
-from bifseg.server.ratelimit import NAMES, RateLimit
+from bifseg.server.access import guard
+from bifseg.server.access.guard import Guard, User
+from bifseg.server.access.ratelimit import NAMES, RateLimit
+from bifseg.server.access.tokens import Tokens
 from bifseg.server.settings import Limits, Settings
-from bifseg.server.tokens import Tokens
-from bifseg.store import Store, UnknownError
+from bifseg.storage import Store, UnknownError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather have a successor of httpx
@@ -219,7 +219,7 @@ def test_tokens_are_asked_for(tokens, store):
 
 
 def test_another_process_makes_the_first_token(tokens, store, monkeypatch):
-    monkeypatch.setattr("bifseg.server.tokens.RECALLED", 0.05)
+    monkeypatch.setattr("bifseg.server.access.tokens.RECALLED", 0.05)
     assert not tokens.any()
     Tokens(store).create("ann")
     time.sleep(0.1)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import bifseg
 from bifseg import Box, Image, Parameters, Session, Stroke
-from bifseg.interaction import merge
-from bifseg.painting import rasterise
-from bifseg.parameters import preset
-from bifseg.session import BIFSeg
-from bifseg.synthetic.phantom import phantom
+from bifseg.method.parameters import preset
+from bifseg.prompts.interaction import merge
+from bifseg.prompts.painting import rasterise
+from bifseg.session.session import BIFSeg
+from bifseg.training.synthetic.phantom import phantom
 
 QUICK = {d: preset("fast", d).but(rounds=1, iterations=3, samples=500) for d in (2, 3)}
 
@@ -755,8 +755,8 @@ def test_planes_that_cannot_be_reached_are_refused_and_change_nothing(scan, monk
     volume.box(BOX, "a")
     with pytest.raises(ValueError, match=r"The object 'a' has a 3D box, .*; only a plane can be propagated"):
         volume.propagate(3)
-    shipped = bifseg.session.load_model
-    monkeypatch.setattr(bifseg.session, "load_model", lambda name, dimension: shipped("pnet"))
+    shipped = bifseg.session.session.load_model
+    monkeypatch.setattr(bifseg.session.session, "load_model", lambda name, dimension: shipped("pnet"))
     with pytest.raises(ValueError, match="'liver @11' was begun with another model"):
         session.propagate(12)
 

@@ -8,8 +8,8 @@ import pytest
 from matplotlib import image as matplotlib_image
 
 from bifseg.cli import main
-from bifseg.dataset import open_dataset
 from bifseg.evaluation import sheets
+from bifseg.io.datasets import open_dataset
 from test_targets import write_set
 
 

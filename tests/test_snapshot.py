@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load, save
 
-from bifseg.interaction import Box
-from bifseg.parameters import FAST, PAPER
-from bifseg.segment import ModelId, Segment
-from bifseg.store.snapshot import FORMAT, pack, unpack
+from bifseg.method.parameters import FAST, PAPER
+from bifseg.prompts.interaction import Box
+from bifseg.session.state import ModelId, Segment
+from bifseg.storage.snapshot import FORMAT, pack, unpack
 
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 numbers = st.floats(allow_nan=False, allow_infinity=False)

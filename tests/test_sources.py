@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from bifseg.image import normalise
-from bifseg.synthetic.anatomy import LabelMap
-from bifseg.synthetic.look import augment, cast_shadows
-from bifseg.synthetic.phantom import phantom
-from bifseg.synthetic.sample import training_sample
+from bifseg.imaging.image import normalise
 from bifseg.training.sources import Mixture, Sources, crop_shape
+from bifseg.training.synthetic.anatomy import LabelMap
+from bifseg.training.synthetic.look import augment, cast_shadows
+from bifseg.training.synthetic.phantom import phantom
+from bifseg.training.synthetic.sample import training_sample
 from tiny import instances
 
 

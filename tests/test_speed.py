@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bifseg.checkpoint import load_model
 from bifseg.networks import execution
-from bifseg.segment import Segment
-from bifseg.session import Session
+from bifseg.networks.checkpoint import load_model
+from bifseg.session.session import Session
+from bifseg.session.state import Segment
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_stages_add_up_to_the_whole(module):
 
 
 def test_operations_are_those_of_the_printed_networks(module):
-    machine, checkpoint = module("pace.machine"), module("bifseg.checkpoint")
+    machine, checkpoint = module("pace.machine"), module("bifseg.networks.checkpoint")
     n = 10 * 12
     for architecture, shape, multiplied in (
         ("pnet", (10, 12), 9 * (64 + 12 * 64 * 64)),
@@ -191,10 +191,10 @@ def test_scenes_are_the_same_at_every_size_and_strokes_are_right(module, dimensi
 
 
 def test_a_fresh_process_tells_its_wait_and_its_peak(module, tmp_path):
-    from bifseg import io
+    from bifseg.io import images
 
     fresh, scene = module("pace.fresh"), module("pace.scenes").scene(2, 24)
-    io.write_image(tmp_path / "scan.nii", scene.image.array, scene.image)
+    images.write_image(tmp_path / "scan.nii", scene.image.array, scene.image)
     cold = fresh.ask("cold", tmp_path / "scan.nii", scene.box, 1, None)
     assert 0 < cold["imported"] <= cold["opened"] <= cold["first mask"]
     memory = fresh.ask("memory", tmp_path / "scan.nii", scene.box, 1, 16)

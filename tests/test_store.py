@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.store import BusyError, FullError, Store, UnknownError
-from bifseg.store import store as module
-from bifseg.store.retention import sweep
-from bifseg.store.snapshot import pack
-from bifseg.store.transfer import verify
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box
+from bifseg.storage import BusyError, FullError, Store, UnknownError
+from bifseg.storage import store as module
+from bifseg.storage.retention import sweep
+from bifseg.storage.snapshot import pack
+from bifseg.storage.transfer import verify
 from test_snapshot import one
 
 HERE = Path(__file__).parent
@@ -365,7 +365,7 @@ def test_a_claim_ends_with_its_time(store, id):
 
 def test_a_claim_ends_with_its_process(store, id):
     code = (
-        "import sys, time; from bifseg.store import Store; store = Store(sys.argv[1])\n"
+        "import sys, time; from bifseg.storage import Store; store = Store(sys.argv[1])\n"
         "store.claim(sys.argv[2], store.processes.appear() + '/x', 600); print('claimed', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, store.folder, id], stdout=subprocess.PIPE) as process:
@@ -495,7 +495,7 @@ def test_contents_leave_room_to_delete_them(small_disk, monkeypatch):
 
 def test_many_open_a_new_store_at_once(tmp_path):
     code = (
-        "import sys; from bifseg.store import Store; sys.stdin.readline(); "
+        "import sys; from bifseg.storage import Store; sys.stdin.readline(); "
         "print(Store(sys.argv[1]).add_blob(b'x'), flush=True)"
     )
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -544,7 +544,7 @@ def test_one_session_by_many_threads_has_no_number_twice(store, id):
 APPENDING = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
-from bifseg.store import Store
+from bifseg.storage import Store
 from test_store import append
 store, id = Store(sys.argv[1]), sys.argv[2]
 k = store.history(id).number
@@ -670,7 +670,7 @@ def test_headers_that_came_after_the_only_users_upload_are_of_one_who_is_gone(tm
 
 def test_a_migration_that_breaks_off_changes_nothing(tmp_path, monkeypatch):
     key = first_version(tmp_path, [("ann", b"a", 100)], ["ann"])
-    monkeypatch.setattr("bifseg.store.migration._part", lambda *_: 1 / 0)
+    monkeypatch.setattr("bifseg.storage.migration._part", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Store(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:

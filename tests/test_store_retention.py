@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from bifseg.store import Store
-from bifseg.store.retention import DAY, GRACE, sweep, usage
-from bifseg.store.transfer import verify
+from bifseg.storage import Store
+from bifseg.storage.retention import DAY, GRACE, sweep, usage
+from bifseg.storage.transfer import verify
 from test_store import append, files, scan
 
 NOW = 2e9  # long after the tests ran
@@ -166,7 +166,7 @@ def test_many_orphans_go_in_many_transactions(store, id):
 
 def test_traces_of_dead_processes_go_and_those_of_live_ones_stay(store):
     code = (
-        "import sys; from bifseg.store import Store; print(Store(sys.argv[1]).processes.appear()); sys.stdout.flush()"
+        "import sys; from bifseg.storage import Store; print(Store(sys.argv[1]).processes.appear()); sys.stdout.flush()"
     )
     code += "; import os; os.kill(os.getpid(), 9)"
     out = subprocess.run([sys.executable, "-c", code, store.folder], capture_output=True, text=True).stdout
@@ -180,7 +180,7 @@ def test_traces_of_dead_processes_go_and_those_of_live_ones_stay(store):
 def test_a_sweep_beside_work_takes_nothing_that_is_acknowledged(store, id):
     """Sweeps that take every orphan, however young, while a process appends: it may be refused, but loses nothing."""
     code = (
-        "import sys, time; from bifseg.store import Store, retention\nretention.GRACE = -60\n"
+        "import sys, time; from bifseg.storage import Store, retention\nretention.GRACE = -60\n"
         "store = Store(sys.argv[1])\nstore.blobs.sweep = lambda before: None\nprint('ready', flush=True)\n"
         "while True: retention.sweep(store, keep_days=1); time.sleep(0.002)"
     )

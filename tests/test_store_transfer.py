@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bifseg.durable import KINDS, DurableSession
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.store import FullError, Store, UnknownError, manifest, transfer
-from bifseg.store.snapshot import pack
-from bifseg.store.transfer import export, import_, verify
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box
+from bifseg.storage import FullError, Store, UnknownError, manifest, transfer
+from bifseg.storage.durable import KINDS, DurableSession
+from bifseg.storage.snapshot import pack
+from bifseg.storage.transfer import export, import_, verify
+from bifseg.training.synthetic.phantom import phantom
 from test_durable import PLANE, do
 from test_snapshot import one
 from test_store import append, files, scan

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from bifseg.dataset import open_dataset
 from bifseg.evaluation.humans import drawing_of, human_labels, scribble_files
 from bifseg.evaluation.targets import FOLDS, find_targets, half
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.io import write_image
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import open_dataset
+from bifseg.io.images import write_image
+from bifseg.prompts.interaction import Box
 
 
 def write_set(folder, names=("a", "b", "c"), *, scribbled=(), damaged=(), shape=(40, 36, 6), spacing=(1, 1, 4)):

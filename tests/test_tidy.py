@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from bifseg.tidy import tidy
+from bifseg.method.islands import tidy
 
 NOTHING = {"fill_holes": 0.0, "drop_islands": 0.0}
 

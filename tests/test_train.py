@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bifseg.checkpoint import load_model
+from bifseg.networks.checkpoint import load_model
 from bifseg.training.recipes import SHIPPED, Phase, own
 from bifseg.training.sources import Mixture, Sources
 from bifseg.training.train import loss_of, rate_at, train

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bifseg.checkpoint import load_model
 from bifseg.cli import main as bifseg
 from bifseg.networks import build
+from bifseg.networks.checkpoint import load_model
 from bifseg.training import hands
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
 from bifseg.training.listen import Recipe, State, grow, train

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bifseg import tune
-from bifseg.checkpoint import load_model
-from bifseg.crop import Crop
-from bifseg.evaluation import trials
+from bifseg.evaluation import trials, tuning
 from bifseg.evaluation.metrics import dice
+from bifseg.evaluation.tuning import Scores, Trial, Trials, TuningTarget, evaluate, save_tuned, search
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.parameters import preset
-from bifseg.session import Session
-from bifseg.synthetic.phantom import phantom
-from bifseg.tune import Scores, Trial, Trials, TuningTarget, evaluate, save_tuned, search
+from bifseg.imaging.image import Image
+from bifseg.method.crop import Crop
+from bifseg.method.parameters import preset
+from bifseg.networks.checkpoint import load_model
+from bifseg.prompts.interaction import Box
+from bifseg.session.session import Session
+from bifseg.training.synthetic.phantom import phantom
 
 QUICK = {d: preset("fast", d).but(iterations=4, samples=500) for d in (2, 3)}
 MODELS = {d: replace(load_model("default", d), size=size) for d, size in ((2, 40), (3, 16))}
@@ -318,6 +317,6 @@ def test_a_target_is_checked_when_it_is_made():
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_the_standard_space_fits_the_standard_start_and_holds_its_values(dimension):
     start = preset("fast", dimension)
-    for name, values in tune.SPACE[dimension].items():
+    for name, values in tuning.SPACE[dimension].items():
         assert getattr(start, name) in values
-        assert len(list(tune._varied(start, name, values))) == len(values)
+        assert len(list(tuning._varied(start, name, values))) == len(values)

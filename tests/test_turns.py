@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bifseg.server.turns import TooManyError, Turns
+from bifseg.server.access.turns import TooManyError, Turns
 
 
 def test_users_take_turns_whatever_one_of_them_has_waiting():

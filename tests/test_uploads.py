@@ -15,9 +15,9 @@ import SimpleITK
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
-from bifseg import io
-from bifseg.declared import ONE_FILE, TooLargeError, check_single
-from bifseg.image import Image
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.io.untrusted import ONE_FILE, TooLargeError, check_single
 from test_io import save_dicom
 
 LIMITS = {"voxels": 50_000, "bytes": 1 << 20}
@@ -27,34 +27,34 @@ NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
 def test_a_volume_is_read_as_ever(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    io.write_image(path, NOISE, Image(NOISE, (1, 2, 3), (4, 5, 6)))
-    image, same = io.read_upload(path, **LIMITS), io.read_image(path)
+    images.write_image(path, NOISE, Image(NOISE, (1, 2, 3), (4, 5, 6)))
+    image, same = images.read_upload(path, **LIMITS), images.read_image(path)
     np.testing.assert_array_equal(image.array, same.array)
     np.testing.assert_array_equal(image.affine, same.affine)
     with pytest.raises(TooLargeError, match=r"12 x 11 x 10 voxels of 2 bytes; at most 0\.001319 million"):
-        io.read_upload(path, voxels=NOISE.size - 1, bytes=1 << 20)
+        images.read_upload(path, voxels=NOISE.size - 1, bytes=1 << 20)
     with pytest.raises(TooLargeError):
-        io.read_upload(path, voxels=NOISE.size, bytes=2 * NOISE.size - 1)
-    io.read_upload(path, voxels=NOISE.size, bytes=2 * NOISE.size)
+        images.read_upload(path, voxels=NOISE.size, bytes=2 * NOISE.size - 1)
+    images.read_upload(path, voxels=NOISE.size, bytes=2 * NOISE.size)
 
 
 def test_pictures_and_dicom(tmp_path):
     plane = Image(NOISE[..., 0].astype(np.uint8))
-    io.write_image(tmp_path / "a.png", plane.array, plane)
-    np.testing.assert_array_equal(io.read_upload(tmp_path / "a.png", **LIMITS).array, plane.array)
+    images.write_image(tmp_path / "a.png", plane.array, plane)
+    np.testing.assert_array_equal(images.read_upload(tmp_path / "a.png", **LIMITS).array, plane.array)
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(4)])
     assert not any(path.suffix for path in (tmp_path / "d").iterdir())
-    assert io.read_upload(tmp_path / "d", **LIMITS).shape == (5, 6, 4)  # as from the server's own folder
+    assert images.read_upload(tmp_path / "d", **LIMITS).shape == (5, 6, 4)  # as from the server's own folder
     with pytest.raises(TooLargeError):
-        io.read_upload(tmp_path / "d", voxels=119, bytes=1 << 20)
+        images.read_upload(tmp_path / "d", voxels=119, bytes=1 << 20)
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
         for path in (tmp_path / "d").iterdir():
             archive.write(path, path.name)
-    assert io.read_upload(tmp_path / "d.zip", **LIMITS).shape == (5, 6, 4)
+    assert images.read_upload(tmp_path / "d.zip", **LIMITS).shape == (5, 6, 4)
     with pytest.raises(TooLargeError, match="5 x 6 x 4"):
-        io.read_upload(tmp_path / "d.zip", voxels=119, bytes=1 << 20)
+        images.read_upload(tmp_path / "d.zip", voxels=119, bytes=1 << 20)
     with pytest.raises(TooLargeError, match="4 files"):
-        io.read_upload(tmp_path / "d.zip", voxels=50_000, bytes=1000)
+        images.read_upload(tmp_path / "d.zip", voxels=50_000, bytes=1000)
 
 
 NRRD = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n"
@@ -87,7 +87,7 @@ def test_no_header_leads_to_another_file(tmp_path, name, content):
     (tmp_path / "secret.raw").write_bytes(bytes(64))
     (tmp_path / name).write_text(content, newline="")
     with pytest.raises(ValueError, match=r"another file|cannot be uploaded|no end|truncated"):
-        io.read_upload(tmp_path / name, **LIMITS)
+        images.read_upload(tmp_path / name, **LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_no_header_leads_to_another_file(tmp_path, name, content):
 def test_an_mha_that_would_be_read_beyond_its_tables(tmp_path, header):
     (tmp_path / "a.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + bytes(64))
     with pytest.raises(ValueError, match=r"NDims of 2 to 4|the form Key = value"):
-        io.read_upload(tmp_path / "a.mha", **LIMITS)
+        images.read_upload(tmp_path / "a.mha", **LIMITS)
 
 
 @pytest.mark.parametrize("line", ["type: uint8 ", "kinds: ", "x", "sizes: 1:="])
@@ -112,16 +112,16 @@ def test_a_nrrd_of_very_long_lines(tmp_path, line):
     header = NRRD + line + "1 " * 1000 + "\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(64))
     with pytest.raises(ValueError, match=r"a\.nrrd is damaged"):
-        io.read_upload(tmp_path / "a.nrrd", **LIMITS)
+        images.read_upload(tmp_path / "a.nrrd", **LIMITS)
     header = NRRD + "Segment0_Tags:=" + "x" * 5000 + "\n\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(64))
-    assert io.read_upload(tmp_path / "a.nrrd", **LIMITS).shape == (4, 4, 4)
+    assert images.read_upload(tmp_path / "a.nrrd", **LIMITS).shape == (4, 4, 4)
 
 
 def test_a_word_in_a_comment_is_no_reference(tmp_path):
     header = NRRD.replace("encoding", "# data file: none of ours\nencoding") + "\n"
     (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(range(64)))
-    assert io.read_upload(tmp_path / "a.nrrd", **LIMITS).shape == (4, 4, 4)
+    assert images.read_upload(tmp_path / "a.nrrd", **LIMITS).shape == (4, 4, 4)
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".jpg", ".png", ".nrrd", ".mha", ".dcm", ".nii"])
@@ -134,7 +134,7 @@ def test_a_suffix_decides_who_reads(tmp_path, suffix, disguised):
     # What a JPEG ends with, for those who look.
     path.write_bytes(content + b"\xff\xda\xff\xd9")
     with pytest.raises(ValueError, match=re.escape(str(path))):
-        io.read_upload(path, **LIMITS)
+        images.read_upload(path, **LIMITS)
 
 
 def test_voxels_far_behind_the_header_are_not_unpacked_to(tmp_path):
@@ -142,32 +142,32 @@ def test_voxels_far_behind_the_header_are_not_unpacked_to(tmp_path):
     struct.pack_into("<f", header, 108, 5e11)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(header) + bytes(20 << 20)))
     with pytest.raises(ValueError, match="behind 5e"):
-        io.read_upload(tmp_path / "a.nii.gz", **LIMITS)
+        images.read_upload(tmp_path / "a.nii.gz", **LIMITS)
     for skip in ("byte skip: 4000000000", "line skip: 4000000000", "Byte Skip: -1"):
         header = NRRD.replace("raw", "gzip") + f"{skip}\n\n"
         (tmp_path / "a.nrrd").write_bytes(header.encode() + gzip.compress(bytes(1 << 20)))
         with pytest.raises(ValueError, match="skips bytes"):
-            io.read_upload(tmp_path / "a.nrrd", **LIMITS)
+            images.read_upload(tmp_path / "a.nrrd", **LIMITS)
 
 
 def test_tiffs_are_for_local_use(tmp_path):
     plane = Image(NOISE[..., 0].astype(np.uint8))
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(plane.array[..., 0].T), str(tmp_path / "a.tif"))
-    assert io.read_image(tmp_path / "a.tif").shape == plane.shape
+    assert images.read_image(tmp_path / "a.tif").shape == plane.shape
     with pytest.raises(ValueError, match="cannot be uploaded"):
-        io.read_upload(tmp_path / "a.tif", **LIMITS)
+        images.read_upload(tmp_path / "a.tif", **LIMITS)
 
 
 def test_a_jpeg_of_very_many_scans(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     path = tmp_path / "a.jpg"
     pillow.fromarray(NOISE[..., 0].astype(np.uint8)).save(path, progressive=True)
-    assert io.read_upload(path, **LIMITS).shape == (11, 12, 1)
+    assert images.read_upload(path, **LIMITS).shape == (11, 12, 1)
     content = path.read_bytes()
     last = content[content.rfind(b"\xff\xda") : -2]
     path.write_bytes(content[:-2] + last * 200 + b"\xff\xd9")
     with pytest.raises(ValueError, match="scans; at most 100"):
-        io.read_upload(path, **LIMITS)
+        images.read_upload(path, **LIMITS)
 
 
 def slice_of(folder, **changes):
@@ -200,7 +200,7 @@ def test_dicom_that_would_overflow_the_stack_or_read_beyond_its_pixels(tmp_path,
                 archive.writestr("a", content)
         else:
             path.write_bytes(content)
-        return io.read_upload(path, **LIMITS)
+        return images.read_upload(path, **LIMITS)
 
     content, at = slice_of(tmp_path / "d")
     assert read(content).shape == (5, 6, 1)
@@ -230,10 +230,10 @@ def test_a_compressed_slice_is_no_larger_than_its_header_says(tmp_path):
         content.file_meta.TransferSyntaxUID = JPEG2000Lossless
         content.save_as(tmp_path / "a.dcm")
         if fits:
-            assert io.read_upload(tmp_path / "a.dcm", **LIMITS).shape == (8, 8, 1)
+            assert images.read_upload(tmp_path / "a.dcm", **LIMITS).shape == (8, 8, 1)
         else:
             with pytest.raises(ValueError, match="4000 x 4000, more than its header says"):
-                io.read_upload(tmp_path / "a.dcm", **LIMITS)
+                images.read_upload(tmp_path / "a.dcm", **LIMITS)
 
 
 def test_an_archive_that_lists_too_much_is_not_opened(tmp_path):
@@ -243,7 +243,7 @@ def test_an_archive_that_lists_too_much_is_not_opened(tmp_path):
     (tmp_path / "a.zip").write_bytes(listing + end)
     tracemalloc.start()
     with pytest.raises(TooLargeError, match="lists 9 files in 14100000 bytes"):
-        io.read_upload(tmp_path / "a.zip", **LIMITS)
+        images.read_upload(tmp_path / "a.zip", **LIMITS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -282,7 +282,7 @@ def test_what_says_that_it_is_huge_is_refused_before_memory_is_taken(tmp_path, n
     (tmp_path / name).write_bytes(content)
     tracemalloc.start()
     with pytest.raises(TooLargeError, match="at most"):
-        io.read_upload(tmp_path / name, **LIMITS)
+        images.read_upload(tmp_path / name, **LIMITS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5 << 20
@@ -292,34 +292,34 @@ def test_a_nifti_that_unpacks_to_more_than_it_says_is_refused_early(tmp_path):
     small = nifti_header((10, 10, 10)) + bytes(range(250)) * 8
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(small + bytes(300 << 20)))
     with pytest.raises(ValueError, match="unpacks to more than its header says"):
-        io.read_upload(tmp_path / "a.nii.gz", **LIMITS)
+        images.read_upload(tmp_path / "a.nii.gz", **LIMITS)
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(small + b"a little more"))
-    assert io.read_upload(tmp_path / "b.nii.gz", **LIMITS).shape == (10, 10, 10)
+    assert images.read_upload(tmp_path / "b.nii.gz", **LIMITS).shape == (10, 10, 10)
 
 
 def test_zips(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", bytes(2 << 20))
     with pytest.raises(TooLargeError, match="at most"):
-        io.read_upload(tmp_path / "bomb.zip", **LIMITS)
+        images.read_upload(tmp_path / "bomb.zip", **LIMITS)
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
         link = zipfile.ZipInfo("link.dcm")
         link.create_system, link.external_attr = 3, 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
     with pytest.raises(ValueError, match="no DICOM"):  # a link is but a file that holds a path
-        io.read_upload(tmp_path / "link.zip", **LIMITS)
+        images.read_upload(tmp_path / "link.zip", **LIMITS)
     with zipfile.ZipFile(tmp_path / "nameless.zip", "w") as archive:
         archive.writestr("x", bytes(200))
     content = (tmp_path / "nameless.zip").read_bytes()
     at = content.find(b"PK\1\2") + 28
     (tmp_path / "nameless.zip").write_bytes(content[:at] + bytes(2) + b"\1\0" + content[at + 4 :])  # its name, a field
     with pytest.raises(ValueError, match=r"unpacked|no DICOM"):
-        io.read_upload(tmp_path / "nameless.zip", **LIMITS)
+        images.read_upload(tmp_path / "nameless.zip", **LIMITS)
     inner = (tmp_path / "bomb.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "nested.zip", "w") as archive:
         archive.writestr("inner.zip", inner)
     with pytest.raises(ValueError, match="no DICOM"):
-        io.read_upload(tmp_path / "nested.zip", **LIMITS)
+        images.read_upload(tmp_path / "nested.zip", **LIMITS)
 
 
 def test_every_ending_that_may_be_uploaded_is_checked(tmp_path):
@@ -327,7 +327,7 @@ def test_every_ending_that_may_be_uploaded_is_checked(tmp_path):
         path = tmp_path / f"a{suffix}"
         path.write_bytes(b"nonsense" * 20)
         with pytest.raises(ValueError, match=re.escape(str(path))):
-            io.read_upload(path, **LIMITS)
+            images.read_upload(path, **LIMITS)
     with pytest.raises(ValueError, match="is empty"):
-        io.read_upload(tmp_path / "missing.nii", **LIMITS)
+        images.read_upload(tmp_path / "missing.nii", **LIMITS)
     check_single(tmp_path / "a.nii")

@@ -5,7 +5,7 @@ from scipy import ndimage
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.strokes import STYLES, centre_line, click, contour, ring, straight_line
 from bifseg.evaluation.users import USERS, simulated_box, simulated_scribbles, user_of
-from bifseg.interaction import Box
+from bifseg.prompts.interaction import Box
 
 
 def ball(shape, centre, radius):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bifseg.weightmap import network_uncertainty, scribble_distances, scribble_uncertainty, weight_map
+from bifseg.method.weight_map import network_uncertainty, scribble_distances, scribble_uncertainty, weight_map
 
 PAPER = {"t0": 0.2, "t1": 0.7, "epsilon": 0.2, "omega": 5.0}
 

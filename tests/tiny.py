@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bifseg.synthetic.sample import training_sample
 from bifseg.training.instances import Instance
 from bifseg.training.recipes import Phase, Recipe
 from bifseg.training.sources import Mixture, Sources
+from bifseg.training.synthetic.sample import training_sample
 
 SCENES = Mixture()
 TINY = Recipe(

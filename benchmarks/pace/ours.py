@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bifseg import io
-from bifseg.checkpoint import Model, load_model
-from bifseg.crop import Crop
+from bifseg.io import images
+from bifseg.method.crop import Crop
+from bifseg.method.timing import Stopwatch
 from bifseg.networks import build
-from bifseg.segment import Segment
-from bifseg.session import Session
-from bifseg.stopwatch import Stopwatch
+from bifseg.networks.checkpoint import Model, load_model
+from bifseg.session.session import Session
+from bifseg.session.state import Segment
 from pace.machine import arithmetic_of, operations
 from pace.scenes import Scene, scene
 from pace.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, Work, timed
@@ -148,11 +148,11 @@ def open_case(folder: Path, suffix: str, side: int) -> Case:
     """Reading a scan from a file that the system still has in memory."""
     found = scene(3, min(side, 64), 0, side)
     path = folder / f"scan{suffix}"
-    io.write_image(path, found.image.array, found.image)
+    images.write_image(path, found.image.array, found.image)
     size = path.stat().st_size
 
     def run(_: int) -> Seconds:
-        return {("open", WHOLE): timed(lambda: io.read_image(path).array.max())[1]}
+        return {("open", WHOLE): timed(lambda: images.read_image(path).array.max())[1]}
 
     facts = {"file": suffix, "scan": side, "file_bytes": size}
     counted = "file read, array written and looked at"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bifseg.evaluation.methods import METHODS, make
-from bifseg.interaction import InteractiveMethod
-from bifseg.session import BIFSeg
+from bifseg.prompts.interaction import InteractiveMethod
+from bifseg.session.session import BIFSeg
 from pace.ours import model_of
 from pace.scenes import Scene, scene
 from pace.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, timed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bifseg.checkpoint import DEFAULT
+from bifseg.networks.checkpoint import DEFAULT
 from pace.peers import OURS
 from pace.targets import curve
 from pace.timing import FIRST, MOMENTS, REFINEMENT, WHOLE, Measurement

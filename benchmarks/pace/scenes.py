@@ -10,9 +10,9 @@ import numpy as np
 
 from bifseg.evaluation.strokes import centre_line
 from bifseg.evaluation.users import User, simulated_scribbles
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box, Stroke
-from bifseg.synthetic.sample import training_sample
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, Stroke
+from bifseg.training.synthetic.sample import training_sample
 
 RIM = 8  # voxels of scan on each side of a box
 

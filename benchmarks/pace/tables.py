@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bifseg.checkpoint import DEFAULT
+from bifseg.networks.checkpoint import DEFAULT
 from pace.ours import OTHER, model_of
 from pace.peers import FAIR, OURS
 from pace.targets import Target, against

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bifseg.checkpoint import DEFAULT
+from bifseg.networks.checkpoint import DEFAULT
 from pace.peers import FAIR, OURS, PEERS
 from pace.timing import FIRST, REFINEMENT, WHOLE, Measurement
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from bifseg.image import Image
-from bifseg.synthetic.scene import Field
+from bifseg.imaging.image import Image
+from bifseg.training.synthetic.scene import Field
 
 LESION, KIDNEY, SPLEEN, VERTEBRA = 1, 2, 3, 4  # labels of what is segmented
 SPACING = (1.25, 1.25, 2.0)  # mm

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser
 
-from bifseg import io
-from bifseg.image import Image
-from bifseg.synthetic.phantom import phantom
+from bifseg.imaging.image import Image
+from bifseg.io import images
+from bifseg.training.synthetic.phantom import phantom
 from page.browser import LONG, Desk
 from page.tables import Cost
 
@@ -77,12 +77,12 @@ def noisy_scans(folder: Path, n: int) -> list[Path]:
     for k in range(n + 1):
         voxels[0, 0, 0] = k  # another image for the server, which would know the same one again
         path = folder / f"scan{k}.nii"
-        io.write_image(path, voxels, Image(voxels))
+        images.write_image(path, voxels, Image(voxels))
         paths.append(path)
         if k:
             packed = folder / f"packed{k}.nii.gz"
             voxels[0, 0, 0] = -k
-            io.write_image(folder / "once.nii", voxels, Image(voxels))
+            images.write_image(folder / "once.nii", voxels, Image(voxels))
             packed.write_bytes(gzip.compress((folder / "once.nii").read_bytes(), 1))
             paths.append(packed)
     return paths

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bifseg import io
+from bifseg.io import images
 from page.abdomen import KIDNEY, LESION, SPLEEN, abdomen
 from page.browser import SIZE, Desk, browsing, serving
 
@@ -22,7 +22,7 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self.scan, self.labels = abdomen()
         self.path = folder / "abdomen.nii"
-        io.write_image(self.path, self.scan.array, self.scan)
+        images.write_image(self.path, self.scan.array, self.scan)
 
     def box(self, label: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last voxel of a box around an organ."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser
 
-from bifseg.image import Image
+from bifseg.imaging.image import Image
 from page.browser import LONG, Desk
 from page.tables import Cost
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from importlib import import_module
 
 _HOMES = {
-    "Box": "interaction",
-    "Image": "image",
-    "Parameters": "parameters",
-    "Session": "session",
-    "Stroke": "interaction",
-    "load_model": "checkpoint",
-    "read_image": "io",
-    "write_image": "io",
+    "Box": "prompts.interaction",
+    "Image": "imaging.image",
+    "Parameters": "method.parameters",
+    "Session": "session.session",
+    "Stroke": "prompts.interaction",
+    "load_model": "networks.checkpoint",
+    "read_image": "io.images",
+    "write_image": "io.images",
 }
 
 __all__ = sorted(_HOMES)

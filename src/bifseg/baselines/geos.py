@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from bifseg.algorithms.geodesic import soft_distance
+from bifseg.algorithms.graphcut import grid_edges
 from bifseg.baselines.scribbled import Scribbled
-from bifseg.geodesic import soft_distance
-from bifseg.graphcut import grid_edges
-from bifseg.grid import Grid
-from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 BINS, BLUR = 64, 2.0  # of the grey levels' histograms; the blur, in bins, lets a short stroke speak for like levels
 RARE = 1e-3  # probability added to every bin: no grey level is impossible

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bifseg.baselines.scribbled import SIZES
-from bifseg.energy import Energy
-from bifseg.grid import Grid
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.imaging.image import Image
+from bifseg.method.energy import Energy
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 LEVELS = np.linspace(0, 1, 1024)  # the grey levels that a mixture tells apart
 NARROWEST = 0.005  # standard deviation of a Gaussian, at least

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from bifseg.algorithms.graphcut import grid_edges
 from bifseg.baselines.scribbled import Scribbled
-from bifseg.graphcut import grid_edges
-from bifseg.grid import Grid
-from bifseg.interaction import FOREGROUND
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import FOREGROUND
 
 TINY = 1e-12  # SciPy drops an edge of length 0; also the order among paths of equal strength: the shortest wins
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from scipy.ndimage import find_objects, label
 
-from bifseg.image import Image, extent
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.imaging.image import Image, extent
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 
 class SessionLostError(ConnectionError):

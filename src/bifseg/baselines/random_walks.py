@@ -6,10 +6,10 @@ import numpy as np
 from scipy.sparse import csr_array, dia_array
 from scipy.sparse.linalg import cg
 
+from bifseg.algorithms.graphcut import grid_edges
 from bifseg.baselines.scribbled import Scribbled
-from bifseg.graphcut import grid_edges
-from bifseg.grid import Grid
-from bifseg.interaction import FOREGROUND
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import FOREGROUND
 
 FLOOR = 1e-5  # no edge is closed: with weights of exactly 0 the equation would have no single solution
 

@@ -6,9 +6,9 @@ from math import ceil
 
 import numpy as np
 
-from bifseg.grid import Grid
-from bifseg.image import Image, extent
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.imaging.image import Image, extent
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 SIZES = {2: (128, 384), 3: (80, 80)}  # of the working grid, as for the paper's own method: size, longest
 MARGIN = 0.1  # of the background scribbles' extent, on each side

@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.baselines.scribbled import Scribbled
-from bifseg.energy import Energy
-from bifseg.grid import Grid
-from bifseg.interaction import FOREGROUND
+from bifseg.method.energy import Energy
+from bifseg.method.grid import Grid
+from bifseg.prompts.interaction import FOREGROUND
 
 SCALES = (1.0, 2.0, 4.0)  # of the features, in pixels of the working grid; their window is 9 pixels wide
 SURE = 0.02  # how close to 0 and 1 a forest's vote counts: a few hundred scribbled pixels cannot tell more

@@ -34,9 +34,9 @@ def app(
     try:
         from bifseg.server import page
         from bifseg.server.app import build_app
-        from bifseg.server.reading import image_from_upload
         from bifseg.server.run import run
         from bifseg.server.settings import LOCAL, Settings
+        from bifseg.server.uploads.reading import image_from_upload
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise

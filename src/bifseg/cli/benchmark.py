@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, connected, names_of, open_datasets
-from bifseg.files import write_json
+from bifseg.io.atomic import write_json
 
 if TYPE_CHECKING:
     from bifseg.evaluation.benchmark import Run
@@ -127,9 +127,9 @@ def _about(
     """What `report` says of the run: when, where, with what; a machine's name and paths outside the command do not."""
     from importlib.metadata import version
 
-    from bifseg.checkpoint import load_model
     from bifseg.evaluation import metrics, users
     from bifseg.evaluation.methods import METHODS, settings_of
+    from bifseg.networks.checkpoint import load_model
 
     models = {network: load_model(network) for network in dict.fromkeys(run.network for run in runs) if network}
     settings = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bifseg.dataset import Dataset
+    from bifseg.io.datasets import Dataset
 
 
 def check_folder(folder: Path) -> None:
@@ -27,7 +27,7 @@ def check_folder(folder: Path) -> None:
 
 def check_model(path: Path) -> None:
     """Refuse a path at which no model can be written, or none may: those that ship stay as they are."""
-    from bifseg.checkpoint import SHIPPED
+    from bifseg.networks.checkpoint import SHIPPED
 
     if path.suffix != ".safetensors":
         raise ValueError(f"Cannot write {path}: the suffix of a model must be .safetensors.")
@@ -58,7 +58,7 @@ def open_datasets(paths: Iterable[Path], channel: int, regions: Iterable[str], n
     """
     from dataclasses import replace
 
-    from bifseg.dataset import one_patient_per_scan, open_dataset
+    from bifseg.io.datasets import one_patient_per_scan, open_dataset
 
     made, sets = dict(map(region_of, regions)), []
     for path in paths:

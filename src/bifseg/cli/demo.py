@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bifseg.cli.common import check_folder, progress
-from bifseg.files import write_json, write_together
+from bifseg.io.atomic import write_json, write_together
 
 
 def demo(
@@ -27,7 +27,7 @@ def demo(
     """
     check_folder(output)
 
-    from bifseg import demo, figure
+    from bifseg.evaluation import demo, figure
 
     figure.check_matplotlib()
     with progress(4) as say:

@@ -18,7 +18,7 @@ def info(
 
     import torch
 
-    from bifseg.checkpoint import SHIPPED, load_model, shipped
+    from bifseg.networks.checkpoint import SHIPPED, load_model, shipped
 
     if model:
         found = load_model(model)

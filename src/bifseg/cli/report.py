@@ -52,8 +52,8 @@ def _sheets(rows: list[dict], abouts: list[dict], paths: list[Path], images: boo
     """Pictures for the report, of data sets told apart by the names of their folders."""
     from functools import cache
 
-    from bifseg.dataset import Dataset, open_dataset
     from bifseg.evaluation.sheets import draw_sheets
+    from bifseg.io.datasets import Dataset, open_dataset
 
     folders = {path.absolute().name: path for path in paths}
     told = {name: labels for about in abouts for name, labels in about.get("datasets", {}).items()}

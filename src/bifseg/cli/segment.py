@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, progress
-from bifseg.files import write_json, write_together
+from bifseg.io.atomic import write_json, write_together
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bifseg.interaction import Box
-    from bifseg.session import Session
+    from bifseg.prompts.interaction import Box
+    from bifseg.session.session import Session
 
 BOX = "Voxel ranges x,y,z in file order, half-open; a single index makes it a plane. Repeat it for several objects."
 
@@ -59,9 +59,9 @@ def segment(
     outputs = [path for path in (output, probability, uncertainty, report) if path]
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
-    from bifseg.io import check_writable, read_image, write_image
-    from bifseg.session import Session
-    from bifseg.stopwatch import Stopwatch
+    from bifseg.io.images import check_writable, read_image, write_image
+    from bifseg.method.timing import Stopwatch
+    from bifseg.session.session import Session
 
     clock = Stopwatch()
     with progress(2 + max(1, len(boxes)) + len(corrections)) as say:
@@ -109,7 +109,7 @@ def _check_request(
 
 
 def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -> None:
-    from bifseg.io import WRITABLE
+    from bifseg.io.images import WRITABLE
 
     for path in inputs:
         if not path.exists():
@@ -131,8 +131,8 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
 
 def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarray | None:
     """The mask to start from; ValueError where it has several labels and none of them is chosen."""
-    from bifseg.interaction import only_label
-    from bifseg.io import read_labels
+    from bifseg.io.images import read_labels
+    from bifseg.prompts.interaction import only_label
 
     if initial is None:
         return None
@@ -144,7 +144,7 @@ def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarr
 
 def _boxes(texts: list[str], initial: np.ndarray | None, session: Session) -> list[Box]:
     """The boxes that were given or, without any, the one around the initial mask."""
-    from bifseg.interaction import Box
+    from bifseg.prompts.interaction import Box
 
     if texts:
         return [Box.parse(text, session.image.shape) for text in texts]

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bifseg.store import Store
+    from bifseg.storage import Store
 
 sessions_app = typer.Typer(name="sessions", help="Look after the sessions that a server keeps.")
 Data = Annotated[Path, typer.Option(help="The folder that the server keeps its sessions in.")]
@@ -67,7 +67,7 @@ def show(id: Id, data: Data, as_json: AsJson = False) -> None:
 def export(id: Id, data: Data, output: Annotated[Path, typer.Option("-o", "--output", help="The file.")]) -> None:
     """Write a session, with its image and every step, into one file."""
     from bifseg.cli.common import check_folder
-    from bifseg.store.transfer import export
+    from bifseg.storage.transfer import export
 
     check_folder(output.parent)
     with _store(data) as store:
@@ -81,7 +81,7 @@ def import_(
     user: Annotated[str, typer.Option(help="Whose session it becomes.")] = "local",
 ) -> None:
     """Take in an exported session, and print its new name."""
-    from bifseg.store.transfer import import_
+    from bifseg.storage.transfer import import_
 
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist.")
@@ -99,7 +99,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run a session again, by the same or another method, and compare every mask with the recorded one."""
-    from bifseg.replay import replay
+    from bifseg.evaluation.replay import replay
 
     with _store(data) as store:
         rows = list(replay(store, id, method, models={path.stem: path for path in model or ()}, server=server))
@@ -133,7 +133,7 @@ def delete(
 @sessions_app.command()
 def verify(data: Data) -> None:
     """Check that everything stored is whole; exit code 1 and a sentence for each thing that is not."""
-    from bifseg.store.transfer import verify
+    from bifseg.storage.transfer import verify
 
     with _store(data) as store:
         problems = list(verify(store))
@@ -150,7 +150,7 @@ def sweep(
     data: Data, keep_days: Annotated[float, typer.Option(help="Delete sessions that nobody used for so long.")]
 ) -> None:
     """Delete old sessions, images that no session uses, and what killed processes left."""
-    from bifseg.store.retention import sweep
+    from bifseg.storage.retention import sweep
 
     if not keep_days > 0:
         raise ValueError(f"--keep-days is {keep_days}; it must be above 0.")
@@ -161,7 +161,7 @@ def sweep(
 
 @contextmanager
 def _store(data: Path, make: bool = False) -> Iterator[Store]:
-    from bifseg.store import BusyError, Store, UnknownError
+    from bifseg.storage import BusyError, Store, UnknownError
 
     if not make and not (data / "store.sqlite").is_file():
         raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")

@@ -32,7 +32,7 @@ def revoke(name: Annotated[str, typer.Argument(help="A token's id, or a user: al
     """Make a token, or all tokens of a user, invalid at once."""
     import sys
 
-    from bifseg.store import UnknownError
+    from bifseg.storage import UnknownError
 
     with _tokens(data) as tokens:
         try:
@@ -55,8 +55,8 @@ def list_(data: Data) -> None:
 def _tokens(data: Path, make: bool = False):
     from contextlib import contextmanager
 
-    from bifseg.server.tokens import Tokens
-    from bifseg.store import Store
+    from bifseg.server.access.tokens import Tokens
+    from bifseg.storage import Store
 
     if not make and not (data / "store.sqlite").is_file():
         raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")

@@ -80,7 +80,7 @@ def train(
 
     import torch
 
-    from bifseg.checkpoint import load_model
+    from bifseg.networks.checkpoint import load_model
     from bifseg.training import recipes
     from bifseg.training.train import join_processes, leave_processes
     from bifseg.training.train import train as steps_of
@@ -138,7 +138,7 @@ def _listen(
     """`training.listen.train`, shown line by line."""
     import torch
 
-    from bifseg.checkpoint import load_model
+    from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
     from bifseg.training.listen import RECIPES, train
     from bifseg.training.permissive import permissive_volumes

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, check_model, connected, names_of, open_datasets
-from bifseg.files import write_json, write_together
+from bifseg.io.atomic import write_json, write_together
 
 if TYPE_CHECKING:
-    from bifseg.parameters import Parameters
-    from bifseg.tune import Found, Trial
+    from bifseg.evaluation.tuning import Found, Trial
+    from bifseg.method.parameters import Parameters
 
 
 def tune(
@@ -50,10 +50,10 @@ def tune(
     """
     _check_files(output, log, dataset)
 
-    from bifseg.checkpoint import load_model
     from bifseg.evaluation.sample import sample
-    from bifseg.parameters import preset
-    from bifseg.tune import SPACE, checked_space, save_tuned, search
+    from bifseg.evaluation.tuning import SPACE, checked_space, save_tuned, search
+    from bifseg.method.parameters import preset
+    from bifseg.networks.checkpoint import load_model
 
     network = load_model(model)
     start = preset("fast", network.dimension, network.tuned)
@@ -112,7 +112,7 @@ def _space(texts: Sequence[str], start: Parameters) -> dict[str, list]:
 
 
 def _value(name: str, text: str) -> float | int | bool:
-    from bifseg.parameters import Parameters
+    from bifseg.method.parameters import Parameters
 
     kind = type(getattr(Parameters(), name))
     known = {"true": True, "1": True, "false": False, "0": False} if kind is bool else {}

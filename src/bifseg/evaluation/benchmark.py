@@ -17,7 +17,6 @@ from pathlib import Path
 
 import joblib
 
-from bifseg.checkpoint import Model, load_model
 from bifseg.evaluation import metrics, users
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import pool
@@ -25,6 +24,7 @@ from bifseg.evaluation.protocols import PROTOCOLS, Step
 from bifseg.evaluation.results import KEY, Results
 from bifseg.evaluation.targets import Target
 from bifseg.evaluation.users import user_of
+from bifseg.networks.checkpoint import Model, load_model
 
 TOLERANCE = 2.0  # mm, of the surface Dice
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.evaluation.metrics import area_under_curve, extent
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 CLICKS = 5
 BOX_SEED = 2025

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 
 def next_click(

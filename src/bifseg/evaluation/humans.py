@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bifseg.dataset import Case
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.users import Drawing
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
-from bifseg.io import read_labels
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import Case
+from bifseg.io.images import read_labels
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 
 def scribble_files(case: Case) -> list[Path]:

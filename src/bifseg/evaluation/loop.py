@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bifseg.adapt import adapt, begin
-from bifseg.checkpoint import Model
-from bifseg.crop import Crop
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_scribbles
-from bifseg.finetune import Round
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.parameters import Parameters
-from bifseg.segment import Segment
+from bifseg.imaging.image import Image
+from bifseg.method.crop import Crop
+from bifseg.method.finetune import Round
+from bifseg.method.parameters import Parameters
+from bifseg.networks.checkpoint import Model
+from bifseg.prompts.interaction import Box
+from bifseg.session.refine import adapt, begin
+from bifseg.session.state import Segment
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bifseg.image import Image
-from bifseg.interaction import Box, InteractiveMethod
-from bifseg.parameters import Parameters, preset
+from bifseg.imaging.image import Image
+from bifseg.method.parameters import Parameters, preset
+from bifseg.prompts.interaction import Box, InteractiveMethod
 
 if TYPE_CHECKING:
-    from bifseg.checkpoint import Model
+    from bifseg.networks.checkpoint import Model
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Method:
 
     @property
     def begins_with(self) -> str:
-        """``box`` or ``scribbles``, see `bifseg.interaction.InteractiveMethod`."""
+        """``box`` or ``scribbles``, see `bifseg.prompts.interaction.InteractiveMethod`."""
         return FromNetwork.begins_with if self.learns else getattr(_kind(self), "begins_with", "box")
 
 
@@ -123,7 +123,7 @@ class FromNetwork:
         self._refine, self._options = refine, options
 
     def start(self, image: Image, box: Box) -> np.ndarray:
-        from bifseg.session import Session
+        from bifseg.session.session import Session
 
         self._session, self._box, self._initial = Session(image, **self._options), box, None
         return self._session.box(box, refine=self._refine)

@@ -26,7 +26,7 @@ from bifseg.evaluation.humans import drawing_of, human_labels, scribble_files
 from bifseg.evaluation.metrics import iou
 from bifseg.evaluation.targets import Target
 from bifseg.evaluation.users import HUMAN, Drawing, User, longest_extent, simulated_box
-from bifseg.interaction import Box, InteractiveMethod
+from bifseg.prompts.interaction import Box, InteractiveMethod
 
 CLICKS = {"challenge": rules.CLICKS, "noc": 20}
 ENOUGH = 0.90  # IoU, the highest level of NoC

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bifseg.files import write_atomically
+from bifseg.io.atomic import write_atomically
 
 try:
     import fcntl

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bifseg.dataset import Case, Dataset
 from bifseg.evaluation.loop import TuningTarget
 from bifseg.evaluation.users import simulated_box
-from bifseg.image import Image
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import Case, Dataset
 from bifseg.training.instances import MARGIN, Instance, cut, hold_back
 
 SLICES = 8  # in 2D: so many per class and case, evenly spread, are cut out to pick from

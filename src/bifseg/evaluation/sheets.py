@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bifseg.checkpoint import shipped
-from bifseg.dataset import Dataset
 from bifseg.evaluation.benchmark import Run, judge
+from bifseg.evaluation.figure import OBJECT, TRUTH, check_matplotlib
 from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.targets import Target
-from bifseg.figure import OBJECT, TRUTH, check_matplotlib
-from bifseg.interaction import Box
+from bifseg.io.datasets import Dataset
+from bifseg.networks.checkpoint import shipped
+from bifseg.prompts.interaction import Box
 from bifseg.training.instances import across
 
 PICKED = ("worst", "median", "best")

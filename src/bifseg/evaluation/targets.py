@@ -10,10 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
-from bifseg.dataset import Case, Dataset
 from bifseg.evaluation.humans import human_labels, scribble_files
-from bifseg.image import Image
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import Case, Dataset
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.training.instances import SMALLEST, across
 
 FOLDS = ("develop", "report")

@@ -16,11 +16,11 @@ import joblib
 import numpy as np
 import torch
 
-from bifseg.checkpoint import Model, load_model
-from bifseg.crop import Crop
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
 from bifseg.evaluation.pool import check_backend, pool
-from bifseg.parameters import Parameters
+from bifseg.method.crop import Crop
+from bifseg.method.parameters import Parameters
+from bifseg.networks.checkpoint import Model, load_model
 
 CROPS_KEPT = 128  # per process, some 10 MB each in 2D and 20 MB in 3D; those of further targets are computed again
 

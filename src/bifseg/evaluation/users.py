@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.strokes import STYLES, ring
-from bifseg.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 VERSION = "1"  # another number where the same seed no longer gives the same boxes and strokes
 MARGIN = 10  # voxels, see `simulated_box`

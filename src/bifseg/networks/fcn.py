@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from bifseg.guidance import CHANNELS
 from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, convolution, padded, upsampled
+from bifseg.networks.guidance import CHANNELS
 
 
 class FCN(BoxNetwork):

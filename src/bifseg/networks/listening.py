@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.guidance import CHANNELS
 from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, position, upsampled
+from bifseg.networks.guidance import CHANNELS
 
 
 class Residual(nn.Module):

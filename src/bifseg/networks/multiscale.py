@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.guidance import CHANNELS
 from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, position, upsampled
+from bifseg.networks.guidance import CHANNELS
 
 
 class MultiScaleNet(BoxNetwork):

@@ -15,18 +15,20 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from bifseg.declared import TooLargeError
-from bifseg.server import api, metrics, monailabel, nninteractive, page
-from bifseg.server.child import StartError, WorkCancelledError, WorkError
-from bifseg.server.guard import Guard
+from bifseg.io.untrusted import TooLargeError
+from bifseg.server import api, metrics, page
+from bifseg.server.access.guard import Guard
+from bifseg.server.access.turns import TooManyError
 from bifseg.server.log import RequestLog, failure
-from bifseg.server.pool import ClosingError, QueueFullError
+from bifseg.server.monailabel import api as monailabel
+from bifseg.server.nninteractive import api as nninteractive
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
-from bifseg.server.turns import TooManyError
-from bifseg.store import BusyError, FullError, KeyUsedError, UnknownError
-from bifseg.store.errors import FULL, is_full
-from bifseg.store.retention import sweep
+from bifseg.server.workers.child import StartError, WorkCancelledError, WorkError
+from bifseg.server.workers.pool import ClosingError, QueueFullError
+from bifseg.storage import BusyError, FullError, KeyUsedError, UnknownError
+from bifseg.storage.errors import FULL, is_full
+from bifseg.storage.retention import sweep
 
 HOURLY = 3600.0
 STATUS = {  # the first that fits

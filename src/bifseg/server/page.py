@@ -10,10 +10,10 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.server.access.guard import check_guesses
+from bifseg.server.access.tokens import ONCE
+from bifseg.server.api.bodies import Body
 from bifseg.server.api.request import ROUTER, Served
-from bifseg.server.bodies import Body
-from bifseg.server.guard import check_guesses
-from bifseg.server.tokens import ONCE
 
 router = APIRouter(tags=["server"], **ROUTER)
 STATIC = Path(__file__).with_name("static")  # what `make page` builds of web/

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from bifseg.server.connections import protocol_for
+from bifseg.server.access.connections import protocol_for
 from bifseg.server.log import start_log
 from bifseg.server.settings import Settings
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.server.leases import Leases
+from bifseg.server.access.tokens import Tokens
+from bifseg.server.access.turns import Turns
 from bifseg.server.metrics import Metrics
-from bifseg.server.pool import Pool
-from bifseg.server.prompts import Labels
+from bifseg.server.nninteractive.leases import Leases
+from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.settings import Settings
-from bifseg.server.tokens import Tokens
-from bifseg.server.turns import Turns
-from bifseg.store import BusyError, FullError, Store
-from bifseg.store.journal import MOVES
+from bifseg.server.workers.pool import Pool
+from bifseg.storage import BusyError, FullError, Store
+from bifseg.storage.journal import MOVES
 
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
@@ -36,7 +36,7 @@ class Service:
         self.quick = Turns(at_once=4, own=2, waiting=64)  # what a reader waits for: masks, measures
         limits = settings.limits
         self.pool = Pool(
-            "bifseg.server.compute:handler",
+            "bifseg.server.workers.compute:handler",
             {
                 "data": str(settings.data.resolve()),
                 "quota": settings.quota,
@@ -77,7 +77,7 @@ class Service:
         key: str | None = None,
         progress: Callable[[dict], None] | None = None,
     ) -> dict:
-        """Do an interaction on a user's session, given as data (see `bifseg.durable`): where it led.
+        """Do an interaction on a user's session, given as data (see `bifseg.storage.durable`): where it led.
 
         It is in the store when this returns. ``key``: an interaction that comes twice with the same one is done once.
         ``progress`` hears of every round. Cancelling the call cancels the work.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from bifseg.store.store import LOCAL
+from bifseg.storage.store import LOCAL
 
 __all__ = ["LOCAL", "Limits", "Settings"]
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
+WEIGHTS = Path(__file__).parents[1] / "networks" / "weights"
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from bifseg import dicom, io
-from bifseg.image import Image
-from bifseg.interaction import Box
-from bifseg.segment import Segment, State
-from bifseg.server.scratch import scratch
-from bifseg.store import Store, UnknownError
-from bifseg.store.errors import FULL, FullError, is_full
-from bifseg.store.rows import ImageRow
+from bifseg.imaging.image import Image
+from bifseg.io import dicom_seg, images
+from bifseg.prompts.interaction import Box
+from bifseg.server.uploads.scratch import scratch
+from bifseg.session.state import Segment, State
+from bifseg.storage import Store, UnknownError
+from bifseg.storage.errors import FULL, FullError, is_full
+from bifseg.storage.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
 Format = Literal["raw", "nii.gz", "nii", "nrrd", "mha", "png", "dcm"]
@@ -98,7 +98,7 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
         if format == "dcm":
             _write_seg(path, full, view, image, store, row)
         else:
-            io.write_image(path, full, image)
+            images.write_image(path, full, image)
         return path.open("rb")
     except (ValueError, OSError) as error:
         # ITK does not say why a file did not arrive
@@ -115,7 +115,7 @@ def _write_seg(path: Path, labels: np.ndarray, view: View, image: Image, store: 
         raise ValueError(f"DICOM-SEG holds objects, not {view.title}; ask for labels or a mask.")
     if row.dicom is None:
         raise ValueError("The image came from no DICOM series, and DICOM-SEG needs one; ask for another format.")
-    dicom.write_dicom_seg(path, labels, view.names, image, store.blob(row.dicom))
+    dicom_seg.write_dicom_seg(path, labels, view.names, image, store.blob(row.dicom))
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

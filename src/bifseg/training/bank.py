@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bifseg.files import write_atomically
-from bifseg.synthetic.scene import Scene
+from bifseg.io.atomic import write_atomically
+from bifseg.training.synthetic.scene import Scene
 
 MAGIC = b"bifsegbank1\n"
 MOST = 239  # structures of a volume: 0 is the background, and 16 numbers above are for what is drawn into it

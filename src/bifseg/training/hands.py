@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 WRONG = 0.03  # share of strokes with the wrong label
 LEAKS = 0.15  # share of strokes that are not kept within what is wrong

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bifseg.dataset import Case, Dataset
-from bifseg.files import write_atomically
-from bifseg.grid import LONGEST_2D
-from bifseg.image import Image, resample, resample_labels, working_shape
+from bifseg.imaging.image import Image, resample, resample_labels, working_shape
+from bifseg.io.atomic import write_atomically
+from bifseg.io.datasets import Case, Dataset
+from bifseg.method.grid import LONGEST_2D
 
 MARGIN = 10  # pixels a side: "a random margin of 0 to 10 pixels" around the object (Wang et al. 2018, II-B)
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is no shape to learn

@@ -29,13 +29,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
-from bifseg.checkpoint import Model, save_model
-from bifseg.files import write_atomically
-from bifseg.guidance import nearness
-from bifseg.image import unit_range
-from bifseg.interaction import BACKGROUND, FOREGROUND
+from bifseg.imaging.image import unit_range
+from bifseg.io.atomic import write_atomically
+from bifseg.method.timing import Stopwatch
 from bifseg.networks import ARCHITECTURES, BoxNetwork, build
-from bifseg.stopwatch import Stopwatch
+from bifseg.networks.checkpoint import Model, save_model
+from bifseg.networks.guidance import nearness
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 from bifseg.training import hands
 from bifseg.training.bank import Volume
 from bifseg.training.render import Boxes, Renderer, Shares

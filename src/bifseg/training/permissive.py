@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from bifseg.dataset import open_dataset
-from bifseg.io import read_image
-from bifseg.synthetic.anatomy import LabelMap
+from bifseg.io.datasets import open_dataset
+from bifseg.io.images import read_image
 from bifseg.training.bank import Volume, scenes, volume
+from bifseg.training.synthetic.anatomy import LabelMap
 
 
 @dataclass(frozen=True)

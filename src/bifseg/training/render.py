@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bifseg.synthetic.look import Look
 from bifseg.training.bank import Volume
+from bifseg.training.synthetic.look import Look
 
 TARGET = 255  # the number of the target in a rendered label map
 PATCHES = 240  # the first number of the tissues that are drawn into an empty background

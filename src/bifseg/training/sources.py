@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from bifseg.image import normalise
-from bifseg.synthetic.anatomy import LabelMap, anatomy_sample
-from bifseg.synthetic.look import augment
-from bifseg.synthetic.sample import Sample, training_sample
+from bifseg.imaging.image import normalise
 from bifseg.training.instances import MARGIN, Instance
+from bifseg.training.synthetic.anatomy import LabelMap, anatomy_sample
+from bifseg.training.synthetic.look import augment
+from bifseg.training.synthetic.sample import Sample, training_sample
 
 CANDIDATES = 24  # instances looked at per one taken: its batch has one shape, and nobody likes to be squeezed
 

@@ -23,10 +23,10 @@ from safetensors.torch import save
 from torch import distributed
 from torch.nn import functional as F
 
-from bifseg.checkpoint import Model, save_model
-from bifseg.files import write_atomically
-from bifseg.image import normalise
+from bifseg.imaging.image import normalise
+from bifseg.io.atomic import write_atomically
 from bifseg.networks import BoxNetwork, build
+from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.instances import intensity_statistics
 from bifseg.training.recipes import Phase, Recipe
 from bifseg.training.sources import Mixture, Sources

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bifseg.dataset import Dataset, open_dataset
-from bifseg.synthetic.anatomy import read_label_maps
+from bifseg.io.datasets import Dataset, open_dataset
 from bifseg.training.instances import Instance, load_instances, split
 from bifseg.training.sources import Sources
+from bifseg.training.synthetic.anatomy import read_label_maps
 
 SLICES = 24  # per class and scan, in 2D: neighbouring slices teach the same
 LABEL_MAPS = ("Dataset130_SynthSegLabels", "Dataset115_BodyCT", "Dataset116_BodyMR")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bifseg.evaluation.figure import check_matplotlib
 from bifseg.evaluation.report import clicks, interactive, losses, paper, verdict
 from bifseg.evaluation.report.document import Document, Heading, Picture, Text, markdown, table_numbers
 from bifseg.evaluation.report.groups import Group, group_rows
 from bifseg.evaluation.report.header import header, how_it_was_run
 from bifseg.evaluation.report.page import page
 from bifseg.evaluation.report.rows import check_judges, read_about, read_results, read_rows
-from bifseg.figure import check_matplotlib
-from bifseg.files import write_atomically, write_json, write_together
+from bifseg.io.atomic import write_atomically, write_json, write_together
 
 __all__ = ["make_document", "read_about", "read_results", "read_rows", "write_report"]
 

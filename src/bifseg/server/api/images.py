@@ -12,18 +12,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from bifseg.canonical import nifti
-from bifseg.image import Image
-from bifseg.interaction import Box
+from bifseg.imaging.image import Image
+from bifseg.imaging.orientation import nifti
+from bifseg.prompts.interaction import Box
+from bifseg.server.access.guard import User
+from bifseg.server.api.bodies import FileInfo, ImageInfo, Open, Text
 from bifseg.server.api.request import BYTES, ROUTER, Served
 from bifseg.server.api.results import RESULT, answer
-from bifseg.server.bodies import FileInfo, ImageInfo, Open, Text
-from bifseg.server.guard import User
-from bifseg.server.reading import read_image
-from bifseg.server.uploads import received, suffix_of
+from bifseg.server.uploads.reading import read_image
+from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View
-from bifseg.store import UnknownError
-from bifseg.synthetic.phantom import phantom
+from bifseg.storage import UnknownError
+from bifseg.training.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
 LISTED = 10_000  # entries of one folder

@@ -19,10 +19,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.interaction import Box
+from bifseg.prompts.interaction import Box
+from bifseg.server.access.guard import User
+from bifseg.server.api.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.api.request import ROUTER, Owned, Served
-from bifseg.server.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
-from bifseg.server.guard import User
 from bifseg.server.service import Service
 
 router = APIRouter(tags=["interactions"], **ROUTER)

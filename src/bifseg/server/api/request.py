@@ -10,10 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from bifseg.server.bodies import Refusal
-from bifseg.server.guard import User, readable
+from bifseg.server.access.guard import User, readable
+from bifseg.server.api.bodies import Refusal
 from bifseg.server.service import Service
-from bifseg.store.rows import SessionRow
+from bifseg.storage.rows import SessionRow
 
 SMALL, PARTS = 16 << 10, 250_000  # bytes of a body, and how many lists and things one may have, as one may draw points
 REFUSED = {

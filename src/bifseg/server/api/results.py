@@ -9,14 +9,14 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from bifseg.places import places
 from bifseg.server import views
+from bifseg.server.access.turns import Turns
+from bifseg.server.api.bodies import MeasureInfo, PlaceInfo
 from bifseg.server.api.request import ROUTER, Owned, Served
-from bifseg.server.bodies import MeasureInfo, PlaceInfo
 from bifseg.server.service import Service
-from bifseg.server.turns import Turns
 from bifseg.server.views import MEDIA, Format, View, What
-from bifseg.store.rows import ImageRow
+from bifseg.session.uncertain_places import places
+from bifseg.storage.rows import ImageRow
 
 router = APIRouter(tags=["results"], **ROUTER)
 RESULT = {

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.parameters import PRESETS
+from bifseg.method.parameters import PRESETS
 from bifseg.server import views
+from bifseg.server.access.guard import User
+from bifseg.server.api.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.request import ROUTER, Owned, Served
-from bifseg.server.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
-from bifseg.server.guard import User
-from bifseg.server.scratch import scratch
-from bifseg.server.uploads import SUFFIXES, called, received
-from bifseg.store.transfer import export, import_
+from bifseg.server.uploads.receiving import SUFFIXES, called, received
+from bifseg.server.uploads.scratch import scratch
+from bifseg.storage.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
 ARCHIVE = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}

@@ -1,0 +1,1 @@
+"""Exact algorithms on grids: arrays in, arrays out, and nothing else."""

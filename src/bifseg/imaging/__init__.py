@@ -1,0 +1,1 @@
+"""Images: voxels with a geometry."""

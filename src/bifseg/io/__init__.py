@@ -1,0 +1,1 @@
+"""Files in and out. Nothing else knows image formats."""

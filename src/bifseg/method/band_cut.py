@@ -1,0 +1,256 @@
+"""A mask from a coarse grid, cut again on the scan's own voxels: exactly, in a narrow band around its border.
+
+The grid says how likely each place is foreground, the scan where its edges are. Inside the band the labels are the
+exact minimum of Eq. 1-4 on the scan's voxels, with the grid's log-odds interpolated; outside it the grid's labels stay
+and pull at the band as any neighbour does. The band is as wide as its bound on voxels allows, which bounds time and
+memory; but for one look at every voxel, a byte each, neither depends on the size of the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bifseg.algorithms.graphcut import CEILING, NEIGHBOURHOODS, steps
+from bifseg.algorithms.interpolation import taps
+from bifseg.algorithms.jit import compiled
+from bifseg.algorithms.maxflow import maximum_flow
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+
+REACH = 1.0  # half the band's width, in cells of the grid, where the bound on voxels allows it
+VOXELS = 150_000  # of the band at most, about
+BAND, OUTSIDE = 3, 4  # beside FOREGROUND and BACKGROUND: what a voxel is while labels are sought, and around the box
+FAR = 2.5  # cells; beyond, no distance is told apart
+LEVELS = 4095  # steps of the window that intensities are rounded to
+
+
+def band_cut(
+    scan: np.ndarray,
+    window: tuple[float, float],
+    spacing: Sequence[float],
+    log_odds: np.ndarray,
+    labels: np.ndarray,
+    fixed: np.ndarray,
+    *,
+    lam: float,
+    sigma: float,
+    reach: float = REACH,
+    voxels: int = VOXELS,
+) -> np.ndarray:
+    """The labels of a box's voxels: bool, the scan's shape.
+
+    ``scan``: the box's voxels, (x, y) or (x, y, z), any real type; ``window``: its values that become 0 and 1, the
+    scale of ``sigma``. ``spacing``: mm, one per axis. ``log_odds``, ``labels``: float and bool, on a grid over the same
+    box. ``fixed``: uint8, the scan's shape, 1 foreground, 2 background, 0 free; what is fixed is kept, in the band or
+    not. ``lam``: the weight of the pairwise term, its d_ij in cells of the grid: so it means the same in millimetres
+    however fine the scan is. Neighbours are all 8 or 26, whose cuts are the smoothest. ``reach``: how far from the
+    grid's border a voxel may lie to be cut anew, in cells, at most 1.5; less where more than about ``voxels`` would.
+    Of several minima it is the one with the smallest foreground. Raises ValueError for arrays that do not fit.
+    """
+    ndim = scan.ndim
+    if len(spacing) != ndim or log_odds.ndim != ndim or labels.shape != log_odds.shape or fixed.shape != scan.shape:
+        raise ValueError(
+            f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
+            f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
+        )
+    if not 0 < reach <= FAR - 1:
+        raise ValueError(f"The band reaches {reach} cells from the border; it must be above 0 and at most {FAR - 1}.")
+    sides = np.multiply(scan.shape, spacing)
+    cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
+    neighbours = NEIGHBOURHOODS[ndim][-1]
+    offsets = np.zeros((neighbours // 2, 3), np.int64)
+    offsets[:, 3 - ndim :] = steps(ndim, neighbours)
+    lengths = np.linalg.norm(offsets[:, 3 - ndim :] * np.asarray(spacing, float), axis=1)
+    prices = lam * cell / lengths
+
+    three = (1,) * (3 - ndim)
+    scan, fixed = scan.reshape(three + scan.shape), np.ascontiguousarray(fixed).reshape(three + fixed.shape)
+    grid = three + log_odds.shape
+    distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
+    width = _width(distance, reach, voxels * distance.size / scan.size)
+    axes = [taps(n, m) for n, m in zip(grid, scan.shape, strict=True)]
+    state = np.full([n + 2 for n in scan.shape], OUTSIDE, np.uint8)
+    count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
+    if count:
+        scale = 2.0 ** np.floor(np.log2(CEILING / (2 * prices.sum() or 1.0)))
+        nodes = np.zeros(count + 1, np.int64)
+        excess, residual = np.zeros(count + 1, np.int32), np.zeros((neighbours, count + 1), np.int32)
+        listed = np.zeros((neighbours, count + 1), np.int32)
+        low, high = window
+        table = np.exp(-0.5 * (np.arange(LEVELS + 1) / LEVELS / sigma) ** 2)
+        _build(
+            scan, low, LEVELS / (high - low) if high > low else 0.0, table, prices * scale, offsets,
+            np.ascontiguousarray(log_odds, np.float32).reshape(grid), *(array for axis in axes for array in axis),
+            scale, state, nodes, excess, residual, listed,
+        )  # fmt: skip
+        level = maximum_flow(residual, excess, listed, False)
+        state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
+    return (state[1:-1, 1:-1, 1:-1] == FOREGROUND).reshape(scan.shape[3 - ndim :])
+
+
+def _width(distance: np.ndarray, reach: float, cells: float) -> float:
+    """Half the band's width, in cells: ``reach``, or what leaves about so many cells of the grid in the band."""
+    near = np.abs(distance[np.abs(distance) < reach])
+    # A cell whose middle is d from the border reaches from d - 1/2 to d + 1/2.
+    covered = lambda width: np.clip(width - near + 0.5, 0, 1).sum()  # noqa: E731
+    if covered(reach) <= cells:
+        return reach
+    low, high = 0.0, reach
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if covered(middle) <= cells else (low, middle)
+    return low
+
+
+@compiled
+def _signed_distance(labels):
+    """How far each cell is from the border of the labels, in cells, below 0 outside: float32, ``FAR`` at most."""
+    nx, ny, nz = labels.shape
+    result = np.full(labels.shape, FAR, np.float32)
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                own = labels[i, j, k]
+                if not (
+                    (i > 0 and labels[i - 1, j, k] != own) or (i < nx - 1 and labels[i + 1, j, k] != own)
+                    or (j > 0 and labels[i, j - 1, k] != own) or (j < ny - 1 and labels[i, j + 1, k] != own)
+                    or (k > 0 and labels[i, j, k - 1] != own) or (k < nz - 1 and labels[i, j, k + 1] != own)
+                ):  # fmt: skip
+                    continue
+                for x in range(max(i - 1, 0), min(i + 2, nx)):
+                    for y in range(max(j - 1, 0), min(j + 2, ny)):
+                        for z in range(max(k - 1, 0), min(k + 2, nz)):
+                            away = np.float32(0.5 + np.sqrt((x - i) ** 2 + (y - j) ** 2 + (z - k) ** 2))
+                            result[x, y, z] = min(result[x, y, z], away)
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if not labels[i, j, k]:
+                    result[i, j, k] = -result[i, j, k]
+    return result
+
+
+@compiled
+def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
+    """The grid interpolated along x and y to a row of voxels: what is left is to interpolate along z."""
+    for c in range(len(row)):
+        row[c] = 0
+    for a in range(weights_x.shape[1]):
+        for b in range(weights_y.shape[1]):
+            weight = weights_x[i, a] * weights_y[j, b]
+            if weight != 0:
+                source = grid[first_x[i] + a, first_y[j] + b]
+                for c in range(len(row)):
+                    row[c] += weight * source[c]
+
+
+@compiled
+def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, width, fixed, state):
+    """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
+    nx, ny, nz = fixed.shape
+    row, count = np.empty(distance.shape[2], np.float32), 0
+    taps_z = weights_z.shape[1]
+    for i in range(nx):
+        for j in range(ny):
+            _row(distance, i, j, first_x, weights_x, first_y, weights_y, row)
+            out = state[i + 1, j + 1, 1:-1]
+            low, high = row[0], row[0]
+            for c in range(1, len(row)):
+                low, high = min(low, row[c]), max(high, row[c])
+            k = 0
+            if low >= width or high <= -width:  # far from the band, as most rows are
+                out[:] = FOREGROUND if low > 0 else BACKGROUND
+                k = nz
+            while k < nz:  # voxels between the same points of the grid
+                at, end = first_z[k], k + 1
+                while end < nz and first_z[end] == at:
+                    end += 1
+                low, high = row[at], row[at]
+                for c in range(1, taps_z):
+                    low, high = min(low, row[at + c]), max(high, row[at + c])
+                if low >= width or high <= -width:
+                    for n in range(k, end):
+                        out[n] = FOREGROUND if low > 0 else BACKGROUND
+                else:
+                    for n in range(k, end):
+                        d = np.float32(0)
+                        for c in range(taps_z):
+                            d += weights_z[n, c] * row[at + c]
+                        if abs(d) < width:
+                            out[n] = BAND
+                            count += 1
+                        else:
+                            out[n] = FOREGROUND if d > 0 else BACKGROUND
+                k = end
+            said = fixed[i, j]
+            for k in range(nz):
+                if said[k]:
+                    count -= out[k] == BAND
+                    out[k] = said[k]
+    return count
+
+
+@compiled
+def _build(
+    scan, low, factor, table, prices, offsets,
+    log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z,
+    scale, state, nodes, excess, residual, listed,
+):  # fmt: skip
+    """Number the voxels of the band in C order, and lay out their graph; ``nodes``: where they are in ``state``."""
+    nx, ny, nz = scan.shape
+    width, depth = nz + 2, (ny + 2) * (nz + 2)
+    state = state.reshape(-1)
+    row, count = np.empty(log_odds.shape[2], np.float32), 0
+    numbers = np.zeros((2, depth), np.int32)  # of this plane and the one before
+    values = np.zeros((2, depth), np.int32)
+    most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
+    for i in range(nx):
+        for j in range(ny):
+            ready = False
+            for k in range(nz):
+                q = (j + 1) * width + k + 1
+                v = (i + 1) * depth + q
+                if state[v] != BAND:
+                    continue
+                if not ready:
+                    _row(log_odds, i, j, first_x, weights_x, first_y, weights_y, row)
+                    ready = True
+                own = np.float32(0)
+                for c in range(weights_z.shape[1]):
+                    own += weights_z[k, c] * row[first_z[k] + c]
+                total = _rounded(min(max(own * scale, -most), most))
+                value = _level(scan[i, j, k], low, factor)
+                count += 1
+                nodes[count], numbers[i & 1, q], values[i & 1, q] = v, count, value
+                for n in range(len(prices)):
+                    di, dj, dk = offsets[n]
+                    within = dj * width + dk
+                    step = di * depth + within
+                    if state[v - step] == BAND:
+                        plane = (i - di) & 1
+                        other = numbers[plane, q - within]
+                        price = _rounded(prices[n] * table[abs(value - values[plane, q - within])])
+                        residual[2 * n, other] = residual[2 * n + 1, other] = price
+                        listed[2 * n, other] = count
+                        listed[2 * n + 1, count] = other
+                    elif state[v - step] != OUTSIDE:
+                        there = _level(scan[i - di, j - dj, k - dk], low, factor)
+                        price = _rounded(prices[n] * table[abs(value - there)])
+                        total += price if state[v - step] == FOREGROUND else -price
+                    if state[v + step] < BAND:
+                        there = _level(scan[i + di, j + dj, k + dk], low, factor)
+                        price = _rounded(prices[n] * table[abs(value - there)])
+                        total += price if state[v + step] == FOREGROUND else -price
+                excess[count] = total
+
+
+@compiled
+def _rounded(price):
+    return np.int64(np.rint(price))
+
+
+@compiled
+def _level(value, low, factor):
+    """An intensity in steps of the window, 0 to LEVELS."""
+    return np.int64(min(max((value - low) * factor, 0.0), float(LEVELS)) + 0.5)

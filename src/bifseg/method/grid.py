@@ -1,0 +1,75 @@
+"""The content of a box on an isotropic working grid, and the way back to the voxels of the scan."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from bifseg.imaging.image import Image, intensity_range, resample, resample_labels, unit_range, working_shape
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
+
+LONGEST_2D = 3  # a 2D grid's longer side, in units of its shorter: bounds the cost of a needle-shaped box
+
+
+class Grid:
+    """A box of an image on a grid whose pixels are as long as they are wide (and deep), so its size bounds all costs.
+
+    ``size``, ``longest``: in 2D the smaller side becomes ``size`` pixels, in 3D the largest becomes ``size`` voxels,
+    and no side exceeds ``longest``; see `working_shape`. Arrays "on the grid" have shape ``shape``, (x, y) or
+    (x, y, z); arrays "in the box" have the box's voxels, always three axes.
+
+    ``array``: the resampled crop, float32. ``image01``: the same scaled to [0, 1], all 0 where the crop is constant.
+    ``spacing``: mm between the grid's points, one length per axis of the grid. ``native``: the box's voxels, a view of
+    the scan; ``native_spacing``: mm between them.
+    """
+
+    def __init__(self, image: Image, box: Box, size: int, longest: int) -> None:
+        self.box = box
+        self.native, self.native_spacing = box.crop(image.array), native_spacing(image, box)
+        self.shape = working_shape(self.native.shape, self.native_spacing, size, longest)
+        self.array = resample(self.native, self.shape)
+        self.image01 = unit_range(self.array)
+        pitch = np.multiply(self.native.shape, self.native_spacing) / self.shape
+        self.spacing = tuple(float(p) for p in pitch)
+
+    @property
+    def native_shape(self) -> tuple[int, ...]:
+        return tuple(n for axis, n in enumerate(self.box.shape) if axis != self.box.plane)
+
+    @cached_property
+    def window(self) -> tuple[float, float]:
+        """The intensities that are 0 and 1 for edges between the box's own voxels."""
+        return intensity_range(self.native)
+
+    def scribbles_on_grid(self, labels: np.ndarray) -> np.ndarray:
+        """Scribbles in the box (uint8, 1 foreground, 2 background) on the grid: no stroke is lost, however thin."""
+        labels = labels.reshape(self.native_shape)
+        if labels.shape == self.shape:
+            return labels.copy()
+        nearest = [((np.arange(w) + 0.5) * n / w).astype(int) for w, n in zip(self.shape, labels.shape, strict=True)]
+        grid = labels[np.ix_(*nearest)]
+        marked = np.unravel_index(np.flatnonzero(labels != 0), labels.shape)
+        for label in (BACKGROUND, FOREGROUND):
+            where = tuple(i[labels[marked] == label] for i in marked)
+            target = tuple((2 * i + 1) * w // (2 * n) for i, w, n in zip(where, self.shape, labels.shape, strict=True))
+            free = grid[target] == 0
+            grid[tuple(i[free] for i in target)] = label
+        return grid
+
+    def mask_on_grid(self, mask: np.ndarray) -> np.ndarray:
+        """A mask in the box, on the grid: bool."""
+        return resample_labels(mask.reshape(self.native_shape), self.shape)
+
+    def mask_in_box(self, labels: np.ndarray) -> np.ndarray:
+        """A mask on the grid, in the box's voxels: bool; exact where grid and box agree."""
+        return resample_labels(labels, self.native_shape).reshape(self.box.shape)
+
+    def map_in_box(self, values: np.ndarray) -> np.ndarray:
+        """A float map on the grid, in the box's voxels: float32."""
+        return resample(values, self.native_shape).reshape(self.box.shape)
+
+
+def native_spacing(image: Image, box: Box) -> list[float]:
+    """The image's spacing, mm, along the axes of a box's content: two for a plane, else three."""
+    return [s for axis, s in enumerate(image.spacing) if axis != box.plane]

@@ -1,0 +1,50 @@
+"""From labels on the working grid to the mask that a user sees: its outline on the scan's voxels, nothing left over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bifseg.method.band_cut import band_cut
+from bifseg.method.energy import CERTAIN
+from bifseg.method.grid import Grid
+from bifseg.method.islands import tidy
+from bifseg.method.parameters import Parameters
+from bifseg.method.timing import Stopwatch
+from bifseg.prompts.interaction import BACKGROUND
+
+
+def outline(
+    grid: Grid,
+    labels: np.ndarray,
+    probability: np.ndarray,
+    scribbles: np.ndarray,
+    locked: np.ndarray,
+    parameters: Parameters,
+    clock: Stopwatch | None = None,
+) -> np.ndarray:
+    """The mask in the box: bool, three axes.
+
+    ``labels``, ``probability``: bool and float on the grid, the minimum of Eq. 1 and what it was cut from.
+    ``scribbles``, ``locked``: uint8 (1 foreground, 2 background) and bool, in the box; where no band is cut the mask
+    may still contradict them, by less than a cell of the grid.
+    """
+    clock = Stopwatch() if clock is None else clock
+    p = parameters
+    fixed = scribbles
+    if locked.any():
+        fixed = np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
+    fixed = fixed.reshape(grid.native_shape)
+    if p.full_resolution and (len(grid.shape) == 3 or any(np.greater(grid.native_shape, grid.shape))):
+        with clock("band cut"):
+            belief = np.clip(probability.astype(float), CERTAIN, 1 - CERTAIN)
+            mask = band_cut(
+                grid.native, grid.window, grid.native_spacing, np.log(belief / (1 - belief)), labels, fixed,
+                lam=p.band_lam, sigma=p.band_sigma,
+            )  # fmt: skip
+    else:
+        with clock("paste"):
+            mask = grid.mask_in_box(labels).reshape(grid.native_shape)
+    if p.fill_holes or p.drop_islands:
+        with clock("tidy"):
+            mask = tidy(mask, fixed, fill_holes=p.fill_holes, drop_islands=p.drop_islands)
+    return mask.reshape(grid.box.shape)

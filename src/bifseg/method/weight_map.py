@@ -1,0 +1,84 @@
+"""Which voxels teach the network, and how much: the weights w(i) of Eq. 13."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bifseg.algorithms.geodesic import geodesic_distance
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+
+
+def weight_map(
+    probability: np.ndarray,
+    labels: np.ndarray,
+    scribbles: np.ndarray,
+    image01: np.ndarray,
+    *,
+    t0: float,
+    t1: float,
+    epsilon: float,
+    omega: float,
+    unsure: float = 0.0,
+    distances: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """w(i), float32: ``omega`` on scribbles, ``unsure`` on U_p and U_s, 1 elsewhere; scribbles win (Eq. 13).
+
+    All arrays (x, y) or (x, y, z), of one shape. ``probability``: of the foreground. ``labels``: the current
+    ones, True or 1 for foreground. ``scribbles``: 0 none, 1 foreground, 2 background. ``image01``: in [0, 1].
+    ``unsure``: 0 in the paper. ``distances``: `scribble_distances` of these scribbles, exact up to ``epsilon``, if
+    already known: they do not change during the rounds of one refinement.
+    Raises ValueError for unequal shapes, for ``omega`` or ``unsure`` below 0, and as the functions below do.
+    """
+    if not (0 <= omega < np.inf and 0 <= unsure < np.inf):
+        raise ValueError(f"omega is {omega} and unsure is {unsure}; both must be finite and 0 or more.")
+    probability, labels, scribbles, image01 = map(np.asarray, (probability, labels, scribbles, image01))
+    shapes = {a.shape for a in (probability, labels, scribbles, image01, *(distances or ()))}
+    if len(shapes) > 1:
+        raise ValueError(f"The arrays have the shapes {sorted(shapes)}; all must have the same.")
+    if distances is None:
+        distances = scribble_distances(image01, scribbles)
+    doubtful = network_uncertainty(probability, t0, t1)
+    doubtful |= scribble_uncertainty(labels, scribbles, distances, epsilon)
+    weights = np.where(doubtful, np.float32(unsure), np.float32(1))
+    np.copyto(weights, omega, where=scribbles != 0)
+    return weights
+
+
+def network_uncertainty(probability: np.ndarray, t0: float, t1: float) -> np.ndarray:
+    """U_p = {t0 < p < t1}, bool: where the network is undecided (empty for t0 = t1).
+
+    Raises ValueError unless 0 <= t0 <= t1 <= 1.
+    """
+    if not 0 <= t0 <= t1 <= 1:
+        raise ValueError(f"t0 is {t0} and t1 is {t1}; they must satisfy 0 <= t0 <= t1 <= 1.")
+    return (probability > t0) & (probability < t1)
+
+
+def scribble_uncertainty(
+    labels: np.ndarray, scribbles: np.ndarray, distances: tuple[np.ndarray, np.ndarray], epsilon: float
+) -> np.ndarray:
+    """U_s, bool: background near a foreground scribble, and foreground near a background one.
+
+    U_s = {i not in S, G(i, S_f) < epsilon, y_i = 0} + {i not in S, G(i, S_b) < epsilon, y_i = 1}, with
+    ``distances`` from `scribble_distances`. Empty for epsilon = 0; raises ValueError for one below 0.
+    """
+    if not epsilon >= 0:
+        raise ValueError(f"epsilon is {epsilon}; it must be 0 or more.")
+    to_foreground, to_background = distances
+    foreground = np.asarray(labels).astype(bool)
+    doubtful = np.where(foreground, to_background, to_foreground) < epsilon
+    return doubtful & (scribbles == 0)
+
+
+def scribble_distances(
+    image01: np.ndarray, scribbles: np.ndarray, limit: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
+    """G(i, S_f) and G(i, S_b): the geodesic distances to the foreground and the background scribbles.
+
+    Infinite from ``limit`` on, and where there is no such scribble, so that it makes no voxel uncertain. U_s asks only
+    for {G < epsilon}: a ``limit`` of epsilon gives the same U_s in a fraction of the time.
+    """
+    to_foreground, to_background = (
+        geodesic_distance(image01, np.equal(scribbles, label), limit=limit) for label in (FOREGROUND, BACKGROUND)
+    )
+    return to_foreground, to_background

@@ -1,0 +1,145 @@
+"""A trained network in one file: safetensors weights, with how to rebuild and feed the network in its header.
+
+Never pickle: reading a checkpoint cannot run code, and a damaged one is refused before memory is reserved for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from bifseg.io.atomic import write_atomically
+from bifseg.networks import BoxNetwork, build
+
+SHIPPED = Path(__file__).parent / "weights"
+DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
+VERSION = "1"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network and what it was trained for.
+
+    ``size``: the working grid, smaller side of a 2D crop or largest side of a 3D crop, in pixels; ``tuned``:
+    parameters found for this network on training data; ``card``: data, recipe, seed, hardware, results, limits;
+    ``flips``: whether it looks at every crop flipped along all its axes, too, and its answers are averaged.
+    """
+
+    name: str
+    network: BoxNetwork
+    architecture: str
+    settings: dict
+    size: int
+    tuned: dict = field(default_factory=dict)
+    card: dict = field(default_factory=dict)
+    sha256: str = ""
+    flips: bool = False
+
+    @property
+    def dimension(self) -> int:
+        return self.network.dimension
+
+    def __reduce__(self) -> tuple:
+        """To another process, the weights of a shipped model travel by its name."""
+        path = SHIPPED / f"{self.name}.safetensors"
+        if path.is_file() and _read_shipped(path).network is self.network:
+            return _by_name, (self.name, self.size, self.tuned, self.card, self.flips)
+        return Model, tuple(getattr(self, field.name) for field in fields(self))
+
+
+def shipped() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def load_model(name: str | os.PathLike = "default", dimension: int | None = None) -> Model:
+    """A shipped model by name, or a checkpoint file by path; ``default`` is the one for ``dimension``.
+
+    Raises FileNotFoundError for an unknown name, ValueError for a file that is damaged, of another kind, or made for
+    the other dimension.
+    """
+    if name == "default":
+        name = DEFAULT[dimension or 2]
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = SHIPPED / f"{name}.safetensors"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Unknown model {str(name)!r}; known are default, {', '.join(shipped())}, or a .safetensors file."
+            )
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file {path}.")
+    model = _read_shipped(path) if path.parent == SHIPPED else _read(path)
+    if dimension is not None and model.dimension != dimension:
+        raise ValueError(f"The model {model.name} is for {model.dimension}D boxes, and the box is {dimension}D.")
+    return model
+
+
+def save_model(model: Model, path: str | os.PathLike, *, half: bool = False) -> None:
+    """Write a checkpoint atomically: a reader sees the old file or the new one, whole.
+
+    ``half``: weights rounded to float16, in half the space; they are float32 again when read.
+    """
+    header = {
+        "format": "bifseg",
+        "version": VERSION,
+        "architecture": model.architecture,
+        "settings": json.dumps(model.settings),
+        "size": str(model.size),
+        "tuned": json.dumps(model.tuned),
+        "card": json.dumps(model.card),
+        "flips": json.dumps(model.flips),
+    }
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: t.detach().to(kind).contiguous().cpu() for name, t in model.network.state_dict().items()}
+    write_atomically(Path(path), save(tensors, header))
+
+
+def _by_name(name: str, size: int, tuned: dict, card: dict, flips: bool) -> Model:
+    return replace(load_model(name), size=size, tuned=tuned, card=card, flips=flips)
+
+
+@cache
+def _read_shipped(path: Path) -> Model:
+    return _read(path)
+
+
+def _read(path: Path) -> Model:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != "bifseg":
+                raise ValueError(f"{path} is not a bifseg model: its header does not say format bifseg.")
+            if header.get("version") != VERSION:
+                raise ValueError(f"{path} has version {header.get('version')}; this bifseg reads version {VERSION}.")
+            architecture, settings, size = (
+                header["architecture"],
+                json.loads(header["settings"]),
+                int(header["size"]),
+            )
+            with torch.device("meta"):  # no memory is reserved until the shapes agree
+                network = build(architecture, **settings)
+            wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+            given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            if wanted != given:
+                raise ValueError(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
+            network.load_state_dict({name: file.get_tensor(name).float() for name in wanted}, assign=True)
+            tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
+            flips = json.loads(header.get("flips", "false")) is True
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}.") from None
+    if not all(t.isfinite().all() for t in network.state_dict().values()):
+        raise ValueError(f"{path} is damaged: its weights are not finite numbers.")
+    if not 8 <= size <= 512:
+        raise ValueError(f"{path} is damaged: its working size is {size}.")
+    network.eval().requires_grad_(False)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips)

@@ -1,0 +1,1 @@
+"""What a user says about an image: boxes, strokes, scribbles."""

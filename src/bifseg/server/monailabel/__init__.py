@@ -1,0 +1,1 @@
+"""The protocol of MONAI Label's server."""

@@ -1,0 +1,404 @@
+"""The nnInteractive protocol, version 2, at the root: for its clients in napari, 3D Slicer and MITK as they are.
+
+A client has a lease, which holds an image and at most one session of the store, with one object. All of it is in the
+store, so neither side notices that a server was killed and started again. A mask that a client brings along, and that
+is the current mask of one of the user's sessions on the same image, is that session: with its scribbles, its adapted
+classifier and its undo history.
+
+A reply holds the mask in all boxes that its session ever had, not only where it changed: so a reply that was lost does
+no harm, and nobody has to know what the client has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from math import prod
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box, overlap
+from bifseg.server.access.guard import User
+from bifseg.server.api.bodies import parsed
+from bifseg.server.api.request import Bounded
+from bifseg.server.nninteractive import nnia
+from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
+from bifseg.server.nninteractive.masks import box_of, mask_of, session_with
+from bifseg.server.nninteractive.prompts import Mark, Scene
+from bifseg.server.service import Service, journalled
+from bifseg.server.uploads.reading import read_array
+from bifseg.server.uploads.receiving import pour, received
+from bifseg.storage import Store, UnknownError
+from bifseg.storage.errors import on_disk
+from bifseg.storage.rows import ImageRow
+
+BINARY = "application/octet-stream"
+CAPABILITIES = {
+    "supported_interactions": {"points": True, "bbox2d": True, "bbox3d": True, "scribble": True, "lasso": True},
+    "channel_mapping": {
+        "prev_seg": 0, "bbox2d": [1, 2], "bbox3d": [1, 2], "lasso": [1, 2], "points": [3, 4], "scribble": [5, 6],
+    },
+    "num_interaction_channels": 7,
+    "supports_initial_label": True,
+    "supports_zero_shot_label_refinement": True,
+    "preferred_scribble_thickness": [2, 2, 2],
+    "interaction_decay": 1.0,
+    "inference_session_version": "2.6.0",
+    "license": "Apache-2.0",
+    "supports_undo": True,
+    "do_autozoom": False,
+}  # fmt: skip
+BUFFERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+router = APIRouter(
+    tags=["nnInteractive"],
+    route_class=Bounded,
+    responses={
+        status: {"description": text}
+        for status, text in {
+            400: "A prompt that cannot be.", 401: "No token, or a wrong one.", 404: "Nothing of that name.",
+            409: "The session is being worked on.", 410: "No lease, or no longer.", 413: "Too large.",
+            429: "Too many requests.", 503: "The server is full, busy or stopping.", 507: "The store is full.",
+        }.items()
+    },
+)  # fmt: skip
+
+ARRAY = {"requestBody": {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}}
+PREDICTION = {
+    "response_class": Response,
+    "responses": {200: {"description": "Part of the mask.", "content": {BINARY: {}}}},
+}
+
+Index = Annotated[float, Field(ge=-(2**31), le=2**31, allow_inf_nan=False)]
+Pair = Annotated[list[Index], Field(min_length=2, max_length=2)]
+Pairs = Annotated[list[Pair], Field(min_length=3, max_length=3)]
+Spacing = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+
+
+class Prompt(BaseModel):
+    include_interaction: bool = True
+    run_prediction: bool = True
+
+
+class BoxPrompt(Prompt):
+    bbox_coords: Pairs
+
+
+class PointPrompt(Prompt):
+    coordinates: Annotated[list[Index], Field(min_length=3, max_length=3)]
+
+
+class MaskPrompt(Prompt):
+    interaction_bbox: Pairs | None = None
+
+
+class Given(BaseModel):
+    run_prediction: bool = False
+
+
+class Properties(BaseModel):
+    spacing: Spacing | None = None
+
+
+class Scan(BaseModel):
+    image_properties: Properties = Properties()
+
+
+class Buffer(BaseModel):
+    shape: Annotated[list[int], Field(max_length=8)]
+    dtype: str
+
+
+# ---- what every call begins with
+
+
+def _leases(request: Request) -> Leases:
+    return request.app.state.service.leases
+
+
+Token = Annotated[str, Header(alias="X-Lease-Token")]
+Meta = Annotated[str, Header(alias="X-Meta")]
+
+
+async def _held(request: Request, user: User, token: Token = "") -> Lease:
+    """The lease of a client that is there, whatever it does."""
+    return await _hear(_leases(request), token, user, act=False)
+
+
+async def _acting(request: Request, user: User, token: Token = "") -> AsyncIterator[Lease]:
+    """The lease of a client whose user does something; what comes at the same time waits."""
+    leases = _leases(request)
+    async with leases.turn(token):
+        yield await _hear(leases, token, user, act=True)
+
+
+async def _hear(leases: Leases, token: str, user: str, act: bool) -> Lease:
+    try:
+        return await run_in_threadpool(leases.hear, token, user, act=act)
+    except LeaseGoneError as error:
+        raise HTTPException(410, str(error)) from None
+
+
+Held = Annotated[Lease, Depends(_held)]
+Acting = Annotated[Lease, Depends(_acting)]
+
+
+@asynccontextmanager
+async def _body(request: Request) -> AsyncIterator[bytes | mmap.mmap]:
+    """A request's body, in an unnamed file of the store's folder."""
+    with tempfile.TemporaryFile(dir=request.app.state.service.store.folder) as file:
+        with on_disk():
+            size = await pour(request.stream(), file)
+            file.flush()
+        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+
+
+# ---- leases
+
+
+@router.post("/claim")
+async def claim(request: Request, user: User) -> dict:
+    """Connect."""
+    limits = request.app.state.service.settings.limits
+    try:
+        token = await run_in_threadpool(_leases(request).claim, user)
+    except CapacityError as error:
+        raise HTTPException(503, str(error), {"Retry-After": "30"}) from None
+    return {
+        "lease_token": token,
+        "idle_timeout_seconds": limits.idle_seconds,
+        "liveness_timeout_seconds": limits.liveness_seconds,
+        "max_sessions": limits.leases,
+    }
+
+
+@router.get("/capabilities")
+async def capabilities(user: User) -> dict:
+    """What prompts the server takes."""
+    return CAPABILITIES
+
+
+@router.post("/heartbeat")
+async def heartbeat(request: Request, lease: Held) -> dict:
+    """Say that the client is there, without doing anything."""
+    return {"remaining_seconds": _remaining(request, lease)}
+
+
+@router.get("/lease_status")
+async def lease_status(request: Request, lease: Held) -> dict:
+    """How long the lease lasts if the user does nothing."""
+    idle = request.app.state.service.settings.limits.idle_seconds
+    return {"remaining_seconds": _remaining(request, lease), "idle_timeout_seconds": idle}
+
+
+def _remaining(request: Request, lease: Lease) -> float:
+    return max(0.0, request.app.state.service.settings.limits.idle_seconds - lease.idle)
+
+
+@router.post("/release")
+async def release(request: Request, user: User, token: Token = "") -> dict:
+    """Disconnect; sessions stay in the store."""
+    return {"released": await run_in_threadpool(_leases(request).release, token, user)}
+
+
+# ---- image and buffer
+
+
+@router.post("/set_image", openapi_extra=ARRAY)
+async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
+    """Upload an image, (channels, x, y, z); a buffer must follow."""
+    service: Service = request.app.state.service
+    spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
+
+    def keep(path: Path) -> tuple[str, tuple[int, ...]]:
+        array, shape = read_array(path, service.store.folder, service.settings.limits)
+        return service.store.add_image(Image(array, spacing), lease.user), shape
+
+    body = received(request.stream(), service.store.folder, ".nnia")
+    async with service.receiving.turn(lease.user), body as path:
+        key, shape = await service.heavy.run(lease.user, keep, path)
+    await run_in_threadpool(_leases(request).note, lease, image=key, session=None, dtype=None)
+    return {"original_image_shape": shape}
+
+
+@router.post("/set_target_buffer")
+async def set_target_buffer(request: Request, lease: Acting, buffer: Buffer) -> dict:
+    """Say of what type the client's mask is."""
+    row = await _image(request, lease)
+    if tuple(buffer.shape) != row.shape:
+        raise ValueError(f"The buffer has the shape {tuple(buffer.shape)}; the image has {row.shape}.")
+    if buffer.dtype not in BUFFERS:
+        raise ValueError(f"The buffer is of {buffer.dtype[:20]!r}; possible are {', '.join(BUFFERS)}.")
+    await run_in_threadpool(_leases(request).note, lease, dtype=buffer.dtype)
+    return {}
+
+
+@router.post("/reset_interactions")
+async def reset_interactions(request: Request, lease: Acting) -> dict:
+    """Let go of the object; its session stays in the store, and its mask brings it back."""
+    await run_in_threadpool(_leases(request).note, lease, session=None)
+    return {}
+
+
+@router.post("/set_do_autozoom")
+async def set_do_autozoom(lease: Acting) -> dict:
+    """Nothing: boxes say how far to look."""
+    return {}
+
+
+async def _image(request: Request, lease: Lease) -> ImageRow:
+    if "image" not in lease.facts:
+        raise ValueError("There is no image yet; set_image comes first.")
+    return await run_in_threadpool(request.app.state.service.store.image_row, lease.facts["image"], lease.user)
+
+
+# ---- prompts
+
+
+@router.post("/add_bbox_interaction", **PREDICTION)
+async def add_bbox(request: Request, lease: Acting, prompt: BoxPrompt) -> Response:
+    """A box around the object, or around what does not belong to it; half-open ranges of voxels."""
+    pairs = [[round(a), round(b)] for a, b in prompt.bbox_coords]
+    return await _prompt(request, lease, prompt.run_prediction, Scene.by_box, pairs, prompt.include_interaction)
+
+
+@router.post("/add_point_interaction", **PREDICTION)
+async def add_point(request: Request, lease: Acting, prompt: PointPrompt) -> Response:
+    """A voxel of the object, or of what does not belong to it."""
+    voxel = [round(at) for at in prompt.coordinates]
+    return await _prompt(request, lease, prompt.run_prediction, Scene.by_point, voxel, prompt.include_interaction)
+
+
+@router.post("/add_scribble_interaction", openapi_extra=ARRAY, **PREDICTION)
+async def add_scribble(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
+    """Voxels of the object, or of what does not belong to it: a mask of the image, or of interaction_bbox."""
+    said = parsed(MaskPrompt, meta, "X-Meta")
+    mark = await _mark(request, lease, said.interaction_bbox)
+    return await _prompt(request, lease, said.run_prediction, Scene.by_scribble, mark, said.include_interaction)
+
+
+@router.post("/add_lasso_interaction", openapi_extra=ARRAY, **PREDICTION)
+async def add_lasso(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
+    """A line around the object, or what is within: a mask of the image, or of interaction_bbox."""
+    said = parsed(MaskPrompt, meta, "X-Meta")
+    mark = await _mark(request, lease, said.interaction_bbox)
+    return await _prompt(request, lease, said.run_prediction, Scene.by_lasso, mark, said.include_interaction)
+
+
+@router.post("/add_initial_seg_interaction", openapi_extra=ARRAY, **PREDICTION)
+async def add_initial_seg(request: Request, lease: Acting, meta: Meta = "{}") -> Response:
+    """A mask that the client has: a session of this user goes on if it is the mask of one, else one begins."""
+    said = parsed(Given, meta, "X-Meta")
+    mark = await _mark(request, lease, None, may_be_empty=True)
+    found = mark and await run_in_threadpool(_session_of, request, lease, mark)
+    lease = await run_in_threadpool(_leases(request).note, lease, session=found)
+    if mark is None:
+        return _unchanged()
+    if found is None:
+        return await _prompt(request, lease, said.run_prediction, Scene.by_mask, mark)
+    return await predict(request, lease) if said.run_prediction else _unchanged()
+
+
+@router.post("/undo", **PREDICTION)
+async def undo(request: Request, lease: Acting) -> Response:
+    """Take back the last prompt."""
+    service: Service = request.app.state.service
+    session = await _session(request, lease)
+    if session is None or not (await service.act(lease.user, session, {"kind": "undo"}))["changed"]:
+        return _unchanged()
+    return await _reply(request, lease)
+
+
+@router.post("/predict", **PREDICTION)
+async def predict(request: Request, lease: Acting) -> Response:
+    """Compute what prompts that came without a prediction have left to compute."""
+    service: Service = request.app.state.service
+    session = await _session(request, lease)
+    if session is None or await run_in_threadpool(box_of, service.store, session) is None:
+        return _unchanged()
+    await service.act(lease.user, session, {"kind": "refine"})
+    return await _reply(request, lease)
+
+
+async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..., dict], *said: object) -> Response:
+    """Do what a prompt says: an interaction of the lease's session, which begins here where there is none."""
+    service: Service = request.app.state.service
+    row, session = await _image(request, lease), await _session(request, lease)
+    if "dtype" not in lease.facts:
+        raise ValueError("There is no buffer yet; set_target_buffer comes before the first prompt.")
+
+    def interaction() -> dict:
+        scene = Scene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
+        return journalled(prompt(scene, *said), service.store)
+
+    asked = {"refine": "auto" if run else "none", **await run_in_threadpool(interaction)}
+    if session is None:
+        session = await service.create(row.key, lease.user, client="nninteractive")
+        lease = await run_in_threadpool(_leases(request).note, lease, session=session)
+    await service.act(lease.user, session, asked)
+    return await _reply(request, lease) if run else _unchanged()
+
+
+async def _mark(
+    request: Request, lease: Lease, pairs: list[list[float]] | None, may_be_empty: bool = False
+) -> Mark | None:
+    """The voxels that a mask in the body marks; ``pairs``: the ranges it fills, where it is not the whole image."""
+    row = await _image(request, lease)
+    start, stop = zip(*(map(round, pair) for pair in pairs), strict=True) if pairs else ((0, 0, 0), row.shape)
+
+    def read(body: bytes | mmap.mmap) -> Mark | None:
+        mask = nnia.unpack(body, prod(row.shape) * 8)
+        if mask.shape != tuple(b - a for a, b in zip(start, stop, strict=True)):
+            where = f"interaction_bbox {pairs}" if pairs else f"the image {row.shape}"
+            raise ValueError(f"The mask has the shape {mask.shape}, which does not fit {where}.")
+        here, there = overlap(Box((0, 0, 0), row.shape), Box(start, stop))
+        if may_be_empty and not mask.any():
+            return None
+        return Mark.of(mask[there], [part.start for part in here])
+
+    async with _body(request) as body:
+        return await request.app.state.service.quick.run(lease.user, read, body)
+
+
+async def _session(request: Request, lease: Lease) -> str | None:
+    """The lease's session; none where it has none yet, or the user deleted it."""
+    store, id = request.app.state.service.store, lease.facts.get("session")
+    try:
+        return id and (await run_in_threadpool(store.session, id, lease.user)).id
+    except UnknownError:
+        return None
+
+
+def _session_of(request: Request, lease: Lease, mark: Mark) -> str | None:
+    others = _leases(request).sessions(but=lease)
+    return session_with(request.app.state.service.store, lease.user, lease.facts["image"], mark, but=others)
+
+
+async def _reply(request: Request, lease: Lease) -> Response:
+    service: Service = request.app.state.service
+    facts = lease.facts["session"], lease.facts["dtype"]
+    return await service.quick.run(lease.user, _predicted, service.store, *facts)
+
+
+def _predicted(store: Store, session: str, dtype: str) -> Response:
+    box, mask = mask_of(store, session, np.dtype(dtype))
+    told = {
+        "ran_prediction": True,
+        "bbox": [[part.start, part.stop] for part in box.slices],
+        "dtype": dtype,
+        "shape": list(mask.shape),
+    }
+    return Response(nnia.pack(mask), media_type=BINARY, headers={"X-Meta": json.dumps(told)})
+
+
+def _unchanged() -> Response:
+    return Response(b"", media_type=BINARY, headers={"X-Meta": '{"ran_prediction": false, "bbox": null}'})

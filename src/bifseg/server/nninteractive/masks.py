@@ -1,0 +1,50 @@
+"""What a client of the nnInteractive protocol sees of a session: one box, one mask, and which session a mask is of."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import numpy as np
+
+from bifseg.prompts.interaction import Box, overlap
+from bifseg.server.nninteractive.prompts import Mark
+from bifseg.storage import Store
+
+RESUMABLE = 20  # of a user's sessions on an image, the last used
+
+
+def box_of(store: Store, session: str) -> Box | None:
+    """The box of a session's current object, where it has one."""
+    state = store.history(session).state
+    return Box.parse(state["objects"][state["current"]]["box"]) if state["current"] else None
+
+
+def mask_of(store: Store, session: str, dtype: np.dtype) -> tuple[Box, np.ndarray]:
+    """The current object's mask, 0 and 1, in the extent of all boxes that the session ever had."""
+    sql = (
+        "SELECT DISTINCT json_extract(about.value, '$.box') "
+        "FROM entries, json_each(entries.state, '$.objects') AS about WHERE session = ?"
+    )
+    whole = Box.spanning(Box.parse(text) for (text,) in store.read(sql, (session,)))
+    state = store.state(session)
+    mask = np.zeros(whole.shape, dtype)
+    if state.current is not None:
+        segment = state.objects[state.current]
+        mask[overlap(whole, segment.box)[0]] = segment.mask
+    return whole, mask
+
+
+def session_with(store: Store, user: str, image: str, mark: Mark, but: Set[str]) -> str | None:
+    """A session of this user on this image whose one object is just this mask; none of ``but``."""
+    voxels = int(np.count_nonzero(mark.mask))
+    rows = [row for row in store.sessions(user) if row.image == image]
+    for row in rows[:RESUMABLE]:
+        objects = list(store.history(row.id).state["objects"].values())
+        if row.id in but or len(objects) != 1 or objects[0]["voxels"] != voxels:
+            continue
+        segment = store.segment(objects[0]["segment"])
+        here, there = overlap(mark.box, segment.box)
+        inside = segment.mask[there]
+        if np.count_nonzero(inside) == voxels and np.array_equal(inside, mark.mask[here]):
+            return row.id
+    return None

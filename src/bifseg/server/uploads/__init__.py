@@ -1,0 +1,1 @@
+"""Files of strangers: received, and read in processes of their own."""

@@ -1,0 +1,152 @@
+"""What reads one file of a stranger's, and then ends: ``-m bifseg.server.uploads.reader``, a job on standard input.
+
+The process holds nothing of anybody else, so that no reader, however it is cheated, has anything to give away; and it
+may use so much memory, time and disk, so that whatever a file does to it costs one sentence. See
+`bifseg.server.uploads.reading` for the other end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.io.dicom_series import ZIP_FILES
+from bifseg.io.untrusted import TooLargeError, check_listing, mapped
+from bifseg.storage.archive import RATIO, SLACK, check_apart, check_growth
+from bifseg.storage.errors import FULL
+
+try:
+    import resource
+except ImportError:  # where there are no such limits, the parent's patience is the only one
+    resource = None
+
+ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
+RESERVE = 16 << 20  # bytes of the disk that are left free
+TELLABLE = ("TooLargeError", "FileNotFoundError", "FullError", "ValueError")
+NO_NEW_PRIVILEGES, DEATH_SIGNAL = 38, 1  # of Linux's prctl
+
+
+def main(job: dict) -> None:
+    """Do a job: what came of it lies in its folder, ``answer.json`` last."""
+    _confine(job)
+    folder = Path(job["folder"])
+    try:
+        answer = _do(job, folder)
+    except MemoryError:
+        answer = {"error": "TooLargeError", "message": f"{job['path']} needs more memory to be read than is allowed."}
+    except Exception as error:
+        answer = _told(error, job)
+    (folder / ANSWER).write_text(json.dumps(answer))
+
+
+def _do(job: dict, folder: Path) -> dict:
+    path, limits = Path(job["path"]), job["limits"]
+    if job["kind"] == "array":
+        from bifseg.server.nninteractive.nnia import unpack
+        from bifseg.server.uploads.channel import channel
+
+        _limit_memory(limits["memory"])
+        size = path.stat().st_size
+        array = unpack(mapped(path), min(limits["bytes"], SLACK + RATIO * size))  # no scan becomes so much larger
+        _keep(channel(array, limits["voxels"]), folder)
+        return {"shape": array.shape}
+    from bifseg.io import images
+    from bifseg.io.itk import sitk
+    from bifseg.server.uploads.reading import geometry_of, image_from_upload, placed
+
+    sitk()
+    _limit_memory(limits["memory"])
+    if job["kind"] == "labels":
+        like = placed(np.broadcast_to(np.uint8(0), job["like"].pop("shape")), job["like"])
+        _keep(images.read_labels(path, like, allowed=(limits["voxels"], limits["bytes"])), folder)
+        return {}
+    if path.suffix == ".zip":
+        _check_zip(path)
+    image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
+    _keep(image.array, folder)
+    if headers is not None:
+        (folder / HEADERS).write_bytes(headers)
+    return geometry_of(image)
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a zip that would unpack to what it is not; one that is none is refused by who unpacks it."""
+    check_listing(path, ZIP_FILES)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_apart(archive)
+            size = check_growth(archive, path.stat().st_size)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from None
+    except TooLargeError as error:
+        raise TooLargeError(f"{path} is too large: {str(error)[0].lower()}{str(error)[1:]}") from None
+    _check_room(path.parent, size)
+
+
+def _check_room(folder: Path, size: int) -> None:
+    if shutil.disk_usage(folder).free < size + RESERVE:
+        raise OSError(errno.ENOSPC, "no room")
+
+
+def _keep(array: np.ndarray, folder: Path) -> None:
+    _check_room(folder, array.nbytes)
+    np.save(folder / ARRAY, array, allow_pickle=False)
+
+
+def _told(error: Exception, job: dict) -> dict:
+    """An error as the parent hears of it: words for the user, or of a fault of ours the kind and the place alone."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"error": "FullError", "message": FULL}
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return {"error": "TooLargeError", "message": f"{job['path']} unpacks to more than is allowed."}
+    kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
+    if kind:
+        return {"error": kind, "message": str(error) or kind}
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return {"fault": f"{type(error).__name__} at {place.name}, line {place.lineno} of {Path(place.filename).name}"}
+
+
+def _confine(job: dict) -> None:
+    """Give up what a reader does not need."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        libc.prctl(DEATH_SIGNAL, signal.SIGKILL)
+        libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):  # where memory ends all the same, this process goes, and none that serves
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(5)  # who draws comes first
+    if resource is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails
+        seconds, size = int(job["limits"]["seconds"]), job["limits"]["bytes"] + (1 << 20)
+        _limit(resource.RLIMIT_CPU, seconds)
+        _limit(resource.RLIMIT_FSIZE, size)
+        _limit(resource.RLIMIT_CORE, 0)  # what is in memory is about a patient
+
+
+def _limit_memory(more: int) -> None:
+    """Let the process have so many bytes beside what its libraries took."""
+    if resource is not None and sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + more)
+
+
+def _limit(what: int, most: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
+
+
+if __name__ == "__main__":
+    main(json.load(sys.stdin))

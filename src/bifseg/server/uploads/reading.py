@@ -1,0 +1,137 @@
+"""Files of strangers become arrays in a process of their own; see `bifseg.server.uploads.reader` for what that does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.imaging.image import Image
+from bifseg.io import dicom_seg, images
+from bifseg.io.untrusted import TooLargeError
+from bifseg.server.settings import Limits
+from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
+from bifseg.server.uploads.scratch import scratch
+from bifseg.server.workers.child import WorkError
+from bifseg.storage.errors import FullError
+
+ERRORS = {
+    kind.__name__: kind for kind in (TooLargeError, FileNotFoundError, FullError, ValueError)
+}  # as `bifseg.server.uploads.reader.TELLABLE` has them
+COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
+ROOM = 1 << 30  # bytes of memory beside three times what an image may have
+THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC")}
+
+
+def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None = None) -> tuple[Image, bytes | None]:
+    """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one; read
+    in this process.
+
+    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises ValueError and
+    TooLargeError as `bifseg.io.images.read_upload`.
+    """
+    image = images.read_upload(path, voxels=voxels, bytes=size, series=series)
+    is_dicom = path.is_dir() or path.suffix.lower() in (".zip", ".dcm")
+    return image, dicom_seg.headers_of(path, series=series) if is_dicom else None
+
+
+def read_image(
+    path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None
+) -> tuple[Image, bytes | None]:
+    """As `image_from_upload`, in a process of its own. ``folder``: the store's; ``name``: what errors call the file.
+
+    The array is mapped from a file that has no name any more. Raises ValueError, also where the process crashed or
+    took too long, TooLargeError, FullError, and WorkError for a fault of ours.
+    """
+    with _read("image", path, folder, limits, name, series=series) as (told, at):
+        headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
+        return placed(_mapped(at), told), headers
+
+
+def read_labels(path: Path, folder: Path, limits: Limits, like: Image, *, name: str) -> np.ndarray:
+    """A label map on the grid of ``like``, integers (x, y, z); errors as `read_image`."""
+    grid = {"shape": like.shape, **geometry_of(like)}
+    with _read("labels", path, folder, limits, name, like=grid) as (_, at):
+        return _mapped(at)
+
+
+def read_array(path: Path, folder: Path, limits: Limits) -> tuple[np.ndarray, tuple[int, ...]]:
+    """An image (x, y, z) that came as NNIA, and the shape that it came in; errors as `read_image`."""
+    with _read("array", path, folder, limits, "The image") as (told, at):
+        return _mapped(at), tuple(told["shape"])
+
+
+def geometry_of(image: Image) -> dict:
+    """All of an image but its array, as JSON."""
+    return {
+        "spacing": image.spacing, "origin": image.origin, "direction": image.direction.tolist(),
+        "planar": image.planar, "calibrated": image.calibrated, "source": dict(image.source),
+    }  # fmt: skip
+
+
+def placed(array: np.ndarray, geometry: Mapping) -> Image:
+    """The image of an array and of what `geometry_of` said."""
+    return Image(array, **{**geometry, "direction": np.array(geometry["direction"])})
+
+
+def _mapped(folder: Path) -> np.ndarray:
+    return np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
+
+
+@contextmanager
+def _read(
+    kind: str, path: Path, folder: Path, limits: Limits, name: str, **told: object
+) -> Iterator[tuple[Mapping, Path]]:
+    """What a process says of a file, and the folder where its results lie until the end of the block."""
+    path, at = path.absolute(), scratch(folder.absolute(), ".reading")
+    at.mkdir(mode=0o700)
+    try:
+        bounds = {
+            "voxels": limits.voxels, "bytes": limits.array_bytes, "seconds": limits.seconds_per_reading,
+            "memory": 3 * limits.array_bytes + ROOM,
+        }  # fmt: skip
+        job = {"kind": kind, "path": str(path), "folder": str(at), "limits": bounds, **told}
+        answer = _answer(job, at, name)
+        if "fault" in answer:
+            logging.getLogger("bifseg.failures").error("level=error reader=%s", answer["fault"].replace(" ", "_"))
+            raise WorkError(f"{name} was not read, for a reason that is the server's: {answer['fault']}.")
+        if "error" in answer:
+            raise ERRORS[answer["error"]](answer["message"].replace(str(path), name).replace(str(at), name))
+        yield answer, at
+    finally:
+        shutil.rmtree(at, ignore_errors=True)
+
+
+def _answer(job: dict, at: Path, name: str) -> dict:
+    """Have a process do a job: its answer; ValueError where it gave none."""
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries say what they read
+    env = {**os.environ, **THREADS, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "TMPDIR": str(at)}
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, env=env, **silent) as process:
+        try:
+            process.communicate(json.dumps(job).encode(), timeout=job["limits"]["seconds"])
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise ValueError(_too_long(name, job)) from None
+        except BaseException:
+            process.kill()
+            raise
+    if (at / ANSWER).is_file() and not process.returncode:
+        return json.loads((at / ANSWER).read_text())
+    if process.returncode in (-getattr(signal, "SIGXCPU", 24), -signal.SIGKILL):
+        raise ValueError(_too_long(name, job))
+    if process.returncode >= 0:
+        raise WorkError(f"{name} was not read: the process for it ended with the status {process.returncode}.")
+    raise ValueError(f"{name} cannot be read: the process that tried to crashed (signal {-process.returncode}).")
+
+
+def _too_long(name: str, job: dict) -> str:
+    return f"{name} cannot be read: it took more than the {job['limits']['seconds']:g} s or the memory that one may."

@@ -1,0 +1,154 @@
+"""A worker process as the server sees it: started, given jobs, heard, and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from bifseg.server.workers.main import LENGTH, encode
+from bifseg.storage import errors
+
+STARTING = 120.0  # seconds that a worker may take to load its model
+SPINS = "1000"  # turns that a thread of OpenMP waits awake; more, on cores that others use, too, costs seconds
+STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
+
+
+class WorkCancelledError(RuntimeError):
+    """The interaction was cancelled; its session is as it was."""
+
+
+class WorkError(RuntimeError):
+    """The interaction failed for a reason that is not the user's."""
+
+
+class StartError(WorkError):
+    """A worker process ended, or did nothing, before it was ready; nothing that it was to do was begun."""
+
+
+class DeadError(Exception):
+    """The worker process ended."""
+
+
+ERRORS = {
+    "KeyUsedError": errors.KeyUsedError, "ValueError": ValueError,
+    "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
+    "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
+}  # fmt: skip
+
+
+class Job(Protocol):
+    """What a worker process needs to know of a job."""
+
+    id: int
+    work: dict
+    progress: Callable[[dict], None] | None
+    result: asyncio.Future
+    cancelled: bool
+
+
+class Child:
+    """One worker process and the socket to it; see `bifseg.server.workers.main` for the other end."""
+
+    def __init__(self, factory: str, options: dict, threads: int) -> None:
+        self._factory, self._options, self._threads = factory, options, threads
+        self._process: subprocess.Popen | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._closed = False
+        self.ready, self.starts = False, 0
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Start the process, again if it ended, and wait until it is ready; DeadError after `close`."""
+        await self.stop()
+        if self._closed:
+            raise DeadError
+        self.starts += 1
+        options = {**self._options, "threads": self._threads}
+        threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        mine, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "bifseg.server.workers.main", self._factory, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*command, json.dumps(options)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={"GOMP_SPINCOUNT": SPINS, **os.environ, **threads},
+            )
+        self._reader, self._writer = await asyncio.open_connection(sock=mine)
+        try:
+            if self._closed:  # meanwhile
+                raise DeadError
+            await asyncio.wait_for(self._hear(), STARTING)
+            self.ready = True
+        except (DeadError, asyncio.TimeoutError):
+            await self.stop()
+            if self._closed:
+                raise DeadError from None
+            raise StartError("A worker process did not start; its words are on the server's standard error.") from None
+
+    async def do(self, job: Job) -> dict:
+        """Have the process do a job: its result. Raises what the handler raised, or DeadError."""
+        self.say({"job": job.work, "id": job.id})
+        if job.cancelled:  # while the worker was started again
+            self.say({"cancel": job.id})
+        while True:
+            message = await self._hear()
+            if message.get("id") != job.id:
+                continue
+            if "progress" in message:
+                if job.progress and not job.result.done():
+                    try:
+                        job.progress(message["progress"])
+                    except Exception as error:  # of the caller, who hears of it; the worker has to end the job first
+                        job.result.set_exception(error)
+                        self.say({"cancel": job.id})
+            elif "done" in message:
+                return message["done"]
+            elif "cancelled" in message:
+                raise WorkCancelledError("The interaction was cancelled; the session is as it was.")
+            else:
+                raise ERRORS.get(message["error"], WorkError)(message["message"])
+
+    def say(self, message: dict) -> None:
+        if self._writer is not None:  # one that is dead does not hear it, which `do` notices
+            self._writer.write(encode(message))
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    async def close(self) -> None:
+        """Stop the process, for good."""
+        self._closed = True
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the socket, at which the process ends; one that does not is killed."""
+        process, writer, self._process, self._writer, self.ready = self._process, self._writer, None, None, False
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        if process is not None:
+            try:
+                await asyncio.to_thread(process.wait, STOPPING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+
+    async def _hear(self) -> dict:
+        try:
+            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            return json.loads(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, OSError):
+            raise DeadError from None

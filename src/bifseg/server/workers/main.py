@@ -1,0 +1,104 @@
+"""What a worker process is: ``-m bifseg.server.workers.main FACTORY FD OPTIONS``, jobs in, progress and results out.
+
+Parent and child speak over a socket: four bytes of length, then JSON. The child ends when the socket does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Generator
+from importlib import import_module
+
+TELLABLE = (
+    "KeyUsedError", "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError", "FullError",
+)  # fmt: skip
+LENGTH = struct.Struct("<I")
+
+
+def encode(message: dict) -> bytes:
+    """One message as it goes over the socket."""
+    content = json.dumps(message).encode()
+    return LENGTH.pack(len(content)) + content
+
+
+def main(factory: str, handle: int, options: dict) -> None:
+    """Do jobs until the parent closes its end."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which lets running jobs end
+        signal.signal(number, signal.SIG_IGN)
+    _die_with_parent()
+    with socket.socket(fileno=handle) as connection:
+        module, _, function = factory.partition(":")
+        handler = getattr(import_module(module), function)(options)
+        with contextlib.suppress(ConnectionError, EOFError):
+            connection.sendall(encode({"ready": True}))
+            while True:
+                message = _receive(connection)
+                if "job" in message:  # else it is a cancellation that came too late
+                    connection.sendall(_work(handler, message, connection))
+
+
+def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict, connection: socket.socket) -> bytes:
+    """Do one job: its result, its error, or that it was cancelled, encoded; progress is sent as it comes."""
+    id = message["id"]
+    try:
+        steps = handler(message["job"])
+        while True:
+            if _cancelled(connection, id):
+                steps.close()
+                return encode({"cancelled": True, "id": id})
+            try:
+                told = next(steps)
+            except StopIteration as end:
+                return encode({"done": end.value, "id": id})
+            connection.sendall(encode({"progress": told, "id": id}))
+    except (ConnectionError, EOFError):
+        raise
+    except Exception as error:
+        kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
+        if kind:
+            return encode({"error": kind, "message": str(error) or kind, "id": id})
+        place = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may tell of a patient
+        where = f"{type(error).__name__} at {place.name}, line {place.lineno}"
+        print(f"bifseg: a job failed: {where} of {place.filename}", file=sys.stderr)
+        words = f"The interaction failed inside ({where}); the session is as it was."
+        return encode({"error": "WorkError", "message": words, "id": id})
+
+
+def _cancelled(connection: socket.socket, id: int) -> bool:
+    while select.select([connection], [], [], 0)[0]:
+        if _receive(connection).get("cancel") == id:
+            return True
+    return False
+
+
+def _receive(connection: socket.socket) -> dict:
+    (length,) = LENGTH.unpack(_exactly(connection, LENGTH.size))
+    return json.loads(_exactly(connection, length))
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = connection.recv(min(count - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def _die_with_parent() -> None:
+    """On Linux, end also when the parent was killed in the middle of a long computation."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))

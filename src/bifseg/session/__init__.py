@@ -1,0 +1,1 @@
+"""Objects on an image, and what happened to them."""

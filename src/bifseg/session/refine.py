@@ -1,0 +1,121 @@
+"""How refining a segment makes the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from bifseg.method.crop import Crop
+from bifseg.method.finetune import Round, copy_of, fine_tune, foreground_probability
+from bifseg.method.outline import outline
+from bifseg.method.parameters import Parameters
+from bifseg.method.timing import Stopwatch
+from bifseg.networks.checkpoint import Model
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+from bifseg.session.state import ModelId, Segment
+
+
+def begin(
+    name: str,
+    crop: Crop,
+    model: Model,
+    parameters: Parameters,
+    *,
+    part_of: str = "",
+    start: Mapping[str, np.ndarray] | None = None,
+) -> Segment:
+    """An object of which only the box is known: no mask yet. ``part_of``: the object that it continues, if any.
+
+    ``start``: weights to begin with instead of the trained classifier's. Raises ValueError where they do not fit.
+    """
+    trained = model.network.classifier
+    classifier = trained if start is None else _with_weights(trained, start)
+    blend = 1.0 if start is None else parameters.blend
+    return Segment(
+        name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
+        scribbles=np.zeros(crop.box.shape, np.uint8),
+        packed=np.zeros(0, np.uint8),
+        grid_probability=foreground_probability(classifier, crop.features(), trained, blend),
+        part_of=part_of, start=start,
+    )  # fmt: skip
+
+
+def adapt(
+    segment: Segment,
+    crop: Crop,
+    model: Model,
+    *,
+    refine: str,
+    locked: np.ndarray,
+    initial: np.ndarray | None = None,
+    seed: int = 0,
+    clock: Stopwatch | None = None,
+) -> Generator[Round, None, Segment]:
+    """Fit a segment to its scribbles: yields the rounds, returns the new segment; the old one is untouched.
+
+    ``refine``: as in `Session.box`; ``none`` keeps the mask there is, if any, but for the scribbles. ``locked``:
+    bool, voxels of other objects. ``initial``: bool, a mask to start from; a mask that was given before and not fitted
+    yet is one, too. Both have the box's shape. Whatever the rounds say, the returned mask has the scribbled label on
+    every scribbled voxel and no locked voxel.
+    """
+    clock = Stopwatch() if clock is None else clock
+    trained = model.network.classifier
+    classifier, records, weights = _with_weights(trained, segment.classifier), [], segment.grid_weights
+    probability = segment.grid_probability
+    given = segment.given or initial is not None
+    if initial is None and segment.given:
+        initial = segment.mask
+    so_far = segment.mask if initial is None and segment.rounds else initial
+    if refine != "none":
+        fit = refine == "auto" and (segment.scribbles.any() or segment.parameters.unsupervised)
+        for step in fine_tune(
+            crop, classifier, segment.parameters if fit else segment.parameters.but(rounds=0),
+            scribbles=crop.scribbles_on_grid(segment.scribbles),
+            locked=crop.mask_on_grid(locked) if locked.any() else None,
+            initial=None if initial is None else crop.mask_on_grid(initial),
+            so_far=None if so_far is None else crop.mask_on_grid(so_far),
+            trained=trained, seed=seed,
+        ):  # fmt: skip
+            clock.add(step.milliseconds)
+            records.append(_record(step))
+            labels, probability = step.labels, step.probability
+            weights = weights if step.weights is None else step.weights
+            yield step
+    if refine != "none":
+        inside = outline(crop, labels, probability, segment.scribbles, locked, segment.parameters, clock)
+    elif initial is not None:
+        inside = initial
+    else:
+        inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
+    with clock("paste"):
+        mask = np.greater(inside, locked)  # inside and not locked
+        mask |= segment.scribbles == FOREGROUND
+        mask &= segment.scribbles != BACKGROUND
+    return replace(
+        segment, classifier=_weights_of(classifier), packed=np.packbits(mask), grid_probability=probability,
+        grid_weights=weights, given=given and refine == "none", rounds=tuple(records), milliseconds=dict(clock),
+    )  # fmt: skip
+
+
+def _weights_of(classifier: nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in classifier.state_dict().items()}
+
+
+def _with_weights(classifier: nn.Module, weights: Mapping[str, np.ndarray]) -> nn.Module:
+    """A copy of the classifier with other weights: the shared one never changes."""
+    own = copy_of(classifier)
+    if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:
+        raise ValueError("The object's classifier does not fit its network. Resize its box, and it begins anew.")
+    own.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    return own
+
+
+def _record(step: Round) -> dict:
+    record = {"round": step.index, "energy": round(step.energy, 3), "foreground": int(step.labels.sum())}
+    if step.loss is not None:
+        record["loss_before"], record["loss_after"] = (round(value, 5) for value in step.loss)
+    return record

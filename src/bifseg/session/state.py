@@ -1,0 +1,174 @@
+"""One object of a session as it stands, and all of them together: immutable, NumPy arrays only.
+
+What makes the next segment from this one is in `adapt`; what keeps segments on disk is in `store.snapshot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bifseg.imaging.image import Image, resample, slabs
+from bifseg.imaging.orientation import axes_of
+from bifseg.method.parameters import Parameters
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
+from bifseg.session.measure import Measure, measure
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """Which network: its name, and the digest of its file ("" for one that never was in a file)."""
+
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One object, or its part in another plane. Arrays have the box's shape, three axes (x, y, z); those named "grid"
+    lie on the crop's grid."""
+
+    name: str
+    box: Box
+    model: ModelId
+    parameters: Parameters
+    classifier: Mapping[str, np.ndarray]  # the weights adapted to this object, float32
+    scribbles: np.ndarray  # uint8: 1 foreground, 2 background
+    packed: np.ndarray  # the mask, 8 voxels a byte; empty where there is none yet
+    grid_probability: np.ndarray  # float32
+    grid_weights: np.ndarray | None = None  # float32
+    given: bool = False  # the mask came from the user, and the classifier was not yet fitted to it
+    rounds: tuple[dict, ...] = ()
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    part_of: str = ""  # the object whose part this is; "" for an object of its own
+    start: Mapping[str, np.ndarray] | None = None  # the weights that a part began with; None: the trained ones
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool, the box's shape."""
+        count = int(np.prod(self.box.shape))
+        return np.unpackbits(self.packed, count=count).view(bool).reshape(self.box.shape)
+
+    def probability(self) -> np.ndarray:
+        """P(foreground) by the classifier: float32, the box's shape; scribbled voxels have 1 or 0."""
+        inside = self._in_box(self.grid_probability)
+        inside[self.scribbles == FOREGROUND] = 1
+        inside[self.scribbles == BACKGROUND] = 0
+        return inside
+
+    def uncertainty(self) -> np.ndarray:
+        """Entropy of `probability` in bits: float32, the box's shape, 0 (sure) to 1 (p = 0.5)."""
+        from scipy.special import entr  # here, for it takes as long as a refinement
+
+        inside = self.probability()
+        for p in slabs(inside):
+            p[...] = (entr(p) + entr(1 - p)) / np.float32(np.log(2))
+        return inside
+
+    def weight_map(self) -> np.ndarray | None:
+        """w(i) of the last network update (Eq. 13): float32, the box's shape; None where there was none."""
+        if self.grid_weights is None:
+            return None
+        omega = np.float32(self.parameters.omega if self.parameters.weighted else 1)
+        return np.where(self.scribbles > 0, omega, self._in_box(self.grid_weights))
+
+    def report(self) -> dict:
+        """What was done and what it cost, ready for JSON."""
+        return {
+            "name": self.name,
+            "part_of": self.part_of or None,
+            "box": str(self.box),
+            "voxels": int(np.count_nonzero(self.mask)),
+            "model": {"name": self.model.name, "sha256": self.model.sha256},
+            "parameters": self.parameters.as_dict(),
+            "milliseconds": {stage: round(ms, 2) for stage, ms in self.milliseconds.items()},
+            "rounds": list(self.rounds),
+        }
+
+    def _in_box(self, grid: np.ndarray) -> np.ndarray:
+        """A map on the grid, in the box's voxels: float32, a copy."""
+        native = [n for axis, n in enumerate(self.box.shape) if axis != self.box.plane]
+        values = resample(grid, native)
+        return (values.copy() if values is grid else values).reshape(self.box.shape)
+
+
+@dataclass(frozen=True)
+class State:
+    """All objects of a session and their parts, in the order they were begun, and which one is being worked on."""
+
+    objects: Mapping[str, Segment] = field(default_factory=dict)
+    current: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the objects, without their parts: the k-th is number k in `labels`."""
+        return tuple(name for name, segment in self.objects.items() if not segment.part_of)
+
+    def labels(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """All objects in an image of ``shape``: 0 background, k the k-th of `names` with its parts; uint8, or uint16
+        beyond 255 objects."""
+        numbers = {name: k for k, name in enumerate(self.names, start=1)}
+        labels = np.zeros(shape, np.uint8 if len(numbers) < 256 else np.uint16, order="F")
+        for name, segment in self.objects.items():
+            labels[segment.box.slices][segment.mask] = numbers[segment.part_of or name]
+        return labels
+
+    def family(self, name: str) -> dict[str, Segment]:
+        """An object and its parts, by their names."""
+        return {key: segment for key, segment in self.objects.items() if name in (key, segment.part_of)}
+
+    def measures(
+        self, spacing: Sequence[float], direction: Sequence[Sequence[float]], *, planar: bool = False,
+        calibrated: bool = True,
+    ) -> dict[str, Measure]:  # fmt: skip
+        """The measures of each object with its parts, by its name. ``spacing`` and the others: of the image.
+
+        The diameter lies in the object's own planes where it has been drawn in planes, else in an axial slice.
+        """
+        axial = 2 if planar else abs(axes_of(direction)[2]) - 1
+        about = {"planar": planar, "calibrated": calibrated}
+        return {name: _measured(self.family(name).values(), spacing, axial, **about) for name in self.names}
+
+    def report(self, image: Image) -> list[dict]:
+        """What was done and what it cost, of each object and part, ready for JSON; of objects, how large they are, too.
+
+        ``image``: whatever has the scan's ``spacing``, ``direction``, ``planar`` and ``calibrated``. A picture has an
+        area; where nobody knows how large a pixel is there are no millimetres.
+        """
+        measures = self.measures(image.spacing, image.direction, planar=image.planar, calibrated=image.calibrated)
+        return [
+            segment.report() | (_sizes(measures[name]) if name in measures else {})
+            for name, segment in self.objects.items()
+        ]
+
+    def taken(self, box: Box, but: str) -> np.ndarray:
+        """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
+        taken = np.zeros(box.shape, bool)
+        for other in self.objects.values():
+            here, there = overlap(box, other.box)
+            if other.name != but and taken[here].size:
+                taken[here] |= other.mask[there]
+        return taken
+
+
+def _sizes(measure: Measure) -> dict[str, float]:
+    """What a report says of an object's size: only what is known of it."""
+    sizes = {
+        "millilitres": measure.ml, "area_mm2": measure.area_mm2, "diameter_mm": measure.diameter_mm,
+        "diameter_px": measure.diameter_px,
+    }  # fmt: skip
+    return {name: value for name, value in sizes.items() if value is not None}
+
+
+def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int, **about: bool) -> Measure:
+    """The measures of segments that are one object; ``axis``: across the slices of what is no plane."""
+    whole = Box.spanning(segment.box for segment in segments)
+    mask = np.zeros(whole.shape, bool)
+    for segment in segments:
+        mask[overlap(whole, segment.box)[0]] |= segment.mask
+    planes = {segment.box.plane for segment in segments}
+    return measure(
+        mask, whole.start, spacing, planes.pop() if len(planes) == 1 and None not in planes else axis, **about
+    )

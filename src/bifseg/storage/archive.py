@@ -1,0 +1,33 @@
+"""Zips of strangers: what their table of contents says is checked before anything of them is unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+
+from bifseg.io.untrusted import TooLargeError
+
+HEADER = 30  # bytes of a member's own header, before its name
+RATIO, SLACK = 100, 256 << 20  # pictures in a zip do not become so much larger, beyond so many bytes
+
+
+def check_apart(archive: zipfile.ZipFile) -> None:
+    """BadZipFile where two members share bytes, so that one would be unpacked many times, or lie in the table."""
+    end = 0
+    for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
+        if member.header_offset < 0:
+            raise zipfile.BadZipFile("its table of contents leads nowhere")
+        if member.header_offset < end:
+            raise zipfile.BadZipFile("its members overlap")
+        end = member.header_offset + HEADER + len(member.filename.encode()) + member.compress_size
+    if end > archive.start_dir:
+        raise zipfile.BadZipFile("its members overlap")
+
+
+def check_growth(archive: zipfile.ZipFile, packed: int) -> int:
+    """The bytes that an archive of ``packed`` bytes unpacks to; TooLargeError where no zip of pictures does."""
+    size = sum(member.file_size for member in archive.infolist())
+    if size > SLACK + RATIO * packed:
+        raise TooLargeError(
+            f"It unpacks from {packed / 2**20:.3g} MiB to {size / 2**20:.4g} MiB, which no zip of pictures does."
+        )
+    return size

@@ -1,0 +1,100 @@
+"""A session's journal: every interaction in its order. It *is* the session: what can be undone follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bifseg.prompts.interaction import INTERACTIONS
+from bifseg.storage.errors import KeyUsedError
+
+MOVES = ("undo", "redo")  # along the history
+KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
+STATELESS = (*MOVES, "submit")  # no state comes of these
+EMPTY = {"objects": {}, "current": None}
+VERSION = 16  # digits of a segment's hash, which tell it from all others of its session
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One interaction. ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"},
+    and of a part of an object "part_of"; None for those that change none (undo and redo go to a state there is)."""
+
+    number: int
+    kind: str
+    request: dict
+    state: dict | None
+    summary: dict
+    key: str | None
+    created: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What undo and redo move along. ``number``: of the last entry."""
+
+    states: tuple[dict, ...] = (EMPTY,)
+    position: int = 0
+    number: int = 0
+
+    @property
+    def state(self) -> dict:
+        return self.states[self.position]
+
+    @property
+    def can_undo(self) -> bool:
+        return self.position > 0
+
+    @property
+    def can_redo(self) -> bool:
+        return self.position + 1 < len(self.states)
+
+    def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
+        """The history with further entries, (number, kind, state) each; ValueError where one cannot follow."""
+        states, position, number = list(self.states), self.position, self.number
+        for number, kind, state in entries:
+            if kind in MOVES:
+                position += 1 if kind == "redo" else -1
+                if not 0 <= position < len(states):
+                    raise ValueError(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")
+            elif state is not None:
+                states[position + 1 :] = [state]
+                position += 1
+        return History(tuple(states), position, number)
+
+    def summary(self) -> dict:
+        """Where the session stands, ready for JSON."""
+        objects = [
+            {
+                "name": name, "box": about["box"], "voxels": about["voxels"],
+                "version": about["segment"][:VERSION], "part_of": about.get("part_of"),
+            }
+            for name, about in self.state["objects"].items()
+        ]  # fmt: skip
+        return {
+            "number": self.number,
+            "objects": objects,
+            "current": self.state["current"],
+            "can_undo": self.can_undo,
+            "can_redo": self.can_redo,
+        }
+
+
+def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dict:
+    """The answer to an interaction that was done before: where the session stands, and what it did then.
+
+    KeyUsedError where this is another interaction than that of the entry: it was not done, and nobody may believe so.
+    """
+    if (entry.kind, entry.request) != (kind, json.loads(json.dumps(request))):
+        raise KeyUsedError(
+            f"This key came with another interaction before, number {entry.number}, {entry.kind}; give each its own."
+        )
+    return {**history.summary(), **entry.summary, "kind": entry.kind, "changed": False, "repeated": True}
+
+
+def blobs_of(request: Mapping) -> list[str]:
+    """The stored arrays that an interaction refers to."""
+    places = [request.get("initial"), request.get("labels"), request.get("scribbles")]
+    places += [place.get("labels") for place in places if isinstance(place, Mapping)]
+    return [place["blob"] for place in places if isinstance(place, Mapping) and "blob" in place]

@@ -1,0 +1,166 @@
+"""What an exported session says of itself: written from a store, and read back without trusting a word of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+
+from bifseg.method.parameters import Parameters
+from bifseg.storage.journal import KINDS, STATELESS, Entry, History, blobs_of
+from bifseg.storage.rows import further
+from bifseg.storage.store import Store
+
+FORMAT, VERSION = "bifseg-session", 1
+DEFAULTS = Parameters().as_dict()
+GEOMETRY = ("shape", "dtype", "spacing", "origin", "direction", "planar")
+FURTHER = {"calibrated", "source"}  # that are there where they are not what 0.1 took for granted
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A session, its image and its journal, with names for what is kept beside them: ``image``, ``dicom``, ``blobs``.
+
+    ``options``: how the session was begun, as `Store.create` takes it. ``geometry``: of the image, as in `ImageRow`.
+    """
+
+    options: Mapping
+    geometry: Mapping
+    image: str
+    dicom: str | None
+    entries: tuple[Entry, ...]
+    blobs: frozenset[str]
+
+    @property
+    def segments(self) -> dict[str, list[tuple]]:
+        """All that the journal says of each stored segment: (name, box, voxels, part of what)."""
+        said: dict[str, list[tuple]] = {}
+        for entry in self.entries:
+            for name, about in (entry.state or {"objects": {}})["objects"].items():
+                facts = name, about["box"], about["voxels"], about.get("part_of", "")
+                said.setdefault(about["segment"], []).append(facts)
+        return said
+
+
+def write(store: Store, id: str) -> tuple[bytes, list[str]]:
+    """A session's manifest as JSON, and the blobs that belong to it. Its owner is not named, nor are clients' keys."""
+    row, entries = store.session(id), store.entries(id)
+    image = store.image_row(row.image)
+    blobs = [ref["blob"] for ref in store.read("SELECT blob FROM refs WHERE session = ? ORDER BY blob", (id,))]
+    model = PurePath(row.model).stem if row.model.endswith(".safetensors") else row.model
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "session": {
+            "title": row.title, "model": model, "parameters": row.parameters, "seed": row.seed, "client": row.client,
+        },
+        "image": {
+            "blob": image.blob, "dicom": image.dicom, **{name: getattr(image, name) for name in GEOMETRY},
+            **further(image.planar, image.calibrated, image.source),
+        },
+        "entries": [{name: value for name, value in asdict(entry).items() if name != "key"} for entry in entries],
+        "blobs": blobs,
+    }  # fmt: skip
+    return json.dumps(content).encode(), list(dict.fromkeys(filter(None, (image.blob, image.dicom, *blobs))))
+
+
+def read(content: bytes) -> Manifest:
+    """The manifest in these bytes; ValueError, a sentence, for one that no store can have written."""
+    try:
+        told = json.loads(content, parse_constant=_number, parse_float=_number)
+    except (ValueError, RecursionError):
+        raise ValueError("its manifest.json is no JSON") from None
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    if told.get("version") != VERSION:
+        raise ValueError(f"its version is {told.get('version')!r:.20}; this bifseg reads version {VERSION}")
+    try:
+        session, image = told["session"], told["image"]
+        blobs = frozenset(map(_sha, told["blobs"]))
+        manifest = Manifest(
+            _options(session), {name: image[name] for name in GEOMETRY + tuple(FURTHER & image.keys())},
+            _sha(image["blob"]),
+            None if image["dicom"] is None else _sha(image["dicom"]),
+            tuple(_entry(number, entry, blobs) for number, entry in enumerate(told["entries"], start=1)), blobs,
+        )  # fmt: skip
+        History().after((entry.number, entry.kind, entry.state) for entry in manifest.entries)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"its manifest.json is of another form: {str(error)[:80]}") from None
+    return manifest
+
+
+def _options(told: Mapping) -> dict:
+    options = {name: str(told[name])[:200] for name in ("title", "client")}
+    model, seed, parameters = told["model"], told["seed"], told["parameters"]
+    # a name, never a path: it would have the server look for a file of its own
+    if not re.fullmatch(r"[\w.+ -]{1,100}", model) or model.endswith(".safetensors"):
+        raise ValueError(f"its model {model[:100]!r} is no name")
+    if type(seed) is not int or not 0 <= seed < 1 << 63:
+        raise ValueError(f"its seed is {str(seed)[:40]}; it must be a whole number from 0 on")
+    if isinstance(parameters, dict):
+        kinds = {name: (int, float) if type(value) is float else (type(value),) for name, value in DEFAULTS.items()}
+        for name, value in parameters.items():
+            if type(value) not in kinds.get(name, ()):
+                raise ValueError(f"its parameter {name[:40]!r} is {str(value)[:40]}")
+    elif not isinstance(parameters, str):
+        raise ValueError("it has no parameters")
+    return {**options, "model": model, "seed": seed, "parameters": parameters}
+
+
+def _entry(number: int, told: Mapping, blobs: frozenset[str]) -> Entry:
+    kind, request, state = told["kind"], told["request"], told["state"]
+    if told["number"] != number or kind not in KINDS or (state is None) != (kind in STATELESS):
+        raise ValueError(f"its journal has no entry {number}, or not of a kind that there is")
+    if not isinstance(request, dict) or not blobs.issuperset(blobs_of(request)):
+        raise ValueError(f"its entry {number} refers to what is not in it")
+    return Entry(number, kind, request, _state(number, state, blobs), _summary(told["summary"]), None, _time(told))
+
+
+def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | None:
+    if told is None:
+        return None
+    objects = {}
+    for name, about in told["objects"].items():
+        objects[name] = {"segment": about["segment"], "box": str(about["box"]), "voxels": about["voxels"]}
+        if "part_of" in about:
+            objects[name]["part_of"] = about["part_of"]
+    wholes = [name for name, about in objects.items() if "part_of" not in about]
+    if any("part_of" in about and about["part_of"] not in wholes for about in objects.values()):
+        raise ValueError(f"in its entry {number} a part belongs to none of the objects")
+    if not blobs.issuperset(about["segment"] for about in objects.values()):
+        raise ValueError(f"its entry {number} refers to what is not in it")
+    if told["current"] not in (None, *objects):
+        raise ValueError(f"in its entry {number} the current object is none of the objects")
+    return {"objects": objects, "current": told["current"]}
+
+
+def _summary(told: Mapping) -> dict:
+    """What an interaction cost: those parts of it that there are, and nothing else."""
+    summary = {}
+    if "seconds" in told:
+        summary["seconds"] = float(told["seconds"])
+    if "milliseconds" in told:
+        summary["milliseconds"] = {stage: float(ms) for stage, ms in told["milliseconds"].items()}
+    if "rounds" in told:
+        summary["rounds"] = [dict(record) for record in told["rounds"]]
+    return summary
+
+
+def _time(told: Mapping) -> float:
+    return float(told["created"])
+
+
+def _sha(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("it names a content otherwise than by a SHA-256")
+    return text
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

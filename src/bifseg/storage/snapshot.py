@@ -1,0 +1,96 @@
+"""A segment as bytes and back, bit for bit: one safetensors file, whose header says what is no array."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from bifseg.method.parameters import Parameters
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.session.state import ModelId, Segment
+
+FORMAT = "bifseg-segment-1"
+LARGEST = 1 << 10  # of a working grid, per side
+
+
+def pack(segment: Segment) -> bytes:
+    """All of a segment. Scribbles are kept as the voxels they mark, the mask as bits."""
+    marked = np.flatnonzero(segment.scribbles)
+    arrays = {
+        "scribbled": marked.astype(np.uint32),
+        "scribbles": segment.scribbles.ravel()[marked],
+        "mask": segment.packed,
+        "probability": segment.grid_probability,
+        **({} if segment.grid_weights is None else {"weights": segment.grid_weights}),
+        **{f"classifier.{name}": array for name, array in segment.classifier.items()},
+        **{f"start.{name}": array for name, array in (segment.start or {}).items()},
+    }
+    about = {
+        "name": segment.name,
+        "box": str(segment.box),
+        "model": [segment.model.name, segment.model.sha256],
+        "parameters": segment.parameters.as_dict(),
+        "given": segment.given,
+        "rounds": list(segment.rounds),
+        "milliseconds": dict(segment.milliseconds),
+        "part_of": segment.part_of,
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(arrays, {FORMAT: json.dumps(about, sort_keys=True)})  # one key: the bytes do not depend on hashing
+
+
+def unpack(content: bytes) -> Segment:
+    """The segment of these bytes; ValueError for anything that `pack` cannot have written."""
+    try:
+        about = json.loads(json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])["__metadata__"][FORMAT])
+        arrays = load(content)
+        box = Box.parse(about["box"])
+        count = int(np.prod(box.shape, dtype=object))
+        marked, labels = arrays.pop("scribbled"), arrays.pop("scribbles")
+        packed, probability = arrays.pop("mask"), arrays.pop("probability")
+        weights = arrays.pop("weights", None)
+        grids = [probability] if weights is None else [probability, weights]
+        whole = (
+            packed.dtype == np.uint8 and packed.shape == (-(-count // 8),)
+            and marked.dtype == np.uint32 and labels.dtype == np.uint8 and marked.shape == labels.shape
+            and (not len(marked) or marked.max() < count) and np.isin(labels, (FOREGROUND, BACKGROUND)).all()
+            and all(grid.dtype == np.float32 and grid.ndim == box.dimension for grid in grids)
+            and all(min(grid.shape) > 0 and max(grid.shape) <= LARGEST for grid in grids)
+            and all(grid.shape == probability.shape for grid in grids)
+            and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
+            and all(name.startswith(("classifier.", "start.")) for name in arrays)
+            and all(isinstance(record, dict) for record in about["rounds"])
+            and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
+        )  # fmt: skip
+        if not whole:
+            raise ValueError("its parts do not fit together")
+        model, sha256 = map(str, about["model"])
+        scribbles = np.zeros(count, np.uint8)
+        scribbles[marked] = labels
+        return Segment(
+            str(about["name"]), box, ModelId(model, sha256), Parameters().but(**about["parameters"]),
+            _named("classifier.", arrays),
+            scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
+            tuple(about["rounds"]), dict(about["milliseconds"]),
+            str(about.get("part_of", "")), _named("start.", arrays) or None,  # none of both is in older ones
+        )  # fmt: skip
+    except (
+        SafetensorError,
+        struct.error,
+        RecursionError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        raise ValueError(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
+
+
+def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without the prefix."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,406 @@
+"""A folder that keeps images, sessions and every interaction with them.
+
+An interaction is in the store before anyone is told that it happened: its arrays as blobs, flushed to the disk, then
+one row of the journal in a SQLite transaction (WAL, synchronous). So a process may be killed at any moment; what was
+acknowledged is there, and what was not never was. Many processes may work on one store; see `bifseg.storage.claims`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.imaging.image import Image
+from bifseg.method.parameters import PRESETS, Parameters
+from bifseg.prompts.interaction import Box
+from bifseg.session.state import Segment, State
+from bifseg.storage import snapshot
+from bifseg.storage.blobs import Blobs
+from bifseg.storage.claims import Claims
+from bifseg.storage.database import Database
+from bifseg.storage.errors import FULL, BusyError, FullError, UnknownError
+from bifseg.storage.journal import Entry, History, repeated
+from bifseg.storage.processes import Processes
+from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
+
+LOCAL = "local"  # the user of a server that asks nobody who they are
+RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
+CACHED = 128 << 20  # bytes of segments kept in memory, as files
+OWNED = (  # of others who have the same image nothing is told, not even since when
+    "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
+)
+RECALLED = 10.0  # seconds for which it is taken as known what a user keeps
+MOVING = 10.0  # seconds that undo or redo may take
+
+
+class Store:
+    """``folder`` is made where it is missing; ``quota``: bytes that blobs may take, ``share``: those that are one
+    user's; ``prefix``: of session ids."""
+
+    def __init__(self, folder: Path, *, quota: int | None = None, share: int | None = None, prefix: str = "") -> None:
+        self.folder, self.quota, self.share, self.prefix = Path(folder), quota, share, prefix
+        self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # what is in it is about patients
+        self.blobs = Blobs(self.folder / "blobs")
+        self._database = Database(self.folder / "store.sqlite")
+        self.processes = Processes(self.folder / "processes")
+        self.transaction, self.read = self._database.transaction, self._database.read
+        self.claims = Claims(self._database, self.processes)
+        self.claim, self.claimed, self.renew, self.release = (
+            self.claims.claim, self.claims.claimed, self.claims.renew, self.claims.release,
+        )  # fmt: skip
+        self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give back connections and locks."""
+        self._database.close()
+        self.processes.close()
+
+    # ---- images
+
+    def add_image(self, image: Image, owner: str, dicom: bytes | None = None) -> str:
+        """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
+
+        The same voxels with other headers, or with none, are another image: whose name a file carries is never a
+        matter of who else has these pixels. Raises ValueError for an image that is constant or not finite, FullError
+        where there is no room.
+        """
+        image.check_scan()
+        self.check_room(image.array.nbytes)
+        self.check_share(owner, image.array.nbytes)
+        blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
+        geometry = geometry_of(image)
+        headers = None if dicom is None else self.blobs.put(dicom)
+        key, now = key_of(geometry, blob, headers), time.time()
+        with self.transaction() as connection:
+            for sha in filter(None, (blob, headers)):
+                self.record(connection, sha)
+            connection.execute(
+                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)",
+                (key, blob, geometry, image.array.nbytes, now, headers),
+            )
+            connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
+        self._taken.pop(owner, None)
+        return key
+
+    def image_row(self, key: str, owner: str | None = None) -> ImageRow:
+        """What is known of an image, ``created``: since when this owner has it; UnknownError where it is not theirs."""
+        if owner is None:
+            rows = self.read("SELECT * FROM images WHERE key = ?", (key,))
+        else:
+            rows = self.read(f"{OWNED} WHERE key = ? AND owner = ?", (key, owner))
+        if not rows:
+            raise UnknownError(f"There is no image {key[:80]!r}; upload it first.")
+        return ImageRow.of(rows[0])
+
+    def images(self, owner: str) -> list[ImageRow]:
+        """A user's images, the newest first."""
+        sql = f"{OWNED} WHERE owner = ? ORDER BY owners.created DESC"
+        return [ImageRow.of(row) for row in self.read(sql, (owner,))]
+
+    def image(self, key: str) -> Image:
+        """An image with its voxels mapped from the disk: processes share them, and none reads what it does not use."""
+        row = self.image_row(key)
+        return row.frame(np.load(self.blobs.path(row.blob), mmap_mode="r", allow_pickle=False))
+
+    def forget_image(self, key: str, owner: str) -> None:
+        """A user no longer needs an image; BusyError while sessions of theirs use it."""
+        self.image_row(key, owner)
+        with self.forgetting() as (connection, gone):
+            if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
+                raise BusyError("The image is used by sessions; delete those first.")
+            connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
+            gone += self._drop_image(connection, key)
+
+    # ---- small contents
+
+    def add_blob(self, content: bytes) -> str:
+        """Keep bytes: their name. FullError where there is no room."""
+        self.check_room(len(content))
+        sha = self.blobs.put(content)
+        with self.transaction() as connection:
+            self.record(connection, sha)
+        return sha
+
+    def blob(self, sha: str) -> bytes:
+        """The bytes of this name; UnknownError where there are none."""
+        return self.blobs.get(sha)
+
+    def add_array(self, array: np.ndarray) -> str:
+        """Keep an array of numbers as an .npy file: its name."""
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return self.add_blob(file.getvalue())
+
+    def array(self, sha: str) -> np.ndarray:
+        """The array of this name; UnknownError where there is none, ValueError where it is no array."""
+        return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
+
+    def refer(self, array: np.ndarray, box: Box) -> dict:
+        """Keep an array of a box's shape: what interactions call it, see `bifseg.storage.durable`."""
+        return {"blob": self.add_array(array), "box": str(box)}
+
+    # ---- sessions
+
+    def create(
+        self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
+        seed: int = 0, client: str = "api",
+    ) -> str:  # fmt: skip
+        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be."""
+        self.image_row(image, owner)
+        if isinstance(parameters, str):
+            if parameters not in PRESETS:
+                raise ValueError(f"Unknown preset {parameters!r}; known are {', '.join(PRESETS)}.")
+        else:
+            parameters = Parameters().but(**parameters).as_dict()
+        id, now = f"{self.prefix}{secrets.token_hex(10)}", time.time()
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (id, owner, image, title, model, json.dumps(parameters), seed, client, now, now),
+            )
+        return id
+
+    def session(self, id: str, owner: str | None = None) -> SessionRow:
+        """What is known of a session; UnknownError where there is none, or it is not this owner's."""
+        rows = self.read("SELECT * FROM sessions WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner))
+        if not rows:
+            raise UnknownError(f"There is no session {id[:80]!r}.")
+        return SessionRow.of(rows[0])
+
+    def sessions(self, owner: str | None = None) -> list[SessionRow]:
+        """All sessions, or those of one owner, the last used first."""
+        sql = "SELECT * FROM sessions WHERE ?1 IS NULL OR owner = ?1 ORDER BY touched DESC"
+        return [SessionRow.of(row) for row in self.read(sql, (owner,))]
+
+    def delete(self, id: str, owner: str | None = None) -> None:
+        """Forget a session, and every blob that only it used. BusyError while a process works on it."""
+        self.session(id, owner)
+        with self.forgetting() as (connection, gone):
+            if self.claims.held(connection, id):
+                raise BusyError(f"The session {id} is being worked on; try again in a moment.")
+            gone += self.drop_session(connection, id)
+
+    # ---- the journal
+
+    def entries(self, id: str, after: int = 0) -> list[Entry]:
+        """A session's interactions, in their order."""
+        rows = self.read("SELECT * FROM entries WHERE session = ? AND number > ? ORDER BY number", (id, after))
+        return [
+            Entry(
+                row["number"], row["kind"], json.loads(row["request"]), _loads(row["state"]),
+                json.loads(row["summary"]), row["key"], row["created"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def history(self, id: str, since: History | None = None) -> History:
+        """What a session can undo and redo; ``since``: what was known of it before, to read only what came after."""
+        since = since or History()
+        sql = "SELECT number, kind, state FROM entries WHERE session = ? AND number > ? ORDER BY number"
+        return since.after(
+            (row["number"], row["kind"], _loads(row["state"])) for row in self.read(sql, (id, since.number))
+        )
+
+    def find(self, id: str, key: str) -> Entry | None:
+        """The interaction that carried this key: whoever sends one twice gets the first answer."""
+        rows = self.read("SELECT number FROM entries WHERE session = ? AND key = ?", (id, key))
+        return self.entries(id, after=rows[0]["number"] - 1)[0] if rows else None
+
+    def append(
+        self,
+        id: str,
+        fence: int,
+        kind: str,
+        request: Mapping,
+        *,
+        state: Mapping | None,
+        summary: Mapping,
+        blobs: Sequence[str] = (),
+        key: str | None = None,
+    ) -> int:
+        """Write an interaction into the journal: its number. It is durable when this returns.
+
+        ``fence``: what `claim` gave; BusyError where another process has claimed the session since. ``blobs``: all
+        that the entry refers to; ValueError where one is missing.
+        """
+        now = time.time()
+        with self.transaction() as connection:
+            self.claims.check(connection, id, fence)
+            (number,) = connection.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
+            ).fetchone()
+            for sha in blobs:
+                self.record(connection, sha)
+                connection.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (id, sha))
+            connection.execute(
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id, number, kind, json.dumps(request), None if state is None else json.dumps(state),
+                    json.dumps(summary), key, now,
+                ),
+            )  # fmt: skip
+            connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
+        return number
+
+    def move(self, id: str, owner: str, kind: str, key: str | None = None) -> dict:
+        """Undo or redo, which only the journal needs to know: where it led. BusyError where others hold the session."""
+        start = time.perf_counter()
+        with self.claimed(id, owner, MOVING) as fence:
+            history = self.history(id)
+            if key is not None and (entry := self.find(id, key)):
+                return repeated(history, entry, kind, {})
+            if not (history.can_undo if kind == "undo" else history.can_redo):
+                return {**history.summary(), "kind": kind, "changed": False}
+            told = {"seconds": round(time.perf_counter() - start, 4)}
+            number = self.append(id, fence, kind, {}, state=None, summary=told, key=key)
+        return {**history.after([(number, kind, None)]).summary(), **told, "kind": kind, "changed": True}
+
+    # ---- states
+
+    def segment(self, sha: str) -> Segment:
+        """A stored segment; those used last stay in memory."""
+        with self._lock:
+            if sha in self._segments:
+                self._segments.move_to_end(sha)
+                return self._segments[sha][0]
+        content = self.blob(sha)
+        segment = snapshot.unpack(content)
+        with self._lock:
+            self._segments[sha] = segment, len(content)
+            while len(self._segments) > 1 and sum(size for _, size in self._segments.values()) > CACHED:
+                self._segments.popitem(last=False)
+        return segment
+
+    def load(self, state: Mapping) -> State:
+        """A journal's state with its segments."""
+        return State(
+            {name: self.segment(about["segment"]) for name, about in state["objects"].items()}, state["current"]
+        )
+
+    def state(self, id: str) -> State:
+        """All objects of a session as they stand."""
+        return self.load(self.history(id).state)
+
+    # ---- room
+
+    def used(self) -> int:
+        """Bytes that blobs take."""
+        return self.read("SELECT coalesce(sum(bytes), 0) FROM blobs")[0][0]
+
+    def check_room(self, needed: int) -> None:
+        """FullError where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
+        if shutil.disk_usage(self.folder).free < needed + RESERVE:
+            raise FullError(FULL)
+        if self.quota is not None and self.used() + needed > self.quota:
+            raise FullError(
+                f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
+            )
+
+    def taken(self, owner: str) -> int:
+        """Bytes of a user's images and sessions, each counted whole, whoever else has the same."""
+        images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
+        sessions = (
+            "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
+            "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
+        )
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
+
+    def check_share(self, owner: str, needed: int) -> None:
+        """FullError where so many bytes more would exceed the user's share."""
+        if self.share is None or owner == LOCAL:
+            return
+        when, taken = self._taken.get(owner, (0.0, 0))
+        if taken + needed > self.share or time.monotonic() > when + RECALLED:
+            taken = self.taken(owner)
+            self._taken[owner] = time.monotonic(), taken
+        if taken + needed > self.share:
+            raise FullError(
+                f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
+            )
+
+    @contextmanager
+    def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+        """A transaction that deletes; files of the contents that it adds to the list go when it is committed.
+
+        Whoever is killed in between leaves files that nothing refers to, which the sweep takes: never a session that
+        lacks one.
+        """
+        gone: list[str] = []
+        start = time.time()
+        with self.transaction() as connection:
+            yield connection, gone
+        if gone:
+            with self.transaction() as connection:  # so that none of them becomes known again meanwhile
+                for sha in gone:
+                    known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
+                    if not known and self.blobs.age(sha, start) >= 0:  # one written since then is on its way to be
+                        self.blobs.delete(sha)
+
+    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> list[str]:
+        """Forget those of the contents that nothing refers to, within a transaction of `forgetting`: their names."""
+        dropped = []
+        for sha in blobs:
+            used = connection.execute(
+                "SELECT 1 FROM refs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE blob = ?1 OR dicom = ?1",
+                (sha,),
+            ).fetchone()
+            if not used:
+                connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
+                dropped.append(sha)
+        return dropped
+
+    def drop_session(self, connection: sqlite3.Connection, id: str) -> list[str]:
+        """Forget a session and what only it used, within a transaction of `forgetting`: the contents' names."""
+        blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
+        connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
+        return self.drop_unused(connection, blobs)
+
+    def drop_image(self, key: str, before: float) -> bool:
+        """Delete an image that no session uses and nobody has added since a time; False where it stays."""
+        with self.forgetting() as (connection, gone):
+            connection.execute(
+                "DELETE FROM owners WHERE image = ?1 AND created < ?2 AND owner NOT IN "
+                "(SELECT owner FROM sessions WHERE image = ?1)", (key, before),
+            )  # fmt: skip
+            gone += self._drop_image(connection, key)
+            return not connection.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone()
+
+    def _drop_image(self, connection: sqlite3.Connection, key: str) -> list[str]:
+        """Forget an image that has neither owner nor session: the names of its contents."""
+        row = connection.execute(
+            "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = ?1)",
+            (key,),
+        ).fetchone()
+        if row is None:
+            return []
+        connection.execute("DELETE FROM images WHERE key = ?", (key,))
+        return self.drop_unused(connection, filter(None, row))
+
+    def record(self, connection: sqlite3.Connection, sha: str) -> None:
+        """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""
+        path = self.blobs.path(sha)
+        if not path.is_file():
+            raise ValueError(f"The store no longer holds the array {sha[:12]}; send it again.")
+        connection.execute(
+            "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (sha) DO UPDATE SET created = excluded.created",
+            (sha, path.stat().st_size, time.time()),
+        )
+
+
+def _loads(text: str | None) -> dict | None:
+    return None if text is None else json.loads(text)
