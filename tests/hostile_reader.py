@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.io import images
 from bifseg.server.uploads import reader
 
@@ -26,7 +27,7 @@ def write():
 
 def where():
     Path(sys.argv[2]).write_text(tempfile.gettempdir())
-    raise ValueError("It is no image.")
+    raise InvalidInput("It is no image.")
 
 
 HOW = {
@@ -37,7 +38,7 @@ HOW = {
     "fills the disk": write,
     "has a fault": lambda: {}["a patient's name"],
     "says where": where,
-    "refuses": lambda: (_ for _ in ()).throw(ValueError("It is no image.")),
+    "refuses": lambda: (_ for _ in ()).throw(InvalidInput("It is no image.")),
 }
 
 if __name__ == "__main__":

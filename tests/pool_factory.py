@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from bifseg.storage import errors
+from bifseg.errors import Busy, InvalidInput, MissingFile
 
-ERRORS = {kind.__name__: kind for kind in (ValueError, FileNotFoundError, MemoryError, KeyError, errors.BusyError)}
+ERRORS = {kind.__name__: kind for kind in (InvalidInput, MissingFile, KeyError, Busy)}
 
 
 def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bifseg.cli import main
+from bifseg.errors import CannotWrite
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, read_labels, write_image
 from bifseg.method.parameters import preset
@@ -342,7 +343,7 @@ def test_a_late_failure_takes_the_earlier_files_back(scan, out, refused, monkeyp
     (out / "m.nii").write_text("old")
 
     def full(path, content):
-        raise OSError(f"Cannot write {path}: No space left on device.")
+        raise CannotWrite(path, "No space left on device.")
 
     monkeypatch.setattr("bifseg.io.atomic.write_atomically", full)
     said = refused("segment", scan, "--box", PLANE, "-o", out / "m.nii", "--report", out / "r.json")
@@ -378,7 +379,9 @@ def test_a_full_disk(scan, out):
 
 
 def test_control_c_is_quiet(scan, out):
-    interrupt = "import bifseg.io.images\ndef stop(*_, **__): raise KeyboardInterrupt\nbifseg.io.write_image = stop"
+    interrupt = (
+        "import bifseg.io.images\ndef stop(*_, **__): raise KeyboardInterrupt\nbifseg.io.images.write_image = stop"
+    )
     done = program("segment", scan, "--box", PLANE, "-o", out / "m.nii.gz", before=interrupt)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert not list(out.iterdir())

@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bifseg.errors import Busy, KeyReused, NotFound, StorageFull
 from bifseg.evaluation.replay import replay
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, Stroke
 from bifseg.prompts.painting import effort, rasterise
 from bifseg.session.session import Session
-from bifseg.storage import BusyError, FullError, KeyUsedError, Store, UnknownError
+from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
 from bifseg.storage.snapshot import pack
 from bifseg.training.synthetic.phantom import phantom
@@ -175,7 +176,7 @@ def test_two_processes_take_turns_on_one_session(store, id):
     same(store.state(id), other.store.state(id))
     rounds = one.apply(SCRIBBLE)
     next(rounds)
-    with pytest.raises(BusyError, match="Another process works on the session"):
+    with pytest.raises(Busy, match="Another process works on the session"):
         do(other, SCRIBBLE)
     rounds.close()
     assert do(other, SCRIBBLE)["number"] == 5
@@ -190,7 +191,7 @@ def test_who_lost_the_claim_cannot_write(store, id):
     with store.transaction() as connection:  # as if it had been silent for too long
         connection.execute("UPDATE claims SET expires = 0")
     do(quick, SCRIBBLE)
-    with pytest.raises(BusyError):
+    with pytest.raises(Busy):
         list(rounds)
     assert [entry.kind for entry in store.entries(id)] == ["box", "scribble"]
 
@@ -216,7 +217,7 @@ def test_a_key_that_comes_with_another_interaction_is_refused(store, id):
         (SCRIBBLE, "a"), ({**BOX, "box": "8:24,8:24,5:11"}, "a"), ({"kind": "refine"}, "b"), ({"kind": "undo"}, "b"),
         (BOX, "c"), ({"kind": "redo"}, "c"), ({"kind": "submit"}, "a"),
     ):  # fmt: skip
-        with pytest.raises(KeyUsedError, match="with another interaction before"):
+        with pytest.raises(KeyReused, match="with another interaction before"):
             do(session, other, key)
     assert len(store.entries(id)) == 3
     assert do(session, dict(reversed(SCRIBBLE.items())), "b")["repeated"]  # the order of what it says says nothing
@@ -288,9 +289,9 @@ def test_arrays_that_do_not_fit_and_are_not_there(store, id):
     wrong = {"blob": store.add_array(np.zeros((2, 2, 2), np.uint8)), "box": "0:4,0:4,0:4"}
     with pytest.raises(ValueError, match="needs uint8"):
         do(session, {**BOX, "initial": wrong})
-    with pytest.raises(UnknownError, match="no blob"):
+    with pytest.raises(NotFound, match="no blob"):
         do(session, {**BOX, "initial": {"blob": "0" * 64, "box": "0:4,0:4,0:4"}})
-    with pytest.raises(UnknownError, match="no session"):
+    with pytest.raises(NotFound, match="no session"):
         DurableSession(store, "nothing")
 
 
@@ -308,7 +309,7 @@ def test_a_full_store_computes_nothing(tmp_path, scan):
     id = store.create(store.add_image(scan, "ann"), "ann")
     with store.transaction() as connection:
         connection.execute("UPDATE blobs SET bytes = ?", (store.quota,))
-    with pytest.raises(FullError, match="may take"):
+    with pytest.raises(StorageFull, match="may take"):
         do(DurableSession(store, id), BOX)
     store.close()
 

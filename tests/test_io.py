@@ -320,7 +320,7 @@ def test_what_cannot_be_written(tmp_path):
     for array in (plane.array * 2, plane.array.astype(np.int32)):
         with pytest.raises(ValueError, match="PNG"):
             write_image(tmp_path / "a.png", array, plane)
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(OSError, match="does not exist"):
         write_image(tmp_path / "absent" / "a.nii", scan, like)
     (tmp_path / "folder.nii").mkdir()
     with pytest.raises(OSError, match="directory"):
@@ -364,7 +364,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     )
     lines = run.stdout.splitlines()
     assert len(lines) == len(paths)
-    assert all(line.startswith("OSError Cannot write") for line in lines), run.stdout
+    assert all(line.startswith("CannotWrite Cannot write") for line in lines), run.stdout
     assert all(path.read_text() == "old" for path in paths)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 

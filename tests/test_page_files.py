@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
+from bifseg.errors import NotFound
 from bifseg.io.images import write_image
-from bifseg.storage import UnknownError
 from bifseg.training.synthetic.phantom import phantom
 from reader import PATIENCE, Scan, begun, expect, reading
 
@@ -113,7 +113,7 @@ def test_a_session_file_goes_out_and_comes_in_again(browser, server, tmp_path):
         reader.press("Escape")
         before = store.state(session)
         store.delete(session)
-        with pytest.raises(UnknownError):
+        with pytest.raises(NotFound):
             store.session(session)
         reader.page.get_by_role("button", name="Scans and sessions").click()
         with reader.page.expect_file_chooser() as chooser:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image
 from bifseg.io import images
-from bifseg.io.untrusted import TooLargeError
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
 from bifseg.server.uploads import reading
@@ -72,8 +72,8 @@ HOSTILE = [
     ("crashes", ValueError, r"^The upload cannot be read: the process that tried to crashed"),
     ("sleeps", ValueError, "it took more than the 5 s or the memory"),
     ("spins", ValueError, "it took more than the 5 s or the memory"),
-    ("eats memory", TooLargeError, "^The upload needs more memory"),
-    ("fills the disk", TooLargeError, "^The upload unpacks to more than is allowed"),
+    ("eats memory", TooLarge, "^The upload needs more memory"),
+    ("fills the disk", TooLarge, "^The upload unpacks to more than is allowed"),
     ("has a fault", WorkError, r"a reason that is the server's: KeyError at <lambda>, line \d+ of hostile_reader"),
     ("refuses", ValueError, "^It is no image"),
 ]
@@ -141,7 +141,7 @@ def zeros(size: int) -> bytes:
     ("content", "kind", "sentence"),
     [
         (entries_on_one_member(400, 10 << 20), ValueError, "^The upload cannot be unpacked: its members overlap"),
-        (zeros(400 << 20), TooLargeError, r"^The upload is too large: it unpacks from 0\.\d+ MiB to 400 MiB"),
+        (zeros(400 << 20), TooLarge, r"^The upload unpacks from 0\.\d+ MiB to 400 MiB"),
     ],
     ids=["400 on one", "zeros"],
 )
@@ -178,7 +178,7 @@ def test_an_array_of_nothing_but_a_header_is_not_unpacked(tmp_path):
     content = nnia.pack(array)
     assert len(content) < 400_000
     (tmp_path / "a.nnia").write_bytes(content)
-    with pytest.raises(TooLargeError, match="at most"):
+    with pytest.raises(TooLarge, match="at most"):
         reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
     assert left(tmp_path) == []
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from bifseg.errors import NotFound
 from bifseg.evaluation.replay import replay, surviving
 from bifseg.networks.checkpoint import DEFAULT, SHIPPED
-from bifseg.storage import Store, UnknownError
+from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
 from bifseg.training.synthetic.phantom import phantom
 from test_durable import BOX, PLANE, SCRIBBLE, do
@@ -192,7 +193,7 @@ def test_a_journal_that_does_not_lead_where_it_says(store):
 
 def test_what_cannot_be_replayed(recorded):
     store, _ = recorded
-    with pytest.raises(UnknownError, match="no session"):
+    with pytest.raises(NotFound, match="no session"):
         replay(store, "nothing")
     with pytest.raises(ValueError, match="Unknown method 'magic'"):
         replay(store, recorded[1], "magic")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nnInteractive.inference.remote.serialization import pack_array, unpack_array
 
-from bifseg.io.untrusted import TooLargeError
+from bifseg.errors import TooLarge
 from bifseg.server.nninteractive import nnia
 
 LIMIT = 1 << 20
@@ -99,7 +99,7 @@ def test_a_damaged_frame_is_refused_with_what_is_wrong(frame, message):
 @pytest.mark.parametrize("shape", [(LIMIT + 1,), (1 << 62, 1 << 62), (100_000, 100_000), (1, 1 << 40, 1, 1)])
 def test_declared_sizes_beyond_the_limit_are_refused_before_memory_is_reserved(shape):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(TooLargeError, match=f"at most {LIMIT} are taken"):
+    with pytest.raises(TooLarge, match=f"at most {LIMIT} are taken"):
         nnia.unpack(header(shape=shape, chunks=1), LIMIT)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 12  # KiB
 

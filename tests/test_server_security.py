@@ -20,12 +20,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
+from bifseg.errors import NotFound
 from bifseg.server.access import guard
 from bifseg.server.access.guard import Guard, User
 from bifseg.server.access.ratelimit import NAMES, RateLimit
 from bifseg.server.access.tokens import Tokens
 from bifseg.server.settings import Limits, Settings
-from bifseg.storage import Store, UnknownError
+from bifseg.storage import Store
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather have a successor of httpx
@@ -161,7 +162,7 @@ def test_a_revoked_token_is_nobodys_at_once(tokens, store):
     assert tokens.revoke("ann") == 1  # the first is already
     assert [elsewhere.user(t) for t in (first, second, bobs)] == [None, None, "bob"]
     for name in ("ann", "nobody", "%", "' OR 1=1 --"):
-        with pytest.raises(UnknownError, match="no live token"):
+        with pytest.raises(NotFound, match="no live token"):
             tokens.revoke(name)
     assert elsewhere.user(bobs) == "bob"
     assert [(row.user, row.live) for row in tokens.list()] == [("ann", False), ("ann", False), ("bob", True)]

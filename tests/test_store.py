@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bifseg.errors import Busy, NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
-from bifseg.storage import BusyError, FullError, Store, UnknownError
+from bifseg.storage import Store
 from bifseg.storage import store as module
 from bifseg.storage.retention import sweep
 from bifseg.storage.snapshot import pack
@@ -108,9 +109,9 @@ def test_three_users_with_the_same_voxels_each_have_the_headers_they_sent(store)
         assert headers(store, store.session(ids[owner]).image, owner) == content
         assert [row.key for row in store.images(owner)] == [keys[owner]]
         for other in sent.keys() - {owner}:
-            with pytest.raises(UnknownError):
+            with pytest.raises(NotFound):
                 store.image_row(keys[owner], other)
-            with pytest.raises(UnknownError):
+            with pytest.raises(NotFound):
                 store.create(keys[owner], other)
     assert len({store.image_row(key).blob for key in keys.values()}) == 1  # the voxels themselves are there once
 
@@ -148,10 +149,10 @@ def test_an_image_goes_with_the_last_who_needs_it(store):
     key = store.add_image(scan(), "ann", b"headers")
     store.add_image(scan(), "bob", b"headers")
     id = store.create(key, "ann")
-    with pytest.raises(BusyError, match="used by sessions"):
+    with pytest.raises(Busy, match="used by sessions"):
         store.forget_image(key, "ann")
     store.forget_image(key, "bob")
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFound):
         store.image_row(key, "bob")
     store.delete(id)
     store.forget_image(key, "ann")
@@ -177,7 +178,7 @@ def test_arrays_and_bytes_come_back(store):
 @pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "0" * 64])
 def test_what_is_not_there_and_what_cannot_be_a_name_is_unknown(store, name):
     for look in (store.blob, store.array, store.segment):
-        with pytest.raises(UnknownError):
+        with pytest.raises(NotFound):
             look(name)
 
 
@@ -186,10 +187,10 @@ def test_what_is_not_there_and_what_cannot_be_a_name_is_unknown(store, name):
 
 def test_what_is_another_users_does_not_exist(store, id):
     image = store.session(id).image
-    with pytest.raises(UnknownError, match="no image"):
+    with pytest.raises(NotFound, match="no image"):
         store.create(image, "bob")
     for act in (store.session, store.delete):
-        with pytest.raises(UnknownError, match="no session"):
+        with pytest.raises(NotFound, match="no session"):
             act(id, "bob")
     assert store.sessions("bob") == store.images("bob") == []
     assert [row.id for row in store.sessions("ann")] == [row.id for row in store.sessions()] == [id]
@@ -338,21 +339,21 @@ def test_segments_in_memory_are_bounded(store, monkeypatch):
 def test_a_session_is_claimed_by_one_at_a_time(store, id):
     other = Store(store.folder)
     fence = store.claim(id, "one/worker", 60)
-    with pytest.raises(BusyError, match="Another process"):
+    with pytest.raises(Busy, match="Another process"):
         other.claim(id, "other/worker", 60)
-    with pytest.raises(BusyError, match="being worked on"):
+    with pytest.raises(Busy, match="being worked on"):
         other.delete(id)
     store.renew(id, fence, 60)
     store.release(id, fence)
     later = other.claim(id, "other/worker", 60)
     assert later > fence
-    with pytest.raises(BusyError):
+    with pytest.raises(Busy):
         store.renew(id, fence, 60)
     store.release(id, fence)  # of what is another's by now: nothing
-    with pytest.raises(BusyError):
+    with pytest.raises(Busy):
         store.append(id, fence, "box", {}, state=None, summary={})
     assert other.append(id, later, "box", {}, state=None, summary={}) == 1
-    with pytest.raises(UnknownError):
+    with pytest.raises(NotFound):
         store.claim("nothing", "one/worker", 60)
     other.close()
 
@@ -370,7 +371,7 @@ def test_a_claim_ends_with_its_process(store, id):
     )
     with subprocess.Popen([sys.executable, "-c", code, store.folder, id], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        with pytest.raises(BusyError):
+        with pytest.raises(Busy):
             store.claim(id, "worker", 60)
         process.kill()
     assert store.claim(id, "worker", 60) == 2
@@ -404,9 +405,9 @@ def test_a_process_is_alive_from_the_moment_it_appears(tmp_path):
 def test_nothing_above_the_quota(tmp_path):
     with contextlib.closing(Store(tmp_path, quota=20_000)) as store:
         key = store.add_image(scan(), "ann")
-        with pytest.raises(FullError, match="may take"):
+        with pytest.raises(StorageFull, match="may take"):
             store.add_blob(bytes(20_000))
-        with pytest.raises(FullError):
+        with pytest.raises(StorageFull):
             store.add_image(Image(np.arange(8000.0).reshape(20, 20, 20)), "ann")
         assert len(files(store)) == 1
         store.forget_image(key, "ann")
@@ -421,7 +422,7 @@ def test_no_space_is_one_error_and_leaves_no_draft(store, id, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         for put in (lambda: store.add_blob(b"more"), lambda: store.add_image(scan(1), "ann")):
-            with pytest.raises(FullError, match="disk of the store is full"):
+            with pytest.raises(StorageFull, match="disk of the store is full"):
                 put()
     assert files(store) == before
     assert not list(store.blobs.folder.glob(".*"))
@@ -462,7 +463,7 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk, monkeypatch):
             lambda: [append(store, id, k, request={"note": "x" * 20_000}) for k in range(200)],
         )
         for act in acts:
-            with pytest.raises(FullError, match="disk of the store is full"):
+            with pytest.raises(StorageFull, match="disk of the store is full"):
                 act()
         assert not list(store.blobs.folder.glob(".*"))
         acknowledged = store.history(id).number
@@ -481,7 +482,7 @@ def test_contents_leave_room_to_delete_them(small_disk, monkeypatch):
         id = store.create(store.add_image(scan(), "ann"), "ann")
         append(store, id)
         shas = []
-        with pytest.raises(FullError, match="disk of the store is full"):
+        with pytest.raises(StorageFull, match="disk of the store is full"):
             shas.extend(store.add_blob(os.urandom(100_000)) for _ in range(100))
         with store.claimed(id, "worker", 60) as fence:
             store.append(id, fence, "submit", {}, state=None, summary={}, blobs=shas)
@@ -533,7 +534,7 @@ def test_threads_and_stores_share_one_folder(store):
 def test_one_session_by_many_threads_has_no_number_twice(store, id):
     def work(turn: int) -> int:
         while True:
-            with contextlib.suppress(BusyError):
+            with contextlib.suppress(Busy):
                 return append(store, id, turn, who=f"worker {turn}")
             time.sleep(0.01)
 
@@ -682,11 +683,11 @@ def test_one_user_has_a_share_and_others_do_not_suffer(tmp_path):
     size = scan().array.nbytes
     with contextlib.closing(Store(tmp_path, quota=100 * size, share=3 * size)) as store:
         keys = [store.add_image(scan(k), "ann") for k in range(3)]
-        with pytest.raises(FullError, match="You may keep"):
+        with pytest.raises(StorageFull, match="You may keep"):
             store.add_image(scan(3), "ann")
         for k in range(3):
             store.add_image(scan(k), "bob")  # which ann has, too: no gift, and no hint that she has them
-        with pytest.raises(FullError, match="You may keep"):
+        with pytest.raises(StorageFull, match="You may keep"):
             store.add_image(scan(4), "bob")
         store.forget_image(keys[0], "ann")
         store.add_image(scan(3), "ann")

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bifseg.errors import NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
-from bifseg.storage import FullError, Store, UnknownError, manifest, transfer
+from bifseg.storage import Store, manifest, transfer
 from bifseg.storage.durable import KINDS, DurableSession
 from bifseg.storage.snapshot import pack
 from bifseg.storage.transfer import export, import_, verify
@@ -123,9 +124,9 @@ def test_a_file_is_written_whole_or_not_at_all(other, tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(b"before")
     other.blobs.delete(other.entries(id)[0].state["objects"]["object 1"]["segment"])
-    with pytest.raises(UnknownError, match="lacks its content"):
+    with pytest.raises(NotFound, match="lacks its content"):
         export(other, id, path)
-    with pytest.raises(UnknownError, match="no session"):
+    with pytest.raises(NotFound, match="no session"):
         export(other, "nothing", path)
     assert path.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a.zip"]
@@ -457,7 +458,7 @@ def test_an_encrypted_file_is_refused(archive, other, tmp_path):
 
 def test_nothing_above_the_quota(archive, tmp_path):
     with contextlib.closing(Store(tmp_path, quota=5000)) as store:
-        with pytest.raises(FullError):
+        with pytest.raises(StorageFull):
             import_(store, archive[2], "bob")
         assert empty(store)
 

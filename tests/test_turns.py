@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from bifseg.server.access.turns import TooManyError, Turns
+from bifseg.errors import Overloaded
+from bifseg.server.access.turns import Turns
 
 
 def test_users_take_turns_whatever_one_of_them_has_waiting():
@@ -47,7 +48,7 @@ def test_who_wants_too_much_is_refused_and_others_are_not():
         turns, gate = Turns(at_once=1, own=1, waiting=3), threading.Event()
         tasks = [asyncio.create_task(turns.run("ann", gate.wait, 10)) for _ in range(4)]
         await asyncio.sleep(0.05)
-        with pytest.raises(TooManyError, match="3 of your requests"):
+        with pytest.raises(Overloaded, match="3 of your requests"):
             await turns.run("ann", print)
         other = asyncio.create_task(turns.run("bob", lambda: 1))
         gate.set()

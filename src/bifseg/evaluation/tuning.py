@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bifseg.algorithms.graphcut import NEIGHBOURHOODS
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
 from bifseg.evaluation.pool import BACKENDS
 from bifseg.evaluation.trials import Trial, Trials
@@ -108,7 +109,7 @@ def search(
     ``confirm``: objects held out, of other patients, on which start and best are compared once, in the end. Of some
     fifty values, one is 2 standard errors better by chance: so give some, and use `Found.chosen`.
 
-    Raises ValueError for an unknown parameter, a value out of range or no values at all, and as `Trials` does.
+    Raises InvalidInput for an unknown parameter, a value out of range or no values at all, and as `Trials` does.
     """
     with Trials(model, targets, **options) as trials:
         model, dimension = trials.model, trials.model.dimension
@@ -146,16 +147,16 @@ def save_tuned(model: Model, found: Found, path: str | os.PathLike) -> None:
 def checked_space(space: Mapping[str, Sequence], start: Parameters, dimension: int) -> dict[str, list]:
     """The space with NumPy's numbers as Python's, which a checkpoint can hold.
 
-    Raises ValueError for an unknown parameter, no values at all, and a value that ``start`` cannot take.
+    Raises InvalidInput for an unknown parameter, no values at all, and a value that ``start`` cannot take.
     """
     space = {name: [getattr(value, "item", lambda v=value: v)() for value in space[name]] for name in space}
     for name, values in space.items():
         if not values:
-            raise ValueError(f"The space has no values for {name}; give one or more, or leave it out.")
+            raise InvalidInput(f"The space has no values for {name}; give one or more, or leave it out.")
         for value in values:
             if start.but(**{name: value}) and name == "neighbours" and value not in NEIGHBOURHOODS[dimension]:
                 possible = ", ".join(map(str, NEIGHBOURHOODS[dimension]))
-                raise ValueError(f"neighbours is {value}; possible in {dimension}D are {possible}.")
+                raise InvalidInput(f"neighbours is {value}; possible in {dimension}D are {possible}.")
     return space
 
 
@@ -163,5 +164,5 @@ def _varied(parameters: Parameters, name: str, values: Sequence) -> Iterator[Par
     for value in values:
         try:
             yield parameters.but(**{name: value})
-        except ValueError:  # t0 and t1 bound each other, and the other one may have moved
+        except InvalidInput:  # t0 and t1 bound each other, and the other one may have moved
             continue

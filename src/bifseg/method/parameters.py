@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+from bifseg.errors import InvalidInput
+
 REFINEMENTS = ("none", "crf", "auto")
 
 
@@ -62,30 +64,30 @@ class Parameters:
         }  # fmt: skip
         for name, value in positive.items():
             if not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}; it must be above 0.")
+                raise InvalidInput(f"{name} is {value}; it must be above 0.")
         for name, value in natural.items():
             if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} is {value}; it must be 0 or more.")
+                raise InvalidInput(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share}; it must be 0 or more and below 1.")
+            raise InvalidInput(f"share is {self.share}; it must be 0 or more and below 1.")
         shares = {"blend": self.blend, "fill_holes": self.fill_holes, "drop_islands": self.drop_islands}
         for name, value in shares.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}; it must lie between 0 and 1.")
+                raise InvalidInput(f"{name} is {value}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
-            raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
+            raise InvalidInput(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
         if self.neighbours not in (4, 6, 8, 18, 26):
-            raise ValueError(f"neighbours is {self.neighbours}; possible are 4 and 8 in 2D, 6, 18 and 26 in 3D.")
+            raise InvalidInput(f"neighbours is {self.neighbours}; possible are 4 and 8 in 2D, 6, 18 and 26 in 3D.")
 
     def but(self, **changes: object) -> Parameters:
-        """A copy with other values; ValueError names an unknown one.
+        """A copy with other values; InvalidInput names an unknown one.
 
         >>> Parameters().but(lam=1.0).lam
         1.0
         """
         known = {f.name for f in fields(self)}
         if unknown := set(changes) - known:
-            raise ValueError(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
+            raise InvalidInput(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
         return replace(self, **changes)
 
     def as_dict(self) -> dict[str, float | int | bool]:
@@ -116,9 +118,9 @@ PRESETS = {"paper": PAPER, "fast": FAST}
 def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None) -> Parameters:
     """The parameters of a preset for 2D or 3D; for ``fast``, values tuned for the network take precedence.
 
-    ValueError lists the presets for an unknown name.
+    InvalidInput lists the presets for an unknown name.
     """
     if name not in PRESETS:
-        raise ValueError(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
+        raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
     parameters = PRESETS[name][dimension]
     return parameters.but(**tuned) if tuned and name == "fast" else parameters

@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import Begin, Cancelled, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
+from bifseg.server.api.bodies import Begin, Cancellation, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.service import Service
 
@@ -205,7 +205,7 @@ async def submit(act: Acting, body: Submit):
     return await act("submit", body)
 
 
-@router.post("/sessions/{id}/cancel", response_model=Cancelled)
+@router.post("/sessions/{id}/cancel", response_model=Cancellation)
 async def cancel(session: Owned, service: Served) -> dict:
     """Cancel the interaction that runs or waits; whoever asked for it is told so, and the session is as before."""
     return {"cancelled": service.pool.cancel(session.id)}
