@@ -19,7 +19,7 @@ from bifseg.training.synthetic.phantom import phantom
 
 BIFSEG = Path(sys.executable).with_name("bifseg")
 BOX = {"box": "30:90,30:90,20:40"}
-LONG = {"rounds": 40, "iterations": 20, "samples": 2048, "neighbours": 6}
+LONG = {"rounds": 40, "iterations": 20, "samples": 2048, "connectivity": 1}
 
 
 class Process:

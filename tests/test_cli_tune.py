@@ -200,7 +200,7 @@ def test_volumes_are_sampled_as_volumes(tmp_path):
         ({"--vary": "iterations=1.5"}, "--vary iterations has the value '1.5'; it takes whole numbers"),
         ({"--vary": "balanced=2"}, "--vary balanced has the value '2'; it takes true or false"),
         ({"--vary": "sigma=0"}, "sigma is 0.0; it must be above 0"),
-        ({"--vary": "neighbours=26"}, "neighbours is 26; possible in 2D are 4, 8"),
+        ({"--vary": "connectivity=26"}, "connectivity is 26; it must be 1"),
         ({"--backend": "spark"}, "Unknown backend 'spark'; known are loky, ray, dask"),
         ({"--cluster": "tcp://here:1"}, "loky works on this machine only; give --backend ray or dask"),
         ({"--workers": 0}, "workers is 0; give 1 or more, or -1"),

@@ -4,7 +4,6 @@ import torch
 
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop, Features
-from bifseg.method.energy import Energy
 from bifseg.method.finetune import copy_of, fine_tune, foreground_probability, update_network
 from bifseg.method.parameters import FAST, PAPER
 from bifseg.networks.checkpoint import load_model
@@ -82,9 +81,7 @@ def test_labels_are_optimal_obey_scribbles_and_locks_and_end_with_a_label_update
     locked[: crop.shape[0] // 3] = True
     locked &= scribbles == 0
     parameters = FAST[dimension]
-    energy = Energy(
-        crop.image01, lam=parameters.lam, sigma=parameters.sigma, neighbours=parameters.neighbours, spacing=crop.spacing
-    )
+    energy = crop.energy(parameters)
     for step in fine_tune(crop, copy_of(classifier), parameters, scribbles=scribbles, locked=locked):
         assert step.labels[scribbles == 1].all()
         assert not step.labels[scribbles == 2].any()

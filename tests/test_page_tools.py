@@ -161,7 +161,7 @@ def test_a_box_by_numbers_and_everything_by_keyboard(reader, server):
 
 
 def test_a_long_computation_is_cancelled_and_never_stands_in_the_way(reader, server):
-    slow = {"rounds": 100, "iterations": 200, "neighbours": 26}
+    slow = {"rounds": 100, "iterations": 200, "connectivity": 3}
     reader.open(server, SCAN, begun(server, SCAN, VOLUME, parameters=slow))
     stored = Stored(reader, server)
     before = stored.segment

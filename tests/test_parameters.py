@@ -1,7 +1,9 @@
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 
+from bifseg import Session
 from bifseg.method.parameters import PRESETS, Parameters, preset
 
 
@@ -33,8 +35,21 @@ def test_parameters_are_frozen_and_checked():
     with pytest.raises(FrozenInstanceError):
         Parameters().lam = 1
     for wrong in ({"lam": -1}, {"sigma": 0}, {"rounds": -1}, {"share": 1.0}, {"t0": 0.9}, {"rate": float("nan")},
-                  {"neighbours": 7}, {"lam": float("inf")}):  # fmt: skip
+                  {"connectivity": 4}, {"lam": float("inf")}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Parameters(**wrong)
     with pytest.raises(ValueError, match="Unknown parameter sigmoid; known are balanced"):
         Parameters().but(sigmoid=1)
+
+
+def test_the_defaults_suit_both_dimensions():
+    scan = np.random.default_rng(0).random((12, 12, 12)).astype(np.float32)
+    scan[3:9, 3:9, 3:9] += 2
+    for box in (((2, 10), (2, 10), 6), ((2, 10), (2, 10), (2, 10))):
+        assert Session(scan, parameters=Parameters().but(rounds=1)).box(box).shape == scan.shape
+
+
+@pytest.mark.parametrize(("neighbours", "connectivity"), [(4, 1), (8, 3), (6, 1), (18, 2), (26, 3)])
+def test_parameters_that_counted_neighbours_are_still_read(neighbours, connectivity):
+    old = {name: value for name, value in Parameters().as_dict().items() if name != "connectivity"}
+    assert Parameters.stored(old | {"neighbours": neighbours}) == Parameters(connectivity=connectivity)

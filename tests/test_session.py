@@ -353,7 +353,7 @@ def test_other_impossible_requests_are_refused_and_change_nothing(scan):
         "Unknown preset 'quick'": lambda: Session(image, parameters="quick"),
         "Unknown parameter lambda": lambda: Parameters().but(**{"lambda": 3}),
         "t0 <= t1": lambda: Parameters(t0=0.8, t1=0.2),
-        "neighbours is 5": lambda: Parameters(neighbours=5),
+        "connectivity is 5": lambda: Parameters(connectivity=5),
         "no object yet": lambda: Session(image).scribble(np.zeros(image.shape)),
         "draw a box first": lambda: Session(image).save("x.nii.gz"),
         "There is no object named 'x'": lambda: Session(image).select("x"),
@@ -494,6 +494,9 @@ def test_objects_are_renamed_and_undo_gives_the_old_name_back(scan):
         session.rename("cyst", "liver")
     with pytest.raises(ValueError, match="no object named 'lung'"):
         session.rename("lung", "x")
+    for nothing in ("", "  "):
+        with pytest.raises(ValueError, match="cannot be named"):
+            session.rename("cyst", nothing)
 
 
 def test_a_session_can_go_on_from_a_state_without_what_was_before(scan):

@@ -121,7 +121,7 @@ def test_features_are_computed_once_and_no_setting_is_evaluated_twice(monkeypatc
     monkeypatch.setattr(trials, "Crop", crop)
     monkeypatch.setattr(trials, "evaluate", scores)
     noted = []
-    space = {"lam": (1.0, 3.0, 1.0), "unsure": (0.0, 0.3), "neighbours": (4, 8)}
+    space = {"lam": (1.0, 3.0, 1.0), "unsure": (0.0, 0.3), "connectivity": (1, 3)}
     found = search(MODELS[2], targets(2), space, start=QUICK[2], sweeps=3, rounds=1, progress=noted.append)
     assert len(calls["crop"]) == 3
     assert len(calls["evaluate"]) == len(set(calls["evaluate"])) == 3 * len(found.trials)
@@ -283,7 +283,7 @@ def test_a_missing_backend_says_what_to_install(monkeypatch, backend):
     [
         ({"space": {"lambda": (1.0,)}}, "Unknown parameter lambda; known are balanced"),
         ({"space": {"lam": (1.0, -1.0)}}, "lam is -1.0"),
-        ({"space": {"neighbours": (4, 26)}}, "neighbours is 26; possible in 2D are 4, 8"),
+        ({"space": {"connectivity": (1, 26)}}, "connectivity is 26; it must be 1"),
         ({"space": {"lam": ()}}, "no values for lam"),
         ({"targets": []}, "no targets"),
         ({"targets": targets(3, 1)}, "for 2D boxes; a target of the group 'phantom a' has a 3D box"),
@@ -292,7 +292,6 @@ def test_a_missing_backend_says_what_to_install(monkeypatch, backend):
         ({"rounds": -1}, "rounds is -1"),
         ({"weights": (1, 1)}, "needs 3"),
         ({"weights": (0, 0, 0)}, "not all 0"),
-        ({"start": QUICK[3].but(neighbours=26)}, "2D grid with 26 neighbours"),
     ],
 )
 def test_every_error_says_what_was_given_and_what_is_possible(changes, message):

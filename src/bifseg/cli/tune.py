@@ -59,7 +59,7 @@ def tune(
     network = load_model(model)
     start = preset("fast", network.dimension, network.tuned)
     space = _space(vary, start) if vary else SPACE[network.dimension]
-    space = checked_space(space, start, network.dimension)
+    space = checked_space(space, start)
     with connected(backend, workers, cluster):
         names = names_of(seen)
         sets = open_datasets(dataset, channel, region or [], names)

@@ -1,7 +1,7 @@
 """Settings tried on labelled objects: by one process, or by many on this machine or on a cluster.
 
 The trunk never changes, so a process computes a target's features once for all settings; only the graph of the cut
-depends on ``lam``, ``sigma`` and ``neighbours``.
+depends on ``lam``, ``sigma`` and ``connectivity``.
 """
 
 from __future__ import annotations
@@ -103,10 +103,7 @@ class Trials:
         _crops.clear()
 
     def __call__(self, settings: Iterable[Parameters]) -> list[Trial]:
-        """The trials of some settings, in their order; those tried before cost nothing.
-
-        Raises InvalidInput for ``neighbours`` of the other dimension.
-        """
+        """The trials of some settings, in their order; those tried before cost nothing."""
         settings = list(settings)
         new = [parameters for parameters in dict.fromkeys(settings) if parameters not in self._tried]
         if new:

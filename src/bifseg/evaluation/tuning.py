@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bifseg.algorithms.graphcut import NEIGHBOURHOODS
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
 from bifseg.evaluation.pool import BACKENDS
@@ -114,7 +113,7 @@ def search(
     with Trials(model, targets, **options) as trials:
         model, dimension = trials.model, trials.model.dimension
         start = preset("fast", dimension, model.tuned) if start is None else start
-        space = checked_space(SPACE[dimension] if space is None else space, start, dimension)
+        space = checked_space(SPACE[dimension] if space is None else space, start)
         held = None if confirm is None else Trials(model, confirm, **{**options, "progress": None})
         [first] = [best] = trials([start])
         for _ in range(sweeps):
@@ -144,7 +143,7 @@ def save_tuned(model: Model, found: Found, path: str | os.PathLike) -> None:
     save_model(replace(model, tuned=tuned, card={**model.card, "tuning": found.summary()}), path)
 
 
-def checked_space(space: Mapping[str, Sequence], start: Parameters, dimension: int) -> dict[str, list]:
+def checked_space(space: Mapping[str, Sequence], start: Parameters) -> dict[str, list]:
     """The space with NumPy's numbers as Python's, which a checkpoint can hold.
 
     Raises InvalidInput for an unknown parameter, no values at all, and a value that ``start`` cannot take.
@@ -154,9 +153,7 @@ def checked_space(space: Mapping[str, Sequence], start: Parameters, dimension: i
         if not values:
             raise InvalidInput(f"The space has no values for {name}; give one or more, or leave it out.")
         for value in values:
-            if start.but(**{name: value}) and name == "neighbours" and value not in NEIGHBOURHOODS[dimension]:
-                possible = ", ".join(map(str, NEIGHBOURHOODS[dimension]))
-                raise InvalidInput(f"neighbours is {value}; possible in {dimension}D are {possible}.")
+            start.but(**{name: value})
     return space
 
 

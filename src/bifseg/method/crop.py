@@ -94,7 +94,8 @@ class Crop(Grid):
 
     def energy(self, parameters: Parameters) -> Energy:
         """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term."""
-        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": parameters.neighbours}
+        neighbours = parameters.neighbours(len(self.shape))
+        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": neighbours}
         if self._energy is None or self._energy[0] != term:
             self._energy = term, Energy(self.image01, **term, spacing=self.spacing)
         return self._energy[1]

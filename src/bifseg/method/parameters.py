@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import comb
 
 from bifseg.errors import InvalidInput
 
@@ -20,7 +21,7 @@ class Parameters:
 
     lam: float = 3.0  # weight of the pairwise term, Eq. 1
     sigma: float = 0.1  # intensity scale of the pairwise term, Eq. 2; the crop's intensities span [0, 1]
-    neighbours: int = 8  # 4 or 8 in 2D; 6, 18 or 26 in 3D
+    connectivity: int = 3  # neighbours share a face (1), also an edge (2), also a corner (3; as 2 in a plane)
     t0: float = 0.2  # U_p = {t0 < p < t1}
     t1: float = 0.7
     epsilon: float = 0.2  # geodesic reach of a scribble, U_s
@@ -76,8 +77,16 @@ class Parameters:
                 raise InvalidInput(f"{name} is {value}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
             raise InvalidInput(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
-        if self.neighbours not in (4, 6, 8, 18, 26):
-            raise InvalidInput(f"neighbours is {self.neighbours}; possible are 4 and 8 in 2D, 6, 18 and 26 in 3D.")
+        if self.connectivity not in (1, 2, 3):
+            raise InvalidInput(f"connectivity is {self.connectivity}; it must be 1 (faces), 2 (edges) or 3 (corners).")
+
+    @classmethod
+    def stored(cls, told: Mapping[str, float | int | bool]) -> Parameters:
+        """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``."""
+        told = dict(told)
+        if (neighbours := told.pop("neighbours", None)) is not None:
+            told["connectivity"] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}.get(neighbours, neighbours)
+        return cls().but(**told)
 
     def but(self, **changes: object) -> Parameters:
         """A copy with other values; InvalidInput names an unknown one.
@@ -90,13 +99,17 @@ class Parameters:
             raise InvalidInput(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
         return replace(self, **changes)
 
+    def neighbours(self, dimension: int) -> int:
+        """How many voxels a voxel is connected to, in 2D or 3D."""
+        return sum(comb(dimension, moved) * 2**moved for moved in range(1, min(self.connectivity, dimension) + 1))
+
     def as_dict(self) -> dict[str, float | int | bool]:
         return asdict(self)
 
 
 PAPER = {
     2: Parameters(),
-    3: Parameters(lam=10.0, t1=0.6, neighbours=26),
+    3: Parameters(lam=10.0, t1=0.6),
 }
 """The settings printed by Wang et al. 2018 for fetal MRI (2D) and brain tumours (3D)."""
 
@@ -107,7 +120,7 @@ _FAST = Parameters(
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(
-        lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
+        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
     ),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""

@@ -13,8 +13,6 @@ labels, scribbles and adapted classifier bit for bit.
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +27,7 @@ from bifseg.io import images
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import REFINEMENTS, Parameters, preset
-from bifseg.method.timing import Stopwatch
+from bifseg.method.timing import Stopwatch, peak_memory
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import (
     AXES,
@@ -264,7 +262,6 @@ class Session:
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON: versions, models, parameters, times, energies, memory."""
-        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
         return {
             "versions": {name: version(name) for name in ("bifseg", "numpy", "scipy", "torch", "SimpleITK")},
             "image": {
@@ -273,7 +270,7 @@ class Session:
             },
             "seed": self.seed,
             "objects": self.state.report(self.image),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+            "peak_memory_mib": peak_memory(),
         }
 
     # ---- inside: each interaction checks what it was given at once, and computes as its rounds are taken
@@ -468,6 +465,8 @@ class Session:
             )
 
     def _check_free(self, name: str) -> None:
+        if not name.strip():
+            raise InvalidInput(f"An object cannot be named {name!r}; give at least one letter or digit.")
         if name in self.state.objects:
             raise InvalidInput(f"There is an object named {name!r} already; select it, or choose another name.")
 

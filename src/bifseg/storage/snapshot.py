@@ -74,7 +74,7 @@ def unpack(content: bytes) -> Segment:
         scribbles = np.zeros(count, np.uint8)
         scribbles[marked] = labels
         return Segment(
-            str(about["name"]), box, ModelId(model, sha256), Parameters().but(**about["parameters"]),
+            str(about["name"]), box, ModelId(model, sha256), Parameters.stored(about["parameters"]),
             _named("classifier.", arrays),
             scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
             tuple(about["rounds"]), dict(about["milliseconds"]),
