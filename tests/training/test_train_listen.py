@@ -11,7 +11,7 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import hands
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
-from bifseg.training.listen import Recipe, State, grow, train
+from bifseg.training.listen import Recipe, grow, train
 from bifseg.training.render import Renderer, Shares
 
 NARROW = {"width": 8, "head": 16, "context": 8}
