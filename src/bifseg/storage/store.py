@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -157,9 +157,12 @@ class Store:
 
     def create(
         self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
-        seed: int = 0, client: str = "api",
+        seed: int = 0, client: str = "api", fill: Callable[[sqlite3.Connection, str], None] | None = None,
     ) -> str:  # fmt: skip
-        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be."""
+        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be.
+
+        ``fill`` writes what the session begins with, within the transaction that makes it.
+        """
         self.image_row(image, owner)
         if isinstance(parameters, str):
             if parameters not in PRESETS:
@@ -172,6 +175,8 @@ class Store:
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (id, owner, image, title, model, json.dumps(parameters), seed, client, now, now),
             )
+            if fill is not None:
+                fill(connection, id)
         return id
 
     def session(self, id: str, owner: str | None = None) -> SessionRow:
