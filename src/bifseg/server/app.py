@@ -19,6 +19,7 @@ from bifseg.io.untrusted import TooLargeError
 from bifseg.server import api, metrics, page
 from bifseg.server.access.guard import Guard
 from bifseg.server.access.turns import TooManyError
+from bifseg.server.api.versions import etag
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.monailabel import api as monailabel
 from bifseg.server.nninteractive import api as nninteractive
@@ -26,7 +27,7 @@ from bifseg.server.service import Service
 from bifseg.server.settings import Settings
 from bifseg.server.workers.child import StartError, WorkCancelledError, WorkError
 from bifseg.server.workers.pool import ClosingError, QueueFullError
-from bifseg.storage import BusyError, FullError, KeyUsedError, UnknownError
+from bifseg.storage import BusyError, FullError, KeyUsedError, StaleError, UnknownError
 from bifseg.storage.errors import FULL, is_full
 from bifseg.storage.retention import sweep
 
@@ -38,6 +39,7 @@ STATUS = {  # the first that fits
     FileNotFoundError: 404,
     UnknownError: 404,
     BusyError: 409,
+    StaleError: 412,
     WorkCancelledError: 409,
     QueueFullError: 429,
     TooManyError: 429,
@@ -93,6 +95,9 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
+        if isinstance(error, StaleError) and error.number is not None:
+            now = {"detail": sentence(error), "number": error.number}
+            return JSONResponse(now, status, {"ETag": etag(error.number)})
         return JSONResponse({"detail": sentence(error)}, status, HEADERS.get(status))
 
     return refuse

@@ -21,6 +21,14 @@ class KeyUsedError(ValueError):
     """An interaction came with the key of another one."""
 
 
+class StaleError(RuntimeError):
+    """The session is no longer as the request took it to be; ``number``: of its last interaction."""
+
+    def __init__(self, sentence: str, number: int | None = None) -> None:
+        super().__init__(sentence)
+        self.number = number
+
+
 class FullError(OSError):
     """The disk, or the share of it that the store may use, is full."""
 

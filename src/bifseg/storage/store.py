@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from bifseg.storage.blobs import Blobs
 from bifseg.storage.claims import Claims
 from bifseg.storage.database import Database
 from bifseg.storage.errors import FULL, BusyError, FullError, UnknownError
-from bifseg.storage.journal import Entry, History, repeated
+from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
 from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
 
@@ -191,12 +191,15 @@ class Store:
         sql = "SELECT * FROM sessions WHERE ?1 IS NULL OR owner = ?1 ORDER BY touched DESC"
         return [SessionRow.of(row) for row in self.read(sql, (owner,))]
 
-    def delete(self, id: str, owner: str | None = None) -> None:
-        """Forget a session, and every blob that only it used. BusyError while a process works on it."""
+    def delete(self, id: str, owner: str | None = None, expected: Collection[str] | None = None) -> None:
+        """Forget a session, and every blob that only it used. BusyError while a process works on it; StaleError where
+        it is at none of the ``expected`` versions."""
         self.session(id, owner)
         with self.forgetting() as (connection, gone):
             if self.claims.held(connection, id):
                 raise BusyError(f"The session {id} is being worked on; try again in a moment.")
+            if expected is not None:
+                check_current(self.history(id), expected, "")  # no other writes before this is committed
             gone += self.drop_session(connection, id)
 
     # ---- the journal
@@ -261,13 +264,17 @@ class Store:
             connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
         return number
 
-    def move(self, id: str, owner: str, kind: str, key: str | None = None) -> dict:
-        """Undo or redo, which only the journal needs to know: where it led. BusyError where others hold the session."""
+    def move(
+        self, id: str, owner: str, kind: str, key: str | None = None, expected: Collection[str] | None = None
+    ) -> dict:
+        """Undo or redo, which only the journal needs to know: where it led. BusyError where others hold the session,
+        StaleError where it is at none of the ``expected`` versions."""
         start = time.perf_counter()
         with self.claimed(id, owner, MOVING) as fence:
             history = self.history(id)
             if key is not None and (entry := self.find(id, key)):
                 return repeated(history, entry, kind, {})
+            check_current(history, expected, "")
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
             told = {"seconds": round(time.perf_counter() - start, 4)}

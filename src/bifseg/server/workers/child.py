@@ -38,7 +38,7 @@ class DeadError(Exception):
 
 ERRORS = {
     "KeyUsedError": errors.KeyUsedError, "ValueError": ValueError,
-    "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
+    "StaleError": errors.StaleError, "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
     "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
 }  # fmt: skip
 
@@ -117,7 +117,10 @@ class Child:
             elif "cancelled" in message:
                 raise WorkCancelledError("The interaction was cancelled; the session is as it was.")
             else:
-                raise ERRORS.get(message["error"], WorkError)(message["message"])
+                error = ERRORS.get(message["error"], WorkError)(message["message"])
+                if message.get("number") is not None:
+                    error.number = message["number"]
+                raise error
 
     def say(self, message: dict) -> None:
         if self._writer is not None:  # one that is dead does not hear it, which `do` notices

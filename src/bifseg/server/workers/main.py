@@ -18,7 +18,8 @@ from collections.abc import Callable, Generator
 from importlib import import_module
 
 TELLABLE = (
-    "KeyUsedError", "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError", "FullError",
+    "KeyUsedError", "StaleError", "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError",
+    "FullError",
 )  # fmt: skip
 LENGTH = struct.Struct("<I")
 
@@ -64,7 +65,8 @@ def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict,
     except Exception as error:
         kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
         if kind:
-            return encode({"error": kind, "message": str(error) or kind, "id": id})
+            number = getattr(error, "number", None)
+            return encode({"error": kind, "message": str(error) or kind, "number": number, "id": id})
         place = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may tell of a patient
         where = f"{type(error).__name__} at {place.name}, line {place.lineno}"
         print(f"bifseg: a job failed: {where} of {place.filename}", file=sys.stderr)
