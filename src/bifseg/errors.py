@@ -12,6 +12,7 @@
     ├── NotFound (LookupError)               nothing of that name for this user
     │   └── MissingFile (FileNotFoundError)
     ├── Busy (RuntimeError)                  another process works on the session
+    ├── Stale (RuntimeError)                 the session is no longer as the request took it to be
     ├── Overloaded (RuntimeError)            too much waits already
     ├── Cancelled (RuntimeError)             the user wanted no answer any more
     ├── TookTooLong (TimeoutError)
@@ -139,6 +140,12 @@ class Busy(BifsegError, RuntimeError):
     """Another process works on the session."""
 
     code = "busy"
+
+
+class Stale(BifsegError, RuntimeError):
+    """The session is no longer as the request took it to be; ``data["number"]``: of its last interaction."""
+
+    code = "stale"
 
 
 class Overloaded(BifsegError, RuntimeError):

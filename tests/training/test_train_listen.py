@@ -13,6 +13,7 @@ from bifseg.training import hands
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
 from bifseg.training.listen import Recipe, grow, train
 from bifseg.training.render import Renderer, Shares
+from bifseg.training.run_state import RunState
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 

@@ -145,6 +145,8 @@ export interface Acting {
   /** How many interactions are computed before this one. */
   queued?: (before: number) => void
   signal?: AbortSignal
+  /** The session's `number` that it is made for; ApiError 412 where somebody was faster, and nothing is done. */
+  at?: number
 }
 
 /** Why the server did not do something, in its own sentence; status 0: it could not be asked. */
@@ -261,8 +263,13 @@ export class Api {
    * Rejects with ApiError, or with AbortError where `signal` says so: to hang up is to cancel.
    */
   act(id: string, kind: string, body: object | null, options: Acting = {}): Promise<Done> {
-    const { signal } = options
-    const headers = { Accept: 'text/event-stream', 'Idempotency-Key': newKey(), 'Content-Type': 'application/json' }
+    const { signal, at } = options
+    const headers: Record<string, string> = {
+      Accept: 'text/event-stream',
+      'Idempotency-Key': newKey(),
+      'Content-Type': 'application/json',
+    }
+    if (at !== undefined) headers['If-Match'] = `"${at}"`
     const request = { method: 'POST', headers, body: body && JSON.stringify(body), signal: signal ?? null }
     return this.#patiently(
       async () => followed(await this.#fetch(`/api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.#second),
@@ -276,10 +283,14 @@ export class Api {
     return JSON.parse(await wire(response.text())).cancelled
   }
 
-  /** An array of the current object or of the one named; ApiError 404 where there is none (yet). */
-  result(id: string, what: What, object?: string): Promise<Result> {
+  /**
+   * An array of the current object or of the one named; ApiError 404 where there is none (yet), and 412 where the object
+   * is no longer of this version.
+   */
+  result(id: string, what: What, object?: string, version?: string): Promise<Result> {
+    const request = version === undefined ? {} : { headers: { 'If-Match': `"${version}"` } }
     return this.#patiently(async () => {
-      const response = await this.#fetch(`/api/v1/${of(id)}/${what}?${query({ object })}`)
+      const response = await this.#fetch(`/api/v1/${of(id)}/${what}?${query({ object })}`, request)
       const { headers } = response
       const bytes = await wire(response.arrayBuffer())
       const make = ARRAYS[headers.get('X-Dtype') as keyof typeof ARRAYS]

@@ -1,6 +1,7 @@
 // Cards that ask for a decision.
 
 import type { Box } from './axes.ts'
+import { lost } from './conflict.ts'
 import { h } from './dom.ts'
 import type { Model } from './model.ts'
 import { time } from './status.ts'
@@ -57,6 +58,26 @@ export function adaptationCard(model: Model): Node[] {
         { type: 'button', title: 'Reject (R)', 'data-key': 'reject', onclick: () => model.reject() },
         'Reject',
       ),
+    ),
+  ]
+}
+
+/** What was not done, since somebody else was faster. */
+export function conflictCard(model: Model): Node[] {
+  const { conflict } = model
+  if (!conflict) return []
+  return [
+    h('h2', {}, 'Changed by someone else'),
+    h('p', {}, `${conflict.news} ${lost(conflict)}`),
+    h(
+      'div',
+      { class: 'actions' },
+      h(
+        'button',
+        { type: 'button', class: 'primary', 'data-key': 'again', onclick: () => model.again() },
+        'Do it all the same',
+      ),
+      h('button', { type: 'button', 'data-key': 'drop', onclick: () => model.drop() }, 'Leave it'),
     ),
   ]
 }

@@ -11,6 +11,7 @@ import {
   type What,
 } from './api.ts'
 import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from './axes.ts'
+import { type Conflict, lost, news, offered } from './conflict.ts'
 import { Patch } from './patch.ts'
 import { sentenceOf } from './sentence.ts'
 
@@ -50,12 +51,16 @@ export class Model {
   last: { kind: string; seconds: number; total: number } | null = null
   /** The map that is to be seen of the current object, too. */
   map: What | null = null
+  /** What was not done, since somebody else was faster, until the user has decided. */
+  conflict: Conflict | null = null
   /** Called after every change; `error` is a sentence for the user. */
   onchange: () => void = () => {}
   onerror: (sentence: string) => void = () => {}
   private readonly patches = new Map<string, Patch>()
   private waiting: Stroke[] = []
   private tail: Promise<unknown> = Promise.resolve()
+  /** Grows when others' work comes in: what was asked for before that is not done on top of it. */
+  private surprises = 0
   private seen: { list: Place[]; next: number; version: string } | null = null
 
   constructor(
@@ -109,8 +114,7 @@ export class Model {
   async begin(box: Box): Promise<boolean> {
     let begun = false
     await this.queue(async () => {
-      await this.perform('box', { box: formatBox(this.axes.boxToFile(box)) })
-      begun = true
+      begun = (await this.perform('box', { box: formatBox(this.axes.boxToFile(box)) })) !== null
     })
     return begun
   }
@@ -177,6 +181,31 @@ export class Model {
     })
   }
 
+  /** Do all the same what was not done, on the session as it is now. */
+  async again(): Promise<void> {
+    const { conflict } = this
+    if (!conflict) return
+    const { kind, body, strokes, object } = conflict
+    this.conflict = null
+    this.onchange()
+    await this.queue(async () => {
+      if (kind !== 'box' && object !== null && object !== this.current?.name) {
+        if (!this.state.objects.some((one) => one.name === object)) {
+          throw new ApiError(0, `There is no ${object} any more; nothing was done.`)
+        }
+        if (!(await this.perform('select', { name: object }))) return
+      }
+      if (kind !== 'scribble' && !(await this.perform(kind, body))) return
+      if (strokes.length) await this.adapt('scribble', strokes)
+    })
+  }
+
+  /** Leave undone what was not done. */
+  drop(): void {
+    this.conflict = null
+    this.onchange()
+  }
+
   show(showing: 'before' | 'after'): void {
     if (this.adaptation) this.adaptation.showing = showing
     this.onchange()
@@ -214,8 +243,38 @@ export class Model {
     const { current } = this
     if (current) wanted.push([current, 'scribbles'])
     if (current && this.map) wanted.push([current, this.map])
-    await Promise.all(wanted.map(([object, what]) => this.load(object, what)))
+    try {
+      await Promise.all(wanted.map(([object, what]) => this.load(object, what)))
+    } catch (error) {
+      if (!stale(error)) throw error
+      await this.surprised() // which loads what there is now
+      return
+    }
     this.onchange()
+  }
+
+  /** Others were faster: show what they did, and offer what was not done for it. */
+  private async surprised(kind = '', body: object = {}): Promise<void> {
+    const before = this.state
+    const object = this.current?.name ?? null
+    this.adaptation = null
+    this.state = await this.api.session(before.id)
+    this.surprises++
+    try {
+      await this.refresh()
+    } finally {
+      this.surprises++ // nor what was drawn before it was on the screen
+      const told = news(before.objects, this.state.objects)
+      const undone = { kind, body, strokes: this.waiting, object, news: told }
+      this.waiting = []
+      if (kind === 'scribble')
+        undone.strokes = [...(body as { scribbles: { strokes: Stroke[] } }).scribbles.strokes, ...undone.strokes]
+      else if (!offered(kind)) undone.kind = 'scribble'
+      const kept = offered(kind) || undone.strokes.length > 0
+      if (kept) this.conflict = undone
+      this.onerror(kept ? `${told} ${lost(undone)}` : `${told} This is how it is now.`)
+      this.onchange()
+    }
   }
 
   private async load(object: ObjectInfo, what: What): Promise<void> {
@@ -223,7 +282,7 @@ export class Model {
     const known = this.patches.get(key)
     this.patches.delete(key)
     try {
-      const result = known ?? (await this.api.result(this.state.id, what, object.name))
+      const result = known ?? (await this.api.result(this.state.id, what, object.name, object.version))
       this.patches.set(key, result instanceof Patch ? result : new Patch(this.axes, result.box, result.data))
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 404)) throw error // no weight map yet
@@ -234,7 +293,9 @@ export class Model {
 
   /** One interaction after the other, in the order they were asked for. */
   private queue(work: () => Promise<void>): Promise<void> {
-    const next = this.tail.then(work).catch((error: unknown) => {
+    const { surprises } = this
+    const asked = () => (surprises === this.surprises ? work() : undefined)
+    const next = this.tail.then(asked).catch((error: unknown) => {
       this.onerror(sentenceOf(error))
     })
     this.tail = next
@@ -269,11 +330,16 @@ export class Model {
       const done = await this.api.act(this.state.id, kind, body, {
         round: (told) => this.progress({ round: told.round }),
         queued: (queued) => this.progress({ queued }),
+        at: this.state.number,
       })
       this.state = { ...this.state, ...standing(done) }
       await this.refresh()
       this.last = { kind, seconds: done.seconds, total: (performance.now() - since) / 1000 }
       return done
+    } catch (error) {
+      if (!stale(error)) throw error
+      await this.surprised(kind, body)
+      return null
     } finally {
       this.busy = null
       this.onchange()
@@ -288,6 +354,10 @@ export class Model {
 
 function standing({ number, objects, current, can_undo, can_redo }: Done): Partial<SessionState> {
   return { number, objects, current, can_undo, can_redo }
+}
+
+function stale(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 412
 }
 
 function difference(one: Patch, other: Patch): number {

@@ -2,7 +2,7 @@
 
 import type { Measure, ObjectInfo } from './api.ts'
 import { ALL, type Box } from './axes.ts'
-import { adaptationCard, draftCard } from './cards.ts'
+import { adaptationCard, conflictCard, draftCard } from './cards.ts'
 import { NAMES } from './colours.ts'
 import { h } from './dom.ts'
 import { type Icon, icon } from './icons.ts'
@@ -35,11 +35,21 @@ export interface Surroundings extends Viewed {
 
 export class Panel {
   private readonly adaptation = h('section', { class: 'card adaptation', 'aria-label': 'Adaptation', hidden: true })
+  private readonly conflict = h('section', { class: 'card conflict', 'aria-label': 'Conflict', hidden: true })
   private readonly draft = h('section', { class: 'card draft', 'aria-label': 'Box to be', hidden: true })
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
-  readonly element = h('aside', { class: 'panel' }, this.draft, this.adaptation, this.objects, this.box, this.view)
+  readonly element = h(
+    'aside',
+    { class: 'panel' },
+    this.conflict,
+    this.draft,
+    this.adaptation,
+    this.objects,
+    this.box,
+    this.view,
+  )
   private readonly built = new Map<HTMLElement, string>()
 
   constructor(
@@ -59,6 +69,8 @@ export class Panel {
     const { adaptation } = model
     this.adaptation.hidden = !adaptation
     this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, strokes: 0 }, () => adaptationCard(model))
+    this.conflict.hidden = !model.conflict
+    this.keep(this.conflict, model.conflict, () => conflictCard(model))
     this.draft.hidden = !draft
     this.keep(this.draft, [draft], () => draftCard(draft, this.wishes))
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
