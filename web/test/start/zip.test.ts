@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { zipOf } from '../src/zip.ts'
+import { zipOf } from '../../src/start/zip.ts'
 
 const CONTENTS: [string, Uint8Array<ArrayBuffer>][] = [
   ['scan/IM 0001', Uint8Array.from({ length: 200_000 }, (_, k) => (k * k) >>> 3)],

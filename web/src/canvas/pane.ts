@@ -1,10 +1,10 @@
 // One slice on the screen: the scan, what is known of objects, the box and the stroke that is being drawn.
 
-import type { Box, Vec3 } from './axes.ts'
+import { h } from '../elements/dom.ts'
+import type { Box, Vec3 } from '../scan/axes.ts'
+import { type Cut, outline, type Patch } from '../scan/patch.ts'
+import { across, type Plane, type Volume, type Window } from '../scan/volume.ts'
 import { type Ramp, rgb, SCRIBBLE } from './colours.ts'
-import { h } from './dom.ts'
-import { type Cut, outline, type Patch } from './patch.ts'
-import { across, type Plane, type Volume, type Window } from './volume.ts'
 
 export const PLANE_NAMES = ['Sagittal', 'Coronal', 'Axial'] as const
 const LETTERS = [

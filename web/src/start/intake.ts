@@ -1,7 +1,7 @@
 // What a person drops or chooses becomes an image on the server: one file as it is, the slices of a series as a zip.
 
-import { type Api, ApiError, type ImageInfo } from './api.ts'
-import { askChoice, type Choice } from './dialogs.ts'
+import { askChoice, type Choice } from '../panels/dialogs.ts'
+import { type Api, ApiError, type ImageInfo } from '../server/api.ts'
 import { type NamedBlob, zipOf } from './zip.ts'
 
 /** Hears what is done to the files, and which share of it is done; null where nobody knows. */

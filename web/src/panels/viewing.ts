@@ -1,8 +1,8 @@
 // Controls of what is to be seen.
 
-import { h } from './dom.ts'
-import type { Look, MapKind } from './prefs.ts'
-import type { Preset, Window } from './volume.ts'
+import { h } from '../elements/dom.ts'
+import type { Preset, Window } from '../scan/volume.ts'
+import type { Look, MapKind } from '../session/prefs.ts'
 
 export interface Viewing {
   look(change: Partial<Look>): void

@@ -1,8 +1,8 @@
 // The start screen: a scan is chosen, or a session that was begun before.
 
-import type { Api, FileInfo, ImageInfo, SessionInfo } from './api.ts'
-import { confirmIn } from './dialogs.ts'
-import { h } from './dom.ts'
+import { h } from '../elements/dom.ts'
+import { confirmIn } from '../panels/dialogs.ts'
+import type { Api, FileInfo, ImageInfo, SessionInfo } from '../server/api.ts'
 import { chosen, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
 import { Task } from './task.ts'
 import type { NamedBlob } from './zip.ts'

@@ -1,9 +1,9 @@
 // Hands on the slices: mouse, pen and fingers become places, windows, boxes and strokes.
 
-import type { Box, Vec3 } from './axes.ts'
-import { type Grip, type Pane, PLANE_NAMES } from './pane.ts'
-import type { Stage } from './stage.ts'
-import { across, type Plane } from './volume.ts'
+import { type Grip, type Pane, PLANE_NAMES } from '../canvas/pane.ts'
+import type { Stage } from '../canvas/stage.ts'
+import type { Box, Vec3 } from '../scan/axes.ts'
+import { across, type Plane } from '../scan/volume.ts'
 
 export type Tool = 'navigate' | 'box' | 'brush' | 'line' | 'click' | 'erase'
 export type Label = 1 | 2

@@ -1,11 +1,11 @@
 // The 3D rendering. The only module that knows NiiVue; it is fetched when a rendering is first to be seen.
 
 import { Niivue, NVImage, SLICE_TYPE } from '@niivue/niivue'
-import type { Vec3 } from './axes.ts'
+import { h } from '../elements/dom.ts'
+import type { Vec3 } from '../scan/axes.ts'
+import { thinned, type Window } from '../scan/volume.ts'
 import { rgb } from './colours.ts'
-import { h } from './dom.ts'
 import type { Scene, Shown } from './pane.ts'
-import { thinned, type Window } from './volume.ts'
 import { drawsSlowly } from './webgl.ts'
 
 const LATER = 150 // milliseconds without news after which the rendering follows; it must never hold up a slice

@@ -1,8 +1,8 @@
 // Something that is on its way, in words: how far it is, how to stop it, what went wrong.
 
-import { h } from './dom.ts'
+import { h } from '../elements/dom.ts'
+import { sentenceOf } from '../server/sentence.ts'
 import type { Telling } from './intake.ts'
-import { sentenceOf } from './sentence.ts'
 
 /** One thing at a time; while it runs, nothing in `blocks` can be asked for. */
 export class Task {

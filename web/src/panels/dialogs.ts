@@ -1,9 +1,9 @@
 // What is asked and told in front of the page: questions, the report, exports, help.
 
-import type { Api, EntryInfo, ImageInfo, Measure } from './api.ts'
-import { h } from './dom.ts'
-import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from './report.ts'
-import { sentenceOf } from './sentence.ts'
+import { h } from '../elements/dom.ts'
+import type { Api, EntryInfo, ImageInfo, Measure } from '../server/api.ts'
+import { sentenceOf } from '../server/sentence.ts'
+import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from '../session/report.ts'
 
 /** One of several, as a person reads it. */
 export interface Choice {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { EntryInfo } from '../src/api.ts'
-import { stemOf } from '../src/dialogs.ts'
-import { inWords, type Report, reportText } from '../src/report.ts'
+import { stemOf } from '../../src/panels/dialogs.ts'
+import type { EntryInfo } from '../../src/server/api.ts'
+import { inWords, type Report, reportText } from '../../src/session/report.ts'
 
 function entry(kind: string, request: Record<string, unknown> = {}, seconds?: number): EntryInfo {
   return { number: 1, kind, request, summary: seconds === undefined ? {} : { seconds }, created: 1_700_000_000 }

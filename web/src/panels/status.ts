@@ -1,8 +1,8 @@
 // The line below: where the crosshair is, what is computed and how long it took, and that it is saved.
 
-import type { Vec3 } from './axes.ts'
-import { h } from './dom.ts'
-import type { Model } from './model.ts'
+import { h } from '../elements/dom.ts'
+import type { Vec3 } from '../scan/axes.ts'
+import type { Model } from '../session/model.ts'
 
 const DONE: Record<string, string> = {
   box: 'Segmented',

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
-import { Api, ApiError, type ImageInfo, type ServerInfo } from '../src/api.ts'
-import { holdsSession, intake, seriesIn } from '../src/intake.ts'
-import { ago } from '../src/open.ts'
-import { type NamedBlob, zipOf } from '../src/zip.ts'
+import { Api, ApiError, type ImageInfo, type ServerInfo } from '../../src/server/api.ts'
+import { holdsSession, intake, seriesIn } from '../../src/start/intake.ts'
+import { ago } from '../../src/start/open.ts'
+import { type NamedBlob, zipOf } from '../../src/start/zip.ts'
 
 /** Keeps what is uploaded, by name. */
 class Collecting extends Api {

@@ -1,11 +1,11 @@
 // What hands draw becomes interactions: a box that is to be, the box that there is, strokes.
 
-import { ALL, type Box, type Vec3 } from './axes.ts'
-import type { Model } from './model.ts'
-import type { Look } from './prefs.ts'
+import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
+import { across, type Plane } from '../scan/volume.ts'
+import type { Model } from '../session/model.ts'
+import type { Look } from '../session/prefs.ts'
+import { elsewhere, type Tools } from '../tools/tools.ts'
 import type { Stage } from './stage.ts'
-import { elsewhere, type Tools } from './tools.ts'
-import { across, type Plane } from './volume.ts'
 
 /** What drawing needs to know of the session around it, and whom it tells. */
 export interface Around {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { Api, ApiError, type Done, type RoundTold } from '../src/api.ts'
-import { eventsIn } from '../src/wire.ts'
+import { Api, ApiError, type Done, type RoundTold } from '../../src/server/api.ts'
+import { eventsIn } from '../../src/server/wire.ts'
 
 interface Asked {
   path: string

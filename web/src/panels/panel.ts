@@ -1,13 +1,13 @@
 // The panel beside the slices: objects, what fine-tuning just did, the box, and what is to be seen.
 
-import type { Measure, ObjectInfo } from './api.ts'
-import { ALL, type Box } from './axes.ts'
+import { NAMES } from '../canvas/colours.ts'
+import { h } from '../elements/dom.ts'
+import { type Icon, icon } from '../elements/icons.ts'
+import { ALL, type Box } from '../scan/axes.ts'
+import type { Measure, ObjectInfo } from '../server/api.ts'
+import type { Model } from '../session/model.ts'
+import { colourOf, type Seen } from '../session/prefs.ts'
 import { adaptationCard, draftCard } from './cards.ts'
-import { NAMES } from './colours.ts'
-import { h } from './dom.ts'
-import { type Icon, icon } from './icons.ts'
-import type { Model } from './model.ts'
-import { colourOf, type Seen } from './prefs.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */

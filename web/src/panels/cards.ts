@@ -1,8 +1,8 @@
 // Cards that ask for a decision.
 
-import type { Box } from './axes.ts'
-import { h } from './dom.ts'
-import type { Model } from './model.ts'
+import { h } from '../elements/dom.ts'
+import type { Box } from '../scan/axes.ts'
+import type { Model } from '../session/model.ts'
 import { time } from './status.ts'
 
 /** What fine-tuning did, to be seen, kept or rejected. */

@@ -1,12 +1,12 @@
 // The slices side by side and the rendering beside them; which part of the scan they show, and how.
 
-import { ALL, type Axes, type Box, type Vec3 } from './axes.ts'
-import { h } from './dom.ts'
+import { h } from '../elements/dom.ts'
+import { ALL, type Axes, type Box, type Vec3 } from '../scan/axes.ts'
+import { across, type Plane, type Volume, type Window } from '../scan/volume.ts'
+import { sentenceOf } from '../server/sentence.ts'
+import type { Layout } from '../session/prefs.ts'
 import { Pane, type Scene } from './pane.ts'
-import type { Layout } from './prefs.ts'
 import type { Render } from './render.ts'
-import { sentenceOf } from './sentence.ts'
-import { across, type Plane, type Volume, type Window } from './volume.ts'
 import { drawsSlowly } from './webgl.ts'
 
 const PLANES: Plane[] = [2, 1, 0] // axial first

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { presets, thinned, Volume } from '../src/volume.ts'
+import { presets, thinned, Volume } from '../../src/scan/volume.ts'
 
 /** A NIfTI file as the server makes it: int16, `value` of each voxel, spacing 1 x 2 x 3 mm. */
 function scan(shape: [number, number, number], value: (x: number, y: number, z: number) => number): Volume {

@@ -1,6 +1,6 @@
 // The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
 
-import { type Box, parseBox, type Vec3 } from './axes.ts'
+import { type Box, parseBox, type Vec3 } from '../scan/axes.ts'
 import { counted, eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
 
 export interface ImageInfo {

@@ -1,5 +1,7 @@
 // The session as the page knows it: where it stands, the arrays of its objects, and what is being done to it.
 
+import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from '../scan/axes.ts'
+import { Patch } from '../scan/patch.ts'
 import {
   type Api,
   ApiError,
@@ -9,10 +11,8 @@ import {
   type Place,
   type SessionState,
   type What,
-} from './api.ts'
-import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from './axes.ts'
-import { Patch } from './patch.ts'
-import { sentenceOf } from './sentence.ts'
+} from '../server/api.ts'
+import { sentenceOf } from '../server/sentence.ts'
 
 const KEPT = 96 // patches
 

@@ -1,6 +1,6 @@
 // What was done in a session and what came of it, in words and numbers.
 
-import type { EntryInfo, Measure, RoundRecord, SessionInfo } from './api.ts'
+import type { EntryInfo, Measure, RoundRecord, SessionInfo } from '../server/api.ts'
 
 /** What GET /sessions/{id}/report tells. */
 export interface Report {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Axes, type Box, formatBox, parseBox, type Vec3 } from '../src/axes.ts'
+import { Axes, type Box, formatBox, parseBox, type Vec3 } from '../../src/scan/axes.ts'
 
 const SHAPE: Vec3 = [3, 4, 5]
 const ORDERS = [

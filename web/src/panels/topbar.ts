@@ -1,8 +1,8 @@
 // Buttons in the page's header that belong to a session: undo, views, export.
 
-import { h } from './dom.ts'
-import { type Icon, icon } from './icons.ts'
-import type { Layout } from './prefs.ts'
+import { h } from '../elements/dom.ts'
+import { type Icon, icon } from '../elements/icons.ts'
+import type { Layout } from '../session/prefs.ts'
 
 /** Each arrangement of views, and what it is called; their keys are 1, 2, ... */
 export const LAYOUTS: [Layout, string][] = [

@@ -1,8 +1,8 @@
 // What a person likes to see, and how one session was looked at: kept in this browser, and worth nothing else.
 
-import type { Vec3 } from './axes.ts'
-import { PALETTE } from './colours.ts'
-import type { Window } from './volume.ts'
+import { PALETTE } from '../canvas/colours.ts'
+import type { Vec3 } from '../scan/axes.ts'
+import type { Window } from '../scan/volume.ts'
 
 const KEY = 'bifseg'
 const KEPT = 50 // sessions

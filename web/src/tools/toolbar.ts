@@ -1,8 +1,8 @@
 // The tools, and what can be chosen for the one in hand.
 
-import { h } from './dom.ts'
-import { icon } from './icons.ts'
-import type { Look } from './prefs.ts'
+import { h } from '../elements/dom.ts'
+import { icon } from '../elements/icons.ts'
+import type { Look } from '../session/prefs.ts'
 import type { Tool, Tools } from './tools.ts'
 
 /** Each tool, what it is called, and its key. */
