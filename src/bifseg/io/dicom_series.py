@@ -18,12 +18,36 @@ from bifseg.io.dicom_slices import NATIVE, Frame, NoImageError, Slice, is_bare_d
 from bifseg.io.untrusted import TooLargeError, check_listing
 from bifseg.io.voxels import Found, check_room, place_of
 
-__all__ = ["is_bare_dicom", "read_dicom", "read_series", "series_files", "unzip"]
+__all__ = ["UnclearSeriesError", "is_bare_dicom", "read_dicom", "read_series", "series_files", "unzip"]
 
 ZIP_BYTES = 4 << 30
 ZIP_FILES = 20_000
 SLICE = (".dcm", ".ima", ".dicom", ".dc3")  # endings by which a file says that it is a slice
 log = logging.getLogger("bifseg.io.dicom_series")
+
+
+class UnclearSeriesError(ValueError):
+    """One DICOM series is needed, and which one of several is not clear.
+
+    Parameters
+    ----------
+    message : str
+        The sentence for the user.
+    series : sequence of mappings
+        What there is to choose from, as JSON: ``uid`` (empty where the files have none), ``shape`` (columns, rows,
+        frames), ``modality``, ``number`` and ``description`` (text; None where the files do not tell).
+    """
+
+    code = "unclear_series"
+
+    def __init__(self, message: str, series: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(message)
+        self.series = tuple(series)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What a program needs to ask again, as JSON."""
+        return {"series": list(self.series)}
 
 
 def read_series(
@@ -47,7 +71,8 @@ def series_files(
 ) -> tuple[str, ...]:
     """The files of the one DICOM series in a folder, or of the one asked for, in the order of their slices.
 
-    Errors speak of ``path``. Raises ValueError where there is none, or several and none was asked for.
+    Errors speak of ``path``. Raises ValueError where there is none, UnclearSeriesError where there are several and
+    none was asked for.
     """
     frames, _ = _sorted(path, _series(folder, path, series, names))
     return tuple(dict.fromkeys(str(frame.file.path) for frame in frames))
@@ -79,9 +104,12 @@ def _series(folder: Path, path: Path, series: str | None, names: Mapping[str, st
         raise ValueError(f"{path} holds no DICOM images; give the folder that holds the slices of one series.")
     wanted = [files for files in found.values() if series is not None and series in _said(files[0])]
     if len(wanted) != 1 and (series is not None or len(found) > 1):
-        listed = ", ".join(_described(uid, files) for uid, files in found.items())
+        choices = [_choice(uid, files) for uid, files in found.items()]
+        listed = ", ".join(map(_described, choices))
         asked = f"{'several series' if wanted else 'not'} {series}" if series is not None else "several"
-        raise ValueError(f"{path} holds {asked} DICOM series; pick one with --series (series=) and its UID: {listed}.")
+        raise UnclearSeriesError(
+            f"{path} holds {asked} DICOM series; pick one with --series (series=) and its UID: {listed}.", choices
+        )
     return wanted[0] if wanted else next(iter(found.values()))
 
 
@@ -114,14 +142,22 @@ def _said(file: Slice) -> tuple[str, ...]:
     return tuple(str(word) for word in words if word not in (None, ""))
 
 
-def _described(uid: str, files: Sequence[Slice]) -> str:
+def _choice(uid: str, files: Sequence[Slice]) -> dict[str, Any]:
+    """A series for programs; see `UnclearSeriesError`."""
+    header, number = files[0].header, files[0].header.get("SeriesNumber")
+    return {
+        "uid": uid, "shape": [*files[0].size, sum(file.count for file in files)],
+        "modality": str(header.get("Modality") or "") or None,
+        "number": None if number is None else str(number),
+        "description": str(header.get("SeriesDescription") or "")[:40] or None,
+    }  # fmt: skip
+
+
+def _described(choice: Mapping[str, Any]) -> str:
     """A series for people: its UID, size, modality, number and description."""
-    first = files[0]
-    frames = sum(file.count for file in files)
-    size = f"{first.size[0]} x {first.size[1]} x {frames}"
-    number, text = first.header.get("SeriesNumber"), str(first.header.get("SeriesDescription") or "")[:40]
-    about = [str(first.header.get("Modality") or ""), "" if number is None else f"number {number}", text]
-    return f"{uid or 'without a UID'} ({', '.join([size, *filter(None, about)])})"
+    size, number = " x ".join(map(str, choice["shape"])), choice["number"]
+    facts = [size, choice["modality"], None if number is None else f"number {number}", choice["description"]]
+    return f"{choice['uid'] or 'without a UID'} ({', '.join(filter(None, facts))})"
 
 
 def _volume(path: Path, files: list[Slice], allowed: tuple[int, int] | None) -> Found:

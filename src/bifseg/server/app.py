@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from bifseg.io.dicom_series import UnclearSeriesError
 from bifseg.io.untrusted import TooLargeError
 from bifseg.server import api, metrics, page
 from bifseg.server.access.guard import Guard
@@ -93,7 +94,8 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
-        return JSONResponse({"detail": sentence(error)}, status, HEADERS.get(status))
+        told = {"code": error.code, **error.data} if isinstance(error, UnclearSeriesError) else {}
+        return JSONResponse({"detail": sentence(error), **told}, status, HEADERS.get(status))
 
     return refuse
 

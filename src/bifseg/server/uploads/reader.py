@@ -33,7 +33,7 @@ except ImportError:  # where there are no such limits, the parent's patience is 
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 RESERVE = 16 << 20  # bytes of the disk that are left free
-TELLABLE = ("TooLargeError", "FileNotFoundError", "FullError", "ValueError")
+TELLABLE = ("UnclearSeriesError", "TooLargeError", "FileNotFoundError", "FullError", "ValueError")
 NO_NEW_PRIVILEGES, DEATH_SIGNAL = 38, 1  # of Linux's prctl
 
 
@@ -112,7 +112,7 @@ def _told(error: Exception, job: dict) -> dict:
         return {"error": "TooLargeError", "message": f"{job['path']} unpacks to more than is allowed."}
     kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
     if kind:
-        return {"error": kind, "message": str(error) or kind}
+        return {"error": kind, "message": str(error) or kind, "data": getattr(error, "data", {})}
     place = traceback.extract_tb(error.__traceback__)[-1]
     return {"fault": f"{type(error).__name__} at {place.name}, line {place.lineno} of {Path(place.filename).name}"}
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_seg, images
+from bifseg.io.dicom_series import UnclearSeriesError
 from bifseg.io.untrusted import TooLargeError
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
@@ -25,7 +26,7 @@ from bifseg.server.workers.child import WorkError
 from bifseg.storage.errors import FullError
 
 ERRORS = {
-    kind.__name__: kind for kind in (TooLargeError, FileNotFoundError, FullError, ValueError)
+    kind.__name__: kind for kind in (UnclearSeriesError, TooLargeError, FileNotFoundError, FullError, ValueError)
 }  # as `bifseg.server.uploads.reader.TELLABLE` has them
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
@@ -50,7 +51,7 @@ def read_image(
     """As `image_from_upload`, in a process of its own. ``folder``: the store's; ``name``: what errors call the file.
 
     The array is mapped from a file that has no name any more. Raises ValueError, also where the process crashed or
-    took too long, TooLargeError, FullError, and WorkError for a fault of ours.
+    took too long, UnclearSeriesError, TooLargeError, FullError, and WorkError for a fault of ours.
     """
     with _read("image", path, folder, limits, name, series=series) as (told, at):
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
@@ -105,7 +106,8 @@ def _read(
             logging.getLogger("bifseg.failures").error("level=error reader=%s", answer["fault"].replace(" ", "_"))
             raise WorkError(f"{name} was not read, for a reason that is the server's: {answer['fault']}.")
         if "error" in answer:
-            raise ERRORS[answer["error"]](answer["message"].replace(str(path), name).replace(str(at), name))
+            sentence = answer["message"].replace(str(path), name).replace(str(at), name)
+            raise ERRORS[answer["error"]](sentence, **answer.get("data", {}))
         yield answer, at
     finally:
         shutil.rmtree(at, ignore_errors=True)
