@@ -2,8 +2,8 @@
 
 import { h } from './elements/dom.ts'
 import { icon } from './elements/icons.ts'
-import { Api, ApiError } from './server/api.ts'
-import { sentenceOf } from './server/sentence.ts'
+import { Api } from './server/api.ts'
+import { ApiError, sentenceOf } from './server/errors.ts'
 import { Prefs } from './session/prefs.ts'
 import { dropTarget, intake } from './start/intake.ts'
 import { startScreen } from './start/open.ts'

@@ -10,8 +10,9 @@ import { Status } from './panels/status.ts'
 import { LAYOUTS, Topbar } from './panels/topbar.ts'
 import { ALL, type Vec3 } from './scan/axes.ts'
 import { across, type Preset, presets, Volume } from './scan/volume.ts'
-import type { Api, ImageInfo, Measure, SessionState } from './server/api.ts'
-import { sentenceOf } from './server/sentence.ts'
+import type { Api } from './server/api.ts'
+import { sentenceOf } from './server/errors.ts'
+import type { ImageInfo, MeasureInfo, SessionState } from './server/types.ts'
 import { Model } from './session/model.ts'
 import { colourOf, type Look, type MapKind, type Prefs, type Seen } from './session/prefs.ts'
 import { type Key, listen } from './tools/keys.ts'
@@ -35,7 +36,7 @@ export class Workspace {
   private readonly seen: Seen
   private readonly presets: Preset[]
   private readonly unlisten: () => void
-  private measures = new Map<string, Measure>()
+  private measures = new Map<string, MeasureInfo>()
   private measured = ''
 
   private constructor(

@@ -3,7 +3,7 @@
 import { h } from '../elements/dom.ts'
 import { ALL, type Axes, type Box, type Vec3 } from '../scan/axes.ts'
 import { across, type Plane, type Volume, type Window } from '../scan/volume.ts'
-import { sentenceOf } from '../server/sentence.ts'
+import { sentenceOf } from '../server/errors.ts'
 import type { Layout } from '../session/prefs.ts'
 import { Pane, type Scene } from './pane.ts'
 import type { Render } from './render.ts'

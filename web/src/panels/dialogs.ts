@@ -1,8 +1,9 @@
 // What is asked and told in front of the page: questions, the report, exports, help.
 
 import { h } from '../elements/dom.ts'
-import type { Api, EntryInfo, ImageInfo, Measure } from '../server/api.ts'
-import { sentenceOf } from '../server/sentence.ts'
+import type { Api } from '../server/api.ts'
+import { sentenceOf } from '../server/errors.ts'
+import type { EntryInfo, ImageInfo, MeasureInfo } from '../server/types.ts'
 import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from '../session/report.ts'
 
 /** One of several, as a person reads it. */
@@ -89,7 +90,7 @@ export async function showReport(api: Api, id: string): Promise<void> {
   status.textContent = ''
 }
 
-function reportIn(report: Report, measures: Measure[], history: EntryInfo[]): HTMLElement[] {
+function reportIn(report: Report, measures: MeasureInfo[], history: EntryInfo[]): HTMLElement[] {
   const stem = stemOf(report.session.title)
   const asJson = () => save(jsonOf({ ...report, measures, history }), `${stem}-report.json`)
   const asText = () =>
@@ -129,8 +130,8 @@ function rounds({ name, rounds, milliseconds }: Report['objects'][number]): HTML
   )
 }
 
-function loss(value: number | undefined): string {
-  return value === undefined ? '–' : rounded(value, 4)
+function loss(value: number | null | undefined): string {
+  return value === undefined || value === null ? '–' : rounded(value, 4)
 }
 
 function entry(entry: EntryInfo): HTMLElement {

@@ -4,7 +4,7 @@ import { NAMES } from '../canvas/colours.ts'
 import { h } from '../elements/dom.ts'
 import { type Icon, icon } from '../elements/icons.ts'
 import { ALL, type Box } from '../scan/axes.ts'
-import type { Measure, ObjectInfo } from '../server/api.ts'
+import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import { colourOf, type Seen } from '../session/prefs.ts'
 import { adaptationCard, draftCard } from './cards.ts'
@@ -30,7 +30,7 @@ export interface Wishes extends Viewing {
 export interface Surroundings extends Viewed {
   seen: Seen
   draft: Box | null
-  measures: Map<string, Measure>
+  measures: Map<string, MeasureInfo>
 }
 
 export class Panel {
@@ -87,7 +87,7 @@ export class Panel {
     return [heading, h('ul', { class: 'rows' }, ...rows), ...this.actions()]
   }
 
-  private row(object: ObjectInfo, k: number, seen: Seen, measure: Measure | undefined): HTMLElement {
+  private row(object: ObjectInfo, k: number, seen: Seen, measure: MeasureInfo | undefined): HTMLElement {
     const { model, wishes } = this
     const { name } = object
     const parts = model.partsOf(name)
@@ -211,7 +211,7 @@ function voxels(objects: ObjectInfo[]): string {
 }
 
 /** Volume or area, and diameter; empty where nobody knows how large a voxel is. */
-function sizeOf({ ml: volume, area_mm2: area, diameter_mm: diameter }: Measure): string {
+function sizeOf({ ml: volume, area_mm2: area, diameter_mm: diameter }: MeasureInfo): string {
   if (diameter === null) return ''
   const extent = volume === null ? `${(area ?? 0).toPrecision(3)} mm²` : ml(volume)
   return `${extent} · ⌀ ${diameter.toFixed(1)} mm`

@@ -1,134 +1,20 @@
 // The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
 
-import { type Box, parseBox, type Vec3 } from '../scan/axes.ts'
+import { type Box, parseBox } from '../scan/axes.ts'
+import { ApiError, refusalIn } from './errors.ts'
+import type {
+  Done,
+  EntryInfo,
+  FileInfo,
+  ImageInfo,
+  MeasureInfo,
+  PlaceInfo,
+  RoundEvent,
+  ServerInfo,
+  SessionInfo,
+  SessionState,
+} from './types.ts'
 import { counted, eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
-
-export interface ImageInfo {
-  key: string
-  shape: Vec3
-  dtype: string
-  /** Millimetres. */
-  spacing: Vec3
-  /** Millimetres, LPS. */
-  origin: Vec3
-  /** Column k is where voxel axis k points, LPS. */
-  direction: [Vec3, Vec3, Vec3]
-  /** Signed, one-based file axes that the canonical ones run along; see `Axes`. */
-  axes: Vec3
-  planar: boolean
-  bytes: number
-  /** Seconds since 1970, as all times here. */
-  created: number
-  dicom: boolean
-}
-
-export interface FileInfo {
-  path: string
-  folder: boolean
-  bytes: number
-}
-
-export interface ObjectInfo {
-  name: string
-  /** In file order; see `parseBox`. */
-  box: string
-  voxels: number
-  /** The same version has the same bits. */
-  version: string
-  /** The object whose slice it is. */
-  part_of: string | null
-}
-
-/** Where a session stands; `number` is its last interaction's. */
-export interface Standing {
-  number: number
-  objects: ObjectInfo[]
-  current: string | null
-  can_undo: boolean
-  can_redo: boolean
-}
-
-export interface SessionInfo {
-  id: string
-  /** The image's key. */
-  image: string
-  title: string
-  model: string
-  parameters: string | Record<string, unknown>
-  seed: number
-  client: string
-  created: number
-  touched: number
-}
-
-export interface SessionState extends SessionInfo, Standing {}
-
-/** What is told of a round while it runs; energies are those of Eq. 1. */
-export interface RoundTold {
-  round: number
-  last: boolean
-  energy: number
-  foreground: number
-  milliseconds: Record<string, number>
-}
-
-/** What is kept of a round. */
-export interface RoundRecord {
-  round: number
-  energy: number
-  foreground: number
-  loss_before?: number
-  loss_after?: number
-}
-
-/** Where an interaction led. One that is `repeated` had been done before its answer was lost. */
-export interface Done extends Standing {
-  kind: string
-  changed: boolean
-  repeated: boolean
-  seconds: number
-  milliseconds: Record<string, number>
-  rounds: RoundRecord[]
-}
-
-export interface ServerInfo {
-  version: string
-  user: string
-  models: string[]
-  presets: string[]
-  upload_formats: string[]
-  download_formats: string[]
-  /** Whether it has a folder of images to open. */
-  images: boolean
-  limits: Record<string, number>
-}
-
-/** An object's size; `ends` of its longest diameter are file voxels. */
-export interface Measure {
-  name: string
-  voxels: number
-  /** Null of a picture, and, as `diameter_mm`, where nobody knows how large a voxel is. */
-  ml: number | null
-  area_mm2: number | null
-  diameter_mm: number | null
-  diameter_px: number | null
-  ends: [Vec3, Vec3] | null
-}
-
-/** A file voxel around which much is uncertain, in bits. */
-export interface Place {
-  voxel: Vec3
-  uncertainty: number
-}
-
-/** One interaction in a session's journal. */
-export interface EntryInfo {
-  number: number
-  kind: string
-  request: Record<string, unknown>
-  summary: Record<string, unknown>
-  created: number
-}
 
 export type What = 'labels' | 'mask' | 'scribbles' | 'probability' | 'uncertainty' | 'weights'
 
@@ -141,24 +27,10 @@ export interface Result {
 
 /** Who hears what of an interaction while it runs. */
 export interface Acting {
-  round?: (told: RoundTold) => void
+  round?: (told: RoundEvent) => void
   /** How many interactions are computed before this one. */
   queued?: (before: number) => void
   signal?: AbortSignal
-}
-
-/** Why the server did not do something, in its own sentence; status 0: it could not be asked. */
-export class ApiError extends Error {
-  override readonly name = 'ApiError'
-  readonly status: number
-  /** Seconds after which it wants to be asked again. */
-  readonly after: number | null
-
-  constructor(status: number, sentence: string, after: number | null = null) {
-    super(sentence)
-    this.status = status
-    this.after = after
-  }
 }
 
 const BREAKS = 5 // of one request, after which the fault is in the request
@@ -292,12 +164,12 @@ export class Api {
     })
   }
 
-  measures(id: string): Promise<Measure[]> {
+  measures(id: string): Promise<MeasureInfo[]> {
     return this.#json(`${of(id)}/measures`)
   }
 
   /** Where to look next: where most is uncertain in an object comes first. */
-  places(id: string, object: string): Promise<Place[]> {
+  places(id: string, object: string): Promise<PlaceInfo[]> {
     return this.#json(`${of(id)}/places?${query({ object })}`)
   }
 
@@ -347,7 +219,8 @@ export class Api {
 
   #refused(status: number, text: string, after: number | null = null, entering = false): ApiError {
     if (status === 401 && !entering) this.onconnection('denied')
-    return new ApiError(status, sentenceIn(text) ?? `The server answered ${status}.`, after)
+    const refusal = refusalIn(text)
+    return new ApiError(status, refusal?.detail ?? `The server answered ${status}.`, after, refusal)
   }
 
   /** Ask until there is an answer: again once a lost server is back, and when one that is busy said to come again. */
@@ -430,7 +303,7 @@ async function followed(response: Response, { round, queued }: Acting, silence: 
     for await (const { name, data } of eventsIn(response.body ?? new ReadableStream(), silence)) {
       const told = JSON.parse(data)
       if (name === 'done') done = told
-      if (name === 'error') throw new ApiError(told.status, told.detail, told.status === 503 ? 5 : null)
+      if (name === 'error') throw new ApiError(told.status, told.detail, told.status === 503 ? 5 : null, told)
       if (name === 'round') round?.(told)
       if (name === 'queued') queued?.(told.queued)
     }
@@ -443,16 +316,6 @@ async function followed(response: Response, { round, queued }: Acting, silence: 
 
 function comesAgain({ status, after }: ApiError, milliseconds: number): boolean {
   return (status === 503 || status === 429) && after !== null && after <= LATER && milliseconds < LONG
-}
-
-/** The server's sentence in an answer; null where it has none, such as a proxy's page. */
-function sentenceIn(text: string): string | null {
-  try {
-    const { detail } = JSON.parse(text)
-    return typeof detail === 'string' ? detail : null
-  } catch {
-    return null
-  }
 }
 
 /** Random, and to be had over plain HTTP, too, where crypto.randomUUID is not. */

@@ -2,26 +2,11 @@
 
 import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from '../scan/axes.ts'
 import { Patch } from '../scan/patch.ts'
-import {
-  type Api,
-  ApiError,
-  type Done,
-  type ImageInfo,
-  type ObjectInfo,
-  type Place,
-  type SessionState,
-  type What,
-} from '../server/api.ts'
-import { sentenceOf } from '../server/sentence.ts'
+import type { Api, What } from '../server/api.ts'
+import { ApiError, sentenceOf } from '../server/errors.ts'
+import type { Done, ImageInfo, ObjectInfo, PlaceInfo, SessionState, Stroke } from '../server/types.ts'
 
 const KEPT = 96 // patches
-
-/** A stroke in file voxels, as the server takes it: label 1 foreground, 2 background, 0 erases. */
-export interface Stroke {
-  points: Vec3[]
-  label: 0 | 1 | 2
-  radius: number
-}
 
 /** What is being computed. */
 export interface Busy {
@@ -56,7 +41,7 @@ export class Model {
   private readonly patches = new Map<string, Patch>()
   private waiting: Stroke[] = []
   private tail: Promise<unknown> = Promise.resolve()
-  private seen: { list: Place[]; next: number; version: string } | null = null
+  private seen: { list: PlaceInfo[]; next: number; version: string } | null = null
 
   constructor(
     readonly api: Api,

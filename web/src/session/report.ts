@@ -1,6 +1,6 @@
 // What was done in a session and what came of it, in words and numbers.
 
-import type { EntryInfo, Measure, RoundRecord, SessionInfo } from '../server/api.ts'
+import type { Done, EntryInfo, MeasureInfo, SessionInfo } from '../server/types.ts'
 
 /** What GET /sessions/{id}/report tells. */
 export interface Report {
@@ -14,7 +14,7 @@ export interface Report {
     model: { name: string; sha256: string }
     parameters: Record<string, unknown>
     milliseconds: Record<string, number>
-    rounds: RoundRecord[]
+    rounds: Done['rounds']
   }[]
 }
 
@@ -39,7 +39,7 @@ export function facts({ version, session, image }: Report, history: EntryInfo[])
 }
 
 /** A row for each object, in the order of `COLUMNS`; slices of an object have no measures of their own. */
-export function tableOf({ objects }: Report, measures: Measure[]): string[][] {
+export function tableOf({ objects }: Report, measures: MeasureInfo[]): string[][] {
   return objects.map(({ name, box, model, rounds, milliseconds }) => {
     const measure = measures.find((one) => one.name === name)
     const seconds = Object.values(milliseconds).reduce((sum, ms) => sum + ms, 0) / 1000
@@ -56,7 +56,7 @@ export function tableOf({ objects }: Report, measures: Measure[]): string[][] {
 }
 
 /** The report as plain text. */
-export function reportText(report: Report, measures: Measure[], history: EntryInfo[]): string {
+export function reportText(report: Report, measures: MeasureInfo[], history: EntryInfo[]): string {
   const objects = tableOf(report, measures).map((row) => row.map((cell, k) => `  ${COLUMNS[k]}: ${cell}`).join('\n'))
   const done = history.map((entry) => `  ${entry.number}. ${when(entry.created)}: ${inWords(entry)}${lasted(entry)}`)
   return [

@@ -1,7 +1,9 @@
 // What a person drops or chooses becomes an image on the server: one file as it is, the slices of a series as a zip.
 
 import { askChoice, type Choice } from '../panels/dialogs.ts'
-import { type Api, ApiError, type ImageInfo } from '../server/api.ts'
+import type { Api } from '../server/api.ts'
+import { ApiError } from '../server/errors.ts'
+import type { ImageInfo, SeriesInfo } from '../server/types.ts'
 import { type NamedBlob, zipOf } from './zip.ts'
 
 /** Hears what is done to the files, and which share of it is done; null where nobody knows. */
@@ -39,21 +41,20 @@ export async function ofOneSeries(ask: (series?: string) => Promise<ImageInfo>):
   try {
     return await ask()
   } catch (error) {
-    const choices = error instanceof ApiError ? seriesIn(error.message) : []
-    if (!(error instanceof ApiError) || !choices.length) throw error
-    const [said] = error.message.split(';')
-    const series = await askChoice('Several DICOM series', `${said}; which one is it?`, choices)
+    const choices = error instanceof ApiError ? choicesOf(error.series) : []
+    if (!choices.length) throw error
+    const series = await askChoice('Several DICOM series', 'There are several DICOM series; which one is it?', choices)
     if (series === null) throw new DOMException('No series was picked.', 'AbortError')
     return ask(series)
   }
 }
 
-/** The series that the server offers in its sentence; none where it speaks of something else. */
-export function seriesIn(sentence: string): Choice[] {
-  const [, list = ''] = /series=UID: (.+)\.$/.exec(sentence) ?? []
-  return list.split(', ').flatMap((part) => {
-    const [, value, extent] = /^(\S+) \((.+)\)$/.exec(part) ?? []
-    return value && extent ? [{ value, label: `${extent.replaceAll(' x ', ' × ')} voxels, ${value}` }] : []
+/** The series that can be asked for, in words. */
+export function choicesOf(series: SeriesInfo[]): Choice[] {
+  return series.flatMap(({ uid, shape, modality, number, description }) => {
+    const named = description ?? (number === null ? null : `Series ${number}`)
+    const label = [named, modality, `${shape.join(' × ')} voxels`, uid].filter((word) => word).join(', ')
+    return uid ? [{ value: uid, label }] : []
   })
 }
 

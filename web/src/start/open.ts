@@ -2,7 +2,8 @@
 
 import { h } from '../elements/dom.ts'
 import { confirmIn } from '../panels/dialogs.ts'
-import type { Api, FileInfo, ImageInfo, SessionInfo } from '../server/api.ts'
+import type { Api } from '../server/api.ts'
+import type { FileInfo, ImageInfo, SessionInfo } from '../server/types.ts'
 import { chosen, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
 import { Task } from './task.ts'
 import type { NamedBlob } from './zip.ts'

@@ -1,7 +1,7 @@
 // Something that is on its way, in words: how far it is, how to stop it, what went wrong.
 
 import { h } from '../elements/dom.ts'
-import { sentenceOf } from '../server/sentence.ts'
+import { sentenceOf } from '../server/errors.ts'
 import type { Telling } from './intake.ts'
 
 /** One thing at a time; while it runs, nothing in `blocks` can be asked for. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { Api, ApiError, type Done, type RoundTold } from '../../src/server/api.ts'
+import { Api } from '../../src/server/api.ts'
+import { ApiError } from '../../src/server/errors.ts'
+import type { Done, RoundEvent } from '../../src/server/types.ts'
 import { eventsIn } from '../../src/server/wire.ts'
 
 interface Asked {
@@ -124,9 +126,9 @@ test('events are heard wherever their bytes are split; comments and a cut-off en
 
 test('an interaction tells its place in the queue and its rounds, and is asked for once', async () => {
   const asked = serving([stream(event('queued', { queued: 1 }) + event('round', ROUND) + event('done', DONE))])
-  const rounds: RoundTold[] = []
+  const rounds: RoundEvent[] = []
   const queue: number[] = []
-  const options = { round: (told: RoundTold) => rounds.push(told), queued: (n: number) => queue.push(n) }
+  const options = { round: (told: RoundEvent) => rounds.push(told), queued: (n: number) => queue.push(n) }
   const done = await new Api('/on').act('se ss', 'scribble', { scribbles: { strokes: [] } }, options)
   assert.deepEqual(done, DONE)
   assert.deepEqual([rounds, queue], [[ROUND], [1]])
@@ -290,4 +292,13 @@ test('a file to save comes whole, or as an error', async () => {
   const { api } = impatient()
   assert.equal(await (await api.file('sessions/s/export')).text(), 'bytes')
   await assert.rejects(api.file('sessions/s/labels?format=dcm'), { status: 404, message: /no object yet/ })
+})
+
+test('what a refusal tells programs is kept beside its sentence', async () => {
+  const { api } = impatient()
+  const series = [{ uid: '1.2', shape: [5, 6, 4], modality: 'CT', number: null, description: null }]
+  const detail = 'The upload holds several DICOM series.'
+  serving([json({ detail, code: 'unclear_series', series }, 400), stream(event('error', { status: 400, detail }))])
+  await assert.rejects(api.openFile('d'), { message: detail, code: 'unclear_series', series })
+  await assert.rejects(api.act('s', 'box', {}), { message: detail, code: null, series: [] })
 })

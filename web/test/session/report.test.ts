@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { stemOf } from '../../src/panels/dialogs.ts'
-import type { EntryInfo } from '../../src/server/api.ts'
+import type { EntryInfo } from '../../src/server/types.ts'
 import { inWords, type Report, reportText } from '../../src/session/report.ts'
 
 function entry(kind: string, request: Record<string, unknown> = {}, seconds?: number): EntryInfo {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
-import { Api, ApiError, type ImageInfo, type ServerInfo } from '../../src/server/api.ts'
-import { holdsSession, intake, seriesIn } from '../../src/start/intake.ts'
+import { Api } from '../../src/server/api.ts'
+import { ApiError } from '../../src/server/errors.ts'
+import type { ImageInfo, SeriesInfo, ServerInfo } from '../../src/server/types.ts'
+import { choicesOf, holdsSession, intake, ofOneSeries } from '../../src/start/intake.ts'
 import { ago } from '../../src/start/open.ts'
 import { type NamedBlob, zipOf } from '../../src/start/zip.ts'
 
@@ -81,14 +83,29 @@ test('what cannot be opened is refused in one sentence before anything is sent',
   await assert.rejects(intake(api, [file('a.nii')]), api.refusal)
 })
 
-test('series are found in the sentence of the server, and nowhere else', () => {
-  const sentence =
-    'The upload holds several DICOM series; pick one with series=UID: 1.2.840.1 (512 x 512 x 100), 1.2.840.22 (64 x 64 x 1).'
-  assert.deepEqual(seriesIn(sentence), [
-    { value: '1.2.840.1', label: '512 × 512 × 100 voxels, 1.2.840.1' },
-    { value: '1.2.840.22', label: '64 × 64 × 1 voxels, 1.2.840.22' },
+const SERIES: SeriesInfo[] = [
+  { uid: '1.2.840.1', shape: [512, 512, 100], modality: 'CT', number: '3', description: 'Thorax, lung (1.5), C+' },
+  { uid: '1.2.840.22', shape: [64, 64, 1], modality: 'MR', number: '4', description: null },
+  { uid: '', shape: [64, 64, 2], modality: null, number: null, description: null },
+]
+
+test('the series that the server tells of are choices, but for those that cannot be asked for', () => {
+  assert.deepEqual(choicesOf(SERIES), [
+    { value: '1.2.840.1', label: 'Thorax, lung (1.5), C+, CT, 512 × 512 × 100 voxels, 1.2.840.1' },
+    { value: '1.2.840.22', label: 'Series 4, MR, 64 × 64 × 1 voxels, 1.2.840.22' },
   ])
-  assert.deepEqual(seriesIn('The upload is damaged, or not an image of a known format: a (b), c (d).'), [])
+})
+
+test('a refusal without series is no question, whatever its sentence says', async () => {
+  const sentence =
+    'The upload holds several DICOM series; pick one with --series (series=) and its UID: 1.2 (5 x 6 x 4).'
+  for (const series of [undefined, null, []]) {
+    const error = new ApiError(400, sentence, null, { detail: sentence, series })
+    await assert.rejects(
+      ofOneSeries(() => Promise.reject(error)),
+      error,
+    )
+  }
 })
 
 test('a session file is known by its manifest, not by its ending', async () => {
