@@ -6,11 +6,23 @@ import pytest
 
 from bifseg.storage import Store
 
+HERE = Path(__file__).parent
+KINDS = {"server": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by the folder it lies in, and those that need real images."""
+    for item in items:
+        first = item.path.relative_to(HERE).parts[0]
+        item.add_marker(KINDS.get(first, "unit"))
+        if "data" in item.fixturenames:
+            item.add_marker("data")
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real labelled images: $BIFSEG_DATA, or shared/data beside the repository."""
-    folder = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("BIFSEG_DATA", HERE.parents[1] / "shared" / "data"))
     if not any(folder.glob("Dataset*")):
         pytest.skip(f"no shared data in {folder}; set BIFSEG_DATA to the folder that holds Dataset*")
     return folder
@@ -36,8 +48,9 @@ def browser() -> Iterator:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator:
     """A server that shows the page to whoever has a token, as often as they ask."""
-    from bifseg.server.settings import Limits, Settings
     from serving import serving
+
+    from bifseg.server.settings import Limits, Settings
 
     limits = Limits(requests_per_second=10_000)
     settings = Settings(tmp_path_factory.mktemp("page") / "store", require_tokens=True, threads=1, limits=limits)

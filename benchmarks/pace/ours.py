@@ -71,7 +71,7 @@ def works(moment: str, segment: Segment, model: Model) -> Mapping[str, Work]:
     shape, parameters = segment.grid_probability.shape, segment.parameters
     n, voxels, channels = segment.grid_probability.size, int(np.prod(segment.box.shape)), model.network.channels
     layers = [w.size for w in segment.classifier.values() if w.ndim == 2]
-    cuts, edges = len(segment.rounds), parameters.neighbours // 2
+    cuts, edges = len(segment.rounds), parameters.neighbours(len(shape)) // 2
     updates = max(0, cuts - 1)
     passes = updates + (moment == FIRST)
     given = [label for label in (1, 2) if (segment.scribbles == label).any()]

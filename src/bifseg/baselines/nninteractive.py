@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from scipy.ndimage import find_objects, label
 
+from bifseg.errors import InvalidInput, TookTooLong
 from bifseg.imaging.image import Image, extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
@@ -29,7 +30,7 @@ class NNInteractive:
     the last prompt of a step runs the network. Servers that take no thick box (the published weights take none) get a
     flat one: see `flat_box`. A box of one plane asks for that plane alone, so only there does the mask hold anything.
 
-    Raises ValueError for an address that is no http(s) one, a key that no header can carry, and where the client is
+    Raises InvalidInput for an address that is no http(s) one, a key that no header can carry, and where the client is
     not installed.
     """
 
@@ -37,9 +38,9 @@ class NNInteractive:
 
     def __init__(self, server: str, api_key: str | None = None, timeout: float = 300.0) -> None:
         if not _is_address(server):
-            raise ValueError(f"The server {server!r} is not of the form http://host:port or https://host:port.")
+            raise InvalidInput(f"The server {server!r} is not of the form http://host:port or https://host:port.")
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise ValueError("The api_key holds characters that no header can carry; give printable ASCII.")
+            raise InvalidInput("The api_key holds characters that no header can carry; give printable ASCII.")
         self.server, self.api_key, self.timeout = server.rstrip("/"), api_key, timeout
         self._session = self._image = self._box = None
 
@@ -47,7 +48,7 @@ class NNInteractive:
         """The mask after the box alone: bool (x, y, z), of the image's shape.
 
         The image is sent when it is not the very one of the last call. Raises ConnectionError, TimeoutError or
-        PermissionError where the server cannot be used, ValueError for what it refuses.
+        PermissionError where the server cannot be used, InvalidInput for what it refuses.
         """
         held = self._session is not None
         try:
@@ -62,12 +63,12 @@ class NNInteractive:
         """The mask after more scribbles: labels (x, y, z), 1 foreground, 2 background, 0 none.
 
         Without any the mask stays. Raises what `start` raises, `SessionLostError` (a ConnectionError) for a lost
-        session, and ValueError for scribbles of another shape or before a start.
+        session, and InvalidInput for scribbles of another shape or before a start.
         """
         if self._box is None:
-            raise ValueError("There is nothing to refine: call start with an image and a box first.")
+            raise InvalidInput("There is nothing to refine: call start with an image and a box first.")
         if scribbles.shape != self._image.shape:
-            raise ValueError(f"The scribbles have the shape {scribbles.shape}; the image has {self._image.shape}.")
+            raise InvalidInput(f"The scribbles have the shape {scribbles.shape}; the image has {self._image.shape}.")
         turned = scribbles.T
         prompts = [(send, what, sign) for sign in (FOREGROUND, BACKGROUND) for send, what in _prompts(turned == sign)]
         with self._explained():
@@ -173,7 +174,7 @@ class NNInteractive:
                     "or as the environment variable NN_INTERACTIVE_API_KEY."
                 ) from error
             if status in (400, 413, 422):
-                raise ValueError(f"The nnInteractive server {self.server} refuses this: {_detail(error)}") from error
+                raise InvalidInput(f"The nnInteractive server {self.server} refuses this: {_detail(error)}") from error
             if status in (404, 405):
                 raise ConnectionError(self._foreign()) from error
             raise ConnectionError(
@@ -185,7 +186,7 @@ class NNInteractive:
                 "or give the address of one that runs."
             ) from error
         except httpx.TimeoutException as error:
-            raise TimeoutError(
+            raise TookTooLong(
                 f"The nnInteractive server {self.server} did not answer within {self.timeout:g} seconds; "
                 "wait for it, or give a longer timeout."
             ) from error
@@ -250,7 +251,7 @@ def _client():
     try:
         from nnInteractive.inference import remote
     except ImportError as error:
-        raise ValueError(
+        raise InvalidInput(
             'nnInteractive needs its client, which is not installed: pip install "bifseg[nninteractive]"'
         ) from error
     return remote

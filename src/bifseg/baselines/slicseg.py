@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.baselines.scribbled import Scribbled
+from bifseg.errors import InvalidInput
 from bifseg.method.energy import Energy
 from bifseg.method.grid import Grid
 from bifseg.prompts.interaction import FOREGROUND
@@ -36,7 +37,7 @@ class SlicSeg(Scribbled):
         try:
             import sklearn  # noqa: F401
         except ImportError:
-            raise ValueError('SlicSeg needs scikit-learn: pip install "bifseg[evaluation]".') from None
+            raise InvalidInput('SlicSeg needs scikit-learn: pip install "bifseg[evaluation]".') from None
         self.trees, self.depth, self.lam, self.sigma, self.seed = trees, depth, lam, sigma, seed
 
     def _begin(self, grid: Grid) -> None:

@@ -1,8 +1,9 @@
 """The command line: ``bifseg app``, ``segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``serve``,
 ``sessions``, ``token``, ``info``.
 
-Every failure is one sentence on stderr and exit code 2, and leaves no output behind. What is slow to import (torch,
-SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help`` answers at once.
+Every refusal is one sentence on stderr and exit code 2, and leaves no output behind; a bug is a trace and exit code 1.
+What is slow to import (torch, SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help``
+answers at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bifseg.cli.sessions import sessions_app
 from bifseg.cli.token import token_app
 from bifseg.cli.train import train
 from bifseg.cli.tune import tune
+from bifseg.errors import BifsegError
 
 app = typer.Typer(
     help="Draw a box around anything in a medical image and get it segmented; scribble where it is wrong.",
@@ -45,15 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False, obj=arguments) or 0
     except UsageError as error:
         problem = error.format_message()
+    except BifsegError as error:
+        problem = str(error)
     except MemoryError as error:
         problem = f"There is not enough memory. {error}"
     except OSError as error:
         problem = f"{error.strerror}: {error.filename}." if error.filename else str(error)
-    except ImportError as error:
-        if error.name:  # not one of ours, which say what to install
-            raise
-        problem = str(error)
-    except ValueError as error:
-        problem = str(error)
     print("bifseg:", " ".join(problem.split()), file=sys.stderr)
     return 2

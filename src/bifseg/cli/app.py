@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from bifseg.errors import InvalidInput, MissingFile
+
 
 def app(
     image: Annotated[Path | None, typer.Argument(help="A scan to begin with; also a folder of DICOM slices.")] = None,
@@ -40,13 +42,15 @@ def app(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise
-        raise ValueError(f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"') from None
+        raise InvalidInput(
+            f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
+        ) from None
 
     if not page.built():
-        raise ValueError(page.NOT_BUILT)
+        raise InvalidInput(page.NOT_BUILT)
     for path in filter(None, (image, *(model or ()))):
         if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist.")
+            raise MissingFile(f"{path} does not exist.")
     data = data or own_folder()
     check_folder(data)
     settings = Settings(
@@ -74,7 +78,7 @@ def app(
 
 
 def own_folder() -> Path:
-    """Where this user's programs keep what they make; ValueError where there is no such place."""
+    """Where this user's programs keep what they make; InvalidInput where there is no such place."""
     try:
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Application Support" / "bifseg"
@@ -83,7 +87,7 @@ def own_folder() -> Path:
         usual = Path("AppData", "Local") if windows else Path(".local", "share")
         return (told if told.is_absolute() else Path.home() / usual) / "bifseg"
     except RuntimeError:  # the user has no home
-        raise ValueError("You have no home folder to keep images and sessions in; give --data FOLDER.") from None
+        raise InvalidInput("You have no home folder to keep images and sessions in; give --data FOLDER.") from None
 
 
 def _has_screen() -> bool:

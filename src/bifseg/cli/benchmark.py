@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, connected, names_of, open_datasets
+from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_json
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ def benchmark(
 
 def _check_output(output: Path, about: Path, datasets: Sequence[Path]) -> None:
     if output.suffix != ".jsonl":
-        raise ValueError(f"Cannot write {output}: the suffix of the results must be .jsonl.")
+        raise InvalidInput(f"Cannot write {output}: the suffix of the results must be .jsonl.")
     for path in (output, about):
         if path.is_dir():
             raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
     if output.parent.resolve() in {path.resolve() for path in datasets}:
-        raise ValueError(f"Cannot write {output}: that folder is a data set; choose another.")
+        raise InvalidInput(f"Cannot write {output}: that folder is a data set; choose another.")
     check_folder(output.parent)
 
 
@@ -172,7 +173,7 @@ def _joined(path: Path, about: dict) -> dict:
         for name, labels in about["datasets"].items():
             joined["datasets"][name] = {**before["datasets"].get(name, {}), **labels}
         joined["commands"] = list(dict.fromkeys([*before["commands"], *about["commands"]]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, InvalidInput, KeyError, TypeError, AttributeError):
         return about
     return {**about, **joined}
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bifseg.errors import InvalidInput
+
 if TYPE_CHECKING:
     from bifseg.io.datasets import Dataset
 
@@ -30,9 +32,9 @@ def check_model(path: Path) -> None:
     from bifseg.networks.checkpoint import SHIPPED
 
     if path.suffix != ".safetensors":
-        raise ValueError(f"Cannot write {path}: the suffix of a model must be .safetensors.")
+        raise InvalidInput(f"Cannot write {path}: the suffix of a model must be .safetensors.")
     if path.resolve().parent == SHIPPED.resolve():
-        raise ValueError(f"Cannot write {path}: the models that ship with bifseg stay as they are.")
+        raise InvalidInput(f"Cannot write {path}: the models that ship with bifseg stay as they are.")
     if path.is_dir():
         raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
     check_folder(path.parent)
@@ -44,15 +46,15 @@ def names_of(text: str) -> list[str]:
 
 
 def region_of(text: str) -> tuple[str, tuple[int, ...]]:
-    """A class made of several label values, ``NAME=1,3,4``; ValueError for another form."""
+    """A class made of several label values, ``NAME=1,3,4``; InvalidInput for another form."""
     match = re.fullmatch(r"([^=]+)=(\d+(?:,\d+)*)", text)
     if not match:
-        raise ValueError(f"--region is {text!r}; it must be a name and label values: core=1,3,4.")
+        raise InvalidInput(f"--region is {text!r}; it must be a name and label values: core=1,3,4.")
     return match[1].strip(), tuple(int(value) for value in match[2].split(","))
 
 
 def open_datasets(paths: Iterable[Path], channel: int, regions: Iterable[str], names: Iterable[str]) -> list[Dataset]:
-    """Data sets with the regions among their classes; ValueError for one of ``names`` that none of them has.
+    """Data sets with the regions among their classes; InvalidInput for one of ``names`` that none of them has.
 
     Patients who share a scan are made one, which is said on stderr.
     """
@@ -71,7 +73,7 @@ def open_datasets(paths: Iterable[Path], channel: int, regions: Iterable[str], n
     for name in names:
         if not any(name in one.labels for one in sets):
             known = dict.fromkeys(label for one in sets for label in one.labels)
-            raise ValueError(f"No data set has a class {name!r}; there is {', '.join(known) or 'none'}.")
+            raise InvalidInput(f"No data set has a class {name!r}; there is {', '.join(known) or 'none'}.")
     return sets
 
 
@@ -83,17 +85,17 @@ def connected(backend: str, workers: int, address: str) -> Iterator[None]:
     try:
         check_backend(backend, workers)
     except ImportError as error:
-        raise ValueError(str(error)) from None
+        raise InvalidInput(str(error)) from None
     if not address:
         yield
         return
     if backend == "loky":
-        raise ValueError(f"--cluster is {address}, and loky works on this machine only; give --backend ray or dask.")
+        raise InvalidInput(f"--cluster is {address}, and loky works on this machine only; give --backend ray or dask.")
     try:
         close = _connect(backend, address)
-    except (OSError, ValueError, RuntimeError, OverflowError) as error:
+    except (OSError, InvalidInput, RuntimeError, OverflowError) as error:
         reason = str(error).strip().rstrip(".")
-        raise ValueError(f"Cannot connect to the {backend} cluster {address}: {reason}.") from None
+        raise InvalidInput(f"Cannot connect to the {backend} cluster {address}: {reason}.") from None
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bifseg.cli.common import check_folder, progress
+from bifseg.errors import InvalidInput
 
 
 def report(
@@ -33,7 +34,7 @@ def report(
     inputs = {path.resolve() for path in results}
     for name in ("index.html", "report.md", "summary.json"):
         if (output / name).resolve() in inputs:
-            raise ValueError(f"Cannot write {output / name}: it is an input of this command.")
+            raise InvalidInput(f"Cannot write {output / name}: it is an input of this command.")
 
     from bifseg.evaluation.report import read_results, write_report
 

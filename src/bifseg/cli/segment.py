@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, progress
+from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_json, write_together
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def segment(
     """
     boxes, names, corrections = box or [], name or [], scribbles or []
     if label is not None and initial is None:
-        raise ValueError("--label chooses one of the labels in --initial; give that, too.")
+        raise InvalidInput("--label chooses one of the labels in --initial; give that, too.")
     _check_request(boxes, names, corrections, initial, alone=bool(probability or uncertainty))
     outputs = [path for path in (output, probability, uncertainty, report) if path]
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
@@ -99,13 +100,13 @@ def _check_request(
     boxes: list[str], names: list[str], corrections: list[Path], initial: Path | None, *, alone: bool
 ) -> None:
     if not boxes and not initial:
-        raise ValueError("Say where the object is: give --box 40:80,52:90,12 (x,y,z) or --initial MASK.")
+        raise InvalidInput("Say where the object is: give --box 40:80,52:90,12 (x,y,z) or --initial MASK.")
     count = max(1, len(boxes))
     for option, given in (("--name", names), ("--scribbles", corrections)):
         if len(given) not in (0, count):
-            raise ValueError(f"{option} is given {len(given)} times for {count} boxes; give one per box, or none.")
+            raise InvalidInput(f"{option} is given {len(given)} times for {count} boxes; give one per box, or none.")
     if count > 1 and (alone or initial):
-        raise ValueError("--initial, --probability and --uncertainty are about one object; give a single --box.")
+        raise InvalidInput("--initial, --probability and --uncertainty are about one object; give a single --box.")
 
 
 def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -> None:
@@ -113,24 +114,24 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
 
     for path in inputs:
         if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist.")
+            raise MissingFile(f"{path} does not exist.")
     for k, path in enumerate(outputs):
         if path != report and not path.name.lower().endswith(WRITABLE):
-            raise ValueError(f"Cannot write {path}: the suffix must be one of {', '.join(WRITABLE)}.")
+            raise InvalidInput(f"Cannot write {path}: the suffix must be one of {', '.join(WRITABLE)}.")
         if path.resolve() in [other.resolve() for other in (*inputs, *outputs[:k])]:
-            raise ValueError(f"Cannot write {path}: it is an input, or another output, of this command.")
+            raise InvalidInput(f"Cannot write {path}: it is an input, or another output, of this command.")
         if path.is_dir():
             raise IsADirectoryError(f"Cannot write {path}: it is a folder.")
         check_folder(path.parent)
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+            raise MissingFile(f"Cannot write {path}: the folder {path.parent} does not exist.")
 
 
 # ---- segmenting
 
 
 def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarray | None:
-    """The mask to start from; ValueError where it has several labels and none of them is chosen."""
+    """The mask to start from; InvalidInput where it has several labels and none of them is chosen."""
     from bifseg.io.images import read_labels
     from bifseg.prompts.interaction import only_label
 
@@ -139,7 +140,7 @@ def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarr
     try:
         return only_label(read_labels(initial, session.image), label)
     except ValueError as error:
-        raise ValueError(str(error).replace("The initial mask", str(initial)).replace("label=", "--label ")) from None
+        raise InvalidInput(str(error).replace("The initial mask", str(initial)).replace("label=", "--label ")) from None
 
 
 def _boxes(texts: list[str], initial: np.ndarray | None, session: Session) -> list[Box]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bifseg.errors import InvalidInput, MissingFile
+
 
 def serve(
     data: Annotated[Path | None, typer.Option(help="Folder that keeps images and sessions.")] = None,
@@ -51,22 +53,24 @@ def serve(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise
-        raise ValueError(f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"') from None
+        raise InvalidInput(
+            f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
+        ) from None
 
     if (data is None) != no_disk:
-        raise ValueError("Where shall sessions be kept? Give one of --data FOLDER and --no-disk.")
+        raise InvalidInput("Where shall sessions be kept? Give one of --data FOLDER and --no-disk.")
     if (tls_cert is None) != (tls_key is None):
-        raise ValueError("TLS needs both --tls-cert and --tls-key.")
+        raise InvalidInput("TLS needs both --tls-cert and --tls-key.")
     for path in filter(None, (tls_cert, tls_key, images, *(model or ()))):
         if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist.")
+            raise MissingFile(f"{path} does not exist.")
     if not re.fullmatch("[A-Za-z0-9]{0,16}", prefix):
-        raise ValueError(f"--prefix is {prefix!r}; it has up to 16 letters and digits.")
+        raise InvalidInput(f"--prefix is {prefix!r}; it has up to 16 letters and digits.")
     if not 1 <= workers <= 64:
-        raise ValueError(f"--workers is {workers}; it must lie between 1 and 64.")
+        raise InvalidInput(f"--workers is {workers}; it must lie between 1 and 64.")
     for name, number in (("--quota", quota), ("--share", share), ("--keep-days", keep_days), ("--threads", threads)):
         if number < 0:
-            raise ValueError(f"{name} is {number:g}; it must be 0 or more.")
+            raise InvalidInput(f"{name} is {number:g}; it must be 0 or more.")
     if data is not None:
         check_folder(data)
     with folder_in_memory() if no_disk else nullcontext(data) as folder:
@@ -79,7 +83,7 @@ def serve(
         )  # fmt: skip
         app = build_app(settings)
         if not settings.loopback and not app.state.service.tokens.any():
-            raise ValueError(
+            raise InvalidInput(
                 f"{host} can be reached from elsewhere, and nobody has a token yet; "
                 f"make one first: bifseg token create NAME --data {folder}"
             )

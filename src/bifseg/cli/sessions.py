@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bifseg.errors import InvalidInput, MissingFile
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -84,7 +86,7 @@ def import_(
     from bifseg.storage.transfer import import_
 
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist.")
+        raise MissingFile(f"{file} does not exist.")
     with _store(data, make=True) as store:
         print(import_(store, file, user))
 
@@ -153,7 +155,7 @@ def sweep(
     from bifseg.storage.retention import sweep
 
     if not keep_days > 0:
-        raise ValueError(f"--keep-days is {keep_days}; it must be above 0.")
+        raise InvalidInput(f"--keep-days is {keep_days}; it must be above 0.")
     with _store(data) as store:
         swept = sweep(store, keep_days=keep_days)
     print(f"deleted {swept.sessions} sessions, {swept.images} images, {swept.blobs} other contents")
@@ -161,15 +163,13 @@ def sweep(
 
 @contextmanager
 def _store(data: Path, make: bool = False) -> Iterator[Store]:
-    from bifseg.storage import BusyError, Store, UnknownError
+    from bifseg.storage import Store
 
     if not make and not (data / "store.sqlite").is_file():
-        raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")
+        raise MissingFile(f"{data} holds no store; give the folder that bifseg serve --data was given.")
     store = Store(data)
     try:
         yield store
-    except (UnknownError, BusyError) as error:
-        raise ValueError(str(error)) from None
     finally:
         store.close()
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bifseg.errors import MissingFile
+
 token_app = typer.Typer(name="token", help="Say who may use a server: create, revoke and list tokens.")
 Data = Annotated[Path, typer.Option(help="The folder that the server keeps its sessions in.")]
 
@@ -32,13 +34,8 @@ def revoke(name: Annotated[str, typer.Argument(help="A token's id, or a user: al
     """Make a token, or all tokens of a user, invalid at once."""
     import sys
 
-    from bifseg.storage import UnknownError
-
     with _tokens(data) as tokens:
-        try:
-            count = tokens.revoke(name)
-        except UnknownError as error:
-            raise ValueError(str(error)) from None
+        count = tokens.revoke(name)
     print(f"bifseg: {count} revoked", file=sys.stderr)
 
 
@@ -59,7 +56,7 @@ def _tokens(data: Path, make: bool = False):
     from bifseg.storage import Store
 
     if not make and not (data / "store.sqlite").is_file():
-        raise FileNotFoundError(f"{data} holds no store; give the folder that bifseg serve --data was given.")
+        raise MissingFile(f"{data} holds no store; give the folder that bifseg serve --data was given.")
 
     @contextmanager
     def opened():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_model, names_of, open_datasets
+from bifseg.errors import InvalidInput
 
 if TYPE_CHECKING:
     from bifseg.training.recipes import Recipe
@@ -87,14 +88,14 @@ def train(
     from bifseg.training.training_set import TrainingSet
 
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise ValueError(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+        raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
     if threads:
         torch.set_num_threads(threads)
     begin = None
     if shipped:
         known = recipes.SHIPPED | recipes.COMPARED
         if shipped not in known:
-            raise ValueError(f"Unknown model {shipped!r}; known are {', '.join(known)}.")
+            raise InvalidInput(f"Unknown model {shipped!r}; known are {', '.join(known)}.")
         plan = known[shipped]
         data, skipped = TrainingSet.permissive(dataset[0], plan.dimension, cache)
     else:
@@ -144,9 +145,9 @@ def _listen(
     from bifseg.training.permissive import permissive_volumes
 
     if name not in RECIPES:
-        raise ValueError(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")
+        raise InvalidInput(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise ValueError(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+        raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
     recipe = RECIPES[name]
     began = load_model(start, recipe.dimension) if start else None
     volumes = list(permissive_volumes(source)) if source.is_dir() else read_bank(source, os.cpu_count() or 1)
@@ -194,7 +195,7 @@ def _board(folder: Path):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("--tensorboard needs TensorBoard: pip install tensorboard.") from None
+        raise InvalidInput("--tensorboard needs TensorBoard: pip install tensorboard.") from None
     return SummaryWriter(str(folder))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bifseg.cli.common import check_folder, check_model, connected, names_of, open_datasets
+from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_json, write_together
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def tune(
     network = load_model(model)
     start = preset("fast", network.dimension, network.tuned)
     space = _space(vary, start) if vary else SPACE[network.dimension]
-    space = checked_space(space, start, network.dimension)
+    space = checked_space(space, start)
     with connected(backend, workers, cluster):
         names = names_of(seen)
         sets = open_datasets(dataset, channel, region or [], names)
@@ -88,10 +89,10 @@ def tune(
 def _check_files(output: Path, log: Path | None, datasets: Sequence[Path]) -> None:
     check_model(output)
     if log and log.suffix != ".json":
-        raise ValueError(f"Cannot write {log}: the suffix of the log must be .json.")
+        raise InvalidInput(f"Cannot write {log}: the suffix of the log must be .json.")
     inputs = {path.resolve() / name for path in datasets for name in ("", "dataset.json", "labels.json")}
     if log and log.resolve() in inputs:
-        raise ValueError(f"Cannot write {log}: it is an input of this command.")
+        raise InvalidInput(f"Cannot write {log}: it is an input of this command.")
     if log and log.is_dir():
         raise IsADirectoryError(f"Cannot write {log}: it is a folder.")
     if log:
@@ -104,7 +105,7 @@ def _space(texts: Sequence[str], start: Parameters) -> dict[str, list]:
     for text in texts:
         name, _, values = (part.strip() for part in text.partition("="))
         if not names_of(values):
-            raise ValueError(f"--vary is {text!r}; it must be a parameter and values: lam=1,3,5.")
+            raise InvalidInput(f"--vary is {text!r}; it must be a parameter and values: lam=1,3,5.")
         if name not in start.as_dict():
             start.but(**{name: values})  # says which are known
         space.setdefault(name, []).extend(_value(name, value) for value in names_of(values))
@@ -120,7 +121,7 @@ def _value(name: str, text: str) -> float | int | bool:
         return known[text.lower()] if known else kind(text)
     except (KeyError, ValueError):
         needed = {bool: "true or false", int: "whole numbers", float: "numbers"}[kind]
-        raise ValueError(f"--vary {name} has the value {text!r}; it takes {needed}.") from None
+        raise InvalidInput(f"--vary {name} has the value {text!r}; it takes {needed}.") from None
 
 
 # ---- what is said

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import joblib
 
+from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation import metrics, users
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import pool
@@ -119,18 +120,18 @@ def plan(
 ) -> list[Run]:
     """All runs of a benchmark, in their order: object, seed, user, method, network.
 
-    Networks of the other dimension are passed over, as are methods that learn where none is left. Raises ValueError for
-    an unknown protocol or user, a protocol of the other dimension, and where nothing is left to run.
+    Networks of the other dimension are passed over, as are methods that learn where none is left. Raises InvalidInput
+    for an unknown protocol or user, a protocol of the other dimension, and where nothing is left to run.
     """
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}.")
+        raise InvalidInput(f"Unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}.")
     if "nninteractive" in methods:
         make("nninteractive", server=server)  # says now what is missing
     names = [user_of(user).name for user in users]
     runs = []
     for target in targets:
         if target.dimension != {"challenge": 3, "noc": 2}.get(protocol, target.dimension):
-            raise ValueError(f"The protocol {protocol} is not for {target.dimension}D objects.")
+            raise InvalidInput(f"The protocol {protocol} is not for {target.dimension}D objects.")
         for seed in seeds:
             for user in names if protocol == "rounds" else names[:1]:
                 for method in methods:
@@ -139,7 +140,7 @@ def plan(
                         name = _model(network, target.dimension).name if network == "default" else network
                         runs.append(Run(target, method, name, user, seed, protocol, count, server))
     if not runs:
-        raise ValueError("Nothing is left to run: no network fits; give one of the objects' dimension.")
+        raise InvalidInput("Nothing is left to run: no network fits; give one of the objects' dimension.")
     return runs
 
 
@@ -200,9 +201,9 @@ def _alone(run: Run) -> list[dict]:
     try:
         with _one_thread():
             return judge(replace(run, target=_open[key]))
-    except (ValueError, OSError) as error:
+    except (BifsegError, OSError) as error:
         what = f"{run.method} on {run.target.label} of {run.target.case.name}, seed {run.seed}"
-        raise type(error)(f"{what}: {error}") from error
+        raise InvalidInput(f"{what}: {error}") from error
     finally:
         torch.set_num_threads(threads)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.metrics import area_under_curve, extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
@@ -31,11 +32,11 @@ def challenge_box(truth: np.ndarray, rng: np.random.RandomState) -> Box:
     ``truth``: bool (x, y, z). ``rng``: of `box_numbers`; one number is drawn. The middle slice is that of the middle
     voxel, counted slice by slice. All four sides move by one random number from 0 to 5 per 256 voxels of the image's
     side, rounded down, and stay in the image. What other slices hold outside the box, the box leaves out.
-    Raises ValueError for an absent object, and where the box is thinner than two voxels along two axes.
+    Raises InvalidInput for an absent object, and where the box is thinner than two voxels along two axes.
     """
     areas = np.count_nonzero(truth, axis=(0, 1))
     if not areas.any():
-        raise ValueError("The object is absent: there is nothing to draw a box around.")
+        raise InvalidInput("The object is absent: there is nothing to draw a box around.")
     slices = np.flatnonzero(areas)
     middle = int(np.searchsorted(np.cumsum(areas), areas.sum() // 2, side="right"))
     shift, ranges = int(rng.randint(0, 6, 1)[0]), []
@@ -73,11 +74,11 @@ def challenge_scores(dices: Sequence[float], nsds: Sequence[float]) -> dict[str,
     """The four scores of one object: area under the curve of the five clicks, 0 to 4, and the value after the last.
 
     ``dices``, ``nsds``: after the box and each click, or after each click; the box does not count. Where Dice is at
-    most 0.2 the surface Dice is 0. The challenge's limit of 90 s per object is left to the caller. ValueError for
+    most 0.2 the surface Dice is 0. The challenge's limit of 90 s per object is left to the caller. InvalidInput for
     fewer than five values.
     """
     if len(dices) != len(nsds) or len(dices) not in (CLICKS, CLICKS + 1):
-        raise ValueError(
+        raise InvalidInput(
             f"There are {len(dices)} values of Dice and {len(nsds)} of NSD; give {CLICKS} or, with the box, one more."
         )
     return scores_of_clicks(dices[-CLICKS:], nsds[-CLICKS:])

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 
@@ -21,10 +22,10 @@ def next_click(
     ``mask``, ``truth``: bool (x, y). ``clicked``: the pixels clicked before, which are not clicked again. The click
     goes to the pixel deepest inside what is missed or what leaks, whichever is deeper, and to what leaks where both
     are the same; beyond the image is outside. Of equal pixels the first counts, row by row (y, then x).
-    Raises ValueError for arrays that are not planes of one shape.
+    Raises InvalidInput for arrays that are not planes of one shape.
     """
     if mask.ndim != 2 or mask.shape != truth.shape:
-        raise ValueError(f"The mask {mask.shape} and the truth {truth.shape} must be planes of one shape, (x, y).")
+        raise InvalidInput(f"The mask {mask.shape} and the truth {truth.shape} must be planes of one shape, (x, y).")
     clicked = list(clicked)
     missed, leaked = (_depth(side.T, clicked) for side in (truth & ~mask, mask & ~truth))
     depth, label = (missed, FOREGROUND) if missed.max() > leaked.max() else (leaked, BACKGROUND)

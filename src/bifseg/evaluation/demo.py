@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.figure import Row, draw
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
@@ -91,10 +92,10 @@ def open_case(
 ) -> Case:
     """A labelled scan from files, or the phantom; the object is ``label`` or the one with the most voxels.
 
-    Raises ValueError where only one of the files is given, and for a label that the truth does not hold.
+    Raises InvalidInput where only one of the files is given, and for a label that the truth does not hold.
     """
     if (image is None) != (truth is None):
-        raise ValueError("A real case needs both: an image, and its truth as a label map.")
+        raise InvalidInput("A real case needs both: an image, and its truth as a label map.")
     seed = SEED if seed is None else seed
     if image is None:
         scan, labels = phantom(seed)
@@ -104,7 +105,7 @@ def open_case(
     sizes = dict(zip(*(a.tolist() for a in np.unique(labels, return_counts=True)), strict=True))
     sizes.pop(0, None)
     if not sizes or label not in {None, *sizes}:
-        raise ValueError(
+        raise InvalidInput(
             f"The truth holds no object {label or ''}; it has the labels {', '.join(map(str, sizes)) or 0}."
         )
     label = label or max(sizes, key=sizes.get)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -44,17 +46,17 @@ class Row:
 
 
 def check_matplotlib() -> None:
-    """Raises ValueError that says how to install matplotlib where it is missing."""
+    """Raises InvalidInput that says how to install matplotlib where it is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ValueError('The figure needs matplotlib: pip install "bifseg[figures]".') from None
+        raise InvalidInput('The figure needs matplotlib: pip install "bifseg[figures]".') from None
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Write the figure as PNG, 1800 pixels wide: box, first mask, scribbles, weight map, and the new mask.
 
-    Raises ValueError where matplotlib is missing.
+    Raises InvalidInput where matplotlib is missing.
     """
     check_matplotlib()
     from matplotlib.figure import Figure

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.users import Drawing
 from bifseg.imaging.image import Image
@@ -32,7 +33,7 @@ def human_labels(path: Path, image: Image, values: Sequence[int]) -> np.ndarray:
     Codes that are the class's label ``values`` are foreground, all others that mark anything are background;
     ``dataset.json`` beside the folder says with ``scribble_codes`` which mark nothing ("not annotated").
 
-    Raises ValueError where the codes are not told, and what `read_labels` raises.
+    Raises InvalidInput where the codes are not told, and what `read_labels` raises.
     """
     codes = _codes(path.parent.parent / "dataset.json")
     nothing = [code for code, text in codes.items() if "not annotated" in text or "ignore" in text]
@@ -57,7 +58,7 @@ def _effort(labels: np.ndarray, spacing: Sequence[float], longest: float) -> Eff
     try:
         from skimage.morphology import skeletonize
     except ImportError:
-        raise ValueError('Real scribbles need scikit-image: pip install "bifseg[evaluation]".') from None
+        raise InvalidInput('Real scribbles need scikit-image: pip install "bifseg[evaluation]".') from None
     strokes, length = 0, 0.0
     for label in (FOREGROUND, BACKGROUND):
         drawn = labels == label
@@ -71,7 +72,7 @@ def _codes(description: Path) -> dict[int, str]:
     try:
         codes = json.loads(description.read_bytes())["scribble_codes"]
         return {int(code): str(text) for code, text in codes.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(
+    except (OSError, InvalidInput, KeyError, TypeError, AttributeError):
+        raise InvalidInput(
             f'{description} does not say what the scribbles mean; it needs "scribble_codes": {{"0": "not annotated"}}.'
         ) from None

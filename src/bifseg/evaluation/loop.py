@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_scribbles
 from bifseg.imaging.image import Image
@@ -24,7 +25,7 @@ class TuningTarget:
     """One labelled object and the box around it.
 
     ``truth``: bool (x, y, z), the image's shape. ``group``: data set and class; every group counts the same, however
-    many objects it has. Raises ValueError for a truth of another shape or type, a box outside the image, and a box
+    many objects it has. Raises InvalidInput for a truth of another shape or type, a box outside the image, and a box
     in which nothing of the object lies or the image is constant.
     """
 
@@ -35,15 +36,15 @@ class TuningTarget:
 
     def __post_init__(self) -> None:
         if self.truth.shape != self.image.shape or self.truth.dtype != bool:
-            raise ValueError(
+            raise InvalidInput(
                 f"The truth is {self.truth.dtype} of shape {self.truth.shape}; it must be bool of the image's shape "
                 f"{self.image.shape}."
             )
         where = Box.of(self.box, self.image.shape).slices
         if not self.truth[where].any():
-            raise ValueError(f"The box {self.box} holds no voxel of the object; draw it around the truth.")
+            raise InvalidInput(f"The box {self.box} holds no voxel of the object; draw it around the truth.")
         if self.image.array[where].min() == self.image.array[where].max():
-            raise ValueError(f"The image is constant inside the box {self.box}; there is nothing to segment.")
+            raise InvalidInput(f"The image is constant inside the box {self.box}; there is nothing to segment.")
 
     def boxed(self) -> TuningTarget:
         """The same target with the scan cut down to the box, which is all that a search looks at."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.method.parameters import Parameters, preset
 from bifseg.prompts.interaction import Box, InteractiveMethod
@@ -68,28 +69,28 @@ PARTS = ("network", "crf", "cut", "bifseg-e", "bifseg-w", "bifseg-printed", "bif
 
 
 def check_methods(names: list[str]) -> None:
-    """ValueError that lists the known methods for an unknown one, and for none at all."""
+    """InvalidInput that lists the known methods for an unknown one, and for none at all."""
     for name in names or [""]:
         if name not in METHODS:
-            raise ValueError(f"Unknown method {name!r}; known are {', '.join(METHODS)}.")
+            raise InvalidInput(f"Unknown method {name!r}; known are {', '.join(METHODS)}.")
 
 
 def make(name: str, model: Model | None = None, *, seed: int = 0, server: str = "") -> InteractiveMethod:
     """A method, ready to start.
 
     ``model``: the network of BIFSeg's family. ``server``: where an nnInteractive server answers; its key, if it wants
-    one, is in the environment variable ``NN_INTERACTIVE_API_KEY``. Raises ValueError where the one that it needs is
+    one, is in the environment variable ``NN_INTERACTIVE_API_KEY``. Raises InvalidInput where the one that it needs is
     missing, and where an optional package is.
     """
     method = METHODS[name]
     if method.learns:
         if model is None:
-            raise ValueError(f"The method {name} needs a network.")
+            raise InvalidInput(f"The method {name} needs a network.")
         return FromNetwork(method.refine, model=model, parameters=method.settings(model), seed=seed)
     kind = _kind(method)
     if name == "nninteractive":
         if not server:
-            raise ValueError("The method nninteractive needs a server; give its address, http://HOST:1527.")
+            raise InvalidInput("The method nninteractive needs a server; give its address, http://HOST:1527.")
         return kind(server)
     return kind(**({"seed": seed} if "seed" in inspect.signature(kind).parameters else {}))
 

@@ -12,6 +12,8 @@ from itertools import product
 import numpy as np
 from scipy.spatial import cKDTree
 
+from bifseg.errors import InvalidInput, MissingExtra
+
 VERSION = "1"
 
 
@@ -45,12 +47,14 @@ def nsd(mask: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
     and masks (x, y) are measured as contours; whoever segments one plane of a scan passes that plane only. 1 where
     both masks are empty, 0 where one is.
 
-    Raises ValueError for masks of different shapes and for spacings that do not fit; ImportError, saying what to
+    Raises InvalidInput for masks of different shapes and for spacings that do not fit; ImportError, saying what to
     install, where `surface-distance` is not there.
     """
     mask, truth = _pair(mask, truth)
     if mask.ndim not in (2, 3) or len(spacing) != mask.ndim or not all(0 < s < np.inf for s in spacing):
-        raise ValueError(f"Masks have 2 or 3 axes, and a positive spacing for each; given {mask.shape} and {spacing}.")
+        raise InvalidInput(
+            f"Masks have 2 or 3 axes, and a positive spacing for each; given {mask.shape} and {spacing}."
+        )
     if mask.ndim == 3 and 1 in mask.shape:
         axis = mask.shape.index(1)
         mask, truth = mask.squeeze(axis), truth.squeeze(axis)
@@ -75,13 +79,13 @@ def surface_area(mask: np.ndarray, spacing: Sequence[float]) -> float:
 
 
 def area_under_curve(values: Sequence[float]) -> float:
-    """Trapezoids of width 1 under a curve: n values between 0 and 1 give 0 to n - 1; ValueError where there are none.
+    """Trapezoids of width 1 under a curve: n values between 0 and 1 give 0 to n - 1; InvalidInput where there are none.
 
     >>> area_under_curve([0.5, 1, 1, 1, 1])
     3.75
     """
     if not len(values):
-        raise ValueError("The curve has no values; give one or more.")
+        raise InvalidInput("The curve has no values; give one or more.")
     return float(sum(values) - (values[0] + values[-1]) / 2)
 
 
@@ -100,11 +104,11 @@ def number_of_clicks(curves: Iterable[Sequence[float]], level: float, most: int 
     """NoC and failures of many objects (Sofiiuk et al., RITM): the mean of `clicks_needed`, and how many took ``most``.
 
     As there, an object that needs the last click to get to the level counts among the failures ("≥ 20").
-    Raises ValueError where there are no curves.
+    Raises InvalidInput where there are no curves.
     """
     needed = [clicks_needed(curve, level, most) for curve in curves]
     if not needed:
-        raise ValueError("There are no curves; give the IoU by click of one object or more.")
+        raise InvalidInput("There are no curves; give the IoU by click of one object or more.")
     return float(np.mean(needed)), sum(count >= most for count in needed)
 
 
@@ -122,7 +126,7 @@ def extent(mask: np.ndarray) -> tuple[slice, ...] | None:
 def _pair(mask: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mask, truth = (array if array.dtype == bool else array != 0 for array in map(np.asarray, (mask, truth)))
     if mask.shape != truth.shape:
-        raise ValueError(f"The mask has the shape {mask.shape} and the truth {truth.shape}.")
+        raise InvalidInput(f"The mask has the shape {mask.shape} and the truth {truth.shape}.")
     return mask, truth
 
 
@@ -150,7 +154,7 @@ def _sizes(spacing: tuple[float, ...]) -> np.ndarray:
     try:  # the tables only: the package's own distances need names that NumPy 2 no longer has
         from surface_distance import lookup_tables as tables
     except ImportError as error:
-        raise ImportError('The surface Dice needs surface-distance: pip install "bifseg[evaluation]".') from error
+        raise MissingExtra('The surface Dice needs surface-distance: pip install "bifseg[evaluation]".') from error
     if len(spacing) == 2:
         return tables.create_table_neighbour_code_to_contour_length(spacing)
     return tables.create_table_neighbour_code_to_surface_area(spacing)

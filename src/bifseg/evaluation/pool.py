@@ -8,20 +8,22 @@ from importlib import import_module
 
 import joblib
 
+from bifseg.errors import InvalidInput, MissingExtra
+
 BACKENDS = ("loky", "ray", "dask")
 
 
 def check_backend(backend: str, workers: int) -> None:
-    """Raises ValueError for what is not possible; ImportError, saying what to install, for what is not there."""
+    """Raises InvalidInput for what is not possible; ImportError, saying what to install, for what is not there."""
     if workers < 1 and workers != -1:
-        raise ValueError(f"workers is {workers}; give 1 or more, or -1 for one per core.")
+        raise InvalidInput(f"workers is {workers}; give 1 or more, or -1 for one per core.")
     if backend not in BACKENDS:
-        raise ValueError(f"Unknown backend {backend!r}; known are {', '.join(BACKENDS)}.")
+        raise InvalidInput(f"Unknown backend {backend!r}; known are {', '.join(BACKENDS)}.")
     try:
         for module in {"ray": ["ray.util.joblib"], "dask": ["dask.distributed"]}.get(backend, []):
             import_module(module)
     except ImportError:
-        raise ImportError(
+        raise MissingExtra(
             f"The backend {backend} is not installed; it comes with: pip install 'bifseg[cluster]'."
         ) from None
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation import challenge as rules
 from bifseg.evaluation.clicks import next_click
 from bifseg.evaluation.cost import measured
@@ -145,7 +146,7 @@ class _Hand:
         """What one of the people who scribbled on this case drew; another seed is another person."""
         target, files = self.target, scribble_files(self.target.case)
         if not files:
-            raise ValueError(f"Nobody scribbled on {target.case.name}: there is no file for it in scribblesTr/.")
+            raise InvalidInput(f"Nobody scribbled on {target.case.name}: there is no file for it in scribblesTr/.")
         labels = human_labels(files[self.seed % len(files)], target.image, target.values)
         inside = np.zeros_like(labels)
         inside[target.view.slices] = labels[target.view.slices]

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.methods import METHODS, check_methods, make
 from bifseg.evaluation.metrics import dice
 from bifseg.imaging.image import Image
@@ -52,7 +53,7 @@ def replay(
     `bifseg.evaluation.methods` gets the boxes and scribbles that led to where the session stands: what was undone is
     left out; so are masks given to start from and erasers, which no other method knows, and a part of an object in
     another plane is to it an object of its own. The store stays as it is. ``models``: files of models that are known by
-    a name; ``server``: as in `make`. Raises UnknownError for the session, ValueError for the method.
+    a name; ``server``: as in `make`. Raises NotFound for the session, InvalidInput for the method.
     """
     check_methods([method])
     store.session(id)
@@ -91,7 +92,7 @@ def _own(store: Store, id: str, models: Mapping[str, Path]) -> Iterator[Replayed
                 before = store.segment(entry.state["objects"][name]["segment"])
                 after = copy.state(twin).objects.get(name)
                 if after is None:
-                    raise ValueError(f"The entry {entry.number} does not lead to the object {name[:80]!r} any more.")
+                    raise InvalidInput(f"The entry {entry.number} does not lead to the object {name[:80]!r} any more.")
                 yield _compared(entry, before, after.mask, _same(before, after), seconds)
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
 
 try:
@@ -33,7 +34,9 @@ class Results:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise ValueError(f"Another benchmark is writing to {self.path}; wait for it, or choose another.") from None
+            raise InvalidInput(
+                f"Another benchmark is writing to {self.path}; wait for it, or choose another."
+            ) from None
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -43,7 +46,7 @@ class Results:
         """Which ``wanted`` runs are done. What else the file says of them is dropped: halves, and stale rows.
 
         ``wanted``: key (the values of `KEY`) -> fingerprint and number of steps. Rows of other runs stay. Raises
-        ValueError for a file that is something else.
+        InvalidInput for a file that is something else.
         """
         kept, done = [], set()
         for key, rows in _grouped(self.rows()):
@@ -60,7 +63,7 @@ class Results:
         return done
 
     def rows(self) -> list[dict]:
-        """All rows but an unfinished last one; ValueError names the line that is none."""
+        """All rows but an unfinished last one; InvalidInput names the line that is none."""
         self._file.seek(0)
         lines = self._file.read().split(b"\n")
         rows = []
@@ -69,7 +72,7 @@ class Results:
                 row = json.loads(line)
                 _ = [row[name] for name in (*KEY, "step", "fingerprint")]
             except (ValueError, KeyError, TypeError):
-                raise ValueError(
+                raise InvalidInput(
                     f"Line {number} of {self.path} is no row of a benchmark; choose another file."
                 ) from None
             rows.append(row)

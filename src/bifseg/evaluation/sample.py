@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation.loop import TuningTarget
 from bifseg.evaluation.users import simulated_box
 from bifseg.imaging.image import Image
@@ -42,10 +43,12 @@ def sample(
     confirm on. Every patient gives as many objects as any other, of the classes that have fewest so far; no more
     cases are read than that needs.
 
-    Raises ValueError for a share outside [0, 1), too few objects, nobody to hold back, and where nothing is found.
+    Raises InvalidInput for a share outside [0, 1), too few objects, nobody to hold back, and where nothing is found.
     """
     if objects < (4 if held_back else 2):
-        raise ValueError(f"At most {objects} objects are asked for; it must be 4 or more, or 2 with nobody held back.")
+        raise InvalidInput(
+            f"At most {objects} objects are asked for; it must be 4 or more, or 2 with nobody held back."
+        )
     wanted, rng, result = list(classes), np.random.default_rng(seed), Sample()
     tuning, confirming = _patients(sets, held_back, seed)
     count = min(max(1, round(held_back * objects)), objects - 2) if held_back else 0
@@ -54,9 +57,9 @@ def sample(
     kind, why = f"{dimension}D object of {', '.join(wanted) or 'any class'}", " ".join(result.skipped[:1])
     if len(result.tune) < 2:
         few = "one" if result.tune else "no"
-        raise ValueError(f"There is {few} {kind} to tune on; it takes two or more. {why}".strip())
+        raise InvalidInput(f"There is {few} {kind} to tune on; it takes two or more. {why}".strip())
     if held_back and not result.confirm:
-        raise ValueError(f"There is no {kind} in the patients held back, and there must be. {why}".strip())
+        raise InvalidInput(f"There is no {kind} in the patients held back, and there must be. {why}".strip())
     return result
 
 
@@ -68,7 +71,7 @@ def _patients(sets: Sequence[Dataset], held_back: float, seed: int) -> tuple[lis
             cases[case.patient].append((dataset, case))
     held, others = hold_back(cases, held_back, seed)
     if held_back and not held:
-        raise ValueError("There is one patient only, so nobody can be held back.")
+        raise InvalidInput("There is one patient only, so nobody can be held back.")
     return _in_turn([cases[name] for name in others]), _in_turn([cases[name] for name in held])
 
 
@@ -98,7 +101,7 @@ def _picked(
             found = [other for other in found if other is not one]
             try:
                 chosen.append(_target(one, rng))
-            except ValueError:  # the image is constant inside the box: nobody could segment that
+            except InvalidInput:  # the image is constant inside the box: nobody could segment that
                 continue
             taken[_group(one)] += 1
             quota -= 1
@@ -113,7 +116,7 @@ def _objects(
     try:
         case.image.check_scan()
         return list(cut(case, labels, dimension, most=max(SLICES, quota)))
-    except (ValueError, OSError) as error:
+    except (BifsegError, OSError) as error:
         skipped.append(f"The case {case.name} is left out: {str(error).rstrip('.')}.")
         return []
 

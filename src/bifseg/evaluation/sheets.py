@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.benchmark import Run, judge
 from bifseg.evaluation.figure import OBJECT, TRUTH, check_matplotlib
 from bifseg.evaluation.methods import METHODS
@@ -41,12 +42,13 @@ def draw_sheets(
 
     ``find``: of the name of a data set and a label, the data set with that label and the image it was judged on, or
     None where it is not at hand: its rows are left out then. ``images``: False draws outlines only, for scans that must
-    not be passed on. ``progress``: called with a sentence for every run. Raises ValueError where nothing can be drawn.
+    not be passed on. ``progress``: called with a sentence for every run. Raises InvalidInput where nothing can be
+    drawn.
     """
     check_matplotlib()
     chosen = _chosen(rows, find)
     if not chosen:
-        raise ValueError("No row of these results can be drawn: give the data sets that they are about.")
+        raise InvalidInput("No row of these results can be drawn: give the data sets that they are about.")
     for dimension, methods in sorted(chosen.items()):
         pictures = {}
         for method, picked in methods.items():

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from bifseg.errors import InvalidInput
+
 RESAMPLES = 10_000
 DIGITS = 9  # differences are rounded so: what is the same but for floats is the same
 
@@ -81,7 +83,7 @@ def scores(
 
     ``network``, ``user``, and any other field of a row (``protocol``, ``dataset``, ``dimension``, ``seen``, ...): take
     rows with that value only; None takes all. ``metric``: the field wanted; rows where it is None are left out.
-    Raises ValueError for two rows of one object and seed, which more fields would tell apart, and for NaN.
+    Raises InvalidInput for two rows of one object and seed, which more fields would tell apart, and for NaN.
     """
     asked = {"step": step, "method": method, "network": network, "user": user, **only}
     wanted = {key: value for key, value in asked.items() if value is not None}
@@ -91,9 +93,9 @@ def scores(
             continue
         thing, seed, value = Thing(*(row[key] for key in Thing._fields)), row["seed"], float(row[metric])
         if seed in found[thing]:
-            raise ValueError(f"There are two rows of {thing} with seed {seed}; say which: {wanted} fits both.")
+            raise InvalidInput(f"There are two rows of {thing} with seed {seed}; say which: {wanted} fits both.")
         if not np.isfinite(value):
-            raise ValueError(f"The {metric} of {thing} with seed {seed} is {value}; it must be a number.")
+            raise InvalidInput(f"The {metric} of {thing} with seed {seed} is {value}; it must be a number.")
         found[thing][seed] = value
     return dict(found)
 
@@ -104,10 +106,10 @@ def by_thing(found: Scores) -> dict[Thing, float]:
 
 
 def summarise(values: Iterable[float]) -> Summary:
-    """Mean, standard deviation, median and quartiles; ValueError where there are no values."""
+    """Mean, standard deviation, median and quartiles; InvalidInput where there are no values."""
     values = np.array(list(values), float)
     if not len(values):
-        raise ValueError("There are no values to sum up; give one or more.")
+        raise InvalidInput("There are no values to sum up; give one or more.")
     sd = values.std(ddof=1) if np.ptp(values) > 0 else 0.0
     low, median, high = np.percentile(values, (25, 50, 75))
     return Summary(len(values), float(values.mean()), float(sd), float(median), float(low), float(high))
@@ -122,7 +124,7 @@ def grouped(found: Scores, by: Sequence[str] = ("dataset", "label")) -> dict[tup
 
 
 def averages(found: Scores) -> Averages:
-    """The averages over objects, cases and (data set, label); ValueError where there are no scores."""
+    """The averages over objects, cases and (data set, label); InvalidInput where there are no scores."""
     cases = grouped(found, ("dataset", "patient", "case")).values()
     objects = summarise(by_thing(found).values())
     macro = float(np.mean([group.mean for group in grouped(found).values()]))
@@ -169,10 +171,10 @@ def bootstrap(
     """95 % interval of the mean: whole units are drawn, so that what belongs together stays together.
 
     ``units``: which one each value belongs to; with a single one there is no spread to see, and both ends are the
-    mean. The same seed gives the same interval. Raises ValueError for lists that are empty or not of one length.
+    mean. The same seed gives the same interval. Raises InvalidInput for lists that are empty or not of one length.
     """
     if not len(values) or len(values) != len(units):
-        raise ValueError(f"There are {len(values)} values and {len(units)} units; give one unit for each value.")
+        raise InvalidInput(f"There are {len(values)} values and {len(units)} units; give one unit for each value.")
     number = {unit: k for k, unit in enumerate(dict.fromkeys(units))}
     of = [number[unit] for unit in units]
     sums, counts = np.bincount(of, values), np.bincount(of)

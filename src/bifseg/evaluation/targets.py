@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation.humans import human_labels, scribble_files
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case, Dataset
@@ -89,13 +90,13 @@ def find_targets(
     ``human``: only objects on which people scribbled foreground and background. ``progress``: called with a text and
     the share done. Objects below `SMALLEST` voxels are passed over; a case that cannot be read is left out and named.
 
-    Raises ValueError for an unknown fold, a class that no case shows, and where nothing is found.
+    Raises InvalidInput for an unknown fold, a class that no case shows, and where nothing is found.
     """
     wanted = list(classes)
     if fold and fold not in FOLDS:
-        raise ValueError(f"Unknown fold {fold!r}; known are {', '.join(FOLDS)}, or none for all cases.")
+        raise InvalidInput(f"Unknown fold {fold!r}; known are {', '.join(FOLDS)}, or none for all cases.")
     if limit is not None and limit < 1:
-        raise ValueError(f"The limit is {limit} cases; it must be 1 or more.")
+        raise InvalidInput(f"The limit is {limit} cases; it must be 1 or more.")
     result, shown = Found([], []), set()
     for dataset in sets:
         chosen = [case for case in dataset.cases if fnmatch.fnmatchcase(case.name, cases)]
@@ -109,7 +110,7 @@ def find_targets(
                 progress(f"Reading {case.name}", k / len(chosen))
             try:
                 own = _targets_of(replace(case), dataset, wanted, dimension, human)
-            except (ValueError, OSError) as error:
+            except (BifsegError, OSError) as error:
                 result.skipped.append(f"The case {case.name} is left out: {str(error).rstrip('.')}.")
                 continue
             shown |= {target.label for target in own}
@@ -118,13 +119,13 @@ def find_targets(
         result.targets += [target for own in sorted(found, key=lambda own: own[0].case.name) for target in own]
     why = " ".join(result.skipped[:1])
     if missing := [name for name in wanted if name not in shown]:
-        raise ValueError(
+        raise InvalidInput(
             f"No case shows {missing[0]!r} in {SMALLEST[dimension]} voxels or more; it must be one of the labels that "
             f"the cases do show. {why}".strip()
         )
     if not result.targets:
         kind = "with real scribbles on it" if human else f"of {SMALLEST[dimension]} voxels or more"
-        raise ValueError(f"There is no {dimension}D object {kind} in these cases. {why}".strip())
+        raise InvalidInput(f"There is no {dimension}D object {kind} in these cases. {why}".strip())
     return result
 
 

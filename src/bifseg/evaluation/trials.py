@@ -1,7 +1,7 @@
 """Settings tried on labelled objects: by one process, or by many on this machine or on a cluster.
 
 The trunk never changes, so a process computes a target's features once for all settings; only the graph of the cut
-depends on ``lam``, ``sigma`` and ``neighbours``.
+depends on ``lam``, ``sigma`` and ``connectivity``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 import torch
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
 from bifseg.evaluation.pool import check_backend, pool
 from bifseg.method.crop import Crop
@@ -48,7 +49,7 @@ class Trials:
     one per core. ``backend``: loky (this machine), ray or dask (the cluster one is connected to, otherwise this
     machine). ``progress``: called with every new `Trial`. The result depends on neither workers nor backend.
 
-    Raises ValueError where there are no targets, for a target of the other dimension, weights that do not fit, and an
+    Raises InvalidInput where there are no targets, for a target of the other dimension, weights that do not fit, and an
     unknown backend; ImportError, saying what to install, for a backend that is not there.
 
     >>> with Trials("default", targets, workers=2) as trials:                     # doctest: +SKIP
@@ -70,19 +71,19 @@ class Trials:
     ) -> None:
         self._targets = [target.boxed() for target in targets]  # of a lazy iterable, no whole scan stays in memory
         if not self._targets:
-            raise ValueError("There are no targets; give one labelled object or more.")
+            raise InvalidInput("There are no targets; give one labelled object or more.")
         self.model = model if isinstance(model, Model) else load_model(model, self._targets[0].box.dimension)
         for target in self._targets:
             if target.box.dimension != self.model.dimension:
-                raise ValueError(
+                raise InvalidInput(
                     f"The model {self.model.name} is for {self.model.dimension}D boxes; a target of the group "
                     f"{target.group!r} has a {target.box.dimension}D box."
                 )
         if rounds < 0:
-            raise ValueError(f"rounds is {rounds}; it must be 0 or more.")
+            raise InvalidInput(f"rounds is {rounds}; it must be 0 or more.")
         self.weights = (1.0,) * (rounds + 1) if weights is None else tuple(weights)
         if len(self.weights) != rounds + 1 or min(self.weights) < 0 or not sum(self.weights) > 0:
-            raise ValueError(
+            raise InvalidInput(
                 f"The weights are {self.weights}; with {rounds} rounds of scribbles the objective needs {rounds + 1}, "
                 "0 or more, the box's first, not all 0."
             )
@@ -102,10 +103,7 @@ class Trials:
         _crops.clear()
 
     def __call__(self, settings: Iterable[Parameters]) -> list[Trial]:
-        """The trials of some settings, in their order; those tried before cost nothing.
-
-        Raises ValueError for ``neighbours`` of the other dimension.
-        """
+        """The trials of some settings, in their order; those tried before cost nothing."""
         settings = list(settings)
         new = [parameters for parameters in dict.fromkeys(settings) if parameters not in self._tried]
         if new:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bifseg.algorithms.graphcut import NEIGHBOURHOODS
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
 from bifseg.evaluation.pool import BACKENDS
 from bifseg.evaluation.trials import Trial, Trials
@@ -108,12 +108,12 @@ def search(
     ``confirm``: objects held out, of other patients, on which start and best are compared once, in the end. Of some
     fifty values, one is 2 standard errors better by chance: so give some, and use `Found.chosen`.
 
-    Raises ValueError for an unknown parameter, a value out of range or no values at all, and as `Trials` does.
+    Raises InvalidInput for an unknown parameter, a value out of range or no values at all, and as `Trials` does.
     """
     with Trials(model, targets, **options) as trials:
         model, dimension = trials.model, trials.model.dimension
         start = preset("fast", dimension, model.tuned) if start is None else start
-        space = checked_space(SPACE[dimension] if space is None else space, start, dimension)
+        space = checked_space(SPACE[dimension] if space is None else space, start)
         held = None if confirm is None else Trials(model, confirm, **{**options, "progress": None})
         [first] = [best] = trials([start])
         for _ in range(sweeps):
@@ -143,19 +143,17 @@ def save_tuned(model: Model, found: Found, path: str | os.PathLike) -> None:
     save_model(replace(model, tuned=tuned, card={**model.card, "tuning": found.summary()}), path)
 
 
-def checked_space(space: Mapping[str, Sequence], start: Parameters, dimension: int) -> dict[str, list]:
+def checked_space(space: Mapping[str, Sequence], start: Parameters) -> dict[str, list]:
     """The space with NumPy's numbers as Python's, which a checkpoint can hold.
 
-    Raises ValueError for an unknown parameter, no values at all, and a value that ``start`` cannot take.
+    Raises InvalidInput for an unknown parameter, no values at all, and a value that ``start`` cannot take.
     """
     space = {name: [getattr(value, "item", lambda v=value: v)() for value in space[name]] for name in space}
     for name, values in space.items():
         if not values:
-            raise ValueError(f"The space has no values for {name}; give one or more, or leave it out.")
+            raise InvalidInput(f"The space has no values for {name}; give one or more, or leave it out.")
         for value in values:
-            if start.but(**{name: value}) and name == "neighbours" and value not in NEIGHBOURHOODS[dimension]:
-                possible = ", ".join(map(str, NEIGHBOURHOODS[dimension]))
-                raise ValueError(f"neighbours is {value}; possible in {dimension}D are {possible}.")
+            start.but(**{name: value})
     return space
 
 
@@ -163,5 +161,5 @@ def _varied(parameters: Parameters, name: str, values: Sequence) -> Iterator[Par
     for value in values:
         try:
             yield parameters.but(**{name: value})
-        except ValueError:  # t0 and t1 bound each other, and the other one may have moved
+        except InvalidInput:  # t0 and t1 bound each other, and the other one may have moved
             continue

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.strokes import STYLES, ring
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
@@ -112,14 +113,14 @@ HUMAN = "human"  # real scribbles that come with a data set, see `humans`; the b
 def user_of(text: str) -> User:
     """The user of a name, perhaps with another margin of the box: ``sloppy`` or ``careful:0``.
 
-    The name of the result is the text, shortened where the margin is the user's own. ValueError lists the known ones.
+    The name of the result is the text, shortened where the margin is the user's own. InvalidInput lists the known ones.
     """
     name, colon, margin = text.strip().partition(":")
     known = {**USERS, HUMAN: replace(_CAREFUL, name=HUMAN)}
     if name not in known:
-        raise ValueError(f"Unknown user {text!r}; known are {', '.join(known)}, with another margin as careful:20.")
+        raise InvalidInput(f"Unknown user {text!r}; known are {', '.join(known)}, with another margin as careful:20.")
     if colon and not (margin.isdecimal() and int(margin) <= 1000):
-        raise ValueError(f"The user {text!r} has the margin {margin!r}; it must be a number of voxels, 0 to 1000.")
+        raise InvalidInput(f"The user {text!r} has the margin {margin!r}; it must be a number of voxels, 0 to 1000.")
     user = known[name]
     if colon and int(margin) != user.margin:
         return replace(user, name=f"{name}:{int(margin)}", margin=int(margin))
@@ -132,11 +133,11 @@ def simulated_box(
     """The box of an object, each side moved out by 0 to ``margin`` voxels (Wang et al. 2018, II-B).
 
     ``truth``: bool (x, y, z). ``plane``: (axis, index) for a 2D box in that plane. The box stays in the image.
-    Raises ValueError where the object is absent or a single voxel wide on its plane.
+    Raises InvalidInput where the object is absent or a single voxel wide on its plane.
     """
     where = np.nonzero(truth if plane is None else np.take(truth, [plane[1]], axis=plane[0]))
     if not len(where[0]):
-        raise ValueError("The object is absent: there is nothing to draw a box around.")
+        raise InvalidInput("The object is absent: there is nothing to draw a box around.")
     ranges = []
     for axis, (found, extent) in enumerate(zip(where, truth.shape, strict=True)):
         if plane is not None and axis == plane[0]:

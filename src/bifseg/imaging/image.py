@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
+
 FINEST, COARSEST = 1e-7, 1e4  # mm that a voxel may measure: from a tenth of a nanometre to ten metres
 FARTHEST = 1e7  # mm
 BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
@@ -23,7 +25,7 @@ class Image:
     something, and nobody may speak of lengths or volumes. ``source``: what the image's file says beyond that and a
     mask's file has to say again (`bifseg.io.images.write_image`), as JSON.
 
-    Raises ValueError for an array or a geometry that no scan can have.
+    Raises InvalidInput for an array or a geometry that no scan can have.
 
     >>> Image(np.zeros((4, 5))).shape
     (4, 5, 1)
@@ -43,11 +45,11 @@ class Image:
         if array.ndim == 2:
             array = array[..., None]
         if array.ndim != 3 or 0 in array.shape:
-            raise ValueError(f"An image has the shape {array.shape}; it needs two or three axes, none empty.")
+            raise InvalidInput(f"An image has the shape {array.shape}; it needs two or three axes, none empty.")
         if planar and array.shape[2] != 1:
-            raise ValueError(f"A planar image has the shape {array.shape}; it needs a single plane, (x, y, 1).")
+            raise InvalidInput(f"A planar image has the shape {array.shape}; it needs a single plane, (x, y, 1).")
         if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
-            raise ValueError(f"An image holds {array.dtype}; it needs real numbers of at most 64 bits.")
+            raise InvalidInput(f"An image holds {array.dtype}; it needs real numbers of at most 64 bits.")
         if array.dtype == bool:
             array = array.view(np.uint8)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -55,15 +57,15 @@ class Image:
         spacing = _three((1, 1, 1) if self.spacing is None else self.spacing, "spacing")
         origin = _three(self.origin, "origin")
         if min(spacing) < FINEST or max(spacing) > COARSEST:
-            raise ValueError(
+            raise InvalidInput(
                 f"An image has the spacing {spacing}; it must be positive, from {FINEST:g} to {COARSEST:g} mm."
             )
         if np.abs(origin).max() > FARTHEST:
-            raise ValueError(f"An image has the origin {origin}; it must lie within {FARTHEST:g} mm.")
+            raise InvalidInput(f"An image has the origin {origin}; it must lie within {FARTHEST:g} mm.")
         direction = np.array(self.direction, dtype=float)
         # 1e-3 forgives float32 headers written with few digits, not a tilted gantry.
         if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
-            raise ValueError(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
+            raise InvalidInput(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
         direction.flags.writeable = False
         for name, value in zip(
             ("array", "spacing", "origin", "direction", "planar", "calibrated"),
@@ -85,18 +87,18 @@ class Image:
         return affine
 
     def with_array(self, array: np.ndarray) -> Image:
-        """The same place with another array; raises ValueError where its shape (x, y, z) differs."""
+        """The same place with another array; raises InvalidInput where its shape (x, y, z) differs."""
         if np.shape(array) != self.shape:
-            raise ValueError(f"The array has the shape {np.shape(array)}; the image has {self.shape}.")
+            raise InvalidInput(f"The array has the shape {np.shape(array)}; the image has {self.shape}.")
         return replace(self, array=array)
 
     def check_scan(self) -> Image:
-        """Itself, if there is something to segment; raises ValueError for NaN, infinity or one value."""
+        """Itself, if there is something to segment; raises InvalidInput for NaN, infinity or one value."""
         if bad := count_not_finite(self.array):
-            raise ValueError(f"The image holds {bad} voxels that are NaN or infinite; all must be finite.")
+            raise InvalidInput(f"The image holds {bad} voxels that are NaN or infinite; all must be finite.")
         first = self.array.flat[0]
         if all((slab == first).all() for slab in slabs(self.array)):  # the first slab nearly always differs
-            raise ValueError(f"The image is constant: every voxel is {first}; there is nothing to segment.")
+            raise InvalidInput(f"The image is constant: every voxel is {first}; there is nothing to segment.")
         return self
 
 
@@ -163,7 +165,7 @@ def resample(
     ``array``: two or three axes, any memory order; ``shape``: as many; ``dtype``: of the result, floating.
     ``window``: what the new grid covers, if not the whole array; beyond the array its border goes on.
     Voxel centres lie as in PIL's BILINEAR and torch's ``align_corners=False, antialias=True``. An unchanged
-    shape gives the array itself, in ``dtype``. Raises ValueError for a shape of other axes or an empty one.
+    shape gives the array itself, in ``dtype``. Raises InvalidInput for a shape of other axes or an empty one.
 
     >>> resample(np.array([[0.0, 2.0]]), (1, 4)).tolist()
     [[0.0, 0.5, 1.5, 2.0]]
@@ -288,12 +290,12 @@ def _slow_axis(array: np.ndarray) -> int:
 def _target(array: np.ndarray, shape: Sequence[int]) -> tuple[int, ...]:
     shape = tuple(int(n) for n in shape)
     if len(shape) != np.ndim(array) or min(shape) < 1:
-        raise ValueError(f"The array of shape {np.shape(array)} cannot be resampled to {shape}.")
+        raise InvalidInput(f"The array of shape {np.shape(array)} cannot be resampled to {shape}.")
     return shape
 
 
 def _three(values: Sequence[float], name: str) -> tuple[float, float, float]:
     three = tuple(float(v) for v in values)
     if len(three) != 3 or not np.isfinite(three).all():
-        raise ValueError(f"An image has the {name} {three}; it needs three finite numbers (x, y, z).")
+        raise InvalidInput(f"An image has the {name} {three}; it needs three finite numbers (x, y, z).")
     return three

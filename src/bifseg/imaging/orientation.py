@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import BLOCK, Image
 
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))  # from LPS mm, and back
@@ -63,10 +64,10 @@ def nifti(image: Image) -> tuple[int, Iterator[bytes]]:
     """The image in canonical order as an uncompressed NIfTI-1 file: how many bytes it has, and these in pieces.
 
     Numbers that readers have no textures for become the nearest that they have: int8 int16, all else float32. Raises
-    ValueError for an axis longer than the format allows.
+    InvalidInput for an axis longer than the format allows.
     """
     if max(image.shape) > AXIS:
-        raise ValueError(f"The image has the shape {image.shape}; NIfTI-1 holds at most {AXIS} voxels along an axis.")
+        raise InvalidInput(f"The image has the shape {image.shape}; NIfTI-1 holds at most {AXIS} voxels along an axis.")
     array, affine = canonical(image)
     kind = SHOWN.get(array.dtype.str[1:], "f4")
     header = _header(array.shape, affine, kind)

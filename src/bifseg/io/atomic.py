@@ -11,6 +11,8 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bifseg.errors import CannotWrite, FileError
+
 
 def put_in_place(draft: Path, path: Path) -> None:
     """Make a finished draft the file at ``path``: a link is followed, and who may read an old file may read the new."""
@@ -41,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         put_in_place(temporary, path)
     except OSError as error:
-        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise CannotWrite(path, f"{error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,11 +59,19 @@ def write_together(writers: Mapping[Path, Callable[[Path], object]]) -> None:
     drafts = {path: path.with_name(f".{token}-{path.name}") for path in writers}
     try:
         for path, write in writers.items():
-            write(drafts[path])
+            _draft(write, drafts[path], path)
         for path, draft in drafts.items():
             put_in_place(draft, path)
-    except (OSError, ValueError) as error:
-        raise type(error)(str(error).replace(f".{token}-", "")) from error
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
+
+
+def _draft(write: Callable[[Path], object], draft: Path, path: Path) -> None:
+    """Write a draft; errors speak of the path that the user knows."""
+    try:
+        write(draft)
+    except FileError as error:
+        raise (error.of(path) if error.file == str(draft) else error) from error
+    except OSError as error:
+        raise CannotWrite(path, f"{error.strerror or error}.") from error

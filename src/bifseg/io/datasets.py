@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import BifsegError, DamagedFile, InvalidInput, MissingFile, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, read_labels
 
@@ -66,8 +67,8 @@ def open_dataset(path: str | Path, channel: int = 0) -> Dataset:
     A case whose patient is not named is its own patient. Classes without a name are "label 1" and so on, found when
     they are first asked for, which reads all label maps.
 
-    Raises FileNotFoundError where there is no data set, or an image or label file is missing; ValueError for an unknown
-    channel and for JSON that is malformed.
+    Raises FileNotFoundError where there is no data set, or an image or label file is missing; InvalidInput for an
+    unknown channel and for JSON that is malformed.
 
     >>> open_dataset("Dataset104_SarcomaMR").labels  # doctest: +SKIP
     {'GTV': (1,)}
@@ -76,13 +77,13 @@ def open_dataset(path: str | Path, channel: int = 0) -> Dataset:
     if path.is_file():
         return _datalist(path, channel)
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no data set {path}; give a folder, or a datalist in JSON.")
+        raise MissingFile(f"There is no data set {path}; give a folder, or a datalist in JSON.")
     nnunet, plain = path / "imagesTr", path / "images"
     if nnunet.is_dir() or ((path / "dataset.json").is_file() and not plain.is_dir()):
         return _nnunet(path, channel)
     if plain.is_dir():
         return _plain(path, channel)
-    raise FileNotFoundError(
+    raise MissingFile(
         f"{path} is no data set: it holds neither imagesTr/ and labelsTr/ (nnU-Net) nor images/ and masks/."
     )
 
@@ -120,11 +121,11 @@ def _nnunet(folder: Path, channel: int) -> Dataset:
     if not images and "training" in about:  # the Medical Segmentation Decathlon's variety
         return _datalist(description, channel)
     if not images:
-        raise FileNotFoundError(f"There are no images imagesTr/*_{channel:04d}{ending} in {folder}.")
+        raise MissingFile(f"There are no images imagesTr/*_{channel:04d}{ending} in {folder}.")
     _check_channel(channel, {number for _, number, _ in images}, folder)
     chosen = {name: path for name, number, path in images if number == channel}
     if lacking := {name for name, _, _ in images} - set(chosen):
-        raise FileNotFoundError(f"The case {min(lacking)} in {folder} has no image of channel {channel}.")
+        raise MissingFile(f"The case {min(lacking)} in {folder} has no image of channel {channel}.")
     extra = about.get("cases")
     extra = extra if isinstance(extra, dict) else {}
     cases = [
@@ -138,14 +139,16 @@ def _datalist(file: Path, channel: int) -> Dataset:
     about = _read_json(file)
     entries = about.get("training")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f'{file} lists no cases; it needs "training": [{{"image": PATH, "label": PATH}}, ...].')
+        raise InvalidInput(f'{file} lists no cases; it needs "training": [{{"image": PATH, "label": PATH}}, ...].')
     found = []
     for number, entry in enumerate(entries):
         entry = entry if isinstance(entry, dict) else {}
         images, label = entry.get("image"), entry.get("label")
         images = images if isinstance(images, list) else [images]
         if not images or not all(isinstance(text, str) and text for text in (*images, label)):
-            raise ValueError(f'{file} is malformed: entry {number} of "training" needs the paths "image" and "label".')
+            raise InvalidInput(
+                f'{file} is malformed: entry {number} of "training" needs the paths "image" and "label".'
+            )
         _check_channel(channel, set(range(len(images))), f"entry {number} of {file}")
         found.append((images[channel], label, entry))
     names = [_stem(Path(image)) for image, _, _ in found]
@@ -161,11 +164,11 @@ def _datalist(file: Path, channel: int) -> Dataset:
 def _plain(folder: Path, channel: int) -> Dataset:
     masks_folder = next((folder / name for name in ("masks", "labels") if (folder / name).is_dir()), None)
     if masks_folder is None:
-        raise FileNotFoundError(f"{folder} holds images/, but neither masks/ nor labels/ beside it.")
+        raise MissingFile(f"{folder} holds images/, but neither masks/ nor labels/ beside it.")
     _check_channel(channel, {0}, folder)
     images, masks = _by_stem(folder / "images"), _by_stem(masks_folder)
     if not images.keys() & masks.keys():
-        raise FileNotFoundError(
+        raise MissingFile(
             f"There are no pairs in {folder}: none of {len(images)} files in images/ has the name of one of "
             f"{len(masks)} in {masks_folder.name}/."
         )
@@ -180,7 +183,7 @@ def _plain(folder: Path, channel: int) -> Dataset:
 def _dataset(cases: list[Case], about: dict, source: Path) -> Dataset:
     for kind, paths in (("image", [c.image_path for c in cases]), ("label file", [c.labels_path for c in cases])):
         if missing := [path for path in paths if not path.exists()]:
-            raise FileNotFoundError(
+            raise MissingFile(
                 f"{len(missing)} of {len(cases)} cases have no {kind}: the first that is missing is {missing[0]}."
             )
     labels = _classes(about["labels"], source) if "labels" in about else _Found(tuple(cases))
@@ -199,7 +202,7 @@ class _Found(Mapping):
         for case in self._cases:
             try:
                 values |= set(np.unique(read_image(case.labels_path).array).tolist())
-            except (ValueError, OSError):
+            except (BifsegError, OSError):
                 continue  # whoever wants this case's labels is told
         return {f"label {int(value)}": (int(value),) for value in sorted(values - {0}) if value == int(value)}
 
@@ -221,7 +224,7 @@ def _classes(labels: object, source: Path) -> dict[str, tuple[int, ...]]:
             name, value = value, int(name)
         values = value if isinstance(value, list) and value else [value]
         if not name or not all(type(v) is int for v in values):
-            raise ValueError(f"{source} is malformed: its labels must be NAME: VALUE, not {name!r}: {value!r}.")
+            raise DamagedFile(source, f"is malformed: its labels must be NAME: VALUE, not {name!r}: {value!r}.")
         # "ignore" is what nnU-Net calls voxels that nobody labelled.
         if set(values) != {0} and name != "ignore":
             classes[name] = tuple(dict.fromkeys(classes.get(name, ()) + tuple(values)))
@@ -232,15 +235,15 @@ def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, or damaged: {error}.") from None
+        raise DamagedFile(path, f"is not JSON, or damaged: {error}.") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is malformed: it must hold one JSON object, {{...}}.")
+        raise DamagedFile(path, "is malformed: it must hold one JSON object, {...}.")
     return content
 
 
 def _check_channel(channel: int, known: set[int], where: object) -> None:
     if channel not in known:
-        raise ValueError(f"There is no channel {channel} in {where}; there is {', '.join(map(str, sorted(known)))}.")
+        raise InvalidInput(f"There is no channel {channel} in {where}; there is {', '.join(map(str, sorted(known)))}.")
 
 
 def _patient(about: object, name: str) -> str:
@@ -252,7 +255,7 @@ def _beside(file: Path, text: str) -> Path:
     """A path that a JSON file gives: absolute, or below the file's folder."""
     path = Path(text)
     if ".." in path.parts and not path.is_absolute():
-        raise ValueError(f"{file} leads out of its folder to {text!r}; such a path must be absolute.")
+        raise UnsupportedFile(file, f"leads out of its folder to {text!r}; such a path must be absolute.")
     return file.parent / path
 
 
@@ -268,6 +271,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             continue
         stem = path.name if path.is_dir() else _stem(path)
         if stem in found:
-            raise ValueError(f"{folder} holds both {found[stem].name} and {path.name}; a case has one file there.")
+            raise InvalidInput(f"{folder} holds both {found[stem].name} and {path.name}; a case has one file there.")
         found[stem] = path
     return found

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, InvalidInput, MissingExtra, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.atomic import write_atomically
 from bifseg.io.dicom_series import frame_order, series_files, unzip
@@ -36,7 +37,7 @@ FORMS = {
 def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     """The headers of a series' slices, in their order, without the pixels: a zip of DICOM files.
 
-    ``path``: a folder, a zip or one file; ``series``: as in `bifseg.io.images.read_image`. Raises ValueError where
+    ``path``: a folder, a zip or one file; ``series``: as in `bifseg.io.images.read_image`. Raises InvalidInput where
     there is no such series, and for headers that are compressed.
     """
     content = io.BytesIO()
@@ -55,7 +56,7 @@ def _header(path: str | Path, name: str) -> bytes:
     with mapped(Path(name)) as data, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if DEFLATED.encode() in data[:2048]:
-            raise ValueError(f"{path} has deflated headers; save it in another transfer syntax.")
+            raise UnsupportedFile(path, "has deflated headers; save it in another transfer syntax.")
         try:
             header = dcmread(data, stop_before_pixels=True, force=True)
             if not header.get("SOPClassUID"):
@@ -69,7 +70,7 @@ def _header(path: str | Path, name: str) -> bytes:
             part = io.BytesIO()
             header.save_as(part)
         except DAMAGE as error:
-            raise ValueError(f"{path} is no DICOM file, or its header is damaged.") from error
+            raise DamagedFile(path, "is no DICOM file, or its header is damaged.") from error
     return part.getvalue()
 
 
@@ -77,7 +78,7 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     """Write a label map as a DICOM Segmentation object of the series that it was drawn on; atomic.
 
     ``labels``: integers (x, y, z), k is the k-th of ``names``. ``image``: the scan, read from the series; ``headers``:
-    of `headers_of`. Raises ValueError where there is nothing in the labels, or they do not fit the series.
+    of `headers_of`. Raises InvalidInput where there is nothing in the labels, or they do not fit the series.
     """
     highdicom, codes = _highdicom()
     sources = _sources(headers, image.spacing[2])
@@ -87,13 +88,13 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
         frames = frames[np.argsort(order)] if len(order) == count else frames
     slices = int(sources[0].get("NumberOfFrames", 1)) if len(sources) == 1 else len(sources)
     if labels.shape != image.shape or frames.shape != (slices, sources[0].Rows, sources[0].Columns):
-        raise ValueError(
+        raise InvalidInput(
             f"The labels have the shape {labels.shape}; the series has "
             f"{sources[0].Columns} x {sources[0].Rows} x {slices} voxels."
         )
     found = np.unique(frames[frames > 0])
     if not len(found) or found[-1] > len(names):
-        raise ValueError("There is nothing to write: the labels are empty, or hold numbers that have no name.")
+        raise InvalidInput("There is nothing to write: the labels are empty, or hold numbers that have no name.")
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name="bifseg", version=version("bifseg"), family=codes.cid7162.ArtificialIntelligence
     )
@@ -117,9 +118,9 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
                 content_label="SEGMENTATION", series_description="bifseg: checked by nobody until somebody does",
             )  # fmt: skip
     except AttributeError as error:
-        raise ValueError(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
+        raise InvalidInput(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"The series cannot carry a segmentation: its headers are refused ({error}).") from error
+        raise InvalidInput(f"The series cannot carry a segmentation: its headers are refused ({error}).") from error
     segmentation.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: an object may be named in any script
     content = io.BytesIO()
     segmentation.save_as(content)
@@ -174,5 +175,5 @@ def _highdicom() -> tuple[Any, Any]:
         import highdicom
         from pydicom.sr.codedict import codes
     except ImportError:
-        raise ImportError('DICOM-SEG needs highdicom, which is not installed: pip install "bifseg[dicom]"') from None
+        raise MissingExtra('DICOM-SEG needs highdicom, which is not installed: pip install "bifseg[dicom]"') from None
     return highdicom, codes

@@ -14,40 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.io.dicom_slices import NATIVE, Frame, NoImageError, Slice, is_bare_dicom, read_slice
-from bifseg.io.untrusted import TooLargeError, check_listing
+from bifseg.errors import DamagedFile, FileError, InvalidInput, SeveralSeries, TooLarge, UnsupportedFile
+from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, read_slice
+from bifseg.io.untrusted import check_listing
 from bifseg.io.voxels import Found, check_room, place_of
 
-__all__ = ["UnclearSeriesError", "is_bare_dicom", "read_dicom", "read_series", "series_files", "unzip"]
+__all__ = ["is_bare_dicom", "read_dicom", "read_series", "series_files", "unzip"]
 
 ZIP_BYTES = 4 << 30
 ZIP_FILES = 20_000
 SLICE = (".dcm", ".ima", ".dicom", ".dc3")  # endings by which a file says that it is a slice
 log = logging.getLogger("bifseg.io.dicom_series")
-
-
-class UnclearSeriesError(ValueError):
-    """One DICOM series is needed, and which one of several is not clear.
-
-    Parameters
-    ----------
-    message : str
-        The sentence for the user.
-    series : sequence of mappings
-        What there is to choose from, as JSON: ``uid`` (empty where the files have none), ``shape`` (columns, rows,
-        frames), ``modality``, ``number`` and ``description`` (text; None where the files do not tell).
-    """
-
-    code = "unclear_series"
-
-    def __init__(self, message: str, series: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(message)
-        self.series = tuple(series)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """What a program needs to ask again, as JSON."""
-        return {"series": list(self.series)}
 
 
 def read_series(
@@ -62,7 +39,7 @@ def read_dicom(path: Path, series: str | None, allowed: tuple[int, int] | None =
     """What a single DICOM file holds: a slice, or a stack of them."""
     file = _single(path)
     if series is not None and series not in _said(file):
-        raise ValueError(f"{path} holds not {series} but the DICOM series {file.series}.")
+        raise UnsupportedFile(path, f"holds not {series} but the DICOM series {file.series}.")
     return _volume(path, [file], allowed)
 
 
@@ -71,8 +48,7 @@ def series_files(
 ) -> tuple[str, ...]:
     """The files of the one DICOM series in a folder, or of the one asked for, in the order of their slices.
 
-    Errors speak of ``path``. Raises ValueError where there is none, UnclearSeriesError where there are several and
-    none was asked for.
+    Errors speak of ``path``. Raises InvalidInput where there is none, or several and none was asked for.
     """
     frames, _ = _sorted(path, _series(folder, path, series, names))
     return tuple(dict.fromkeys(str(frame.file.path) for frame in frames))
@@ -89,8 +65,8 @@ def frame_order(header: bytes) -> list[int]:
 def _single(path: Path) -> Slice:
     try:
         return read_slice(path, str(path))
-    except NoImageError as error:
-        raise ValueError(f"{error} It may be a report or a plan.") from None
+    except NoImage as error:
+        raise UnsupportedFile(error.file, f"{error.problem} It may be a report or a plan.") from None
 
 
 def _series(folder: Path, path: Path, series: str | None, names: Mapping[str, str] | None) -> list[Slice]:
@@ -101,20 +77,19 @@ def _series(folder: Path, path: Path, series: str | None, names: Mapping[str, st
         if file.is_file() and (slice_ := _slice(file, name)) is not None:
             found.setdefault(slice_.series, []).append(slice_)
     if not found:
-        raise ValueError(f"{path} holds no DICOM images; give the folder that holds the slices of one series.")
+        raise DamagedFile(path, "holds no DICOM images; give the folder that holds the slices of one series.")
     wanted = [files for files in found.values() if series is not None and series in _said(files[0])]
     if len(wanted) != 1 and (series is not None or len(found) > 1):
         choices = [_choice(uid, files) for uid, files in found.items()]
         listed = ", ".join(map(_described, choices))
         asked = f"{'several series' if wanted else 'not'} {series}" if series is not None else "several"
-        raise UnclearSeriesError(
-            f"{path} holds {asked} DICOM series; pick one with --series (series=) and its UID: {listed}.", choices
-        )
+        problem = f"holds {asked} DICOM series; pick one with --series (series=) and its UID: {listed}."
+        raise SeveralSeries(path, problem, series=choices)
     return wanted[0] if wanted else next(iter(found.values()))
 
 
 def _slice(file: Path, name: str) -> Slice | None:
-    """A file of a folder, None where it is none of DICOM's; ValueError for a slice that is damaged or empty."""
+    """A file of a folder, None where it is none of DICOM's; InvalidInput for a slice that is damaged or empty."""
     suffix = PurePath(name).suffix.lower()
     slicelike = suffix in SLICE or (suffix == "" and "." not in name) or suffix[1:].isdigit()
     size = file.stat().st_size
@@ -125,14 +100,14 @@ def _slice(file: Path, name: str) -> Slice | None:
         if told or suffix in SLICE or is_bare_dicom(start):
             try:
                 return read_slice(file, name)
-            except NoImageError:
+            except NoImage:
                 return None
-            except ValueError:
+            except FileError:
                 if told or suffix in SLICE:
                     raise
                 return None
     elif slicelike and not name.startswith("."):
-        raise ValueError(f"{name} is empty, and may be a slice that is missing; delete it, or copy it again.")
+        raise DamagedFile(name, "is empty, and may be a slice that is missing; delete it, or copy it again.")
     return None
 
 
@@ -143,7 +118,7 @@ def _said(file: Slice) -> tuple[str, ...]:
 
 
 def _choice(uid: str, files: Sequence[Slice]) -> dict[str, Any]:
-    """A series for programs; see `UnclearSeriesError`."""
+    """A series for programs, as JSON; what its files do not tell is None."""
     header, number = files[0].header, files[0].header.get("SeriesNumber")
     return {
         "uid": uid, "shape": [*files[0].size, sum(file.count for file in files)],
@@ -180,7 +155,7 @@ def _volume(path: Path, files: list[Slice], allowed: tuple[int, int] | None) -> 
             if (k := at.get((id(file), index))) is not None:
                 _fill(volume[k], plane, frames[k], path)
         if planes != file.count:
-            raise ValueError(f"{file.name} is truncated: it holds {planes} of {file.count} frames.")
+            raise DamagedFile(file.name, f"is truncated: it holds {planes} of {file.count} frames.")
     array = volume.transpose(2, 1, 0, 3) if colours else volume.T
     array.flags.writeable = False
     return Found(array, channels=3 if colours else 1, **geometry)
@@ -188,7 +163,7 @@ def _volume(path: Path, files: list[Slice], allowed: tuple[int, int] | None) -> 
 
 def _fill(place: np.ndarray, plane: np.ndarray, frame: Frame, path: Path) -> None:
     if plane.ndim == 3 and plane.dtype != place.dtype:
-        raise ValueError(f"{path} holds colours of {plane.dtype}; give one channel, or 8 bits.")
+        raise UnsupportedFile(path, f"holds colours of {plane.dtype}; give one channel, or 8 bits.")
     if plane.ndim == 3 or (frame.slope, frame.intercept) == (1, 0):
         place[...] = plane
     elif place.dtype.kind == "f":
@@ -220,7 +195,7 @@ def _common_type(frames: Sequence[Frame]) -> np.dtype:
 
 
 def _sorted(path: Path, files: Sequence[Slice]) -> tuple[list[Frame], dict[str, Any]]:
-    """All frames in the order in which they lie, and the geometry of the stack; ValueError where they form none."""
+    """All frames in the order in which they lie, and the geometry of the stack; InvalidInput where they form none."""
     frames = [frame for file in _without_copies(files) for frame in file.frames]
     first = frames[0]
     for frame in frames:
@@ -228,12 +203,13 @@ def _sorted(path: Path, files: Sequence[Slice]) -> tuple[list[Frame], dict[str, 
     if len(frames) == 1:
         return frames, _single_geometry(path, first)
     if any(frame.position is None or frame.orientation is None for frame in frames):
-        raise ValueError(
-            f"The DICOM slices in {path} do not say where they lie (ImagePositionPatient, ImageOrientationPatient); "
-            "give a single one of them."
+        raise DamagedFile(
+            path,
+            "holds DICOM slices that do not say where they lie (ImagePositionPatient, ImageOrientationPatient); "
+            "give a single one of them.",
         )
     if first.spacing is None:
-        raise ValueError(f"The DICOM slices in {path} do not say how large a pixel is (PixelSpacing).")
+        raise DamagedFile(path, "holds DICOM slices that do not say how large a pixel is (PixelSpacing).")
     direction = _direction(path, first.orientation)
     heights = [float(frame.position @ direction[:, 2]) for frame in frames]
     order = sorted(range(len(frames)), key=heights.__getitem__)
@@ -246,30 +222,31 @@ def _sorted(path: Path, files: Sequence[Slice]) -> tuple[list[Frame], dict[str, 
     for k, frame in enumerate(frames):
         apart = float(np.linalg.norm(frame.position - origin - k * step * direction[:, 2]))
         if apart > 0.25 * smallest:
-            raise ValueError(
-                f"The DICOM slices in {path} form no even, straight stack: slice {k} ({_called(frame)}) lies "
-                f"{apart:.3g} mm off; one may be missing, or the gantry was tilted."
+            raise DamagedFile(
+                path,
+                f"holds DICOM slices that form no even, straight stack: slice {k} ({_called(frame)}) lies "
+                f"{apart:.3g} mm off; one may be missing, or the gantry was tilted.",
             )
     spacing = (*first.spacing, step)
     return frames, {"spacing": spacing, "origin": tuple(map(float, origin)), "direction": direction}
 
 
 def _without_copies(files: Sequence[Slice]) -> list[Slice]:
-    """The files, those that are one instance taken once; ValueError where its copies differ."""
+    """The files, those that are one instance taken once; InvalidInput where its copies differ."""
     kept: dict[str, Slice] = {}
     for file in files:
         other = kept.get(file.uid) if file.uid else None
         if other is None:
             kept[file.uid or file.name] = file
         elif _digest(file) != _digest(other):
-            raise ValueError(f"{file.name} and {other.name} say that they are the same DICOM slice, and differ.")
+            raise UnsupportedFile(file.name, f"and {other.name} say that they are the same DICOM slice, and differ.")
         else:
             log.warning("%s is the same DICOM slice as %s, and left out.", file.name, other.name)
     return list(kept.values())
 
 
 def _once(path: Path, frames: list[Frame], pixel: float) -> list[Frame]:
-    """The sorted frames, copies left out; ValueError for two that differ and lie at the same place."""
+    """The sorted frames, copies left out; InvalidInput for two that differ and lie at the same place."""
     kept: list[Frame] = []
     places = len({tuple(np.rint(frame.position / (0.01 * pixel)).tolist()) for frame in frames})
     for frame in frames:
@@ -279,9 +256,10 @@ def _once(path: Path, frames: list[Frame], pixel: float) -> list[Frame]:
         elif frame.file.count == before.file.count == 1 and _digest(frame.file) == _digest(before.file):
             log.warning("%s is the same DICOM slice as %s, and left out.", _called(frame), _called(before))
         else:
-            raise ValueError(
-                f"{path} holds {len(frames)} DICOM slices at {places} places: {_called(before)} and {_called(frame)} "
-                "lie at the same place, as several times, phases or echoes do; give the slices of one."
+            raise UnsupportedFile(
+                path,
+                f"holds {len(frames)} DICOM slices at {places} places: {_called(before)} and {_called(frame)} "
+                "lie at the same place, as several times, phases or echoes do; give the slices of one.",
             )
     return kept
 
@@ -305,7 +283,7 @@ def _check_alike(first: Frame, frame: Frame) -> None:
          other.header.get("PhotometricInterpretation") == "MONOCHROME1"),
     ):  # fmt: skip
         if before != now:
-            raise ValueError(_differs(first, frame, what, before, now))
+            raise InvalidInput(_differs(first, frame, what, before, now))
     for what, before, now, tolerance in (
         ("orientation", first.orientation, frame.orientation, 1e-3),
         ("pixel spacing", first.spacing, frame.spacing, 1e-3 * (min(first.spacing) if first.spacing else 1)),
@@ -314,7 +292,7 @@ def _check_alike(first: Frame, frame: Frame) -> None:
             before is None or np.allclose(before, now, rtol=0, atol=tolerance)
         )
         if not same:
-            raise ValueError(_differs(first, frame, what, _text(before), _text(now)))
+            raise InvalidInput(_differs(first, frame, what, _text(before), _text(now)))
 
 
 def _differs(first: Frame, frame: Frame, what: str, before: object, now: object) -> str:
@@ -335,7 +313,7 @@ def _called(frame: Frame) -> str:
 def _direction(path: Path, orientation: np.ndarray) -> np.ndarray:
     columns = np.c_[orientation[:3], orientation[3:]]
     if not np.allclose(np.linalg.norm(columns, axis=0), 1, atol=1e-2):
-        raise ValueError(f"{path} is damaged: its ImageOrientationPatient is {_text(orientation)}.")
+        raise DamagedFile(path, f"is damaged: its ImageOrientationPatient is {_text(orientation)}.")
     direction = place_of(path, columns, "ImageOrientationPatient")[1]
     return np.c_[direction, np.cross(direction[:, 0], direction[:, 1])]
 
@@ -361,8 +339,8 @@ def _single_geometry(path: Path, frame: Frame) -> dict[str, Any]:
 def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
     """Unpack into one flat folder under names of our own: no name in the archive can lead elsewhere.
 
-    Returns what each of these files was called. Raises ValueError for damage and for members that overlap,
-    TooLargeError for more than ``limit`` bytes, before any are written.
+    Returns what each of these files was called. Raises InvalidInput for damage and for members that overlap,
+    TooLarge for more than ``limit`` bytes, before any are written.
     """
     limit = ZIP_BYTES if limit is None else limit
     check_listing(path, ZIP_FILES)
@@ -372,9 +350,10 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
             members = [member for member in archive.infolist() if not member.is_dir()]
             size = sum(member.file_size for member in members)
             if len(members) > ZIP_FILES or size > limit:
-                raise TooLargeError(
-                    f"{path} unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
-                    f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed."
+                raise TooLarge(
+                    path,
+                    f"unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
+                    f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed.",
                 )
             _check_apart(path, members)
             for number, member in enumerate(members):
@@ -387,9 +366,9 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        raise ValueError(f"{path} cannot be unpacked: it is damaged.") from error  # it points before its beginning
+        raise DamagedFile(path, "cannot be unpacked: it is damaged.") from error  # it points before its beginning
     except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from error
+        raise DamagedFile(path, f"cannot be unpacked: {str(error).rstrip('.')}.") from error
     return names
 
 
@@ -398,5 +377,5 @@ def _check_apart(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     end = 0
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < end:
-            raise ValueError(f"{path} cannot be unpacked: its members overlap.")
+            raise DamagedFile(path, "cannot be unpacked: its members overlap.")
         end = member.header_offset + 30 + member.compress_size

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bifseg.errors import BifsegError, DamagedFile, UnsupportedFile
 from bifseg.io.itk import sitk
 from bifseg.io.untrusted import mapped
 from bifseg.io.voxels import stored
@@ -39,7 +40,7 @@ DAMAGE = (  # what pydicom and ITK may raise of a damaged file
 TYPES = {(8, 0): "u1", (8, 1): "i1", (16, 0): "u2", (16, 1): "i2", (32, 0): "u4", (32, 1): "i4"}
 
 
-class NoImageError(ValueError):
+class NoImage(UnsupportedFile):
     """A file that is DICOM, and no image: a report, a plan, a directory."""
 
 
@@ -100,7 +101,9 @@ class Slice:
             return np.dtype((">" if self.syntax == BIG else "<") + self.floating)
         bits, sign = self.integer("BitsAllocated"), self.integer("PixelRepresentation", 0)
         if (bits, sign) not in TYPES:
-            raise ValueError(f"{self.name} has pixels of {bits} bits, which are not read; possible are 8, 16 and 32.")
+            raise UnsupportedFile(
+                self.name, f"has pixels of {bits} bits, which are not read; possible are 8, 16 and 32."
+            )
         return np.dtype((">" if self.syntax == BIG else "<") + TYPES[bits, sign])
 
     @cached_property
@@ -110,14 +113,14 @@ class Slice:
 
     @cached_property
     def frames(self) -> list[Frame]:
-        """Its planes as they are stored; ValueError where several do not say where each lies."""
+        """Its planes as they are stored; InvalidInput where several do not say where each lies."""
         try:
             return list(_frames(self))
         except (TypeError, AttributeError, IndexError, KeyError, OverflowError) as error:
-            raise ValueError(f"{self.name} is damaged: its header holds values that are none.") from error
+            raise DamagedFile(self.name, "is damaged: its header holds values that are none.") from error
 
     def integer(self, keyword: str, default: int | None = None) -> int:
-        """A number of the header; ValueError where it is missing and there is no ``default``."""
+        """A number of the header; InvalidInput where it is missing and there is no ``default``."""
         try:
             value = self.header.get(keyword)
             if value is None or value == "":
@@ -126,7 +129,7 @@ class Slice:
             if number < 0 or (number == 0 and keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored")):
                 raise ValueError
         except (TypeError, ValueError):
-            raise ValueError(f"{self.name} is damaged: its header lacks {keyword}.") from None
+            raise DamagedFile(self.name, f"is damaged: its header lacks {keyword}.") from None
         return number
 
     def check_pixels(self) -> None:
@@ -138,9 +141,9 @@ class Slice:
                 wanted = wanted * 2 // 3
             found = min(self.length, max(0, size - self.at))
             if found < wanted:
-                raise ValueError(f"{self.name} is truncated: it holds {found} of {wanted} bytes of pixels.")
+                raise DamagedFile(self.name, f"is truncated: it holds {found} of {wanted} bytes of pixels.")
         elif self.length != 0xFFFFFFFF and self.at + self.length > size:
-            raise ValueError(f"{self.name} is truncated: its pixels reach beyond its end.")
+            raise DamagedFile(self.name, "is truncated: its pixels reach beyond its end.")
 
     def pixels(self) -> Iterator[np.ndarray]:
         """The numbers stored for each frame, in turn, (rows, columns) or (rows, columns, 3)."""
@@ -159,9 +162,9 @@ class Slice:
             else:
                 yield from (self._meant(self._unpacked(data)) for data in self._packed())
         except DAMAGE as error:
-            if isinstance(error, ValueError) and self.name in str(error):
+            if isinstance(error, BifsegError):
                 raise
-            raise ValueError(f"{self.name} is truncated or damaged: its pixels cannot be unpacked.") from error
+            raise DamagedFile(self.name, "is truncated or damaged: its pixels cannot be unpacked.") from error
 
     def _meant(self, plane: np.ndarray) -> np.ndarray:
         """Without what lies in the bits above those that are stored, which once were overlays."""
@@ -175,8 +178,8 @@ class Slice:
         from pydicom.encaps import generate_frames
 
         if self.syntax not in (*JPEG, *JPEG2000):
-            raise ValueError(
-                f"{self.name} is compressed in a way that is not read, {self.syntax}; save it uncompressed."
+            raise UnsupportedFile(
+                self.name, f"is compressed in a way that is not read, {self.syntax}; save it uncompressed."
             )
         with mapped(self.path) as data:
             whole = data[self.at :] if self.length == 0xFFFFFFFF else data[self.at : self.at + self.length]
@@ -186,19 +189,19 @@ class Slice:
             self._check_stream(frame)
             yield frame
         if number != self.count:
-            raise ValueError(f"{self.name} is truncated: it holds {number} of {self.count} frames.")
+            raise DamagedFile(self.name, f"is truncated: it holds {number} of {self.count} frames.")
 
     def _check_stream(self, frame: bytes) -> None:
         """Refuse a packed frame without its end, or of another size than the header's, for room is made for it."""
         if frame.rfind(b"\xff\xd9", max(0, len(frame) - 8)) < 0:  # a little padding may follow
-            raise ValueError(f"{self.name} is truncated: the end of its compressed pixels is missing.")
+            raise DamagedFile(self.name, "is truncated: the end of its compressed pixels is missing.")
         size = _j2k_size(frame) if self.syntax in JPEG2000 else _jpeg_size(frame)
         if size != self.size:
             said = "nothing of their size" if size is None else f"that they are {size[0]} x {size[1]}"
             more = size is not None and size[0] * size[1] > self.size[0] * self.size[1]
-            raise ValueError(
-                f"{self.name} is damaged: its compressed pixels say {said}, {'more' if more else 'other'} than its "
-                "header says."
+            raise DamagedFile(
+                self.name,
+                f"is damaged: its compressed pixels say {said}, {'more' if more else 'other'} than its header says.",
             )
 
     def _unpacked(self, frame: bytes) -> np.ndarray:
@@ -226,7 +229,7 @@ class Slice:
         shape = self.size[::-1] if self.samples == 1 else (*self.size[::-1], self.samples)
         array = array.reshape(shape) if array.size == np.prod(shape) else array
         if array.shape != shape or array.dtype.itemsize > self.dtype.itemsize:
-            raise ValueError(f"{self.name} is damaged: its compressed pixels are not of the size that its header says.")
+            raise DamagedFile(self.name, "is damaged: its compressed pixels are not of the size that its header says.")
         return array.astype(self.dtype.newbyteorder("="), copy=False)
 
     def _by_pydicom(self) -> np.ndarray:
@@ -251,14 +254,14 @@ class Slice:
                 raise
             array = np.stack([self._unpacked(frame) for frame in packed])
         if array.shape != (self.count, *self.size[::-1], 3):
-            raise ValueError(f"{self.name} holds {array.shape} numbers; give one channel, or RGB colours.")
+            raise UnsupportedFile(self.name, f"holds {array.shape} numbers; give one channel, or RGB colours.")
         yield from array
 
 
 def read_slice(path: Path, name: str) -> Slice:
     """A DICOM file by its header, with or without the DICM that most begin with.
 
-    Raises NoImageError for DICOM that is no image, ValueError for what is damaged.
+    Raises NoImage for DICOM that is no image, InvalidInput for what is damaged.
     """
     from pydicom import dcmread
     from pydicom.datadict import tag_for_keyword
@@ -267,7 +270,7 @@ def read_slice(path: Path, name: str) -> Slice:
     with mapped(path) as data, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if DEFLATED.encode() in data[:2048]:
-            raise ValueError(f"{name} is damaged: it is deflated; save it in another transfer syntax.")
+            raise DamagedFile(name, "is damaged: it is deflated; save it in another transfer syntax.")
         try:
             header = dcmread(
                 data, stop_before_pixels=True, force=True, specific_tags=[tag_for_keyword(word) for word in KEYWORDS]
@@ -280,13 +283,13 @@ def read_slice(path: Path, name: str) -> Slice:
                 pass  # that a value can be made of each is known now
             kind = str(header.get("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else "") or "")
         except RecursionError:
-            raise ValueError(f"{name} is damaged: its sequences are too deep.") from None
+            raise DamagedFile(name, "is damaged: its sequences are too deep.") from None
         except (InvalidDicomError, BytesLengthException, *DAMAGE) as error:
-            raise ValueError(f"{name} is truncated or damaged: it is no DICOM file that can be read.") from error
+            raise DamagedFile(name, "is truncated or damaged: it is no DICOM file that can be read.") from error
     if at is None or "Rows" not in header:
         if _is_image_class(kind) or not kind:
-            raise ValueError(f"{name} is truncated or damaged: its pixels are missing.")
-        raise NoImageError(f"{name} is DICOM, but no image.")
+            raise DamagedFile(name, "is truncated or damaged: its pixels are missing.")
+        raise NoImage(name, "is DICOM, but no image.")
     if not syntax:
         syntax = NATIVE[0] if implicit else NATIVE[1] if little is not False else BIG
     return Slice(path, name, header, syntax, at, length, floating)
@@ -327,7 +330,7 @@ def _frames(file: Slice) -> Iterator[Frame]:
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if file.count > 1 and groups and len(groups) != file.count:
-        raise ValueError(f"{file.name} is damaged: it describes {len(groups)} of its {file.count} frames.")
+        raise DamagedFile(file.name, f"is damaged: it describes {len(groups)} of its {file.count} frames.")
     offsets = header.get("GridFrameOffsetVector")
     for k in range(file.count):
         own = groups[k] if groups else None
@@ -343,9 +346,9 @@ def _frames(file: Slice) -> Iterator[Frame]:
         orientation = _numbers(file, said("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
         if file.count > 1 and not groups:
             if offsets is None or position is None or orientation is None or len(offsets) != file.count:
-                raise ValueError(
-                    f"{file.name} has {file.count} frames and does not say where each lies, as a film; "
-                    "give one frame of it."
+                raise UnsupportedFile(
+                    file.name,
+                    f"has {file.count} frames and does not say where each lies, as a film; give one frame of it.",
                 )
             normal = np.cross(orientation[:3], orientation[3:])
             position = position + (float(offsets[k]) - float(offsets[0])) * normal
@@ -372,7 +375,7 @@ def _numbers(file: Slice, value: Any, count: int) -> np.ndarray | None:
     except (TypeError, ValueError):
         numbers = np.empty(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ValueError(f"{file.name} is damaged: its header holds {str(value)[:60]!r} where {count} numbers belong.")
+        raise DamagedFile(file.name, f"is damaged: its header holds {str(value)[:60]!r} where {count} numbers belong.")
     return numbers
 
 
@@ -381,7 +384,7 @@ def _number(file: Slice, value: Any, default: float) -> float:
         return default
     number = float(value)
     if not np.isfinite(number):
-        raise ValueError(f"{file.name} is damaged: its header holds {value} where a number belongs.")
+        raise DamagedFile(file.name, f"is damaged: its header holds {value} where a number belongs.")
     return number
 
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from bifseg.errors import CannotWrite, DamagedFile, MissingFile, UnsupportedFile
 from bifseg.imaging.image import Image, count_not_finite, slabs
 from bifseg.io.atomic import put_in_place
 from bifseg.io.dicom_series import is_bare_dicom, read_dicom, read_series, unzip
@@ -25,8 +26,8 @@ from bifseg.io.voxels import UNPACKED, Found, unpacking
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 FORMATS = "NIfTI, NRRD, MHA, MHD, PNG, JPEG, BMP, TIFF, DICOM"
-UNKNOWN = f"{{path}} is damaged, or not an image of a known format: {FORMATS}."
-NOT_FINITE = "{path} holds {bad} voxels that are NaN or infinite; all must be finite."
+UNKNOWN = f"is damaged, or not an image of a known format: {FORMATS}."
+NOT_FINITE = "holds {bad} voxels that are NaN or infinite; all must be finite."
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R Rec. 601
 
 
@@ -37,7 +38,7 @@ def read_image(path: str | Path, *, series: str | None = None) -> Image:
     (Rec. 601, rounded; alpha is ignored). A 2D file is one plane and ``planar``. ``series`` picks one of
     several DICOM series by its UID. A constant image is fine here: see ``Image.check_scan``.
 
-    Raises FileNotFoundError, or ValueError for what is no image, is damaged, has several frames or complex,
+    Raises FileNotFoundError, or InvalidInput for what is no image, is damaged, has several frames or complex,
     vector, NaN or infinite values, is sheared, or is a stack of unevenly placed slices.
 
     >>> read_image("scan.nii.gz").shape  # doctest: +SKIP
@@ -49,7 +50,7 @@ def read_image(path: str | Path, *, series: str | None = None) -> Image:
 def read_upload(path: str | Path, *, voxels: int, bytes: int, series: str | None = None) -> Image:
     """As `read_image`, of a file from a stranger: a single file (or zip of DICOM) that says itself what it holds.
 
-    Raises ValueError as `read_image`, also for one that refers to other files; TooLargeError (a ValueError) for more
+    Raises InvalidInput as `read_image`, also for one that refers to other files; TooLarge (an InvalidInput) for more
     than ``voxels``, or ``bytes`` unpacked, before memory or disk is used for them.
     """
     path = Path(path)
@@ -61,7 +62,7 @@ def _check_upload(path: Path) -> None:
     if path.is_dir():
         return
     if not path.is_file() or not path.stat().st_size:
-        raise ValueError(f"{path} is empty.")
+        raise DamagedFile(path, "is empty.")
     check_single(path)
 
 
@@ -70,7 +71,7 @@ def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | Non
 
     ``allowed``: voxels and bytes that a file from a stranger may hold, which then is checked as in `read_upload`.
 
-    Where it lies on the same voxels in another order of axes it is turned. Raises ValueError where its shape or place
+    Where it lies on the same voxels in another order of axes it is turned. Raises InvalidInput where its shape or place
     differs, or where it holds fractions or colours; else as
     ``read_image``. Where either is a 2D file, only the shapes are compared.
     """
@@ -79,19 +80,22 @@ def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | Non
         _check_upload(path)
     image = _turned(_read(path, grey=True, allowed=allowed), like)
     if image.shape != like.shape:
-        raise ValueError(f"{path} has the shape {image.shape}; the image has {like.shape}.")
+        raise UnsupportedFile(path, f"has the shape {image.shape}; the image has {like.shape}.")
     if not (image.planar or like.planar):
         apart = _apart(image, like)
         if apart > 0.1 * min(like.spacing):
-            raise ValueError(
-                f"{path} lies elsewhere: its corners are up to {apart:.3g} mm from the image's; "
-                "it needs the same spacing, origin and direction."
+            raise UnsupportedFile(
+                path,
+                f"lies elsewhere: its corners are up to {apart:.3g} mm from the image's; "
+                "it needs the same spacing, origin and direction.",
             )
     if image.array.dtype.kind != "f":
         return image.array
     for slab in slabs(image.array):
         if not (slab == np.rint(slab)).all():
-            raise ValueError(f"{path} holds fractions such as {slab[slab != np.rint(slab)][0]}; labels are integers.")
+            raise UnsupportedFile(
+                path, f"holds fractions such as {slab[slab != np.rint(slab)][0]}; labels are integers."
+            )
     return image.array.astype(np.int32)
 
 
@@ -130,32 +134,32 @@ def write_image(path: str | Path, array: np.ndarray, like: Image, *, names: Sequ
     ``names``: of the labels 1, 2..., which are kept in a .seg.nrrd; labels and masks get colours in a PNG. Planar
     images become 2D files. A link is followed, and a file that is replaced keeps its mode.
 
-    Raises ValueError for what the format cannot hold, OSError where the file cannot be written.
+    Raises InvalidInput for what the format cannot hold, OSError where the file cannot be written.
 
     >>> write_image("mask.nii.gz", mask, like=image)  # doctest: +SKIP
     """
     path, array = Path(path), np.asarray(array)
     suffix = next((s for s in WRITABLE if path.name.lower().endswith(s)), None)
     if suffix is None:
-        raise ValueError(f"Cannot write {path}: the suffix must be one of {', '.join(WRITABLE)}.")
+        raise CannotWrite(path, f"the suffix must be one of {', '.join(WRITABLE)}.")
     check_writable(path, like.shape)
     labels = names is not None or array.dtype == bool
     image = like.with_array(array)
     if image.array.dtype == np.float16:
         image = image.with_array(image.array.astype(np.float32))
     if bad := count_not_finite(image.array):
-        raise ValueError(f"Cannot write {path}: the array holds {bad} values that are NaN or infinite.")
+        raise CannotWrite(path, f"the array holds {bad} values that are NaN or infinite.")
     if suffix == ".png":
         image = _for_png(image, path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+        raise CannotWrite(path, f"the folder {path.parent} does not exist.")
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         temporary.open("xb").close()  # says in the system's words why a folder is not writable
         _write(temporary, image, _segments(path, image.array, names), labels=labels)
         put_in_place(temporary, path)
     except OSError as error:
-        raise OSError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise CannotWrite(path, f"{error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -166,7 +170,7 @@ def check_writable(path: Path, shape: Sequence[int]) -> None:
     if name.endswith((".nii", ".nii.gz")):
         check_axes(path, tuple(shape))
     if name.endswith(".png") and shape[2] > 1:
-        raise ValueError(f"Cannot write {path}: PNG holds one plane, and the image has {shape[2]}.")
+        raise CannotWrite(path, f"PNG holds one plane, and the image has {shape[2]}.")
 
 
 def _segments(path: Path, array: np.ndarray, names: Sequence[str] | None) -> list[str] | None:
@@ -174,7 +178,7 @@ def _segments(path: Path, array: np.ndarray, names: Sequence[str] | None) -> lis
     if not path.name.lower().endswith(".seg.nrrd"):
         return None
     if array.dtype.kind not in "ui":
-        raise ValueError(f"Cannot write {path}: a .seg.nrrd holds labels, not {array.dtype}; write .nrrd.")
+        raise CannotWrite(path, f"a .seg.nrrd holds labels, not {array.dtype}; write .nrrd.")
     given = list(names or [])
     return given + [f"object {k}" for k in range(len(given) + 1, min(int(array.max()), 65_535) + 1)]
 
@@ -200,10 +204,10 @@ def _for_png(image: Image, path: Path) -> Image:
     array = image.array
     if array.dtype.kind == "f":
         if array.min() < 0 or array.max() > 1:
-            raise ValueError(f"Cannot write {path}: floats in a PNG must lie in [0, 1] (to become 0 to 255).")
+            raise CannotWrite(path, "floats in a PNG must lie in [0, 1] (to become 0 to 255).")
         return image.with_array(np.rint(array * 255).astype(np.uint8))
     if array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"Cannot write {path}: PNG holds uint8, uint16 or floats in [0, 1], not {array.dtype}.")
+        raise CannotWrite(path, f"PNG holds uint8, uint16 or floats in [0, 1], not {array.dtype}.")
     return image
 
 
@@ -212,7 +216,7 @@ def _read(
 ) -> Image:
     """``allowed``: voxels and bytes that a stranger's file may hold."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist.")
+        raise MissingFile(f"{path} does not exist.")
     return _image(path, _found(path, series, allowed, grey=grey), grey=grey)
 
 
@@ -221,7 +225,7 @@ def _found(path: Path, series: str | None, allowed: tuple[int, int] | None, *, g
     if path.is_dir():
         return read_series(path, path, series, allowed)
     if not path.stat().st_size:
-        raise ValueError(f"{path} is empty.")
+        raise DamagedFile(path, "is empty.")
     with path.open("rb") as file:
         start = file.read(540)
         name = path.name.lower()
@@ -229,7 +233,7 @@ def _found(path: Path, series: str | None, allowed: tuple[int, int] | None, *, g
             file.seek(0)
             start = _unpacked_start(path, file)
             if not is_nifti(start) and not name.endswith((".nii", ".nii.gz")):
-                raise ValueError(UNKNOWN.format(path=path))
+                raise UnsupportedFile(path, UNKNOWN)
             return read_nifti(path, allowed)
     if start[128:132] == b"DICM":
         return read_dicom(path, series, allowed)
@@ -249,41 +253,43 @@ def _found(path: Path, series: str | None, allowed: tuple[int, int] | None, *, g
         return read_nifti(path, allowed)
     if name.endswith((".dcm", ".ima")) or is_bare_dicom(start):
         return read_dicom(path, series, allowed)
-    raise ValueError(UNKNOWN.format(path=path))
+    raise UnsupportedFile(path, UNKNOWN)
 
 
 def _unpacked_start(path: Path, file: BinaryIO) -> bytes:
     try:
         return next(unpacking(file, "gzip"), b"")[:540]
     except (zlib.error, EOFError, OSError) as error:
-        raise ValueError(UNPACKED.format(path=path)) from error
+        raise DamagedFile(path, UNPACKED) from error
 
 
 def _image(path: Path, found: Found, *, grey: bool) -> Image:
     """The Image that a reader found: real numbers, all of them finite; colours as their luminance."""
     array = found.array
     if array.dtype.kind == "c":
-        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
+        raise UnsupportedFile(path, "holds complex numbers; save their magnitude instead.")
     if found.channels > 1:
         array = _luminance(array, path, grey=grey)
     if any(n > 1 for n in array.shape[3:]):
-        raise ValueError(f"{path} has {array.ndim} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
+        raise UnsupportedFile(path, f"has {array.ndim} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
     array = array.reshape(array.shape[:3], order="F") if array.ndim > 3 else array
     if bad := count_not_finite(array):
-        raise ValueError(NOT_FINITE.format(path=path, bad=bad))
+        raise UnsupportedFile(path, NOT_FINITE.format(bad=bad))
     try:
         return Image(array, found.spacing, found.origin, found.direction, found.planar, found.calibrated, found.source)
     except ValueError as error:
-        raise ValueError(f"{path} is not usable: {error}") from error
+        raise UnsupportedFile(path, f"is not usable: {error}") from error
 
 
 def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
     """RGB or RGBA in the last axis to grey, of the same type."""
     if array.shape[-1] not in (3, 4) or array.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path} holds vectors of {array.shape[-1]} {array.dtype}; give one channel, or RGB colours.")
+        raise UnsupportedFile(
+            path, f"holds vectors of {array.shape[-1]} {array.dtype}; give one channel, or RGB colours."
+        )
     colours = array[..., :3]
     if grey and (colours != colours[..., :1]).any():
-        raise ValueError(f"{path} is in colour; a label map has one number per voxel.")
+        raise DamagedFile(path, "is in colour; a label map has one number per voxel.")
     result = np.empty(array.shape[:-1], array.dtype, order="F")
     for plane in range(result.shape[-1]):  # so that no volume of float32 stands beside it
         result[..., plane] = np.rint(colours[..., plane, :] @ LUMINANCE)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.voxels import Found, as_array, check_room, place_of, planes, stored, unpacked
 
@@ -28,22 +29,22 @@ def is_metaimage(start: bytes) -> bool:
 def read_metaimage(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     """What a MetaImage holds. ``allowed``: voxels and bytes that a stranger's may, which then is a single file.
 
-    Raises ValueError for a header that says too little or contradicts itself, and for a file that holds fewer or more
+    Raises InvalidInput for a header that says too little or contradicts itself, and for a file that holds fewer or more
     bytes of voxels than it says.
     """
     fields, data, lines = _header(path)
     axes = _whole(path, fields, "ndims", 1)[0]
     if axes not in (2, 3, 4):
-        raise ValueError(f"{path} is damaged: its header says a thing twice, or has no NDims of 2 to 4.")
+        raise DamagedFile(path, "is damaged: its header says a thing twice, or has no NDims of 2 to 4.")
     shape = _whole(path, fields, "dimsize", axes)
     channels = _whole(path, fields, "elementnumberofchannels", 1)[0] if "elementnumberofchannels" in fields else 1
     kind = fields.get("elementtype", "").upper()
     if kind not in TYPES:
-        raise ValueError(f"{path} has the element type {kind[:40]!r}; possible are {', '.join(TYPES)}.")
+        raise UnsupportedFile(path, f"has the element type {kind[:40]!r}; possible are {', '.join(TYPES)}.")
     swapped = _yes(fields.get("elementbyteordermsb") or fields.get("binarydatabyteordermsb") or "False")
     dtype = np.dtype(("<", ">")[swapped] + TYPES[kind])
     if "binarydata" in fields and not _yes(fields["binarydata"]):
-        raise ValueError(f"{path} keeps its voxels as text; save it with BinaryData = True.")
+        raise UnsupportedFile(path, "keeps its voxels as text; save it with BinaryData = True.")
     check_room(path, shape, dtype.itemsize * channels, allowed)
     count = int(np.prod(shape, dtype=object)) * channels * dtype.itemsize
     raw = _voxels(path, fields, data, lines, count, shape[-1], alone=allowed is not None)
@@ -87,14 +88,14 @@ def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
             continue
         match = re.fullmatch(rb"\s*([A-Za-z]\w{,99})\s*[=:]\s*([^\0-\x08\x0a-\x1f]{,3000})", line)
         if not match:
-            raise ValueError(f"{path} is damaged: its header has lines that are not of the form Key = value.")
+            raise DamagedFile(path, "is damaged: its header has lines that are not of the form Key = value.")
         key = match[1].decode().lower()
         if key in fields and key != "comment":
-            raise ValueError(f"{path} is damaged: its header says a thing twice, or has no NDims of 2 to 4.")
+            raise DamagedFile(path, "is damaged: its header says a thing twice, or has no NDims of 2 to 4.")
         fields[key] = match[2].decode("utf-8", "surrogateescape").strip()
         if key == "elementdatafile":
             return fields, min(place, len(start)), start[place:].decode("utf-8", "surrogateescape").splitlines()
-    raise ValueError(f"{path} is damaged: its header has no end.")
+    raise DamagedFile(path, "is damaged: its header has no end.")
 
 
 def _voxels(
@@ -106,22 +107,22 @@ def _voxels(
     if where.upper() == "LOCAL":
         return unpacked(path, data, count, "zlib") if packed else stored(path, data, count)
     if alone:
-        raise ValueError(f"{path} keeps its voxels in another file; save header and voxels as one MHA.")
+        raise UnsupportedFile(path, "keeps its voxels in another file; save header and voxels as one MHA.")
     names = _names(path, where, lines, slices)
     if not names or count % len(names) or (packed and len(names) > 1):
-        raise ValueError(f"{path} names {len(names)} files of voxels, into which its {count} bytes do not divide.")
+        raise DamagedFile(path, f"names {len(names)} files of voxels, into which its {count} bytes do not divide.")
     parts, each = [], count // len(names)
     skip = _whole(path, fields, "headersize", 1, least=-1)[0] if "headersize" in fields else 0
     for name in names:
         other = path.parent / name
         if not other.is_file():
-            raise ValueError(f"{path} keeps its voxels in {other}, which does not exist.")
+            raise UnsupportedFile(path, f"keeps its voxels in {other}, which does not exist.")
         if packed:
             parts.append(unpacked(other, max(0, skip), each, "zlib"))
             continue
         size = other.stat().st_size
         if size != max(0, skip) + each and skip >= 0:
-            raise ValueError(f"{other} has {size} bytes; {path} says it has {each} of voxels after {skip} others.")
+            raise InvalidInput(f"{other} has {size} bytes; {path} says it has {each} of voxels after {skip} others.")
         parts.append(stored(other, skip if skip >= 0 else max(0, size - each), each))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -136,7 +137,9 @@ def _names(path: Path, where: str, lines: list[str], slices: int) -> list[str]:
         try:
             return [words[0] % number for number in range(first, last + 1, step)]
         except (TypeError, ValueError):
-            raise ValueError(f"{path} keeps its voxels in {where[:80]!r}, which is no pattern of file names.") from None
+            raise UnsupportedFile(
+                path, f"keeps its voxels in {where[:80]!r}, which is no pattern of file names."
+            ) from None
     return [where]
 
 
@@ -148,7 +151,7 @@ def _geometry(path: Path, fields: dict[str, str], axes: int) -> dict:
         matrix = _numbers(path, told, axes * axes, "TransformMatrix").reshape(axes, axes).T
         lengths = np.linalg.norm(matrix[:inner, :inner], axis=0)
         if (lengths == 0).any():
-            raise ValueError(f"{path} is not usable: its TransformMatrix has an axis of no length.")
+            raise UnsupportedFile(path, "is not usable: its TransformMatrix has an axis of no length.")
         direction[:inner, :inner] = place_of(path, matrix[:inner, :inner], "TransformMatrix")[1]
     origin = next((fields[key] for key in ("offset", "position", "origin") if key in fields), None)
     spacing = fields.get("elementspacing") or fields.get("elementsize")
@@ -166,7 +169,7 @@ def _numbers(path: Path, text: str, count: int, name: str) -> np.ndarray:
     except ValueError:
         numbers = np.empty(0)
     if len(numbers) != count:
-        raise ValueError(f"{path} is damaged: its {name} is {text[:60]!r}; it needs {count} numbers.")
+        raise DamagedFile(path, f"is damaged: its {name} is {text[:60]!r}; it needs {count} numbers.")
     return numbers
 
 
@@ -176,7 +179,7 @@ def _whole(path: Path, fields: dict[str, str], key: str, count: int, least: int 
     if len(words) != count or not all(re.fullmatch(r"-?\d{1,15}", word) and int(word) >= least for word in words):
         twice = "its header says a thing twice, or has no NDims of 2 to 4"
         what = twice if key == "ndims" else f"its {key} is {fields.get(key, '')[:60]!r}; it needs {count} whole numbers"
-        raise ValueError(f"{path} is damaged: {what}.")
+        raise DamagedFile(path, f"is damaged: {what}.")
     return tuple(map(int, words))
 
 

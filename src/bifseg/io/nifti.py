@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bifseg.errors import CannotWrite, DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import BLOCK, COARSEST, Image
 from bifseg.imaging.orientation import AXIS, CODES, HEADER, RAS, quaternion_of
 from bifseg.io.itk import sitk
@@ -81,21 +82,24 @@ def is_nifti(start: bytes) -> bool:
 def read_nifti(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     """What a NIfTI holds, scaled as it says. ``allowed``: voxels and bytes that a stranger's may.
 
-    Raises ValueError for damage, fewer bytes of voxels than the header says, several frames, complex numbers and shear.
+    Raises InvalidInput for damage, fewer bytes of voxels than the header says, several frames, complex numbers and
+    shear.
     """
     head = _head(path, allowed)
     fields, kind = head.fields, int(head.fields["type"])
     if kind in COMPLEX:
-        raise ValueError(f"{path} holds complex numbers; save their magnitude instead.")
+        raise UnsupportedFile(path, "holds complex numbers; save their magnitude instead.")
     if kind not in TYPES and kind not in COLOURS:
-        raise ValueError(f"{path} holds numbers of NIfTI's type {kind}; possible are {', '.join(TYPES.values())}.")
+        raise UnsupportedFile(path, f"holds numbers of NIfTI's type {kind}; possible are {', '.join(TYPES.values())}.")
     channels = COLOURS.get(kind, 1)
     dtype = np.dtype(TYPES.get(kind, "u1")).newbyteorder(">" if head.swapped else "<")
     if fields["bits"] not in (0, 8 * dtype.itemsize * channels):
-        raise ValueError(f"{path} is damaged: it says that its {dtype.name} have {fields['bits']} bits.")
+        raise DamagedFile(path, f"is damaged: it says that its {dtype.name} have {fields['bits']} bits.")
     check_room(path, head.shape, dtype.itemsize * channels, allowed)
     if any(n > 1 for n in head.shape[3:]):
-        raise ValueError(f"{path} has {len(head.shape)} axes, {head.shape}; give one frame of it, a 2D or 3D image.")
+        raise UnsupportedFile(
+            path, f"has {len(head.shape)} axes, {head.shape}; give one frame of it, a 2D or 3D image."
+        )
     place = _place(path, head)
     raw = _voxels(path, head, int(np.prod(head.shape, dtype=object)) * channels * dtype.itemsize, allowed)
     shape = (*head.shape, 1)[: max(2, min(3, len(head.shape)))]
@@ -109,9 +113,9 @@ def read_nifti(path: Path, allowed: tuple[int, int] | None = None) -> Found:
 def check_axes(path: Path, shape: tuple[int, ...]) -> None:
     """Refuse to write an array that NIfTI-1 has no room for."""
     if max(shape) > AXIS:
-        raise ValueError(
-            f"Cannot write {path}: NIfTI-1 holds at most {AXIS} voxels along an axis, and the image has {max(shape)}; "
-            "write .nrrd or .mha."
+        raise CannotWrite(
+            path,
+            f"NIfTI-1 holds at most {AXIS} voxels along an axis, and the image has {max(shape)}; write .nrrd or .mha.",
         )
 
 
@@ -171,7 +175,7 @@ def _head(path: Path, allowed: tuple[int, int] | None) -> Head:
                     if len(raw) >= NIFTI2.itemsize:
                         break
             except (EOFError, zlib.error, OSError) as error:
-                raise ValueError(UNPACKED.format(path=path)) from error
+                raise DamagedFile(path, UNPACKED) from error
         else:
             raw = file.read(NIFTI2.itemsize)
     size = int.from_bytes(raw[:4], "little")
@@ -179,24 +183,26 @@ def _head(path: Path, allowed: tuple[int, int] | None) -> Head:
     size = int.from_bytes(raw[:4], "big" if swapped else "little")
     layout = {348: NIFTI1, 540: NIFTI2}.get(size)
     if layout is None or len(raw) < layout.itemsize:
-        raise ValueError(f"{path} is not a NIfTI-1 file, nor a NIfTI-2, or its header is truncated.")
+        raise DamagedFile(path, "is not a NIfTI-1 file, nor a NIfTI-2, or its header is truncated.")
     fields = np.frombuffer(raw[: layout.itemsize], layout.newbyteorder(">" if swapped else "<"))[0]
     magic, right = fields["magic"].rstrip(b"\0"), b"n+1" if layout is NIFTI1 else b"n+2"
     if magic in (b"ni1", b"ni2") or (not magic and layout is NIFTI1):
         kind = "NIfTI" if magic else "Analyze"
-        raise ValueError(f"{path} is one of the two files of an image in {kind} format (.hdr, .img); save it as .nii.")
+        raise UnsupportedFile(
+            path, f"is one of the two files of an image in {kind} format (.hdr, .img); save it as .nii."
+        )
     if magic != right:
-        raise ValueError(f"{path} is not a NIfTI-1 file, nor a NIfTI-2: its header does not say so.")
+        raise UnsupportedFile(path, "is not a NIfTI-1 file, nor a NIfTI-2: its header does not say so.")
     axes = int(fields["dim"][0])
     shape = tuple(int(n) for n in fields["dim"][1 : axes + 1]) if 1 <= axes <= 7 else ()
     if not shape or min(shape) < 1:
-        raise ValueError(f"{path} is damaged: its axes are {fields['dim'].tolist()}.")
+        raise DamagedFile(path, f"is damaged: its axes are {fields['dim'].tolist()}.")
     offset = float(fields["offset"])
     least = layout.itemsize + 4
     if not (offset == 0 or least <= offset < 1 << 40):
-        raise ValueError(f"{path} is damaged: its voxels begin at byte {offset:.6g}, within its header of {least}.")
+        raise DamagedFile(path, f"is damaged: its voxels begin at byte {offset:.6g}, within its header of {least}.")
     if allowed and offset > least + SURPLUS:
-        raise ValueError(f"{path} has its voxels behind {offset:.4g} other bytes; save it anew.")
+        raise DamagedFile(path, f"has its voxels behind {offset:.4g} other bytes; save it anew.")
     return Head(fields, swapped, packed, shape)
 
 
@@ -211,7 +217,7 @@ def _voxels(path: Path, head: Head, wanted: int, allowed: tuple[int, int] | None
     if not head.packed:
         found = max(0, path.stat().st_size - offset)
         if allowed and found > wanted + SURPLUS:
-            raise ValueError(f"{path} holds more than its header says; it may be damaged, or a trap.")
+            raise DamagedFile(path, "holds more than its header says; it may be damaged, or a trap.")
         return stored(path, offset, wanted)
     if wanted >= BY_ITK and (voxels := _by_itk(path, head, wanted)) is not None:
         return voxels
@@ -278,20 +284,20 @@ def _place(path: Path, head: Head) -> dict[str, Any]:
         **{name: fields[name].astype(float).tolist() for name in ("quaternion", "qoffset", "sform")},
     }  # fmt: skip
     if not all(np.isfinite(s) and (s > 0 or n == 1) for n, s in zip(shape, steps, strict=False)):
-        raise ValueError(f"{path} is not usable: its spacing is {steps.tolist()}.")
+        raise UnsupportedFile(path, f"is not usable: its spacing is {steps.tolist()}.")
     full = (*shape, 1, 1)[:3]
     try:
         affine, what = _affine({name: np.asarray(value) for name, value in kept.items()}, full)
     except ValueError as error:
-        raise ValueError(f"{path} is not usable: {error}") from None
+        raise UnsupportedFile(path, f"is not usable: {error}") from None
     spacing, direction = place_of(path, (RAS @ affine)[:3, :3], what)
     if max(steps) > COARSEST:
-        raise ValueError(f"{path} is not usable: its spacing is {steps.tolist()}, more than {COARSEST:g} mm.")
+        raise DamagedFile(path, f"is not usable: its spacing is {steps.tolist()}, more than {COARSEST:g} mm.")
     empty = [k for k in range(3) if spacing[k] == 0]
     if any(full[k] > 1 for k in empty):
-        raise ValueError(f"{path} is not usable: its {what} gives an axis no length: {spacing}.")
+        raise DamagedFile(path, f"is not usable: its {what} gives an axis no length: {spacing}.")
     if len(empty) > 1:
-        raise ValueError(f"{path} is not usable: its {what} gives {len(empty)} axes no length.")
+        raise DamagedFile(path, f"is not usable: its {what} gives {len(empty)} axes no length.")
     if empty:  # of a single plane: it stands on the others
         (k,) = empty
         direction[:, k] = np.cross(direction[:, (k + 1) % 3], direction[:, (k + 2) % 3])
@@ -313,7 +319,7 @@ def _affine(fields: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[n
         b, c, d = np.asarray(fields["quaternion"], float)
         square = 1 - (b * b + c * c + d * d)
         if not square > -1e-4:
-            raise ValueError("The qform's quaternion is longer than 1.")
+            raise InvalidInput("The qform's quaternion is longer than 1.")
         a = np.sqrt(max(0.0, square))
         rotation = np.array(
             [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.voxels import Found, as_array, check_room, place_of, planes, stored, unpacked
 
@@ -42,23 +43,23 @@ def is_nrrd(start: bytes) -> bool:
 def read_nrrd(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     """What a NRRD holds. ``allowed``: voxels and bytes that a stranger's may, which then is a single file.
 
-    Raises ValueError for a header that says too little or contradicts itself, for a file that holds fewer or more bytes
-    of voxels than it says, and for sheared axes.
+    Raises InvalidInput for a header that says too little or contradicts itself, for a file that holds fewer or more
+    bytes of voxels than it says, and for sheared axes.
     """
     fields, data, lines = _header(path)
     axes = _integers(path, fields, "dimension", 1)[0]
     if not 1 < axes <= 16:
-        raise ValueError(f"{path} has {axes} axes; give a 2D or 3D image.")
+        raise UnsupportedFile(path, f"has {axes} axes; give a 2D or 3D image.")
     shape = _integers(path, fields, "sizes", axes)
     kind = fields.get("type", "").lower()
     if kind not in DTYPES:
-        raise ValueError(f"{path} has the type {kind[:40]!r}; possible are {', '.join(TYPES)}.")
+        raise UnsupportedFile(path, f"has the type {kind[:40]!r}; possible are {', '.join(TYPES)}.")
     encoding = fields.get("encoding", "").lower()
     if encoding not in ENCODINGS:
-        raise ValueError(f"{path} has the encoding {encoding[:40]!r}; possible are {', '.join(ENCODINGS)}.")
+        raise UnsupportedFile(path, f"has the encoding {encoding[:40]!r}; possible are {', '.join(ENCODINGS)}.")
     order = {"big": ">", "little": "<"}.get(fields.get("endian", "little").lower())
     if order is None or ("endian" not in fields and np.dtype(DTYPES[kind]).itemsize > 1):
-        raise ValueError(f"{path} does not say whether its numbers are big- or little-endian.")
+        raise UnsupportedFile(path, "does not say whether its numbers are big- or little-endian.")
     dtype = np.dtype(DTYPES[kind]).newbyteorder(order)
     check_room(path, shape, dtype.itemsize, allowed)
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -132,19 +133,19 @@ def _header(path: Path) -> tuple[dict[str, str], int, list[str]]:
         elif line.startswith(b"#") or value.startswith("="):  # a comment, or "key:=value"
             continue
         elif not colon or not ended:
-            raise ValueError(f"{path} is damaged: its header has lines that are not of the form field: value.")
+            raise DamagedFile(path, "is damaged: its header has lines that are not of the form field: value.")
         else:
             name = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}.get(
                 key.lower(), key.lower()
             )
             if name in fields:
-                raise ValueError(f"{path} is damaged: its header says twice what its {name[:40]} is.")
+                raise DamagedFile(path, f"is damaged: its header says twice what its {name[:40]} is.")
             fields[name] = value.strip()
             if name == "data file" and fields[name].split()[:1] == ["LIST"]:
                 return fields, min(place, len(start)), start[place:].decode("utf-8", "surrogateescape").splitlines()
     if "data file" in fields:
         return fields, len(start), []
-    raise ValueError(f"{path} is damaged: its header has no end.")
+    raise DamagedFile(path, "is damaged: its header has no end.")
 
 
 def _voxels(
@@ -154,22 +155,22 @@ def _voxels(
     """The bytes of the voxels, whichever file they are in."""
     told = [fields.get(key, "0") for key in ("line skip", "byte skip")]
     if not all(re.fullmatch(r"-?\d{1,15}", word) for word in told):
-        raise ValueError(f"{path} is damaged: it skips {told[0][:40]!r} lines and {told[1][:40]!r} bytes.")
+        raise DamagedFile(path, f"is damaged: it skips {told[0][:40]!r} lines and {told[1][:40]!r} bytes.")
     skips = [int(word) for word in told]
     if alone and "data file" in fields:
-        raise ValueError(f"{path} keeps its voxels in another file; save header and voxels as one NRRD.")
+        raise DamagedFile(path, "keeps its voxels in another file; save header and voxels as one NRRD.")
     if any(skips) and alone:
-        raise ValueError(f"{path} skips bytes before its voxels; save it without a byte skip or a line skip.")
+        raise DamagedFile(path, "skips bytes before its voxels; save it without a byte skip or a line skip.")
     if skips[0] < 0 or skips[1] < (0 if packing else -1):
-        raise ValueError(f"{path} is damaged: it skips {skips[0]} lines and {skips[1]} bytes before its voxels.")
+        raise DamagedFile(path, f"is damaged: it skips {skips[0]} lines and {skips[1]} bytes before its voxels.")
     if "data file" not in fields:
         return _part(path, data, count, packing, *skips)
     names = _names(path, fields["data file"], lines, shape)
     if not names or count % len(names):
-        raise ValueError(f"{path} names {len(names)} files of voxels, into which its {count} bytes do not divide.")
+        raise DamagedFile(path, f"names {len(names)} files of voxels, into which its {count} bytes do not divide.")
     for name in names:
         if not (path.parent / name).is_file():
-            raise ValueError(f"{path} keeps its voxels in {path.parent / name}, which does not exist.")
+            raise UnsupportedFile(path, f"keeps its voxels in {path.parent / name}, which does not exist.")
     parts = [_part(path.parent / name, 0, count // len(names), packing, *skips, exact=True) for name in names]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -186,7 +187,7 @@ def _part(path: Path, data: int, count: int, packing: str, lines: int, skip: int
     size = path.stat().st_size
     start = size - count if skip < 0 else data + skip
     if start < data or (exact and size != start + count):
-        raise ValueError(f"{path} has {size - data} bytes for {count} of voxels after {max(0, skip)} others.")
+        raise DamagedFile(path, f"has {size - data} bytes for {count} of voxels after {max(0, skip)} others.")
     return stored(path, start, count)
 
 
@@ -198,11 +199,13 @@ def _names(path: Path, where: str, lines: list[str], shape: Sequence[int]) -> li
     if len(words) in (4, 5) and "%" in words[0] and all(re.fullmatch(r"-?\d{1,6}", word) for word in words[1:]):
         first, last, step = map(int, words[1:4])
         if step == 0 or abs((last - first) // step) > 100_000:
-            raise ValueError(f"{path} keeps its voxels in {where[:80]!r}, which is no pattern of file names.")
+            raise UnsupportedFile(path, f"keeps its voxels in {where[:80]!r}, which is no pattern of file names.")
         try:
             return [words[0] % number for number in range(first, last + (1 if step > 0 else -1), step)]
         except (TypeError, ValueError):
-            raise ValueError(f"{path} keeps its voxels in {where[:80]!r}, which is no pattern of file names.") from None
+            raise UnsupportedFile(
+                path, f"keeps its voxels in {where[:80]!r}, which is no pattern of file names."
+            ) from None
     return [where]
 
 
@@ -212,14 +215,14 @@ def _placed(path: Path, fields: dict[str, str], array: np.ndarray) -> Found:
     vectors = _vectors(path, fields, axes)
     kinds = [kind.lower() for kind in fields.get("kinds", "").split()] or [""] * axes
     if len(kinds) != axes:
-        raise ValueError(f"{path} is damaged: it names {len(kinds)} kinds of axes for {axes}.")
+        raise DamagedFile(path, f"is damaged: it names {len(kinds)} kinds of axes for {axes}.")
     inner = [k for k in range(axes) if kinds[k] in DOMAIN and (vectors is None or vectors[k] is not None)]
     other = [k for k in range(axes) if k not in inner]
     channels = int(np.prod([array.shape[k] for k in other])) if other else 1
     if channels > 1 and (len(other) > 1 or kinds[other[0]] in FRAMES):
-        raise ValueError(f"{path} has {axes} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
+        raise UnsupportedFile(path, f"has {axes} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
     if not 1 < len(inner) <= 4:
-        raise ValueError(f"{path} has {len(inner)} axes in space; give a 2D or 3D image.")
+        raise UnsupportedFile(path, f"has {len(inner)} axes in space; give a 2D or 3D image.")
     array = array.transpose(*inner, *other)
     array = array if channels > 1 else array.reshape(array.shape[: len(inner)], order="F")
     found = {"channels": channels, "planar": len(inner) == 2}
@@ -238,7 +241,7 @@ def _vectors(path: Path, fields: dict[str, str], axes: int) -> list[list[float] 
         return None
     words = re.findall(r"none|\([^()]*\)", text)
     if len(words) != axes or re.sub(r"none|\([^()]*\)|\s", "", text):
-        raise ValueError(f"{path} is damaged: it gives {len(words)} space directions for {axes} axes.")
+        raise DamagedFile(path, f"is damaged: it gives {len(words)} space directions for {axes} axes.")
     return [None if word == "none" else _vector(path, word) for word in words]
 
 
@@ -246,14 +249,14 @@ def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) 
     lengths = {len(vector) for vector in vectors}
     size = lengths.pop()
     if lengths or size not in (2, 3) or size < len(vectors):
-        raise ValueError(f"{path} is damaged: its space directions have different lengths.")
+        raise DamagedFile(path, "is damaged: its space directions have different lengths.")
     signs = np.array(SPACES.get(fields.get("space", "").lower(), (1, 1, 1)), float)
     unit = _unit(path, fields)
     columns = np.zeros((3, len(vectors)))
     columns[:size] = np.transpose(vectors)
     spacing, direction = place_of(path, signs[:, None] * columns, "space directions")
     if min(spacing) <= 0:
-        raise ValueError(f"{path} is not usable: one of its space directions has no length.")
+        raise UnsupportedFile(path, "is not usable: one of its space directions has no length.")
     if len(vectors) == 2:  # a plane has the axis that stands on it
         direction = np.c_[direction, np.cross(direction[:, 0], direction[:, 1])]
     scale = 1.0 if unit is None else unit
@@ -265,7 +268,7 @@ def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) 
     if "space origin" in fields:
         origin = _vector(path, fields["space origin"])
         if len(origin) != size:
-            raise ValueError(f"{path} is damaged: its space origin has {len(origin)} numbers.")
+            raise DamagedFile(path, f"is damaged: its space origin has {len(origin)} numbers.")
         if not np.isnan(origin).any():
             found["origin"] = tuple(signs * (*(o * scale for o in origin), 0.0)[:3])
     return found
@@ -281,7 +284,9 @@ def _by_spacings(path: Path, fields: dict[str, str], inner: list[int], axes: int
     if np.isnan(spacing).any():  # that is how a NRRD says that it does not know
         if np.isnan(spacing).all():
             return {}
-        raise ValueError(f"{path} is not usable: it knows the spacing of some axes only, {fields['spacings'][:60]}.")
+        raise UnsupportedFile(
+            path, f"is not usable: it knows the spacing of some axes only, {fields['spacings'][:60]}."
+        )
     scale = 1.0 if unit is None else unit
     found = {"spacing": (*(s * scale for s in spacing), 1.0)[:3], "calibrated": unit is not None}
     if "axis mins" in fields or "axismins" in fields:
@@ -302,7 +307,9 @@ def _unit(path: Path, fields: dict[str, str]) -> float | None:
     words = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
     named = {word.strip() for word in words if word.strip() and word.strip().lower() != "none"}
     if len(named) > 1 and "space units" in fields:
-        raise ValueError(f"{path} measures its axes in different units, {', '.join(sorted(named))}; resample it first.")
+        raise UnsupportedFile(
+            path, f"measures its axes in different units, {', '.join(sorted(named))}; resample it first."
+        )
     return UNITS.get(named.pop().lower()) if named else 1.0
 
 
@@ -313,7 +320,7 @@ def _vector(path: Path, text: str) -> list[float]:
 def _list(path: Path, fields: dict[str, str], key: str, count: int) -> list[float]:
     numbers = [_number(path, word, key) for word in fields[key].split()]
     if len(numbers) != count:
-        raise ValueError(f"{path} is damaged: its {key} are {len(numbers)} numbers for {count} axes.")
+        raise DamagedFile(path, f"is damaged: its {key} are {len(numbers)} numbers for {count} axes.")
     return numbers
 
 
@@ -321,13 +328,13 @@ def _number(path: Path, text: str, key: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{path} is damaged: its {key} holds {text.strip()[:40]!r}, which is no number.") from None
+        raise DamagedFile(path, f"is damaged: its {key} holds {text.strip()[:40]!r}, which is no number.") from None
 
 
 def _integers(path: Path, fields: dict[str, str], key: str, count: int) -> tuple[int, ...]:
     words = fields.get(key, "").split()
     if len(words) != count or not all(re.fullmatch(r"\d{1,15}", word) and int(word) > 0 for word in words):
-        raise ValueError(
-            f"{path} is damaged: its {key} is {fields.get(key, '')[:60]!r}; it needs {count} whole numbers."
+        raise DamagedFile(
+            path, f"is damaged: its {key} is {fields.get(key, '')[:60]!r}; it needs {count} whole numbers."
         )
     return tuple(map(int, words))

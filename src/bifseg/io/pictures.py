@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bifseg.errors import BifsegError, DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.untrusted import mapped
 from bifseg.io.voxels import Found, check_room, unpacking
@@ -35,7 +36,7 @@ def is_picture(start: bytes) -> bool:
 def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: bool = False) -> Found:
     """The pixels of a picture (x, y), colours as channels, alpha left out. Nothing tells how large a pixel is.
 
-    ``labels``: an indexed picture holds its indices, not their colours. Raises ValueError for one that is damaged or
+    ``labels``: an indexed picture holds its indices, not their colours. Raises InvalidInput for one that is damaged or
     ends too early, or is none.
     """
     with path.open("rb") as file:
@@ -51,11 +52,11 @@ def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: 
             whole(path)
             array = _deep(path, picture.size, channels) if deep else _pixels(picture, start, labels=labels)
             orientation = picture.getexif().get(EXIF, 1)
-        except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, zlib.error, EOFError) as error:
-            if isinstance(error, ValueError) and str(path) in str(error):
+        except (OSError, SyntaxError, InvalidInput, KeyError, IndexError, TypeError, zlib.error, EOFError) as error:
+            if isinstance(error, BifsegError):
                 raise
             reason = "the end of the image is missing" if "truncated" in str(error) else "its data cannot be unpacked"
-            raise ValueError(f"{path} is truncated or damaged: {reason}.") from error
+            raise DamagedFile(path, f"is truncated or damaged: {reason}.") from error
     orientation = orientation if orientation in TURNS else 1
     array = upright(array.swapaxes(0, 1), orientation)
     array.flags.writeable = False
@@ -130,7 +131,7 @@ def _deep(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
         raise OSError("its data cannot be unpacked") from error
     array = sitk().GetArrayFromImage(itk)
     if array.shape != (size[1], size[0], channels) or array.dtype != np.uint16:
-        raise ValueError(f"{path} is a PNG of {channels} channels of 16 bits; save it with 8, or in grey.")
+        raise UnsupportedFile(path, f"is a PNG of {channels} channels of 16 bits; save it with 8, or in grey.")
     return array[..., 0] if channels == 2 else array[..., :3]
 
 
@@ -146,20 +147,20 @@ def _check_png(path: Path) -> None:
                 data.append((place + 8, length))
             ended, place = kind == b"IEND", place + 12 + length
         if not ended:
-            raise ValueError(f"{path} is truncated or damaged: its last part is longer than the file.")
+            raise DamagedFile(path, "is truncated or damaged: its last part is longer than the file.")
         width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
         bits = content[24] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(content[25], 0)
         if content[12:16] != b"IHDR" or not (width and height and bits):
-            raise ValueError(f"{path} is damaged: its header is none of a PNG.")
+            raise DamagedFile(path, "is damaged: its header is none of a PNG.")
         wanted = sum(h * (1 + (w * bits + 7) // 8) for w, h in _passes(width, height, content[28]) if w and h)
         if wanted > 1100 * sum(length for _, length in data):
-            raise ValueError(f"{path} is truncated: {sum(length for _, length in data)} bytes cannot hold its pixels.")
+            raise DamagedFile(path, f"is truncated: {sum(length for _, length in data)} bytes cannot hold its pixels.")
         try:
             found = sum(map(len, unpacking(_Joined(content, data), "zlib")))
         except (zlib.error, EOFError) as error:
-            raise ValueError(f"{path} is truncated or damaged: its pixels cannot be unpacked.") from error
+            raise DamagedFile(path, "is truncated or damaged: its pixels cannot be unpacked.") from error
     if found < wanted:
-        raise ValueError(f"{path} is truncated: its pixels unpack to {found} of {wanted} bytes.")
+        raise DamagedFile(path, f"is truncated: its pixels unpack to {found} of {wanted} bytes.")
 
 
 def _passes(width: int, height: int, interlaced: int) -> list[tuple[int, int]]:
@@ -192,9 +193,9 @@ def _check_jpeg(path: Path) -> None:
         while scans <= 10 * JPEG_SCANS and (place := data.find(b"\xff\xda", place) + 1):
             scans += 1
     if not whole:
-        raise ValueError(f"{path} is truncated: the end of the image is missing.")
+        raise DamagedFile(path, "is truncated: the end of the image is missing.")
     if scans > JPEG_SCANS:
-        raise ValueError(f"{path} is a JPEG of {scans} scans; at most {JPEG_SCANS} are allowed.")
+        raise UnsupportedFile(path, f"is a JPEG of {scans} scans; at most {JPEG_SCANS} are allowed.")
 
 
 def _check_bmp(path: Path) -> None:
@@ -206,9 +207,9 @@ def _check_bmp(path: Path) -> None:
     width, height, bits = (int.from_bytes(n, "little", signed=True) for n in (width, height, bits))
     offset = int.from_bytes(head[10:14], "little")
     if not core and int.from_bytes(head[30:34], "little") not in (0, 3, 6):
-        raise ValueError(f"{path} is a packed BMP; save it as PNG.")
+        raise DamagedFile(path, "is a packed BMP; save it as PNG.")
     if width <= 0 or height == 0 or bits not in (1, 4, 8, 16, 24, 32) or offset < 26:
-        raise ValueError(f"{path} is damaged: its header is none of a BMP.")
+        raise DamagedFile(path, "is damaged: its header is none of a BMP.")
     wanted, found = offset + (width * bits + 31) // 32 * 4 * abs(height), path.stat().st_size
     if found < wanted:
-        raise ValueError(f"{path} is truncated: the end of the image is missing; it has {found} of {wanted} bytes.")
+        raise DamagedFile(path, f"is truncated: the end of the image is missing; it has {found} of {wanted} bytes.")

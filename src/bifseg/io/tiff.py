@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, InvalidInput, MissingExtra, UnsupportedFile
 from bifseg.io.pictures import TURNS, upright
 from bifseg.io.voxels import Found, check_room
 
@@ -26,7 +27,7 @@ MILLIMETRES = {
     "å": 1e-7, "pm": 1e-9, "inch": 25.4, "in": 25.4,
 }  # fmt: skip
 DAMAGE = (  # what reading a damaged file may raise
-    OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError, EOFError, AttributeError, ArithmeticError,
+    OSError, KeyError, IndexError, TypeError, InvalidInput, RuntimeError, EOFError, AttributeError, ArithmeticError,
     xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 WORDS = {"T": "times", "C": "channels", "H": "channels", "R": "resolutions", "I": "images", "Q": "other images"}
@@ -40,13 +41,13 @@ def is_tiff(start: bytes) -> bool:
 def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: bool = False) -> Found:
     """The pixels of a TIFF: a plane, or a stack of planes of one kind.
 
-    Raises ValueError for several channels, times or kinds of planes, of which one is asked for; for what is damaged;
+    Raises InvalidInput for several channels, times or kinds of planes, of which one is asked for; for what is damaged;
     and for compressions other than deflate, LZW and PackBits. ImportError where tifffile is missing.
     """
     try:
         import tifffile
     except ImportError:
-        raise ImportError(NEEDED) from None
+        raise MissingExtra(NEEDED) from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
     try:
         with tifffile.TiffFile(path) as file:
@@ -54,17 +55,17 @@ def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: boo
     except (tifffile.TiffFileError, *DAMAGE) as error:
         if str(path) in str(error):
             raise
-        raise ValueError(f"{path} is truncated or damaged: it is no TIFF that can be read.") from error
+        raise DamagedFile(path, "is truncated or damaged: it is no TIFF that can be read.") from error
 
 
 def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: bool) -> Found:
     series = [one for one in file.series if one.kind not in ("thumbnail",)] if file.is_ome else list(file.series)
     if not series:
-        raise ValueError(f"{path} is damaged: it is a TIFF without pictures.")
+        raise DamagedFile(path, "is damaged: it is a TIFF without pictures.")
     shapes = {(one.shape, one.axes) for one in series}
     if len(series) > 1:
         sizes = ", ".join(sorted(" x ".join(map(str, shape)) for shape, _ in shapes))
-        raise ValueError(f"{path} holds {len(series)} pictures, {sizes}; save one of them as a file of its own.")
+        raise UnsupportedFile(path, f"holds {len(series)} pictures, {sizes}; save one of them as a file of its own.")
     (one,) = series
     axes, shape = one.axes, one.shape
     unnamed = [axis for axis, n in zip(axes, shape, strict=True) if n > 1 and axis in "PQIZ"]
@@ -76,17 +77,17 @@ def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: boo
         counts = " and ".join(
             f"{n} {WORDS.get(axis, 'other images')}" for axis, n in zip(axes, shape, strict=True) if axis in many
         )
-        raise ValueError(f"{path} holds {counts}; save one of them as a file of its own.")
+        raise UnsupportedFile(path, f"holds {counts}; save one of them as a file of its own.")
     pages = [page for page in one.pages if page is not None]
     planes = int(np.prod(shape, dtype=object)) // (first.imagewidth * first.imagelength * first.samplesperpixel)
     samples = first.samplesperpixel
     check_room(path, (first.imagewidth, first.imagelength, max(1, planes)), samples * first.dtype.itemsize, allowed)
     if first.dtype.kind not in "buif":
-        raise ValueError(f"{path} holds {first.dtype}; give a TIFF of real numbers.")
+        raise UnsupportedFile(path, f"holds {first.dtype}; give a TIFF of real numbers.")
     orientation = int(first.tags[274].value) if 274 in first.tags else 1
     if any((int(page.tags[274].value) if 274 in getattr(page, "tags", {}) else 1) != orientation for page in pages
            if hasattr(page, "tags")):  # fmt: skip
-        raise ValueError(f"{path} holds planes that are turned differently; save them alike.")
+        raise UnsupportedFile(path, "holds planes that are turned differently; save them alike.")
     array = _pixels(file, one, path, first)
     array = array.reshape(-1, *_plane(first))
     if samples > 1 and first.planarconfig == 2:
@@ -126,19 +127,19 @@ def _plane(page: Any) -> tuple[int, ...]:
 def _pixels(file: Any, series: Any, path: Path, first: Any) -> np.ndarray:
     """All planes, each proven to be there as a whole."""
     if first.compression not in (*PLAIN, PACKED):
-        raise ValueError(f"{path} is compressed in a way that is not read; save it uncompressed, or with deflate.")
+        raise UnsupportedFile(path, "is compressed in a way that is not read; save it uncompressed, or with deflate.")
     size, counted = path.stat().st_size, 0
     for page in series.pages:
         if page is None:
-            raise ValueError(f"{path} is damaged: planes of it are missing.")
+            raise DamagedFile(path, "is damaged: planes of it are missing.")
         offsets, counts = page.dataoffsets, page.databytecounts
         if not offsets or any(o <= 0 or n <= 0 or o + n > size for o, n in zip(offsets, counts, strict=True)):
-            raise ValueError(f"{path} is truncated: it says that pixels lie beyond its end.")
+            raise DamagedFile(path, "is truncated: it says that pixels lie beyond its end.")
         counted += sum(counts)
     if first.compression == 1 and not first.is_tiled:
         plane = int(np.prod(_plane(first), dtype=object)) * first.bitspersample // 8
         if counted < plane * (len(series.pages) if counted < plane * _planes(series, first) else 1):
-            raise ValueError(f"{path} is truncated: it holds {counted} bytes of pixels.")
+            raise DamagedFile(path, f"is truncated: it holds {counted} bytes of pixels.")
     if first.compression == PACKED:
         return _by_pillow(path, series, first)
     return series.asarray()
@@ -158,7 +159,7 @@ def _by_pillow(path: Path, series: Any, first: Any) -> np.ndarray:
             picture.seek(page.index)
             plane = np.array(picture)
             if plane.dtype.itemsize != first.dtype.itemsize or plane.shape != _plane(first):
-                raise ValueError(f"{path} is packed by LZW, of a kind that is not read; save it uncompressed.")
+                raise UnsupportedFile(path, "is packed by LZW, of a kind that is not read; save it uncompressed.")
             planes.append(plane.view(first.dtype) if plane.dtype.kind != "b" else plane)
     return np.stack(planes)
 

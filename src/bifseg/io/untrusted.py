@@ -6,18 +6,16 @@ import mmap
 import struct
 from pathlib import Path
 
+from bifseg.errors import TooLarge, UnsupportedFile
+
 # No TIFF: libtiff follows pages in a circle, and small files had it work for 15 s in 5 GiB.
 ONE_FILE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".bmp", ".dcm", ".zip")
-
-
-class TooLargeError(ValueError):
-    """The file holds, or says that it holds, more than is allowed."""
 
 
 def check_single(path: Path) -> None:
     """Refuse a file whose name does not end as those that may be uploaded."""
     if not path.name.lower().endswith(ONE_FILE):
-        raise ValueError(f"{path} is of a kind that cannot be uploaded; possible are {', '.join(ONE_FILE)}.")
+        raise UnsupportedFile(path, f"is of a kind that cannot be uploaded; possible are {', '.join(ONE_FILE)}.")
 
 
 def check_extent(path: Path, shape: tuple[int, ...], voxel: int, voxels: int, limit: int) -> None:
@@ -27,9 +25,10 @@ def check_extent(path: Path, shape: tuple[int, ...], voxel: int, voxels: int, li
         count *= int(n)
     if count > voxels or count * voxel > limit:
         extent = " x ".join(map(str, shape))
-        raise TooLargeError(
-            f"{path} says it has {extent} voxels of {voxel} bytes; "
-            f"at most {voxels / 1e6:.4g} million voxels and {limit / 2**30:.3g} GiB are allowed."
+        raise TooLarge(
+            path,
+            f"says it has {extent} voxels of {voxel} bytes; "
+            f"at most {voxels / 1e6:.4g} million voxels and {limit / 2**30:.3g} GiB are allowed.",
         )
 
 
@@ -45,7 +44,7 @@ def check_listing(path: Path, files: int) -> None:
     if at >= 76 and tail[at - 20 : at].startswith(b"PK\6\7"):  # Zip64: larger numbers stand before
         count, size = struct.unpack("<QQ", tail[at - 44 : at - 28])
     if count > files or size > 512 * files:
-        raise TooLargeError(f"{path} lists {count} files in {size} bytes; at most {files} files are allowed.")
+        raise TooLarge(path, f"lists {count} files in {size} bytes; at most {files} files are allowed.")
 
 
 def mapped(path: Path) -> mmap.mmap:

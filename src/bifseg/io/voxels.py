@@ -11,12 +11,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, UnsupportedFile
 from bifseg.io.untrusted import check_extent
 
 PIECE = 1 << 20  # bytes read, and unpacked, at once
 DENSEST = {"gzip": 1100, "zlib": 1100}  # bytes that deflate makes of one, at most
 MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
-UNPACKED = "{path} is truncated or damaged: its compressed data cannot be unpacked."
+UNPACKED = "is truncated or damaged: its compressed data cannot be unpacked."
 WINDOW = {"gzip": 31, "zlib": 15}  # what zlib calls the two
 
 
@@ -39,7 +40,7 @@ class Found:
 
 
 def stored(path: Path, offset: int, count: int) -> np.ndarray:
-    """The bytes of a file from ``offset`` on, uint8 (count,); ValueError where there are fewer."""
+    """The bytes of a file from ``offset`` on, uint8 (count,); InvalidInput where there are fewer."""
     found = max(0, path.stat().st_size - offset)
     check_whole(path, found, count)
     with path.open("rb") as file:
@@ -53,11 +54,11 @@ def unpacked(path: Path, offset: int, count: int, kind: str, *, before: int = 0,
     """What a stream of a ``kind`` (gzip, zlib, bzip2) unpacks to, without its first bytes: uint8 (count,).
 
     ``offset``: where it begins in the file. ``before``: unpacked bytes that are left out; ``surplus``: those that may
-    follow. Raises ValueError for a damaged stream, one without its end, and one of another length.
+    follow. Raises InvalidInput for a damaged stream, one without its end, and one of another length.
     """
     packed = max(0, path.stat().st_size - offset)
     if kind in DENSEST and count > DENSEST[kind] * packed:  # before there is room made for them
-        raise ValueError(f"{path} is truncated: {packed} bytes cannot hold {count} bytes of voxels.")
+        raise DamagedFile(path, f"is truncated: {packed} bytes cannot hold {count} bytes of voxels.")
     data, found = np.empty(count, np.uint8), -before
     view = memoryview(data)
     with path.open("rb") as file:
@@ -69,9 +70,9 @@ def unpacked(path: Path, offset: int, count: int, kind: str, *, before: int = 0,
                 view[start : start + len(part)] = part
                 found += len(piece)
                 if found > count + surplus:
-                    raise ValueError(f"{path} unpacks to more than its header says; it may be damaged, or a trap.")
+                    raise DamagedFile(path, "unpacks to more than its header says; it may be damaged, or a trap.")
         except (zlib.error, OSError, EOFError) as error:
-            raise ValueError(UNPACKED.format(path=path)) from error
+            raise DamagedFile(path, UNPACKED) from error
     check_whole(path, max(0, found), count)
     return data
 
@@ -121,23 +122,23 @@ def check_room(path: Path, shape: Sequence[int], itemsize: int, allowed: tuple[i
 def check_whole(path: Path, found: int, wanted: int) -> None:
     """Refuse a file with fewer bytes of voxels than it says."""
     if found < wanted:
-        raise ValueError(f"{path} is truncated: it holds {found} of {wanted} bytes of voxels.")
+        raise DamagedFile(path, f"is truncated: it holds {found} of {wanted} bytes of voxels.")
 
 
 def place_of(path: Path, columns: np.ndarray, what: str) -> tuple[tuple[float, ...], np.ndarray]:
-    """Spacing and direction that the axes (3, n) of a voxel have in space, LPS mm; ValueError for shear.
+    """Spacing and direction that the axes (3, n) of a voxel have in space, LPS mm; InvalidInput for shear.
 
     ``what``: what the file calls them. An axis of no length stays one; where a single one of three is missing, which
     has but one voxel in files that leave it out, it stands upright on the others.
     """
     columns = np.asarray(columns, float)
     if not np.isfinite(columns).all():
-        raise ValueError(f"{path} is not usable: its {what} holds numbers that are not finite.")
+        raise UnsupportedFile(path, f"is not usable: its {what} holds numbers that are not finite.")
     spacing = np.linalg.norm(columns, axis=0)
     direction = columns / np.where(spacing > 0, spacing, 1)
     used = direction[:, spacing > 0]
     if not np.allclose(used.T @ used, np.eye(used.shape[1]), atol=1e-3):
-        raise ValueError(f"{path} is sheared: the axes of its {what} are not at right angles; resample it first.")
+        raise UnsupportedFile(path, f"is sheared: the axes of its {what} are not at right angles; resample it first.")
     return tuple(float(s) for s in spacing), direction
 
 

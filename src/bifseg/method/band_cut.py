@@ -16,6 +16,7 @@ from bifseg.algorithms.graphcut import CEILING, NEIGHBOURHOODS, steps
 from bifseg.algorithms.interpolation import taps
 from bifseg.algorithms.jit import compiled
 from bifseg.algorithms.maxflow import maximum_flow
+from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 REACH = 1.0  # half the band's width, in cells of the grid, where the bound on voxels allows it
@@ -46,16 +47,16 @@ def band_cut(
     not. ``lam``: the weight of the pairwise term, its d_ij in cells of the grid: so it means the same in millimetres
     however fine the scan is. Neighbours are all 8 or 26, whose cuts are the smoothest. ``reach``: how far from the
     grid's border a voxel may lie to be cut anew, in cells, at most 1.5; less where more than about ``voxels`` would.
-    Of several minima it is the one with the smallest foreground. Raises ValueError for arrays that do not fit.
+    Of several minima it is the one with the smallest foreground. Raises InvalidInput for arrays that do not fit.
     """
     ndim = scan.ndim
     if len(spacing) != ndim or log_odds.ndim != ndim or labels.shape != log_odds.shape or fixed.shape != scan.shape:
-        raise ValueError(
+        raise InvalidInput(
             f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
             f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
         )
     if not 0 < reach <= FAR - 1:
-        raise ValueError(f"The band reaches {reach} cells from the border; it must be above 0 and at most {FAR - 1}.")
+        raise InvalidInput(f"The band reaches {reach} cells from the border; it must be above 0 and at most {FAR - 1}.")
     sides = np.multiply(scan.shape, spacing)
     cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
     neighbours = NEIGHBOURHOODS[ndim][-1]

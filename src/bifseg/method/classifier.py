@@ -1,6 +1,6 @@
 """The classifier that adapts, on a (pixels, C) matrix: logistic regression with one hidden layer, written out.
 
-Automatic differentiation would give the same numbers (tests/test_logistic.py) in two to three times the time.
+Automatic differentiation would give the same numbers (tests/method/test_classifier.py) in two to three times the time.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import torch
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image, normalise, resample
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
@@ -57,7 +58,7 @@ class Crop(Grid):
     The grid of a listening trunk goes on around the box for ``model.network.context_cells`` points on every side;
     beyond the border of the image its outermost voxels go on. Everything else looks at the box alone.
 
-    Raises ValueError where the image is constant inside the box.
+    Raises InvalidInput where the image is constant inside the box.
     """
 
     def __init__(self, image: Image, box: Box, model: Model, clock: Stopwatch | None = None) -> None:
@@ -65,7 +66,7 @@ class Crop(Grid):
         with clock("crop"):
             native = box.crop(image.array)
             if native.min() == native.max():
-                raise ValueError(f"The image is constant inside the box {box}; there is nothing to segment.")
+                raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to segment.")
             super().__init__(image, box, model.size, model.size * (LONGEST_2D if box.dimension == 2 else 1))
             self._model, self._inside = (
                 model,
@@ -93,7 +94,8 @@ class Crop(Grid):
 
     def energy(self, parameters: Parameters) -> Energy:
         """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term."""
-        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": parameters.neighbours}
+        neighbours = parameters.neighbours(len(self.shape))
+        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": neighbours}
         if self._energy is None or self._energy[0] != term:
             self._energy = term, Energy(self.image01, **term, spacing=self.spacing)
         return self._energy[1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bifseg.algorithms.graphcut import GridCut, grid_edges
+from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 CERTAIN = 1e-6  # a probability of exactly 0 or 1 would forbid a label for ever: only a scribble may do that
@@ -21,7 +22,7 @@ class Energy:
     ``image01``: (x, y) or (x, y, z), intensities in [0, 1], the scale of ``sigma``. ``neighbours``: 4 or 8 in
     2D; 6, 18 or 26 in 3D. ``spacing``: one length per axis, isotropic when None; d_ij is in units of the smallest.
     Weights have the precision of the image: float32 of float32.
-    Raises ValueError for intensities outside [0, 1], a negative ``lam`` or a ``sigma`` that is not above 0.
+    Raises InvalidInput for intensities outside [0, 1], a negative ``lam`` or a ``sigma`` that is not above 0.
 
     >>> energy = Energy(np.zeros((3, 3)), lam=1.0, sigma=0.1, neighbours=4)
     >>> probability = np.full((3, 3), 0.9)
@@ -44,11 +45,11 @@ class Energy:
         self.shape = image.shape
         self._edges = grid_edges(image.shape, neighbours, spacing)
         if not (image.min() >= -CERTAIN and image.max() <= 1 + CERTAIN):
-            raise ValueError(f"The image has values from {image.min()} to {image.max()}; scale it to [0, 1].")
+            raise InvalidInput(f"The image has values from {image.min()} to {image.max()}; scale it to [0, 1].")
         if not 0 <= lam < np.inf:
-            raise ValueError(f"lam is {lam}; it must be finite and 0 or more.")
+            raise InvalidInput(f"lam is {lam}; it must be finite and 0 or more.")
         if not 0 < sigma < np.inf:
-            raise ValueError(f"sigma is {sigma}; it must be finite and above 0.")
+            raise InvalidInput(f"sigma is {sigma}; it must be finite and above 0.")
         self._weights = []
         with np.errstate(over="ignore"):  # a tiny sigma: exp(-inf) is the right 0
             for first, second, distance in self._edges:
@@ -76,7 +77,7 @@ class Energy:
 
         ``probability``: of the foreground, clipped to [1e-6, 1 - 1e-6]. ``scribbles``: 0 none, 1 foreground,
         2 background. Of several minima, the one with the smallest foreground; with lam = 0, ``probability > 0.5``.
-        Raises ValueError for arrays of another shape, probabilities outside [0, 1] and other scribble labels.
+        Raises InvalidInput for arrays of another shape, probabilities outside [0, 1] and other scribble labels.
 
         Eq. 5-7, with Eq. 7 as meant, not as printed: there its two cases are swapped, and the infinite cost falls
         on the label that agrees with the scribble. Here it falls on the label that contradicts it.
@@ -85,7 +86,7 @@ class Energy:
         scribbles = self._fitting(np.zeros(self.shape, np.uint8) if scribbles is None else scribbles, "scribbles")
         foreground, background = scribbles == FOREGROUND, scribbles == BACKGROUND
         if not (foreground | background | (scribbles == 0)).all():
-            raise ValueError(f"The scribbles hold {np.unique(scribbles)}; 0 is none, 1 foreground, 2 background.")
+            raise InvalidInput(f"The scribbles hold {np.unique(scribbles)}; 0 is none, 1 foreground, 2 background.")
         # Only the difference of the two costs of a voxel decides: phi(0) - phi(1), Eq. 2, against 0.
         cost0, cost1 = np.log(p / (1 - p)), np.zeros(self.shape)
         cost0[foreground] = np.inf
@@ -97,11 +98,11 @@ class Energy:
         """In double precision: single knows too little of 1 - p where p is almost 1."""
         p = self._fitting(probability, "probability")
         if not (p.min() >= 0 and p.max() <= 1):
-            raise ValueError(f"The probability runs from {p.min()} to {p.max()}; it must lie in [0, 1].")
+            raise InvalidInput(f"The probability runs from {p.min()} to {p.max()}; it must lie in [0, 1].")
         return np.clip(p.astype(float), CERTAIN, 1 - CERTAIN)
 
     def _fitting(self, array: np.ndarray, name: str) -> np.ndarray:
         array = np.asarray(array)
         if array.shape != self.shape:
-            raise ValueError(f"Shape {array.shape} given for {name}; the image of this energy has {self.shape}.")
+            raise InvalidInput(f"Shape {array.shape} given for {name}; the image of this energy has {self.shape}.")
         return array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bifseg.algorithms.geodesic import geodesic_distance
+from bifseg.errors import InvalidInput
 from bifseg.method.energy import CERTAIN
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
@@ -18,10 +19,10 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
     ``image01``: (x, y) or (x, y, z), in [0, 1]. ``scribbles``: 0 none, 1 foreground, 2 background. ``strength``: the
     log-odds at a scribble itself. ``reach``: the geodesic distance over which they fall to a third; G counts changes of
     intensity and a little length. Of a scribble, less than ``NIL`` counts as 0.
-    Raises ValueError for a strength below 0 and a reach that is not above 0.
+    Raises InvalidInput for a strength below 0 and a reach that is not above 0.
     """
     if not 0 <= strength < np.inf or not 0 < reach < np.inf:
-        raise ValueError(f"The evidence has the strength {strength} and the reach {reach}; give >= 0 and > 0.")
+        raise InvalidInput(f"The evidence has the strength {strength} and the reach {reach}; give >= 0 and > 0.")
     if strength <= NIL or not scribbles.any():
         return None
     limit = reach * np.log(strength / NIL)

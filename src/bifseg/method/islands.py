@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bifseg.algorithms.jit import compiled
+from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 
@@ -19,7 +20,7 @@ def tidy(mask: np.ndarray, fixed: np.ndarray, *, fill_holes: float, drop_islands
     user says foreground, 2 background, or another's, 0 free. ``drop_islands``: a piece goes that has no voxel of fixed
     foreground and is smaller than this share of the largest piece. ``fill_holes``: a hole is filled that the mask
     encloses within the box (its plane, in 2D), that has no voxel of fixed background and is not larger than this share
-    of the mask. 0 leaves all as it is. Raises ValueError for arrays of other shapes and shares outside [0, 1].
+    of the mask. 0 leaves all as it is. Raises InvalidInput for arrays of other shapes and shares outside [0, 1].
 
     >>> mask = np.ones((9, 9), bool)
     >>> mask[4, 4] = False
@@ -27,12 +28,12 @@ def tidy(mask: np.ndarray, fixed: np.ndarray, *, fill_holes: float, drop_islands
     np.True_
     """
     if mask.shape != fixed.shape or mask.ndim not in (2, 3):
-        raise ValueError(
+        raise InvalidInput(
             f"A mask of shape {mask.shape} and fixed voxels of shape {fixed.shape}; give the same, 2 or 3."
         )
     for name, share in (("fill_holes", fill_holes), ("drop_islands", drop_islands)):
         if not 0 <= share <= 1:
-            raise ValueError(f"{name} is {share}; it must lie between 0 and 1.")
+            raise InvalidInput(f"{name} is {share}; it must lie between 0 and 1.")
     shape = mask.shape
     three = (1,) * (3 - mask.ndim) + shape
     mask, fixed = mask.reshape(three), np.ascontiguousarray(fixed).reshape(three)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from math import comb
+
+from bifseg.errors import InvalidInput
 
 REFINEMENTS = ("none", "crf", "auto")
 
@@ -18,7 +21,7 @@ class Parameters:
 
     lam: float = 3.0  # weight of the pairwise term, Eq. 1
     sigma: float = 0.1  # intensity scale of the pairwise term, Eq. 2; the crop's intensities span [0, 1]
-    neighbours: int = 8  # 4 or 8 in 2D; 6, 18 or 26 in 3D
+    connectivity: int = 3  # neighbours share a face (1), also an edge (2), also a corner (3; as 2 in a plane)
     t0: float = 0.2  # U_p = {t0 < p < t1}
     t1: float = 0.7
     epsilon: float = 0.2  # geodesic reach of a scribble, U_s
@@ -62,31 +65,43 @@ class Parameters:
         }  # fmt: skip
         for name, value in positive.items():
             if not 0 < value < float("inf"):
-                raise ValueError(f"{name} is {value}; it must be above 0.")
+                raise InvalidInput(f"{name} is {value}; it must be above 0.")
         for name, value in natural.items():
             if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} is {value}; it must be 0 or more.")
+                raise InvalidInput(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share}; it must be 0 or more and below 1.")
+            raise InvalidInput(f"share is {self.share}; it must be 0 or more and below 1.")
         shares = {"blend": self.blend, "fill_holes": self.fill_holes, "drop_islands": self.drop_islands}
         for name, value in shares.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}; it must lie between 0 and 1.")
+                raise InvalidInput(f"{name} is {value}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
-            raise ValueError(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
-        if self.neighbours not in (4, 6, 8, 18, 26):
-            raise ValueError(f"neighbours is {self.neighbours}; possible are 4 and 8 in 2D, 6, 18 and 26 in 3D.")
+            raise InvalidInput(f"t0 = {self.t0} and t1 = {self.t1}; it must hold 0 <= t0 <= t1 <= 1.")
+        if self.connectivity not in (1, 2, 3):
+            raise InvalidInput(f"connectivity is {self.connectivity}; it must be 1 (faces), 2 (edges) or 3 (corners).")
+
+    @classmethod
+    def stored(cls, told: Mapping[str, float | int | bool]) -> Parameters:
+        """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``."""
+        told = dict(told)
+        if (neighbours := told.pop("neighbours", None)) is not None:
+            told["connectivity"] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}.get(neighbours, neighbours)
+        return cls().but(**told)
 
     def but(self, **changes: object) -> Parameters:
-        """A copy with other values; ValueError names an unknown one.
+        """A copy with other values; InvalidInput names an unknown one.
 
         >>> Parameters().but(lam=1.0).lam
         1.0
         """
         known = {f.name for f in fields(self)}
         if unknown := set(changes) - known:
-            raise ValueError(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
+            raise InvalidInput(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
         return replace(self, **changes)
+
+    def neighbours(self, dimension: int) -> int:
+        """How many voxels a voxel is connected to, in 2D or 3D."""
+        return sum(comb(dimension, moved) * 2**moved for moved in range(1, min(self.connectivity, dimension) + 1))
 
     def as_dict(self) -> dict[str, float | int | bool]:
         return asdict(self)
@@ -94,7 +109,7 @@ class Parameters:
 
 PAPER = {
     2: Parameters(),
-    3: Parameters(lam=10.0, t1=0.6, neighbours=26),
+    3: Parameters(lam=10.0, t1=0.6),
 }
 """The settings printed by Wang et al. 2018 for fetal MRI (2D) and brain tumours (3D)."""
 
@@ -105,7 +120,7 @@ _FAST = Parameters(
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(
-        lam=0.6, neighbours=6, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
+        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
     ),
 }
 """What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
@@ -116,9 +131,9 @@ PRESETS = {"paper": PAPER, "fast": FAST}
 def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None) -> Parameters:
     """The parameters of a preset for 2D or 3D; for ``fast``, values tuned for the network take precedence.
 
-    ValueError lists the presets for an unknown name.
+    InvalidInput lists the presets for an unknown name.
     """
     if name not in PRESETS:
-        raise ValueError(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
+        raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
     parameters = PRESETS[name][dimension]
     return parameters.but(**tuned) if tuned and name == "fast" else parameters

@@ -1,7 +1,8 @@
-"""Where the time went: milliseconds per named stage."""
+"""Where the time went: milliseconds per named stage; and how much memory it took."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,3 +30,13 @@ class Stopwatch(dict[str, float]):
         """Take over what another stopwatch measured."""
         for stage, spent in milliseconds.items():
             self[stage] = self.get(stage, 0.0) + spent
+
+
+def peak_memory() -> int | None:
+    """The most MiB that this process ever held; None where the system does not tell it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)

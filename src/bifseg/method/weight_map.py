@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bifseg.algorithms.geodesic import geodesic_distance
+from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 
@@ -27,14 +28,14 @@ def weight_map(
     ones, True or 1 for foreground. ``scribbles``: 0 none, 1 foreground, 2 background. ``image01``: in [0, 1].
     ``unsure``: 0 in the paper. ``distances``: `scribble_distances` of these scribbles, exact up to ``epsilon``, if
     already known: they do not change during the rounds of one refinement.
-    Raises ValueError for unequal shapes, for ``omega`` or ``unsure`` below 0, and as the functions below do.
+    Raises InvalidInput for unequal shapes, for ``omega`` or ``unsure`` below 0, and as the functions below do.
     """
     if not (0 <= omega < np.inf and 0 <= unsure < np.inf):
-        raise ValueError(f"omega is {omega} and unsure is {unsure}; both must be finite and 0 or more.")
+        raise InvalidInput(f"omega is {omega} and unsure is {unsure}; both must be finite and 0 or more.")
     probability, labels, scribbles, image01 = map(np.asarray, (probability, labels, scribbles, image01))
     shapes = {a.shape for a in (probability, labels, scribbles, image01, *(distances or ()))}
     if len(shapes) > 1:
-        raise ValueError(f"The arrays have the shapes {sorted(shapes)}; all must have the same.")
+        raise InvalidInput(f"The arrays have the shapes {sorted(shapes)}; all must have the same.")
     if distances is None:
         distances = scribble_distances(image01, scribbles)
     doubtful = network_uncertainty(probability, t0, t1)
@@ -50,7 +51,7 @@ def network_uncertainty(probability: np.ndarray, t0: float, t1: float) -> np.nda
     Raises ValueError unless 0 <= t0 <= t1 <= 1.
     """
     if not 0 <= t0 <= t1 <= 1:
-        raise ValueError(f"t0 is {t0} and t1 is {t1}; they must satisfy 0 <= t0 <= t1 <= 1.")
+        raise InvalidInput(f"t0 is {t0} and t1 is {t1}; they must satisfy 0 <= t0 <= t1 <= 1.")
     return (probability > t0) & (probability < t1)
 
 
@@ -60,10 +61,10 @@ def scribble_uncertainty(
     """U_s, bool: background near a foreground scribble, and foreground near a background one.
 
     U_s = {i not in S, G(i, S_f) < epsilon, y_i = 0} + {i not in S, G(i, S_b) < epsilon, y_i = 1}, with
-    ``distances`` from `scribble_distances`. Empty for epsilon = 0; raises ValueError for one below 0.
+    ``distances`` from `scribble_distances`. Empty for epsilon = 0; raises InvalidInput for one below 0.
     """
     if not epsilon >= 0:
-        raise ValueError(f"epsilon is {epsilon}; it must be 0 or more.")
+        raise InvalidInput(f"epsilon is {epsilon}; it must be 0 or more.")
     to_foreground, to_background = distances
     foreground = np.asarray(labels).astype(bool)
     doubtful = np.where(foreground, to_background, to_foreground) < epsilon

@@ -7,6 +7,7 @@ Tensors are (N, C, x, y) or (N, C, x, y, z). ``features`` maps one channel to C 
 
 from __future__ import annotations
 
+from bifseg.errors import InvalidInput
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.compared import DeepMedic, HighRes3DNet, UNet
 from bifseg.networks.fcn import FCN
@@ -27,13 +28,13 @@ ARCHITECTURES: dict[str, type[BoxNetwork]] = {
 
 
 def build(architecture: str, **settings) -> BoxNetwork:
-    """The network of a name and its settings; ValueError lists the known names."""
+    """The network of a name and its settings; InvalidInput lists the known names."""
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
+        raise InvalidInput(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
     try:
         return ARCHITECTURES[architecture](**settings)
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"The settings {settings} do not fit the architecture {architecture!r}: {error}.") from None
+        raise InvalidInput(f"The settings {settings} do not fit the architecture {architecture!r}: {error}.") from None
 
 
 __all__ = [

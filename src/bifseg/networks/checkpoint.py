@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import BoxNetwork, build
 
@@ -63,7 +64,7 @@ def shipped() -> list[str]:
 def load_model(name: str | os.PathLike = "default", dimension: int | None = None) -> Model:
     """A shipped model by name, or a checkpoint file by path; ``default`` is the one for ``dimension``.
 
-    Raises FileNotFoundError for an unknown name, ValueError for a file that is damaged, of another kind, or made for
+    Raises FileNotFoundError for an unknown name, InvalidInput for a file that is damaged, of another kind, or made for
     the other dimension.
     """
     if name == "default":
@@ -72,14 +73,14 @@ def load_model(name: str | os.PathLike = "default", dimension: int | None = None
     if path.suffix != ".safetensors":
         path = SHIPPED / f"{name}.safetensors"
         if not path.is_file():
-            raise FileNotFoundError(
+            raise MissingFile(
                 f"Unknown model {str(name)!r}; known are default, {', '.join(shipped())}, or a .safetensors file."
             )
     if not path.is_file():
-        raise FileNotFoundError(f"There is no model file {path}.")
+        raise MissingFile(f"There is no model file {path}.")
     model = _read_shipped(path) if path.parent == SHIPPED else _read(path)
     if dimension is not None and model.dimension != dimension:
-        raise ValueError(f"The model {model.name} is for {model.dimension}D boxes, and the box is {dimension}D.")
+        raise InvalidInput(f"The model {model.name} is for {model.dimension}D boxes, and the box is {dimension}D.")
     return model
 
 
@@ -117,9 +118,9 @@ def _read(path: Path) -> Model:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             if header.get("format") != "bifseg":
-                raise ValueError(f"{path} is not a bifseg model: its header does not say format bifseg.")
+                raise InvalidInput(f"{path} is not a bifseg model: its header does not say format bifseg.")
             if header.get("version") != VERSION:
-                raise ValueError(f"{path} has version {header.get('version')}; this bifseg reads version {VERSION}.")
+                raise InvalidInput(f"{path} has version {header.get('version')}; this bifseg reads version {VERSION}.")
             architecture, settings, size = (
                 header["architecture"],
                 json.loads(header["settings"]),
@@ -130,16 +131,16 @@ def _read(path: Path) -> Model:
             wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
             given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             if wanted != given:
-                raise ValueError(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
+                raise InvalidInput(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
             network.load_state_dict({name: file.get_tensor(name).float() for name in wanted}, assign=True)
             tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
             flips = json.loads(header.get("flips", "false")) is True
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file: {error}.") from None
+        raise InvalidInput(f"{path} is damaged or not a safetensors file: {error}.") from None
     if not all(t.isfinite().all() for t in network.state_dict().values()):
-        raise ValueError(f"{path} is damaged: its weights are not finite numbers.")
+        raise InvalidInput(f"{path} is damaged: its weights are not finite numbers.")
     if not 8 <= size <= 512:
-        raise ValueError(f"{path} is damaged: its working size is {size}.")
+        raise InvalidInput(f"{path} is damaged: its working size is {size}.")
     network.eval().requires_grad_(False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bifseg.errors import MissingExtra
 from bifseg.networks.base import BoxNetwork, Classifier, Part, convolution, cropped, groups, padded
 
 
@@ -116,5 +117,5 @@ def _monai_networks() -> ModuleType:
     try:
         from monai.networks import nets
     except ImportError:
-        raise ImportError('This network is built by MONAI, which is missing: pip install "bifseg[monai]".') from None
+        raise MissingExtra('This network is built by MONAI, which is missing: pip install "bifseg[monai]".') from None
     return nets

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from bifseg.errors import InvalidInput
 from bifseg.networks.base import BoxNetwork, upsampled
 
 SLICES = 8  # upsampled at once
@@ -35,7 +36,7 @@ def write_features(
 
     ``image``: what the network sees, float32, (N, c, x, y) or (N, c, x, y, z). ``out``: float32, (N, ..., C), of any
     strides. ``inside``: which part of the image ``out`` is of; all by default. ``precision``: as ``BIFSEG_PRECISION``,
-    which it replaces. ValueError for another word, or for bfloat16 where it can only be imitated.
+    which it replaces. InvalidInput for another word, or for bfloat16 where it can only be imitated.
     """
     dtype = chosen(precision, network.halves)
     layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
@@ -72,9 +73,9 @@ def chosen(precision: str | None = None, halves: bool = True) -> torch.dtype:
     if precision == "auto":
         precision = "bfloat16" if halves and _has_bfloat16() else "float32"
     if precision not in PRECISIONS:
-        raise ValueError(f"The precision is {precision!r}; possible are auto, {', '.join(PRECISIONS)}.")
+        raise InvalidInput(f"The precision is {precision!r}; possible are auto, {', '.join(PRECISIONS)}.")
     if precision == "bfloat16" and not _has_bfloat16():
-        raise ValueError("This CPU does not multiply bfloat16; possible are auto and float32.")
+        raise InvalidInput("This CPU does not multiply bfloat16; possible are auto and float32.")
     return PRECISIONS[precision]
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image, extent
 
 FOREGROUND = 1
@@ -36,7 +37,7 @@ class Box:
     def of(cls, ranges: Sequence, shape: Sequence[int]) -> Box:
         """The box of one (start, stop) pair or single index per axis, checked against an image's shape.
 
-        ``ranges`` holds three entries; two are enough for an image of one plane. Raises ValueError for a box that
+        ``ranges`` holds three entries; two are enough for an image of one plane. Raises InvalidInput for a box that
         is empty, inverted, partly outside the image, or thinner than two voxels along two axes or more.
         """
         if isinstance(ranges, Box):
@@ -45,18 +46,18 @@ class Box:
         if len(ranges) == 2 and shape[2] == 1:
             ranges.append(0)
         if len(ranges) != 3:
-            raise ValueError(f"The box has {len(ranges)} axes; give three (x, y, z), each a:b or a single index.")
+            raise InvalidInput(f"The box has {len(ranges)} axes; give three (x, y, z), each a:b or a single index.")
         pairs = [_pair(entry, axis) for entry, axis in zip(ranges, AXES, strict=True)]
         for (start, stop), size, axis in zip(pairs, shape, AXES, strict=True):
             if start >= stop:
-                raise ValueError(f"The box is empty or inverted along {axis}: {start}:{stop}; give start < stop.")
+                raise InvalidInput(f"The box is empty or inverted along {axis}: {start}:{stop}; give start < stop.")
             if start < 0 or stop > size:
-                raise ValueError(
+                raise InvalidInput(
                     f"The box {start}:{stop} along {axis} lies outside the image, which has {axis} from 0 to {size}."
                 )
         if sum(stop - start < 2 for start, stop in pairs) > 1:
             text = " x ".join(str(stop - start) for start, stop in pairs)
-            raise ValueError(f"The box has {text} voxels; it needs at least two along two axes.")
+            raise InvalidInput(f"The box has {text} voxels; it needs at least two along two axes.")
         return cls(*zip(*pairs, strict=True))
 
     @classmethod
@@ -68,18 +69,18 @@ class Box:
             try:
                 ranges.append(int(numbers[0]) if len(numbers) == 1 else tuple(map(int, numbers)))
             except ValueError:
-                raise ValueError(f"The box {text!r} is not of the form 40:80,52:90,12 (x, y, z).") from None
+                raise InvalidInput(f"The box {text!r} is not of the form 40:80,52:90,12 (x, y, z).") from None
         return cls.of(ranges, shape or (np.iinfo(np.int64).max,) * 3)
 
     @classmethod
     def around(cls, mask: np.ndarray, margin: float = 0.1) -> Box:
         """The extent of a mask (x, y, z), on every side wider by a share of it; one voxel thick, it stays a plane.
 
-        Raises ValueError for an empty mask.
+        Raises InvalidInput for an empty mask.
         """
         extents = extent(mask)
         if extents is None:
-            raise ValueError("The mask holds no object: all its voxels are 0.")
+            raise InvalidInput("The mask holds no object: all its voxels are 0.")
         ranges = []
         for (low, high), size in zip(extents, mask.shape, strict=True):
             wider = ceil(margin * (high - low)) if high - low > 1 else 0
@@ -140,11 +141,11 @@ class Stroke:
     def __post_init__(self) -> None:
         points = np.asarray(self.points, dtype=float)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points) or not np.isfinite(points).all():
-            raise ValueError("A stroke needs one or more finite points (x, y, z).")
+            raise InvalidInput("A stroke needs one or more finite points (x, y, z).")
         if self.label not in (ERASER, FOREGROUND, BACKGROUND):
-            raise ValueError(f"A stroke has the label {self.label}; 1 is foreground, 2 is background, 0 erases.")
+            raise InvalidInput(f"A stroke has the label {self.label}; 1 is foreground, 2 is background, 0 erases.")
         if not 0 <= self.radius < np.inf:
-            raise ValueError(f"A stroke has the radius {self.radius}; it must be 0 or more.")
+            raise InvalidInput(f"A stroke has the radius {self.radius}; it must be 0 or more.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +182,7 @@ def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]
 def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
     """The voxels of one label of a label map: bool; without ``label`` of the only one there is, besides 0.
 
-    Raises ValueError where it has several and none is chosen, or not the chosen one.
+    Raises InvalidInput where it has several and none is chosen, or not the chosen one.
     """
     if labels.dtype == bool and label in (None, 1):
         return labels
@@ -189,21 +190,21 @@ def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
     values = values[values != 0]
     listed = ", ".join(str(value) for value in values[:10].tolist()) + (", ..." if len(values) > 10 else "")
     if label is None and len(values) > 1:
-        raise ValueError(f"The initial mask holds the labels {listed}; choose one of them with label={values[0]}.")
+        raise InvalidInput(f"The initial mask holds the labels {listed}; choose one of them with label={values[0]}.")
     if label is not None and label not in values:
-        raise ValueError(f"The initial mask has no label {label}; it holds {listed or 'nothing but 0'}.")
+        raise InvalidInput(f"The initial mask has no label {label}; it holds {listed or 'nothing but 0'}.")
     return labels != 0 if label is None else labels == label
 
 
 def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch:
-    """Two scribble masks (x, y, z) of one shape as uint8 labels; ValueError for a voxel that is in both."""
+    """Two scribble masks (x, y, z) of one shape as uint8 labels; InvalidInput for a voxel that is in both."""
     given = {FOREGROUND: foreground, BACKGROUND: background}
     masks = {label: np.asarray(mask) for label, mask in given.items() if mask is not None}
     if not masks:
-        raise ValueError("No scribbles are given: give labels, or a foreground or a background mask.")
+        raise InvalidInput("No scribbles are given: give labels, or a foreground or a background mask.")
     shapes = [mask.shape for mask in masks.values()]
     if shapes[0] != shapes[-1]:
-        raise ValueError(f"The scribble masks have the shapes {shapes[0]} and {shapes[1]}.")
+        raise InvalidInput(f"The scribble masks have the shapes {shapes[0]} and {shapes[1]}.")
     extents = [found for found in map(extent, masks.values()) if found]
     if not extents:
         return Patch.of(np.zeros((0, 0, 0), np.uint8))
@@ -211,14 +212,14 @@ def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch
     box = Box(*zip(*ranges, strict=True))
     inside = {label: mask[box.slices] != 0 for label, mask in masks.items()}
     if len(inside) == 2 and (both := np.count_nonzero(inside[FOREGROUND] & inside[BACKGROUND])):
-        raise ValueError(f"{both} voxels are in the foreground and the background scribbles; each can be in one.")
+        raise InvalidInput(f"{both} voxels are in the foreground and the background scribbles; each can be in one.")
     return Patch(box, sum(mask * np.uint8(label) for label, mask in inside.items()))
 
 
 def scribbles_in(box: Box, patch: Patch, locked: np.ndarray) -> np.ndarray:
     """The labels of a patch inside a box, checked: uint8, the box's shape; ``ERASED`` where strokes erase.
 
-    ``locked``: bool, the box's shape, voxels of other objects. Raises ValueError for scribbles outside the box, for
+    ``locked``: bool, the box's shape, voxels of other objects. Raises InvalidInput for scribbles outside the box, for
     labels other than 0, 1 and 2, and for foreground on a locked voxel. An eraser may leave the box: it is a rough tool.
     """
     inside = patch.inside(box)
@@ -226,11 +227,13 @@ def scribbles_in(box: Box, patch: Patch, locked: np.ndarray) -> np.ndarray:
     if patch.erases:
         everywhere, drawn = (np.where(labels == ERASED, 0, labels) for labels in (everywhere, inside))
     if outside := np.count_nonzero(everywhere) - np.count_nonzero(drawn):
-        raise ValueError(f"{outside} scribble voxels lie outside the box {box}.")
+        raise InvalidInput(f"{outside} scribble voxels lie outside the box {box}.")
     if strange := set(np.unique(drawn[drawn != 0]).tolist()) - {FOREGROUND, BACKGROUND}:
-        raise ValueError(f"The scribbles hold the labels {sorted(strange)}; 1 is foreground, 2 background, 0 none.")
+        raise InvalidInput(f"The scribbles hold the labels {sorted(strange)}; 1 is foreground, 2 background, 0 none.")
     if clash := np.count_nonzero(locked & (inside == FOREGROUND)):
-        raise ValueError(f"{clash} foreground scribble voxels lie in a finished object; select that one to change it.")
+        raise InvalidInput(
+            f"{clash} foreground scribble voxels lie in a finished object; select that one to change it."
+        )
     return inside.astype(np.uint8, copy=False)
 
 
@@ -259,5 +262,5 @@ def _pair(entry: int | Sequence[int], axis: str) -> tuple[int, int]:
         entry = (entry.start, entry.stop)
     numbers = (entry, entry + 1) if isinstance(entry, (int, np.integer)) else tuple(entry)
     if len(numbers) != 2 or not all(isinstance(n, (int, np.integer)) for n in numbers):
-        raise ValueError(f"The box along {axis} is {entry!r}; give whole numbers, start and stop, or one index.")
+        raise InvalidInput(f"The box along {axis} is {entry!r}; give whole numbers, start and stop, or one index.")
     return int(numbers[0]), int(numbers[1])

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import ERASED, ERASER, Box, Patch, Stroke
 
@@ -16,7 +17,7 @@ def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -
     and holds ``ERASED`` where an eraser was the last.
 
     ``box``: the object's. The brush of a stroke that runs inside it ends where it ends, and in a plane is a disc; any
-    other brush is a ball. Raises ValueError for a stroke that leaves the image.
+    other brush is a ball. Raises InvalidInput for a stroke that leaves the image.
     """
     step = np.asarray(image.spacing) / min(image.spacing)
     brushes = [(stroke, *_room(stroke, image, box, step)) for stroke in strokes]
@@ -54,7 +55,7 @@ def _room(stroke: Stroke, image: Image, box: Box | None, step: np.ndarray) -> tu
     points = np.asarray(stroke.points, dtype=float)
     nearest = np.rint(points).astype(int)
     if (outside := ((nearest < 0) | (nearest >= image.shape)).any(1)).any():
-        raise ValueError(
+        raise InvalidInput(
             f"A stroke passes {tuple(points[outside][0].tolist())}, outside the image of shape {image.shape}."
         )
     low = np.maximum(np.floor(points.min(0) - stroke.radius / step), 0).astype(int)

@@ -15,36 +15,43 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from bifseg.io.dicom_series import UnclearSeriesError
-from bifseg.io.untrusted import TooLargeError
+from bifseg.errors import (
+    BifsegError,
+    Busy,
+    Cancelled,
+    Closing,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    Overloaded,
+    StorageFull,
+    TookTooLong,
+    TooLarge,
+)
 from bifseg.server import api, metrics, page
 from bifseg.server.access.guard import Guard
-from bifseg.server.access.turns import TooManyError
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.monailabel import api as monailabel
 from bifseg.server.nninteractive import api as nninteractive
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
-from bifseg.server.workers.child import StartError, WorkCancelledError, WorkError
-from bifseg.server.workers.pool import ClosingError, QueueFullError
-from bifseg.storage import BusyError, FullError, KeyUsedError, UnknownError
-from bifseg.storage.errors import FULL, is_full
+from bifseg.server.workers.child import StartError, WorkError
+from bifseg.storage.disk import FULL, is_full
 from bifseg.storage.retention import sweep
 
 HOURLY = 3600.0
-STATUS = {  # the first that fits
-    TooLargeError: 413,
-    KeyUsedError: 422,
-    ValueError: 400,
-    FileNotFoundError: 404,
-    UnknownError: 404,
-    BusyError: 409,
-    WorkCancelledError: 409,
-    QueueFullError: 429,
-    TooManyError: 429,
-    FullError: 507,
-    ClosingError: 503,
-    TimeoutError: 503,
+STATUS = {  # the first that fits; what is not here is a fault of ours
+    TooLarge: 413,
+    KeyReused: 422,
+    InvalidInput: 400,
+    NotFound: 404,
+    Busy: 409,
+    Cancelled: 409,
+    Overloaded: 429,
+    StorageFull: 507,
+    Closing: 503,
+    TookTooLong: 503,
+    BifsegError: 400,
     MemoryError: 507,
     StartError: 503,
     WorkError: 500,
@@ -94,8 +101,10 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
-        told = {"code": error.code, **error.data} if isinstance(error, UnclearSeriesError) else {}
-        return JSONResponse({"detail": sentence(error), **told}, status, HEADERS.get(status))
+        answer = {"detail": sentence(error)}
+        if isinstance(error, BifsegError):
+            answer |= {"code": error.code, **error.data}
+        return JSONResponse(answer, status, HEADERS.get(status))
 
     return refuse
 
@@ -115,14 +124,14 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
 async def _system(request: Request, error: OSError) -> JSONResponse:
     """What the system refuses: a full disk is no fault of the server's, all else is."""
     if is_full(error):
-        return JSONResponse({"detail": FULL}, STATUS[FullError])
+        return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
     raise error
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
     """FastAPI makes 400 of whatever goes wrong while it reads a body."""
     if error.status_code == 400 and is_full(error):
-        return JSONResponse({"detail": FULL}, STATUS[FullError])
+        return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
     return await http_exception_handler(request, error)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.errors import Busy, InvalidInput, StorageFull
 from bifseg.server.access.tokens import Tokens
 from bifseg.server.access.turns import Turns
 from bifseg.server.metrics import Metrics
@@ -16,7 +17,7 @@ from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.settings import Settings
 from bifseg.server.workers.pool import Pool
-from bifseg.storage import BusyError, FullError, Store
+from bifseg.storage import Store
 from bifseg.storage.journal import MOVES
 
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
@@ -51,11 +52,11 @@ class Service:
         )
 
     async def create(self, image: str, user: str, **options: object) -> str:
-        """Begin a session for a user: its id. ValueError for a model that is not here; FullError at the limit."""
+        """Begin a session for a user: its id. InvalidInput for a model that is not here; StorageFull at the limit."""
         model = options.get("model", "default")
         if model not in self.settings.known_models:
             known = ", ".join(self.settings.known_models)
-            raise ValueError(f"Unknown model {str(model)[:80]!r}; this server has {known}.")
+            raise InvalidInput(f"Unknown model {str(model)[:80]!r}; this server has {known}.")
 
         def create() -> str:
             self.check_sessions(user)
@@ -64,10 +65,10 @@ class Service:
         return await run_in_threadpool(create)
 
     def check_sessions(self, user: str) -> None:
-        """FullError where a user has as many sessions as one may."""
+        """StorageFull where a user has as many sessions as one may."""
         limit = self.settings.limits.sessions_per_user
         if len(self.store.sessions(user)) >= limit:
-            raise FullError(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
+            raise StorageFull(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
 
     async def act(
         self,
@@ -90,7 +91,7 @@ class Service:
             try:
                 told = await self._do(user, session, interaction, key, progress)
                 break
-            except BusyError:
+            except Busy:
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.05)
@@ -116,7 +117,7 @@ def check_size(interaction: Mapping, strokes: int, points: int) -> None:
         return
     drawn = sum(len(s["points"]) for s in given if isinstance(s, Mapping) and isinstance(s.get("points"), list))
     if len(given) > strokes or drawn > points:
-        raise ValueError(
+        raise InvalidInput(
             f"There are {len(given)} strokes of {drawn} points; at most {strokes} of {points} go into one interaction."
         )
 

@@ -11,13 +11,14 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
+from bifseg.errors import FileError, InvalidInput, NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_seg, images
 from bifseg.prompts.interaction import Box
 from bifseg.server.uploads.scratch import scratch
 from bifseg.session.state import Segment, State
-from bifseg.storage import Store, UnknownError
-from bifseg.storage.errors import FULL, FullError, is_full
+from bifseg.storage import Store
+from bifseg.storage.disk import FULL, is_full
 from bifseg.storage.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
@@ -47,7 +48,7 @@ class View:
 def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]) -> View:
     """What a session shows of one object (of the current one where ``name`` is None), or as "labels" of all objects.
 
-    ``shape``: the image's. UnknownError where there is no such object, or nothing of the kind yet.
+    ``shape``: the image's. NotFound where there is no such object, or nothing of the kind yet.
     """
     if what == "labels" and state.objects:
         box = Box.spanning(segment.box for segment in state.objects.values())
@@ -58,19 +59,19 @@ def view(state: State, what: What, name: str | None, shape: tuple[int, int, int]
     if what == "weights":
         weights = segment.weight_map()
         if weights is None:
-            raise UnknownError(f"The object {segment.name!r} has no weight map: its network was not updated yet.")
+            raise NotFound(f"The object {segment.name!r} has no weight map: its network was not updated yet.")
         return View(what, weights, segment.box)
     array = segment.scribbles if what == "scribbles" else getattr(segment, what)()
     return View(what, array, segment.box)
 
 
 def segment_of(state: State, name: str | None) -> Segment:
-    """The object or part of a name, or the current one; UnknownError where there is none."""
+    """The object or part of a name, or the current one; NotFound where there is none."""
     if not state.objects:
-        raise UnknownError("There is no object yet: draw a box first.")
+        raise NotFound("There is no object yet: draw a box first.")
     segment = state.objects.get(state.current if name is None else name)
     if segment is None:
-        raise UnknownError(f"There is no object named {name!r}; there are: {', '.join(state.objects)}.")
+        raise NotFound(f"There is no object named {name!r}; there are: {', '.join(state.objects)}.")
     return segment
 
 
@@ -89,7 +90,7 @@ def raw(view: View) -> tuple[bytes, dict[str, str]]:
 def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     """The array in its image, zero elsewhere, as a file of a format; it has no name any more, and ends when closed.
 
-    Raises ValueError for what the format cannot hold, and for DICOM-SEG of an image that came from no DICOM.
+    Raises InvalidInput for what the format cannot hold, and for DICOM-SEG of an image that came from no DICOM.
     """
     image = store.image(row.key)
     full = view.array if view.array.shape == image.shape else view.box.paste(view.array, image.shape)
@@ -103,18 +104,17 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     except (ValueError, OSError) as error:
         # ITK does not say why a file did not arrive
         if is_full(error) or (isinstance(error, OSError) and disk_usage(store.folder).free < full.nbytes):
-            raise FullError(FULL) from None
-        kind = ValueError if isinstance(error, ValueError) else OSError
-        raise kind(str(error).replace(f" {path}", "")) from None
+            raise StorageFull(FULL) from None
+        raise (error.of(f"a file .{format}") if isinstance(error, FileError) else error) from None
     finally:
         path.unlink(missing_ok=True)
 
 
 def _write_seg(path: Path, labels: np.ndarray, view: View, image: Image, store: Store, row: ImageRow) -> None:
     if not view.names:
-        raise ValueError(f"DICOM-SEG holds objects, not {view.title}; ask for labels or a mask.")
+        raise InvalidInput(f"DICOM-SEG holds objects, not {view.title}; ask for labels or a mask.")
     if row.dicom is None:
-        raise ValueError("The image came from no DICOM series, and DICOM-SEG needs one; ask for another format.")
+        raise InvalidInput("The image came from no DICOM series, and DICOM-SEG needs one; ask for another format.")
     dicom_seg.write_dicom_seg(path, labels, view.names, image, store.blob(row.dicom))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round, copy_of, fine_tune, foreground_probability
 from bifseg.method.outline import outline
@@ -30,7 +31,7 @@ def begin(
 ) -> Segment:
     """An object of which only the box is known: no mask yet. ``part_of``: the object that it continues, if any.
 
-    ``start``: weights to begin with instead of the trained classifier's. Raises ValueError where they do not fit.
+    ``start``: weights to begin with instead of the trained classifier's. Raises InvalidInput where they do not fit.
     """
     trained = model.network.classifier
     classifier = trained if start is None else _with_weights(trained, start)
@@ -109,7 +110,7 @@ def _with_weights(classifier: nn.Module, weights: Mapping[str, np.ndarray]) -> n
     """A copy of the classifier with other weights: the shared one never changes."""
     own = copy_of(classifier)
     if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:
-        raise ValueError("The object's classifier does not fit its network. Resize its box, and it begins anew.")
+        raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
     own.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
     return own
 

@@ -13,8 +13,6 @@ labels, scribbles and adapted classifier bit for bit.
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,12 +21,13 @@ from itertools import chain, count
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import REFINEMENTS, Parameters, preset
-from bifseg.method.timing import Stopwatch
+from bifseg.method.timing import Stopwatch, peak_memory
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import (
     AXES,
@@ -58,7 +57,7 @@ class Session:
     ``default``, which fits the box's dimension. ``parameters``: ``fast``, ``paper``, or `Parameters`. ``seed`` fixes
     what is random: the same interactions give the same masks on one machine.
 
-    Every array given or returned is in file order (x, y, z) and has the image's shape. Raises ValueError for an image
+    Every array given or returned is in file order (x, y, z) and has the image's shape. Raises InvalidInput for an image
     that is constant or not finite.
 
     >>> session = Session("scan.nii.gz")                                      # doctest: +SKIP
@@ -108,7 +107,7 @@ class Session:
         ``auto`` (fine-tuning, where there are scribbles or the parameters ask for it without). ``initial``: a mask of
         one label to start from instead of the network's; the classifier is first fitted to it (``none``: by the next
         interaction that refines). ``scribbles``: as in `scribble`. Objects begun before are locked from
-        here on. Raises ValueError for a box that is empty, outside the image, within locked objects, or
+        here on. Raises InvalidInput for a box that is empty, outside the image, within locked objects, or
         over a constant part of the image, and for a name already taken.
         """
         return self._exhaust(self._box(ranges, name, refine=refine, initial=initial, scribbles=scribbles))
@@ -127,7 +126,7 @@ class Session:
         ``foreground`` and ``background``. Scribbles add up; where a new one crosses an older one it wins. Where strokes
         with the label 0 take scribbles away, the classifier has learnt from what is no longer said: so it begins again
         as the object began, and learns from the scribbles that are left, as if the others had never been there; a mask
-        that came from the user and was fitted since is not gone back to. Raises ValueError for another shape, other
+        that came from the user and was fitted since is not gone back to. Raises InvalidInput for another shape, other
         labels, a voxel in both masks, a scribble outside the box (the brush of a stroke inside it may reach over), a
         foreground scribble on a locked object, and an eraser that alone meets no scribble; the session then stays as it
         was.
@@ -138,7 +137,7 @@ class Session:
         """Give the current object another box, of either dimension: the new mask, bool.
 
         The object begins anew, with those of its scribbles that lie in the new box and, where they are given, further
-        ``scribbles``. Raises ValueError as `box` and `scribble`, and for a part that would leave its plane.
+        ``scribbles``. Raises InvalidInput as `box` and `scribble`, and for a part that would leave its plane.
         """
         return self._exhaust(self._resize(ranges, scribbles=scribbles, refine=refine))
 
@@ -148,7 +147,7 @@ class Session:
         ``to``: the plane's index along the axis that the box is thin along. The new part has the same box in its plane
         and begins with the classifier as it is adapted by now; one cut makes its mask (``none``: no cut). It is the
         current object, and can be corrected and carried on itself; of the object's scribbles it has none. In `labels`
-        it has the object's number. ``name``: else the object's, with " @" and ``to``. Raises ValueError for an object
+        it has the object's number. ``name``: else the object's, with " @" and ``to``. Raises InvalidInput for an object
         with a 3D box, a plane outside the image or in which the object is already, and as `box`.
         """
         return self._exhaust(self._propagate(to, name, refine=refine))
@@ -166,18 +165,19 @@ class Session:
         ...     print(step.index, step.energy)
         """
         if interaction not in INTERACTIONS:
-            raise ValueError(f"Unknown interaction {interaction!r}; with rounds there are {', '.join(INTERACTIONS)}.")
+            raise InvalidInput(f"Unknown interaction {interaction!r}; with rounds there are {', '.join(INTERACTIONS)}.")
         return getattr(self, f"_{interaction}")(*arguments, **options)
 
     def select(self, name: str) -> None:
-        """Work on another object or part: it is unlocked, all others are locked. ValueError for an unknown name."""
+        """Work on another object or part: it is unlocked, all others are locked. InvalidInput for an unknown name."""
         self._check_name(name)
         self._commit(replace(self.state, current=name))
 
     def remove(self, name: str) -> None:
         """Forget a part, or an object with its parts (undo brings it back).
 
-        If the current one is forgotten, the last begun of the others is current. Raises ValueError for an unknown name.
+        If the current one is forgotten, the last begun of the others is current. Raises InvalidInput for an unknown
+        name.
         """
         self._check_name(name)
         gone = self.state.family(name)
@@ -188,7 +188,7 @@ class Session:
     def rename(self, name: str, to: str) -> None:
         """Call an object or a part something else; an object's parts stay its own, and keep their names.
 
-        Raises ValueError for an unknown name, and for one already taken.
+        Raises InvalidInput for an unknown name, and for one already taken.
         """
         self._check_name(name)
         self._check_free(to)
@@ -257,12 +257,11 @@ class Session:
     def save(self, path: str | os.PathLike) -> None:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically."""
         if not self.names:
-            raise ValueError("There is nothing to save: draw a box first.")
+            raise InvalidInput("There is nothing to save: draw a box first.")
         images.write_image(path, self.labels, self.image, names=self.names)
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON: versions, models, parameters, times, energies, memory."""
-        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
         return {
             "versions": {name: version(name) for name in ("bifseg", "numpy", "scipy", "torch", "SimpleITK")},
             "image": {
@@ -271,7 +270,7 @@ class Session:
             },
             "seed": self.seed,
             "objects": self.state.report(self.image),
-            "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+            "peak_memory_mib": peak_memory(),
         }
 
     # ---- inside: each interaction checks what it was given at once, and computes as its rounds are taken
@@ -291,7 +290,7 @@ class Session:
         if initial is not None:
             initial = only_label(self._patch(initial).inside(box))
             if not initial.any():
-                raise ValueError(f"The initial mask is empty inside the box {box}.")
+                raise InvalidInput(f"The initial mask is empty inside the box {box}.")
         return self._begin(box, name, refine, initial, scribbles)
 
     def _scribble(
@@ -306,7 +305,7 @@ class Session:
         if labels is None:
             labels = merge(*(None if mask is None else self._shaped(mask) for mask in (foreground, background)))
         elif foreground is not None or background is not None:
-            raise ValueError("Scribbles are given as labels and as masks; give one of the two.")
+            raise InvalidInput("Scribbles are given as labels and as masks; give one of the two.")
         corrected = self._scribbled(segment, labels)
         if not ((segment.scribbles > 0) & (corrected.scribbles == 0)).any():
             return self._update(corrected, refine)
@@ -325,7 +324,7 @@ class Session:
         old, box = self._current(), Box.of(ranges, self.image.shape)
         if old.part_of and _plane(box) != _plane(old.box):
             axis, index = _plane(old.box)
-            raise ValueError(
+            raise InvalidInput(
                 f"{old.name!r} is {old.part_of!r} in the plane {index} along {AXES[axis]}; give it a box in that plane."
             )
         here, there = overlap(box, old.box)
@@ -341,12 +340,14 @@ class Session:
         source = self._current()
         axis, root, size = source.box.plane, source.part_of or source.name, self.image.shape
         if axis is None:
-            raise ValueError(f"The object {source.name!r} has a 3D box, {source.box}; only a plane can be propagated.")
+            raise InvalidInput(
+                f"The object {source.name!r} has a 3D box, {source.box}; only a plane can be propagated."
+            )
         if not isinstance(to, (int, np.integer)) or not 0 <= to < size[axis]:
-            raise ValueError(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
+            raise InvalidInput(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
         for other, part in self.state.family(root).items():
             if _plane(part.box) == (axis, to):
-                raise ValueError(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
+                raise InvalidInput(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
         ends = chain([f" @{to}"], (f" @{to} ({k})" for k in count(2)))
         name = name or self._first_free(root[: LONGEST_NAME - len(end)] + end for end in ends)
         self._check_free(name)
@@ -377,7 +378,7 @@ class Session:
         """An object of this name from its box, replacing one that has it; ``kept``: its scribbles so far."""
         _check_refinement(refine)
         if self.state.taken(box, but=name).all():
-            raise ValueError(f"The box {box} lies within finished objects; nothing is left to segment.")
+            raise InvalidInput(f"The box {box} lies within finished objects; nothing is left to segment.")
         clock = Stopwatch()
         segment = self._fresh(box, name, clock, parameters, part_of=part_of, start=start)
         if kept is not None:
@@ -412,7 +413,9 @@ class Session:
         if patch.erases:
             erased = new == ERASED
             if np.isin(new, (0, ERASED)).all() and not old[erased].any():
-                raise ValueError(f"The eraser meets no scribble of {segment.name!r}, so there is nothing to take away.")
+                raise InvalidInput(
+                    f"The eraser meets no scribble of {segment.name!r}, so there is nothing to take away."
+                )
             scribbles[erased] = 0
         return replace(segment, scribbles=scribbles)
 
@@ -452,18 +455,20 @@ class Session:
 
     def _current(self) -> Segment:
         if self.state.current is None:
-            raise ValueError("There is no object yet: draw a box first.")
+            raise InvalidInput("There is no object yet: draw a box first.")
         return self.state.objects[self.state.current]
 
     def _check_name(self, name: str) -> None:
         if name not in self.state.objects:
-            raise ValueError(
+            raise InvalidInput(
                 f"There is no object named {name!r}; there are: {', '.join(self.state.objects) or 'none'}."
             )
 
     def _check_free(self, name: str) -> None:
+        if not name.strip():
+            raise InvalidInput(f"An object cannot be named {name!r}; give at least one letter or digit.")
         if name in self.state.objects:
-            raise ValueError(f"There is an object named {name!r} already; select it, or choose another name.")
+            raise InvalidInput(f"There is an object named {name!r} already; select it, or choose another name.")
 
     def _first_free(self, names: Iterable[str]) -> str:
         return next(name for name in names if name not in self.state.objects)
@@ -472,16 +477,16 @@ class Session:
         if not isinstance(self._model, Model):
             return load_model("default", box.dimension)
         if self._model.dimension != box.dimension:
-            raise ValueError(
+            raise InvalidInput(
                 f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
             )
         return self._model
 
     def _model_of(self, segment: Segment) -> Model:
-        """The model that a segment was begun with; ValueError where the session has another by now."""
+        """The model that a segment was begun with; InvalidInput where the session has another by now."""
         model = self._model_for(segment.box)
         if model.sha256 != segment.model.sha256:
-            raise ValueError(
+            raise InvalidInput(
                 f"The object {segment.name!r} was begun with another model, {segment.model.name} "
                 f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
             )
@@ -510,7 +515,7 @@ class Session:
         if array.ndim == 2 and self.image.shape[2] == 1:
             array = array[..., None]
         if array.shape != self.image.shape:
-            raise ValueError(f"The labels have the shape {array.shape}; the image has {self.image.shape}.")
+            raise InvalidInput(f"The labels have the shape {array.shape}; the image has {self.image.shape}.")
         return array
 
     def _full(self, inside: np.ndarray) -> np.ndarray:
@@ -538,7 +543,7 @@ class BIFSeg:
 
 def _check_refinement(refine: str) -> None:
     if refine not in REFINEMENTS:
-        raise ValueError(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")
+        raise InvalidInput(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")
 
 
 def _plane(box: Box) -> tuple[int, int] | None:

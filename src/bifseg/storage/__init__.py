@@ -1,6 +1,5 @@
 """Sessions that outlive their process: images, interactions and what came of them, in one folder. No torch here."""
 
-from bifseg.storage.errors import BusyError, FullError, KeyUsedError, UnknownError
 from bifseg.storage.store import Store
 
-__all__ = ["BusyError", "FullError", "KeyUsedError", "Store", "UnknownError"]
+__all__ = ["Store"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 
-from bifseg.io.untrusted import TooLargeError
+from bifseg.errors import TooLarge
 
 HEADER = 30  # bytes of a member's own header, before its name
 RATIO, SLACK = 100, 256 << 20  # pictures in a zip do not become so much larger, beyond so many bytes
@@ -24,10 +24,11 @@ def check_apart(archive: zipfile.ZipFile) -> None:
 
 
 def check_growth(archive: zipfile.ZipFile, packed: int) -> int:
-    """The bytes that an archive of ``packed`` bytes unpacks to; TooLargeError where no zip of pictures does."""
+    """The bytes that an archive of ``packed`` bytes unpacks to; TooLarge where no zip of pictures does."""
     size = sum(member.file_size for member in archive.infolist())
     if size > SLACK + RATIO * packed:
-        raise TooLargeError(
-            f"It unpacks from {packed / 2**20:.3g} MiB to {size / 2**20:.4g} MiB, which no zip of pictures does."
+        raise TooLarge(
+            "The archive",
+            f"unpacks from {packed / 2**20:.3g} MiB to {size / 2**20:.4g} MiB, which no zip of pictures does.",
         )
     return size

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bifseg.storage.errors import FULL, FullError, UnknownError
+from bifseg.errors import NotFound, StorageFull
+from bifseg.storage.disk import FULL
 
 
 class Blobs:
@@ -24,7 +25,7 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
-        """Keep these bytes: their name. FullError where the disk is full; nothing is left then."""
+        """Keep these bytes: their name. StorageFull where the disk is full; nothing is left then."""
         # Also where they are there already: young again, no sweep takes them before they are referred to; and nobody
         # learns by the time it takes whether another has them.
         return self.write(lambda file: file.write(content))
@@ -50,16 +51,16 @@ class Blobs:
         return sha
 
     def get(self, sha: str) -> bytes:
-        """The bytes of this name; UnknownError where there are none."""
+        """The bytes of this name; NotFound where there are none."""
         try:
             return self.path(sha).read_bytes()
         except FileNotFoundError:
-            raise UnknownError(f"The store holds no blob {sha}.") from None
+            raise NotFound(f"The store holds no blob {sha}.") from None
 
     def path(self, sha: str) -> Path:
-        """Where the blob of this name is, or would be; UnknownError for what cannot be a name."""
+        """Where the blob of this name is, or would be; NotFound for what cannot be a name."""
         if not re.fullmatch("[0-9a-f]{64}", sha):
-            raise UnknownError("A blob is named by 64 hexadecimal digits, the SHA-256 of its content.")
+            raise NotFound("A blob is named by 64 hexadecimal digits, the SHA-256 of its content.")
         return self.folder / sha[:2] / sha
 
     def __contains__(self, sha: str) -> bool:
@@ -115,5 +116,5 @@ def _no_space() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, None):  # None: NumPy, which says only how much was written
-            raise FullError(FULL) from None
+            raise StorageFull(FULL) from None
         raise

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bifseg.errors import Busy, NotFound
 from bifseg.storage.database import Database
-from bifseg.storage.errors import BusyError, UnknownError
 from bifseg.storage.processes import Processes
 
 
@@ -23,13 +23,13 @@ class Claims:
         self._database, self._processes = database, processes
 
     def claim(self, id: str, owner: str, seconds: float) -> int:
-        """Claim a session for so long: a number that grows with every claim; BusyError where another holds it.
+        """Claim a session for so long: a number that grows with every claim; Busy where another holds it.
 
-        ``owner``: a process's name, "/", and who in it. Raises UnknownError where there is no such session.
+        ``owner``: a process's name, "/", and who in it. Raises NotFound where there is no such session.
         """
         with self._database.transaction() as connection:
             if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
-                raise UnknownError(f"There is no session {id[:80]!r}.")
+                raise NotFound(f"There is no session {id[:80]!r}.")
             if self.held(connection, id, but=owner):
                 raise _busy(id)
             last = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
@@ -47,7 +47,7 @@ class Claims:
             self.release(id, fence)
 
     def renew(self, id: str, fence: int, seconds: float) -> None:
-        """Keep a claim for longer; BusyError where others have it by now."""
+        """Keep a claim for longer; Busy where others have it by now."""
         with self._database.transaction() as connection:
             self.check(connection, id, fence)
             connection.execute("UPDATE claims SET expires = ? WHERE session = ?", (time.time() + seconds, id))
@@ -58,7 +58,7 @@ class Claims:
             connection.execute("UPDATE claims SET expires = 0 WHERE session = ? AND fence = ?", (id, fence))
 
     def check(self, connection: sqlite3.Connection, id: str, fence: int) -> None:
-        """BusyError, within a transaction, where a claim is not the last one of its session."""
+        """Busy, within a transaction, where a claim is not the last one of its session."""
         last = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
         if last is None or last["fence"] != fence:
             raise _busy(id)
@@ -74,5 +74,5 @@ class Claims:
         )
 
 
-def _busy(id: str) -> BusyError:
-    return BusyError(f"Another process works on the session {id}; try again in a moment.")
+def _busy(id: str) -> Busy:
+    return Busy(f"Another process works on the session {id}; try again in a moment.")

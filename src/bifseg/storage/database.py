@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bifseg.errors import Busy, InvalidInput, StorageFull
 from bifseg.storage import migration
-from bifseg.storage.errors import FULL, BusyError, FullError
+from bifseg.storage.disk import FULL
 
 VERSION = 2
 PATIENCE = 30  # seconds that one waits for others
@@ -68,13 +69,15 @@ class Database:
             elif version == 1:
                 migration.from_1(connection)
             elif version != VERSION:
-                raise ValueError(f"{path} is a store of version {version}; this bifseg reads versions 1 to {VERSION}.")
+                raise InvalidInput(
+                    f"{path} is a store of version {version}; this bifseg reads versions 1 to {VERSION}."
+                )
             if version != VERSION:
                 connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and durable when it returns. BusyError where others write for too long; FullError."""
+        """All or nothing, and durable when it returns. Busy where others write for too long; StorageFull."""
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -104,12 +107,12 @@ class Database:
             yield connection
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
-                raise BusyError("The store is busy; try again in a moment.") from None
+                raise Busy("The store is busy; try again in a moment.") from None
             if "full" in str(error) or shutil.disk_usage(self.path.parent).free < PAGES:  # then also "disk I/O error"
-                raise FullError(FULL) from None
+                raise StorageFull(FULL) from None
             raise OSError(f"The store {self.path} cannot be used: {error}.") from None
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self.path} is damaged or no store: {error}.") from None
+            raise InvalidInput(f"{self.path} is damaged or no store: {error}.") from None
         finally:
             if connection is not None:
                 with self._lock:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import INTERACTIONS, Box, Patch, Stroke
@@ -26,7 +27,7 @@ CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if 
 class DurableSession:
     """One session of a store, as one process works on it; others may do so between two interactions.
 
-    ``models``: files of models that are known by a name. Raises UnknownError where there is no such session.
+    ``models``: files of models that are known by a name. Raises NotFound where there is no such session.
 
     >>> session = DurableSession(store, store.create(store.add_image(image, "me"), "me"))  # doctest: +SKIP
     >>> for step in session.apply({"kind": "box", "box": "40:80,52:90,12:40"}):            # doctest: +SKIP
@@ -38,7 +39,7 @@ class DurableSession:
         self.store, self.id, self._owner = store, id, row.owner
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history, self._stored = History(), {}
-        parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
+        parameters = row.parameters if isinstance(row.parameters, str) else Parameters.stored(row.parameters)
         model = (models or {}).get(row.model, row.model)
         self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
         self._catch_up()
@@ -47,14 +48,14 @@ class DurableSession:
         """Do one interaction, given as data: yields what there is to say of each round, returns where it led.
 
         ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
-        comes twice with the same is done once. To stop iterating is to cancel. Raises ValueError for one that cannot
-        be, KeyUsedError (a ValueError) for a key that came with another, BusyError where another process works on the
+        comes twice with the same is done once. To stop iterating is to cancel. Raises InvalidInput for one that cannot
+        be, KeyReused (an InvalidInput) for a key that came with another, Busy where another process works on the
         session; the session is then as it was.
         """
         start = time.perf_counter()
         kind = interaction.get("kind")
         if kind not in KINDS:
-            raise ValueError(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
+            raise InvalidInput(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
         if kind in MOVES:
             return self.store.move(self.id, self._name, kind, key)
         with self.store.claimed(self.id, self._name, CLAIMED) as fence:
@@ -147,17 +148,17 @@ class DurableSession:
 
     def _scribbles(self, given: Mapping, box: Box | None) -> Patch | list[Stroke]:
         if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
-            raise ValueError('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
+            raise InvalidInput('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
         if "labels" in given:
             return self._array(given["labels"])
         try:
             strokes = [Stroke(s["points"], s.get("label", 1), s.get("radius", 0.0)) for s in given["strokes"]]
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
+            raise InvalidInput(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
         if not strokes:
-            raise ValueError("There are no strokes; give one or more.")
+            raise InvalidInput("There are no strokes; give one or more.")
         if (looked := effort(strokes, self._session.image, box)) > PAINTED:  # nobody can cancel it, and others wait
-            raise ValueError(
+            raise InvalidInput(
                 f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
                 "are: take a smaller brush, or fewer points."
             )
@@ -166,11 +167,11 @@ class DurableSession:
     def _array(self, given: object) -> Patch:
         """A stored array in the box it fills."""
         if not isinstance(given, Mapping) or not {"blob", "box"} <= given.keys():
-            raise ValueError('A stored array is given as {"blob": ..., "box": ...}.')
+            raise InvalidInput('A stored array is given as {"blob": ..., "box": ...}.')
         box = Box.parse(str(given["box"]), self._session.image.shape)
         inside = self.store.array(str(given["blob"]))
         if inside.dtype != np.uint8 or inside.shape != box.shape:
-            raise ValueError(
+            raise InvalidInput(
                 f"The array is {inside.dtype} of shape {inside.shape}; the box {box} needs uint8 {box.shape}."
             )
         return Patch(box, inside)
@@ -195,5 +196,5 @@ def _request(interaction: Mapping) -> dict:
 def _text(interaction: Mapping, name: str) -> str:
     value = interaction.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"The interaction needs {name!r}, a text; it has {value!r}.")
+        raise InvalidInput(f"The interaction needs {name!r}, a text; it has {value!r}.")
     return value

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bifseg.errors import InvalidInput, KeyReused
 from bifseg.prompts.interaction import INTERACTIONS
-from bifseg.storage.errors import KeyUsedError
 
 MOVES = ("undo", "redo")  # along the history
 KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
@@ -51,13 +51,13 @@ class History:
         return self.position + 1 < len(self.states)
 
     def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
-        """The history with further entries, (number, kind, state) each; ValueError where one cannot follow."""
+        """The history with further entries, (number, kind, state) each; InvalidInput where one cannot follow."""
         states, position, number = list(self.states), self.position, self.number
         for number, kind, state in entries:
             if kind in MOVES:
                 position += 1 if kind == "redo" else -1
                 if not 0 <= position < len(states):
-                    raise ValueError(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")
+                    raise InvalidInput(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")
             elif state is not None:
                 states[position + 1 :] = [state]
                 position += 1
@@ -84,10 +84,10 @@ class History:
 def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dict:
     """The answer to an interaction that was done before: where the session stands, and what it did then.
 
-    KeyUsedError where this is another interaction than that of the entry: it was not done, and nobody may believe so.
+    KeyReused where this is another interaction than that of the entry: it was not done, and nobody may believe so.
     """
     if (entry.kind, entry.request) != (kind, json.loads(json.dumps(request))):
-        raise KeyUsedError(
+        raise KeyReused(
             f"This key came with another interaction before, number {entry.number}, {entry.kind}; give each its own."
         )
     return {**history.summary(), **entry.summary, "kind": entry.kind, "changed": False, "repeated": True}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
+from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
 from bifseg.storage.journal import KINDS, STATELESS, Entry, History, blobs_of
 from bifseg.storage.rows import further
@@ -68,15 +69,15 @@ def write(store: Store, id: str) -> tuple[bytes, list[str]]:
 
 
 def read(content: bytes) -> Manifest:
-    """The manifest in these bytes; ValueError, a sentence, for one that no store can have written."""
+    """The manifest in these bytes; InvalidInput, a sentence, for one that no store can have written."""
     try:
         told = json.loads(content, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError):
-        raise ValueError("its manifest.json is no JSON") from None
+        raise InvalidInput("its manifest.json is no JSON") from None
     if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise ValueError(f"its format is not {FORMAT}")
+        raise InvalidInput(f"its format is not {FORMAT}")
     if told.get("version") != VERSION:
-        raise ValueError(f"its version is {told.get('version')!r:.20}; this bifseg reads version {VERSION}")
+        raise InvalidInput(f"its version is {told.get('version')!r:.20}; this bifseg reads version {VERSION}")
     try:
         session, image = told["session"], told["image"]
         blobs = frozenset(map(_sha, told["blobs"]))
@@ -88,7 +89,7 @@ def read(content: bytes) -> Manifest:
         )  # fmt: skip
         History().after((entry.number, entry.kind, entry.state) for entry in manifest.entries)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"its manifest.json is of another form: {str(error)[:80]}") from None
+        raise InvalidInput(f"its manifest.json is of another form: {str(error)[:80]}") from None
     return manifest
 
 
@@ -97,25 +98,27 @@ def _options(told: Mapping) -> dict:
     model, seed, parameters = told["model"], told["seed"], told["parameters"]
     # a name, never a path: it would have the server look for a file of its own
     if not re.fullmatch(r"[\w.+ -]{1,100}", model) or model.endswith(".safetensors"):
-        raise ValueError(f"its model {model[:100]!r} is no name")
+        raise InvalidInput(f"its model {model[:100]!r} is no name")
     if type(seed) is not int or not 0 <= seed < 1 << 63:
-        raise ValueError(f"its seed is {str(seed)[:40]}; it must be a whole number from 0 on")
+        raise InvalidInput(f"its seed is {str(seed)[:40]}; it must be a whole number from 0 on")
     if isinstance(parameters, dict):
         kinds = {name: (int, float) if type(value) is float else (type(value),) for name, value in DEFAULTS.items()}
+        kinds["neighbours"] = (int,)  # of older versions
         for name, value in parameters.items():
             if type(value) not in kinds.get(name, ()):
-                raise ValueError(f"its parameter {name[:40]!r} is {str(value)[:40]}")
+                raise InvalidInput(f"its parameter {name[:40]!r} is {str(value)[:40]}")
+        parameters = Parameters.stored(parameters).as_dict()
     elif not isinstance(parameters, str):
-        raise ValueError("it has no parameters")
+        raise InvalidInput("it has no parameters")
     return {**options, "model": model, "seed": seed, "parameters": parameters}
 
 
 def _entry(number: int, told: Mapping, blobs: frozenset[str]) -> Entry:
     kind, request, state = told["kind"], told["request"], told["state"]
     if told["number"] != number or kind not in KINDS or (state is None) != (kind in STATELESS):
-        raise ValueError(f"its journal has no entry {number}, or not of a kind that there is")
+        raise InvalidInput(f"its journal has no entry {number}, or not of a kind that there is")
     if not isinstance(request, dict) or not blobs.issuperset(blobs_of(request)):
-        raise ValueError(f"its entry {number} refers to what is not in it")
+        raise InvalidInput(f"its entry {number} refers to what is not in it")
     return Entry(number, kind, request, _state(number, state, blobs), _summary(told["summary"]), None, _time(told))
 
 
@@ -129,11 +132,11 @@ def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | N
             objects[name]["part_of"] = about["part_of"]
     wholes = [name for name, about in objects.items() if "part_of" not in about]
     if any("part_of" in about and about["part_of"] not in wholes for about in objects.values()):
-        raise ValueError(f"in its entry {number} a part belongs to none of the objects")
+        raise InvalidInput(f"in its entry {number} a part belongs to none of the objects")
     if not blobs.issuperset(about["segment"] for about in objects.values()):
-        raise ValueError(f"its entry {number} refers to what is not in it")
+        raise InvalidInput(f"its entry {number} refers to what is not in it")
     if told["current"] not in (None, *objects):
-        raise ValueError(f"in its entry {number} the current object is none of the objects")
+        raise InvalidInput(f"in its entry {number} the current object is none of the objects")
     return {"objects": objects, "current": told["current"]}
 
 
@@ -155,12 +158,12 @@ def _time(told: Mapping) -> float:
 
 def _sha(text: str) -> str:
     if not re.fullmatch("[0-9a-f]{64}", text):
-        raise ValueError("it names a content otherwise than by a SHA-256")
+        raise InvalidInput("it names a content otherwise than by a SHA-256")
     return text
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(text)
+        raise InvalidInput(text)
     return number

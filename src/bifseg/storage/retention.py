@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bifseg.errors import InvalidInput
 from bifseg.storage.store import Store
 
 DAY = 86400.0
@@ -36,11 +37,11 @@ def sweep(store: Store, keep_days: float | None = None, now: float | None = None
 
     ``keep_days``: sessions not touched, and images that no session of their owner uses, for so long go; None: none
     do. A session that is claimed, or that a client holds, stays. Contents that nothing refers to go after an hour,
-    and so does what killed processes left half written. ``now``: seconds, as `time.time`. ValueError for a negative
+    and so does what killed processes left half written. ``now``: seconds, as `time.time`. InvalidInput for a negative
     age.
     """
     if keep_days is not None and not keep_days >= 0:
-        raise ValueError(f"Sessions cannot be kept for {keep_days} days; give 0 or more.")
+        raise InvalidInput(f"Sessions cannot be kept for {keep_days} days; give 0 or more.")
     now = time.time() if now is None else now
     before, sessions, images = store.used(), 0, 0
     if keep_days is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.session.state import ModelId, Segment
@@ -45,7 +46,7 @@ def pack(segment: Segment) -> bytes:
 
 
 def unpack(content: bytes) -> Segment:
-    """The segment of these bytes; ValueError for anything that `pack` cannot have written."""
+    """The segment of these bytes; InvalidInput for anything that `pack` cannot have written."""
     try:
         about = json.loads(json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])["__metadata__"][FORMAT])
         arrays = load(content)
@@ -68,12 +69,12 @@ def unpack(content: bytes) -> Segment:
             and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
         )  # fmt: skip
         if not whole:
-            raise ValueError("its parts do not fit together")
+            raise InvalidInput("its parts do not fit together")
         model, sha256 = map(str, about["model"])
         scribbles = np.zeros(count, np.uint8)
         scribbles[marked] = labels
         return Segment(
-            str(about["name"]), box, ModelId(model, sha256), Parameters().but(**about["parameters"]),
+            str(about["name"]), box, ModelId(model, sha256), Parameters.stored(about["parameters"]),
             _named("classifier.", arrays),
             scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
             tuple(about["rounds"]), dict(about["milliseconds"]),
@@ -86,9 +87,9 @@ def unpack(content: bytes) -> Segment:
         KeyError,
         TypeError,
         AttributeError,
-        ValueError,
+        InvalidInput,
     ) as error:
-        raise ValueError(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
+        raise InvalidInput(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
 
 
 def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

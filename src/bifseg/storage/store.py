@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import Busy, InvalidInput, NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.method.parameters import PRESETS, Parameters
 from bifseg.prompts.interaction import Box
@@ -29,7 +30,7 @@ from bifseg.storage import snapshot
 from bifseg.storage.blobs import Blobs
 from bifseg.storage.claims import Claims
 from bifseg.storage.database import Database
-from bifseg.storage.errors import FULL, BusyError, FullError, UnknownError
+from bifseg.storage.disk import FULL
 from bifseg.storage.journal import Entry, History, repeated
 from bifseg.storage.processes import Processes
 from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
@@ -75,8 +76,8 @@ class Store:
         """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
 
         The same voxels with other headers, or with none, are another image: whose name a file carries is never a
-        matter of who else has these pixels. Raises ValueError for an image that is constant or not finite, FullError
-        where there is no room.
+        matter of who else has these pixels. Raises InvalidInput for an image that is constant or not finite,
+        StorageFull where there is no room.
         """
         image.check_scan()
         self.check_room(image.array.nbytes)
@@ -97,13 +98,13 @@ class Store:
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:
-        """What is known of an image, ``created``: since when this owner has it; UnknownError where it is not theirs."""
+        """What is known of an image, ``created``: since when this owner has it; NotFound where it is not theirs."""
         if owner is None:
             rows = self.read("SELECT * FROM images WHERE key = ?", (key,))
         else:
             rows = self.read(f"{OWNED} WHERE key = ? AND owner = ?", (key, owner))
         if not rows:
-            raise UnknownError(f"There is no image {key[:80]!r}; upload it first.")
+            raise NotFound(f"There is no image {key[:80]!r}; upload it first.")
         return ImageRow.of(rows[0])
 
     def images(self, owner: str) -> list[ImageRow]:
@@ -117,18 +118,18 @@ class Store:
         return row.frame(np.load(self.blobs.path(row.blob), mmap_mode="r", allow_pickle=False))
 
     def forget_image(self, key: str, owner: str) -> None:
-        """A user no longer needs an image; BusyError while sessions of theirs use it."""
+        """A user no longer needs an image; Busy while sessions of theirs use it."""
         self.image_row(key, owner)
         with self.forgetting() as (connection, gone):
             if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
-                raise BusyError("The image is used by sessions; delete those first.")
+                raise Busy("The image is used by sessions; delete those first.")
             connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
             gone += self._drop_image(connection, key)
 
     # ---- small contents
 
     def add_blob(self, content: bytes) -> str:
-        """Keep bytes: their name. FullError where there is no room."""
+        """Keep bytes: their name. StorageFull where there is no room."""
         self.check_room(len(content))
         sha = self.blobs.put(content)
         with self.transaction() as connection:
@@ -136,7 +137,7 @@ class Store:
         return sha
 
     def blob(self, sha: str) -> bytes:
-        """The bytes of this name; UnknownError where there are none."""
+        """The bytes of this name; NotFound where there are none."""
         return self.blobs.get(sha)
 
     def add_array(self, array: np.ndarray) -> str:
@@ -146,7 +147,7 @@ class Store:
         return self.add_blob(file.getvalue())
 
     def array(self, sha: str) -> np.ndarray:
-        """The array of this name; UnknownError where there is none, ValueError where it is no array."""
+        """The array of this name; NotFound where there is none, InvalidInput where it is no array."""
         return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
 
     def refer(self, array: np.ndarray, box: Box) -> dict:
@@ -159,11 +160,11 @@ class Store:
         self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
         seed: int = 0, client: str = "api",
     ) -> str:  # fmt: skip
-        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be."""
+        """Begin a session on an image of this owner's: its id. InvalidInput for parameters that cannot be."""
         self.image_row(image, owner)
         if isinstance(parameters, str):
             if parameters not in PRESETS:
-                raise ValueError(f"Unknown preset {parameters!r}; known are {', '.join(PRESETS)}.")
+                raise InvalidInput(f"Unknown preset {parameters!r}; known are {', '.join(PRESETS)}.")
         else:
             parameters = Parameters().but(**parameters).as_dict()
         id, now = f"{self.prefix}{secrets.token_hex(10)}", time.time()
@@ -175,10 +176,10 @@ class Store:
         return id
 
     def session(self, id: str, owner: str | None = None) -> SessionRow:
-        """What is known of a session; UnknownError where there is none, or it is not this owner's."""
+        """What is known of a session; NotFound where there is none, or it is not this owner's."""
         rows = self.read("SELECT * FROM sessions WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)", (id, owner))
         if not rows:
-            raise UnknownError(f"There is no session {id[:80]!r}.")
+            raise NotFound(f"There is no session {id[:80]!r}.")
         return SessionRow.of(rows[0])
 
     def sessions(self, owner: str | None = None) -> list[SessionRow]:
@@ -187,11 +188,11 @@ class Store:
         return [SessionRow.of(row) for row in self.read(sql, (owner,))]
 
     def delete(self, id: str, owner: str | None = None) -> None:
-        """Forget a session, and every blob that only it used. BusyError while a process works on it."""
+        """Forget a session, and every blob that only it used. Busy while a process works on it."""
         self.session(id, owner)
         with self.forgetting() as (connection, gone):
             if self.claims.held(connection, id):
-                raise BusyError(f"The session {id} is being worked on; try again in a moment.")
+                raise Busy(f"The session {id} is being worked on; try again in a moment.")
             gone += self.drop_session(connection, id)
 
     # ---- the journal
@@ -234,8 +235,8 @@ class Store:
     ) -> int:
         """Write an interaction into the journal: its number. It is durable when this returns.
 
-        ``fence``: what `claim` gave; BusyError where another process has claimed the session since. ``blobs``: all
-        that the entry refers to; ValueError where one is missing.
+        ``fence``: what `claim` gave; Busy where another process has claimed the session since. ``blobs``: all
+        that the entry refers to; InvalidInput where one is missing.
         """
         now = time.time()
         with self.transaction() as connection:
@@ -257,7 +258,7 @@ class Store:
         return number
 
     def move(self, id: str, owner: str, kind: str, key: str | None = None) -> dict:
-        """Undo or redo, which only the journal needs to know: where it led. BusyError where others hold the session."""
+        """Undo or redo, which only the journal needs to know: where it led. Busy where others hold the session."""
         start = time.perf_counter()
         with self.claimed(id, owner, MOVING) as fence:
             history = self.history(id)
@@ -302,11 +303,11 @@ class Store:
         return self.read("SELECT coalesce(sum(bytes), 0) FROM blobs")[0][0]
 
     def check_room(self, needed: int) -> None:
-        """FullError where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
+        """StorageFull where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
         if shutil.disk_usage(self.folder).free < needed + RESERVE:
-            raise FullError(FULL)
+            raise StorageFull(FULL)
         if self.quota is not None and self.used() + needed > self.quota:
-            raise FullError(
+            raise StorageFull(
                 f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
             )
 
@@ -320,7 +321,7 @@ class Store:
         return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
 
     def check_share(self, owner: str, needed: int) -> None:
-        """FullError where so many bytes more would exceed the user's share."""
+        """StorageFull where so many bytes more would exceed the user's share."""
         if self.share is None or owner == LOCAL:
             return
         when, taken = self._taken.get(owner, (0.0, 0))
@@ -328,7 +329,7 @@ class Store:
             taken = self.taken(owner)
             self._taken[owner] = time.monotonic(), taken
         if taken + needed > self.share:
-            raise FullError(
+            raise StorageFull(
                 f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
             )
 
@@ -392,10 +393,10 @@ class Store:
         return self.drop_unused(connection, filter(None, row))
 
     def record(self, connection: sqlite3.Connection, sha: str) -> None:
-        """A blob's row; ValueError where its file is gone (deleted with the last session that used it)."""
+        """A blob's row; InvalidInput where its file is gone (deleted with the last session that used it)."""
         path = self.blobs.path(sha)
         if not path.is_file():
-            raise ValueError(f"The store no longer holds the array {sha[:12]}; send it again.")
+            raise InvalidInput(f"The store no longer holds the array {sha[:12]}; send it again.")
         connection.execute(
             "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (sha) DO UPDATE SET created = excluded.created",
             (sha, path.stat().st_size, time.time()),

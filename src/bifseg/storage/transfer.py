@@ -19,13 +19,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.imaging.image import Image
 from bifseg.io.atomic import write_together
 from bifseg.prompts.interaction import Box
 from bifseg.storage import manifest as manifests
 from bifseg.storage import snapshot
 from bifseg.storage.archive import check_apart
-from bifseg.storage.errors import UnknownError, on_disk
+from bifseg.storage.disk import on_disk
 from bifseg.storage.manifest import Manifest
 from bifseg.storage.rows import geometry_of
 from bifseg.storage.store import Store
@@ -37,7 +38,7 @@ SMALL_BYTES = 64 << 20  # and six per voxel: more has nothing but an image
 
 
 def export(store: Store, id: str, path: str | Path) -> None:
-    """Write a session into a file, whole or not at all. UnknownError where there is none."""
+    """Write a session into a file, whole or not at all. NotFound where there is none."""
     content, blobs = manifests.write(store, id)
 
     def write(draft: Path) -> None:
@@ -48,7 +49,7 @@ def export(store: Store, id: str, path: str | Path) -> None:
             archive.writestr(MANIFEST, content)
             for sha in blobs:
                 if sha not in store.blobs:
-                    raise UnknownError(f"The session {id} was deleted, or the store lacks its content {sha[:12]}.")
+                    raise NotFound(f"The session {id} was deleted, or the store lacks its content {sha[:12]}.")
                 archive.write(store.blobs.path(sha), f"blobs/{sha}")
 
     write_together({Path(path): write})
@@ -57,8 +58,8 @@ def export(store: Store, id: str, path: str | Path) -> None:
 def import_(store: Store, path: str | Path, owner: str, *, voxels: int | None = None, limit: int | None = None) -> str:
     """Add an exported session to a store, as this owner's: its new id.
 
-    ``voxels``: that its image may have; ``limit``: bytes that the file may unpack to. Raises ValueError for a file that
-    is damaged, was tampered with, is of another version, or too large; FullError.
+    ``voxels``: that its image may have; ``limit``: bytes that the file may unpack to. Raises InvalidInput for a file
+    that is damaged, was tampered with, is of another version, or too large; StorageFull.
     """
     path = Path(path)
     try:
@@ -67,7 +68,7 @@ def import_(store: Store, path: str | Path, owner: str, *, voxels: int | None = 
             undo.pop_all()
             return id
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RecursionError, ValueError) as error:
-        raise ValueError(f"{path} is no exported session that is whole: {str(error).rstrip('.')}.") from None
+        raise DamagedFile(path, f"is no exported session that is whole: {str(error).rstrip('.')}.") from None
 
 
 def verify(store: Store) -> Iterator[str]:
@@ -113,7 +114,7 @@ class _Import:
         check_apart(archive)
         size = sum(member.file_size for member in archive.infolist())
         if limit is not None and size > limit:
-            raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB; at most {limit / 2**30:.3g} are allowed")
+            raise InvalidInput(f"it unpacks to {size / 2**30:.3g} GiB; at most {limit / 2**30:.3g} are allowed")
         store.check_room(size)
 
     def add(self, owner: str, voxels: int | None) -> str:
@@ -121,7 +122,7 @@ class _Import:
         manifest = manifests.read(self._open(MANIFEST, MANIFEST_BYTES).read())
         count = _voxels(manifest.geometry["shape"])
         if voxels is not None and count > voxels:
-            raise ValueError(f"its image has {count} voxels; at most {voxels} are allowed")
+            raise InvalidInput(f"its image has {count} voxels; at most {voxels} are allowed")
         taken: list[str] = []
         undo.callback(self._drop, taken)
         self._take(manifest.image, None, taken)
@@ -151,11 +152,11 @@ class _Import:
     def _open(self, name: str, largest: int | None) -> BinaryIO:
         member = self._members.get(name)
         if member is None:
-            raise ValueError(f"it lacks {name}")
+            raise InvalidInput(f"it lacks {name}")
         if largest is not None and member.file_size > largest:
-            raise ValueError(f"its {name[:20]} has {member.file_size} bytes; at most {largest} are allowed")
+            raise InvalidInput(f"its {name[:20]} has {member.file_size} bytes; at most {largest} are allowed")
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"its {name[:20]} is encrypted, or compressed in another way than bifseg's")
+            raise InvalidInput(f"its {name[:20]} is encrypted, or compressed in another way than bifseg's")
         return self._archive.open(member)  # yields no more than the size that was declared
 
     def _take(self, sha: str, largest: int | None, taken: list[str]) -> None:
@@ -169,7 +170,7 @@ class _Import:
                     digest.update(chunk)
                     file.write(chunk)
             if digest.hexdigest() != sha:
-                raise ValueError(f"its content {sha[:12]} is not what the name says")
+                raise InvalidInput(f"its content {sha[:12]} is not what the name says")
 
         self._store.blobs.write(copy)
         if new:
@@ -195,9 +196,9 @@ class _Import:
                 bool(about.get("calibrated", not about["planar"])), dict(about.get("source", {})),
             )  # fmt: skip
         except (TypeError, OverflowError) as error:
-            raise ValueError(f"its image is none: {error}") from None
+            raise InvalidInput(f"its image is none: {error}") from None
         if json.loads(geometry_of(image)) != json.loads(json.dumps(about)):
-            raise ValueError("its image is not as its manifest says")
+            raise InvalidInput("its image is not as its manifest says")
         return image
 
     def _check(self, manifest: Manifest, image: Image) -> None:
@@ -208,13 +209,13 @@ class _Import:
             Box.of(segment.box, image.shape)
             facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of
             if any(one != facts for one in said):
-                raise ValueError(f"its journal says other things of {facts[0][:60]!r} than that object")
+                raise InvalidInput(f"its journal says other things of {facts[0][:60]!r} than that object")
         for sha in manifest.blobs - segments.keys():
             if np.lib.format.open_memmap(self._store.blobs.path(sha), mode="r").dtype != np.uint8:
-                raise ValueError(f"its array {sha[:12]} does not hold labels")
+                raise InvalidInput(f"its array {sha[:12]} does not hold labels")
 
 
 def _voxels(shape: object) -> int:
     if not isinstance(shape, list) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
-        raise ValueError("its image has no shape (x, y, z)")
+        raise InvalidInput("its image has no shape (x, y, z)")
     return shape[0] * shape[1] * shape[2]

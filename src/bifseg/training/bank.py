@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
 from bifseg.training.synthetic.scene import Scene
 
@@ -168,11 +169,11 @@ def write_bank(path: Path, volumes: Iterable[Volume]) -> int:
 
 
 def read_bank(path: Path, threads: int = 4) -> list[Volume]:
-    """The volumes of a packed file. ValueError for a file of another kind or one that is damaged."""
+    """The volumes of a packed file. InvalidInput for a file of another kind or one that is damaged."""
     content = path.read_bytes()
     try:
         if not content.startswith(MAGIC):
-            raise ValueError("it does not begin as one")
+            raise InvalidInput("it does not begin as one")
         (length,) = struct.unpack_from("<Q", content, len(MAGIC))
         at = len(MAGIC) + 8 + length
         header = json.loads(content[at - length : at])
@@ -189,4 +190,4 @@ def read_bank(path: Path, threads: int = 4) -> list[Volume]:
             volumes.append(Volume(head["source"], spacing=tuple(head["spacing"]), **arrays))
         return volumes
     except (ValueError, KeyError, TypeError, IndexError, struct.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path} is not a bank of volumes to train on, or it is damaged: {error}.") from None
+        raise InvalidInput(f"{path} is not a bank of volumes to train on, or it is damaged: {error}.") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import BifsegError, InvalidInput
 from bifseg.imaging.image import Image, resample, resample_labels, working_shape
 from bifseg.io.atomic import write_atomically
 from bifseg.io.datasets import Case, Dataset
@@ -49,10 +50,10 @@ class Instance:
         """The object in a box as a user might draw it, on the grid ``shape``: image (float32) and truth (bool).
 
         Each side of the tight box moves out by 0 to ``margin`` voxels, as far as the cut-out goes; intensities are not
-        normalised. Raises ValueError for a negative margin or a shape of other axes.
+        normalised. Raises InvalidInput for a negative margin or a shape of other axes.
         """
         if margin < 0:
-            raise ValueError(f"The margin is {margin}; it must be 0 or more voxels.")
+            raise InvalidInput(f"The margin is {margin}; it must be 0 or more voxels.")
         where = []
         for (start, stop), extent in zip(self.inner, self.truth.shape, strict=True):
             low, high = rng.integers(0, margin + 1, 2)
@@ -86,10 +87,10 @@ def cut(
     is one voxel thick, or cut out of a constant image. ``most``: slices per class in 2D, evenly spread over those
     that show it.
 
-    Raises ValueError for another dimension than 2 and 3, and what reading the case raises.
+    Raises InvalidInput for another dimension than 2 and 3, and what reading the case raises.
     """
     if dimension not in (2, 3):
-        raise ValueError(f"The dimension is {dimension}; it must be 2 or 3.")
+        raise InvalidInput(f"The dimension is {dimension}; it must be 2 or 3.")
     image, label_map = case.image, case.labels
     axis = across(image) if dimension == 2 else None
     spacing = tuple(s for k, s in enumerate(image.spacing) if k != axis)
@@ -123,12 +124,12 @@ def load_instances(
     `cut`. ``cache``: a folder where the objects of each case are kept for the next time; one that cannot be written is
     done without. ``progress``: called with (cases done, cases in all).
 
-    Raises ValueError for an unknown class, where no case holds an object, and where none can be read.
+    Raises InvalidInput for an unknown class, where no case holds an object, and where none can be read.
     """
     if dimension not in (2, 3):
-        raise ValueError(f"The dimension is {dimension}; it must be 2 or 3.")
+        raise InvalidInput(f"The dimension is {dimension}; it must be 2 or 3.")
     if most is not None and most < 1:
-        raise ValueError(f"At most {most} slices per class are asked for; it must be 1 or more.")
+        raise InvalidInput(f"At most {most} slices per class are asked for; it must be 1 or more.")
     wanted = list(dataset.labels if classes is None else dict.fromkeys(classes))
     _check_classes(wanted, dataset.labels, dataset.name)
     labels = {name: tuple(int(value) for value in dataset.labels[name]) for name in wanted}
@@ -142,7 +143,7 @@ def load_instances(
             try:
                 case.image.check_scan()
                 found = list(cut(case, labels, dimension, components=components, most=most))
-            except (ValueError, OSError) as error:
+            except (BifsegError, OSError) as error:
                 sentences.append(f"The case {case.name} is left out: {str(error).rstrip('.')}.")
                 unread += 1
             if found is not None and entry is not None and writable:
@@ -158,10 +159,12 @@ def load_instances(
         if progress is not None:
             progress(done, len(dataset.cases))
     if unread == len(dataset.cases):
-        raise ValueError(f"None of the {unread} cases of {dataset.name} can be read. {' '.join(sentences[:1])}".strip())
+        raise InvalidInput(
+            f"None of the {unread} cases of {dataset.name} can be read. {' '.join(sentences[:1])}".strip()
+        )
     if not instances:
         kind = f"with {SMALLEST[2]} pixels in a slice" if dimension == 2 else f"of {SMALLEST[3]} voxels in 3D"
-        raise ValueError(
+        raise InvalidInput(
             f"No case of {dataset.name} holds an object {kind} or more of {', '.join(wanted) or 'any class'}"
             + (f"; {unread} cases could not be read." if unread else ".")
         )
@@ -189,14 +192,15 @@ def split(
 
     ``seen``: classes to train on, by default all but the ``unseen``. ``held_back``: share of the patients to validate
     on, chosen by a hash of seed and name; at least one of two or more, never all; 0 for none. A single patient is for
-    training. Raises ValueError for a class that is unknown or in both, a share outside [0, 1), or nothing to train on.
+    training. Raises InvalidInput for a class that is unknown or in both, a share outside [0, 1), or nothing to train
+    on.
     """
     known = list(dict.fromkeys(instance.label for instance in instances))
     unseen = set(unseen)
     seen = set(known) - unseen if seen is None else set(seen)
     _check_classes(sorted(seen | unseen), known, "these instances")
     if both := sorted(seen & unseen):
-        raise ValueError(f"The class {both[0]!r} is both seen and unseen; it can be one of them.")
+        raise InvalidInput(f"The class {both[0]!r} is both seen and unseen; it can be one of them.")
     held, others = hold_back({instance.patient for instance in instances}, held_back, seed)
     result = Split(
         [i for i in instances if i.label in seen and i.patient not in held],
@@ -204,7 +208,7 @@ def split(
         [i for i in instances if i.label in unseen and i.patient in held],
     )
     if not result.train:
-        raise ValueError(
+        raise InvalidInput(
             f"Nothing is left to train on: of {len(held) + len(others)} patients {len(held)} are held back, and the "
             f"others have no object of {', '.join(sorted(seen)) or 'any class'}."
         )
@@ -214,10 +218,10 @@ def split(
 def hold_back(patients: Iterable[str], share: float, seed: int) -> tuple[list[str], list[str]]:
     """The patients held back and the others, each in an order that a hash of ``seed`` and name decides.
 
-    At least one of two or more is held back, never all; none at a ``share`` of 0. ValueError outside [0, 1).
+    At least one of two or more is held back, never all; none at a ``share`` of 0. InvalidInput outside [0, 1).
     """
     if not 0 <= share < 1:
-        raise ValueError(f"The share of patients held back is {share}; it must be at least 0 and below 1.")
+        raise InvalidInput(f"The share of patients held back is {share}; it must be at least 0 and below 1.")
     order = sorted(patients, key=lambda patient: hashlib.sha256(json.dumps([seed, patient]).encode()).digest())
     count = min(max(1, round(share * len(order))), len(order) - 1) if share and order else 0
     return order[:count], order[count:]
@@ -249,7 +253,7 @@ def intensity_statistics(instances: Iterable[Instance]) -> dict:
 def _check_classes(wanted: Sequence[str], known: Iterable[str], where: str) -> None:
     known = list(known)
     if strange := [name for name in wanted if name not in known]:
-        raise ValueError(f"There is no class {strange[0]!r} in {where}; there is {', '.join(known) or 'none'}.")
+        raise InvalidInput(f"There is no class {strange[0]!r} in {where}; there is {', '.join(known) or 'none'}.")
 
 
 def across(image: Image) -> int:

@@ -29,6 +29,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch.nn import functional as F
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import unit_range
 from bifseg.io.atomic import write_atomically
 from bifseg.method.timing import Stopwatch
@@ -348,7 +349,9 @@ def train(
                     state.log(record)
                     yield record
                     if not math.isfinite(record["loss"]):
-                        raise ValueError(f"The loss is {record['loss']} at step {step}: the learning rate is too high.")
+                        raise InvalidInput(
+                            f"The loss is {record['loss']} at step {step}: the learning rate is too high."
+                        )
                 if time.perf_counter() - saved > SAVED_EVERY:
                     state.save(network, average, optimiser, step, seconds)
                     saved = time.perf_counter()
@@ -421,7 +424,7 @@ class State:
                 headers.append(file.metadata())
                 parts[name] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if any(header != headers[0] for header in headers):
-            raise ValueError(f"The files {self._path('*')} are of different moments; delete them and begin anew.")
+            raise InvalidInput(f"The files {self._path('*')} are of different moments; delete them and begin anew.")
         network.load_state_dict(parts["network"])
         average.load_state_dict(parts["average"])
         step = int(headers[0]["step"])

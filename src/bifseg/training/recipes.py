@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from bifseg.errors import InvalidInput
 from bifseg.networks import ARCHITECTURES
 from bifseg.training.sources import Mixture
 
@@ -54,7 +55,7 @@ class Recipe:
             if step < phase.steps:
                 return phase, step
             step -= phase.steps
-        raise ValueError(f"The recipe has {self.steps} steps; there is no step {self.steps + step}.")
+        raise InvalidInput(f"The recipe has {self.steps} steps; there is no step {self.steps + step}.")
 
     def but(self, **changes: Any) -> Recipe:
         return dataclasses.replace(self, **changes)
@@ -145,14 +146,14 @@ def own(
     """A recipe for own data. ``fast``: what learns most per CPU minute; ``paper``: as printed by Wang et al. 2018.
 
     ``synthetic``: share of the batches that is random scenes (and label maps, with ``maps``); ``steps``: 0 for the
-    recipe's own number; ``started``: from a trained model, so at a third of the rate. ValueError lists what is known.
+    recipe's own number; ``started``: from a trained model, so at a third of the rate. InvalidInput lists what is known.
     """  # fmt: skip
     bases = {(base.dimension, base.architecture): base for base in SHIPPED.values()}
     if (dimension, network) not in bases:
         known = ", ".join(f"{name} ({d}D)" for d, name in bases)
-        raise ValueError(f"There is no network {network!r} for {dimension}D; known are {known}.")
+        raise InvalidInput(f"There is no network {network!r} for {dimension}D; known are {known}.")
     if not 0 <= synthetic <= 1:
-        raise ValueError(f"The synthetic share is {synthetic}; it must lie between 0 and 1.")
+        raise InvalidInput(f"The synthetic share is {synthetic}; it must lie between 0 and 1.")
     base = bases[dimension, network]
     made = Mixture(scans=1 - synthetic, anatomy=synthetic / 2 if maps else 0.0, twins=0.4, variety=0.4)
     if recipe == "fast":
@@ -167,4 +168,4 @@ def own(
             phases=(Phase(steps or 60_000, 1e-3, mixture, halving=5000),),
             optimiser="sgd", weight_decay=5e-4, dice_loss=0.0, clip=0.0, average=0.0,
         )  # fmt: skip
-    raise ValueError(f"Unknown recipe {recipe!r}; known are fast, paper.")
+    raise InvalidInput(f"Unknown recipe {recipe!r}; known are fast, paper.")

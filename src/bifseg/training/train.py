@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import distributed
 from torch.nn import functional as F
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import normalise
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import BoxNetwork, build
@@ -65,14 +66,14 @@ def train(
 
     Every ``every`` steps and at the end it validates and writes ``output`` (the averaged weights; where instances
     were held back, those of the best validation) and ``.last.safetensors``, and what resuming needs to ``.state``.
-    ``start``: a model of the same architecture to go on from. Raises ValueError where the sources that the recipe
+    ``start``: a model of the same architecture to go on from. Raises InvalidInput where the sources that the recipe
     draws from are empty or the state beside ``output`` is that of another run.
     """
     data = data or TrainingSet()
     _check(recipe, data, start)
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     if recipe.batch % world:
-        raise ValueError(f"A batch of {recipe.batch} cannot be shared out to {world} processes.")
+        raise InvalidInput(f"A batch of {recipe.batch} cannot be shared out to {world} processes.")
     torch.manual_seed(seed)
     network, average = (build(recipe.architecture, **recipe.settings) for _ in range(2))
     if start is not None:
@@ -113,7 +114,7 @@ def train(
         run.seconds += time.perf_counter() - clock
         record = {"step": step + 1, "loss": loss.item(), "seconds": round(run.seconds, 3)}
         if not np.isfinite(record["loss"]):
-            raise ValueError(f"The loss is {record['loss']} at step {step + 1}: the learning rate is too high.")
+            raise InvalidInput(f"The loss is {record['loss']} at step {step + 1}: the learning rate is too high.")
         if rank == 0:
             if (step + 1) % every == 0 or step + 1 == recipe.steps:
                 record |= validate(average, recipe.size, data)
@@ -181,7 +182,7 @@ class _Run:
                 header = file.metadata()
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             if header.get("fingerprint") != self.fingerprint:
-                raise ValueError(
+                raise InvalidInput(
                     f"{self.state} belongs to another run, with another recipe, seed or data; "
                     f"choose another output or delete that file."
                 )
@@ -234,11 +235,11 @@ def _optimiser(recipe: Recipe, network: BoxNetwork) -> torch.optim.Optimizer:
 def _check(recipe: Recipe, data: TrainingSet, start: Model | None) -> None:
     for phase in recipe.phases:
         if phase.mixture.anatomy and not len(data.sources.maps):
-            raise ValueError("The recipe draws from label maps, and none were given.")
+            raise InvalidInput("The recipe draws from label maps, and none were given.")
         if phase.mixture.scans and not len(data.sources.instances):
-            raise ValueError("The recipe draws from labelled scans, and none were given.")
+            raise InvalidInput("The recipe draws from labelled scans, and none were given.")
     if start is not None and (start.architecture, start.settings) != (recipe.architecture, recipe.settings):
-        raise ValueError(
+        raise InvalidInput(
             f"The model {start.name} is a {start.architecture} with {start.settings}; the recipe trains a "
             f"{recipe.architecture} with {recipe.settings}."
         )

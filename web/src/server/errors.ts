@@ -10,7 +10,7 @@ export class ApiError extends Error {
   readonly after: number | null
   /** The kind of refusal, where programs are told one. */
   readonly code: string | null
-  /** Of "unclear_series": what there is to choose from. */
+  /** Of "several_series": what there is to choose from. */
   readonly series: SeriesInfo[]
 
   constructor(status: number, sentence: string, after: number | null = null, refusal: Refusal | null = null) {

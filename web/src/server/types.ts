@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 19d46be7c09c0ce9f578ae9a84b7a503c619e66009ec3f48da8851965a057029
+// Made by `make types`; do not edit. 58b7824c8962698e499ea6db83ece614bd565ed64ade61187697f7cd87d1bead
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -23,7 +23,7 @@ export interface components {
       scribbles?: components['schemas']['Scribbles'] | null
     }
     /** @description Whether there was something to cancel. */
-    Cancelled: {
+    Cancellation: {
       cancelled: boolean
     }
     /** @description Scribbles where the current object's mask is wrong. */
@@ -176,8 +176,8 @@ export interface components {
       lam: number
       /** @default 0.1 */
       sigma: number
-      /** @default 8 */
-      neighbours: number
+      /** @default 3 */
+      connectivity: number
       /** @default 0.2 */
       t0: number
       /** @default 0.7 */
@@ -249,7 +249,7 @@ export interface components {
     /** @description Why a request was not done. ``detail`` is one sentence for people; programs read the other fields. */
     Refusal: {
       detail: string
-      /** @description The kind of refusal; unclear_series: ask again with the uid of one of ``series``. */
+      /** @description The kind of refusal; several_series: ask again with the uid of one of ``series``. */
       code?: string | null
       /** @description What there is to choose from. */
       series?: components['schemas']['SeriesInfo'][] | null
@@ -396,7 +396,7 @@ export interface components {
   pathItems: never
 }
 export type Begin = components['schemas']['Begin']
-export type Cancelled = components['schemas']['Cancelled']
+export type Cancellation = components['schemas']['Cancellation']
 export type Correct = components['schemas']['Correct']
 export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']

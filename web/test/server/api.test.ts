@@ -298,7 +298,7 @@ test('what a refusal tells programs is kept beside its sentence', async () => {
   const { api } = impatient()
   const series = [{ uid: '1.2', shape: [5, 6, 4], modality: 'CT', number: null, description: null }]
   const detail = 'The upload holds several DICOM series.'
-  serving([json({ detail, code: 'unclear_series', series }, 400), stream(event('error', { status: 400, detail }))])
-  await assert.rejects(api.openFile('d'), { message: detail, code: 'unclear_series', series })
+  serving([json({ detail, code: 'several_series', series }, 400), stream(event('error', { status: 400, detail }))])
+  await assert.rejects(api.openFile('d'), { message: detail, code: 'several_series', series })
   await assert.rejects(api.act('s', 'box', {}), { message: detail, code: null, series: [] })
 })

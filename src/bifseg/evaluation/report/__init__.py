@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bifseg.errors import InvalidInput
 from bifseg.evaluation.figure import check_matplotlib
 from bifseg.evaluation.report import clicks, interactive, losses, paper, verdict
 from bifseg.evaluation.report.document import Document, Heading, Picture, Text, markdown, table_numbers
@@ -40,12 +41,12 @@ def write_report(
     """Write report.md, index.html, summary.json and the figures into a folder, all or none; returns the summary.
 
     ``about``: what is known of each results file, as `read_results` returns it. ``pictures``: PNG files (paths, or
-    names with contents) and their captions, to show as they are. Raises ValueError for no rows, for results of
+    names with contents) and their captions, to show as they are. Raises InvalidInput for no rows, for results of
     different evaluators, and for figures without matplotlib; OSError where the folder cannot be written.
     """
     abouts = [about] if isinstance(about, Mapping) else list(about)
     if not rows:
-        raise ValueError("There are no results to report; let `bifseg benchmark` write some.")
+        raise InvalidInput("There are no results to report; let `bifseg benchmark` write some.")
     check_judges(abouts, rows)
     if figures:
         check_matplotlib()

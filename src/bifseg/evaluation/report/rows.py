@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bifseg.errors import InvalidInput, MissingFile
+
 KEY = ("protocol", "dataset", "case", "label", "dimension", "method", "network", "user", "seed")
 TEXTS = ("protocol", "dataset", "case", "patient", "label", "method", "user")
 WHOLE = ("dimension", "seed", "step", "strokes")
@@ -22,9 +24,9 @@ def read_results(paths: Sequence[Path]) -> tuple[list[dict], list[dict]]:
     """The rows of several results files, and what the ``.about.json`` beside each says (where there is one).
 
     A last line that was not finished is left out, and so is a last run with fewer steps than its like: a benchmark
-    that was stopped leaves them. A run that two files tell alike counts once. Raises FileNotFoundError, and ValueError
-    that names file and line, for a file that is missing, empty, damaged or lacks fields, for runs that are told twice
-    and differently, and for files of different evaluators.
+    that was stopped leaves them. A run that two files tell alike counts once. Raises FileNotFoundError, and
+    InvalidInput that names file and line, for a file that is missing, empty, damaged or lacks fields, for runs that are
+    told twice and differently, and for files of different evaluators.
     """
     rows: list[dict] = []
     told: dict[tuple, tuple[Path, list[dict]]] = {}
@@ -36,7 +38,7 @@ def read_results(paths: Sequence[Path]) -> tuple[list[dict], list[dict]]:
                 told[key] = path, run
                 rows += run
             elif _scores(told[key][1]) != _scores(run):
-                raise ValueError(
+                raise InvalidInput(
                     f"{told[key][0]} and {path} both hold {_words(key)}, with different results; give one of them."
                 )
         abouts.append(read_about(path))
@@ -47,7 +49,7 @@ def read_results(paths: Sequence[Path]) -> tuple[list[dict], list[dict]]:
 def read_rows(path: Path) -> list[dict]:
     """The rows of one file in their order, each checked; an unfinished last line is left out."""
     if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}; give the results of `bifseg benchmark`.")
+        raise MissingFile(f"There is no file {path}; give the results of `bifseg benchmark`.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the results of `bifseg benchmark`, a .jsonl file.")
     lines = path.read_bytes().split(b"\n")
@@ -60,12 +62,12 @@ def read_rows(path: Path) -> list[dict]:
         except ValueError:
             if number == len(lines):
                 break  # the last line has no end: its writer was stopped
-            raise ValueError(f"Line {number} of {path} is damaged: it is no JSON.") from None
+            raise InvalidInput(f"Line {number} of {path} is damaged: it is no JSON.") from None
         if problem := _problem(row):
-            raise ValueError(f"Line {number} of {path} is no row of results: {problem}.")
+            raise InvalidInput(f"Line {number} of {path} is no row of results: {problem}.")
         rows.append(row)
     if not rows:
-        raise ValueError(f"{path} holds no results; let `bifseg benchmark` write some.")
+        raise InvalidInput(f"{path} holds no results; let `bifseg benchmark` write some.")
     return rows
 
 
@@ -82,14 +84,14 @@ def read_about(path: Path) -> dict:
         except ValueError:
             about = None
         if not isinstance(about, dict):
-            raise ValueError(f"{beside} is damaged: it is no JSON object.")
+            raise InvalidInput(f"{beside} is damaged: it is no JSON object.")
     if isinstance(about.get("commands"), list):
         about["commands"] = [_without_folders(str(command)) for command in about["commands"]]
     return {"results": path.name, **about}
 
 
 def check_judges(abouts: Iterable[Mapping], rows: Iterable[Mapping] = ()) -> None:
-    """ValueError where the numbers come from different versions of the evaluator or of the simulated users."""
+    """InvalidInput where the numbers come from different versions of the evaluator or of the simulated users."""
     for judge in JUDGES:
         found: dict[str, str] = {}
         for about in abouts:
@@ -101,7 +103,7 @@ def check_judges(abouts: Iterable[Mapping], rows: Iterable[Mapping] = ()) -> Non
                 found.setdefault(str(row[judge]), "a row")
         if len(found) > 1:
             said = ", ".join(f"{version} ({name})" for version, name in found.items())
-            raise ValueError(f"The results are of different versions of the {judge}: {said}; judge all with one.")
+            raise InvalidInput(f"The results are of different versions of the {judge}: {said}; judge all with one.")
 
 
 def _without_folders(command: str) -> str:
@@ -142,14 +144,14 @@ def _number(value: object) -> bool:
 
 
 def _runs(rows: Sequence[dict], path: Path) -> list[tuple[tuple, list[dict]]]:
-    """Every run of a file with its rows in the order of steps; ValueError where a step is missing or there twice."""
+    """Every run of a file with its rows in the order of steps; InvalidInput where a step is missing or there twice."""
     runs: dict[tuple, list[dict]] = {}
     for row in rows:
         runs.setdefault(tuple(row[name] for name in KEY), []).append(row)
     for key, run in runs.items():
         run.sort(key=lambda row: row["step"])
         if [row["step"] for row in run] != list(range(len(run))):
-            raise ValueError(f"{path} has a step twice or not at all in {_words(key)}; judge that again.")
+            raise InvalidInput(f"{path} has a step twice or not at all in {_words(key)}; judge that again.")
     last = tuple(rows[-1][name] for name in KEY)
     alike = [len(run) for key, run in runs.items() if _kind(key) == _kind(last)]
     if len(runs[last]) < max(alike):

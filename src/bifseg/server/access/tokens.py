@@ -10,8 +10,9 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.server.settings import Settings
-from bifseg.storage import Store, UnknownError
+from bifseg.storage import Store
 
 USER = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 TOKEN = re.compile(r"bifseg_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
@@ -50,14 +51,14 @@ class Tokens:
         self.cookie = f"bifseg_{_digest(name)[:8]}"  # browsers keep one jar for all ports of a host
 
     def create(self, user: str, days: float | None = None, *, admin: bool = False) -> str:
-        """A new token for a user, valid for so many days; it is shown this once. ValueError for an impossible name.
+        """A new token for a user, valid for so many days; it is shown this once. InvalidInput for an impossible name.
 
         ``admin``: of who runs the server; it may see the store's numbers, and nobody's images.
         """
         if not USER.fullmatch(user):
-            raise ValueError(f"The user is {user[:80]!r}; a name has up to 64 letters, digits and . _ @ -.")
+            raise InvalidInput(f"The user is {user[:80]!r}; a name has up to 64 letters, digits and . _ @ -.")
         if days is not None and not 0 < days < 36_525:
-            raise ValueError(f"The token shall live {days} days; give a number above 0, or none for no end.")
+            raise InvalidInput(f"The token shall live {days} days; give a number above 0, or none for no end.")
         id, secret, now = secrets.token_hex(4), secrets.token_urlsafe(32), time.time()
         with self._store.transaction() as connection:
             connection.execute(
@@ -82,12 +83,12 @@ class Tokens:
         return self.create(user, days) if until > time.monotonic() else None
 
     def revoke(self, name: str) -> int:
-        """Revoke a token by its id, or all of a user: how many. UnknownError where there is none."""
+        """Revoke a token by its id, or all of a user: how many. NotFound where there is none."""
         with self._store.transaction() as connection:
             sql = "UPDATE tokens SET revoked = ?1 WHERE (id = ?2 OR user = ?2) AND revoked IS NULL"
             count = connection.execute(sql, (time.time(), name)).rowcount
         if not count:
-            raise UnknownError(f"There is no live token of id or user {name[:80]!r}.")
+            raise NotFound(f"There is no live token of id or user {name[:80]!r}.")
         return count
 
     def list(self) -> list[TokenRow]:

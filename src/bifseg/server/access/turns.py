@@ -11,11 +11,9 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from bifseg.errors import Overloaded
+
 Result = TypeVar("Result")
-
-
-class TooManyError(RuntimeError):
-    """The user has as much work waiting as the server lets one user have."""
 
 
 class Turns:
@@ -33,7 +31,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
-        """Until the end of the block it is this user's turn. TooManyError where too many of theirs wait."""
+        """Until the end of the block it is this user's turn. Overloaded where too many of theirs wait."""
         await self._begin(user)
         try:
             yield
@@ -58,7 +56,7 @@ class Turns:
             return
         line = self._waiting.setdefault(user, deque())
         if len(line) >= self._most:
-            raise TooManyError(f"{self._most} of your requests of this kind are waiting already; wait for one.")
+            raise Overloaded(f"{self._most} of your requests of this kind are waiting already; wait for one.")
         own = asyncio.get_running_loop().create_future()
         line.append(own)
         try:

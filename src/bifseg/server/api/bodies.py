@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.orientation import axes_of
 from bifseg.method import parameters
 from bifseg.prompts.interaction import Box
@@ -78,7 +79,7 @@ class Refusal(BaseModel):
     detail: str
     code: Annotated[
         str | None,
-        Field(description="The kind of refusal; unclear_series: ask again with the uid of one of ``series``."),
+        Field(description="The kind of refusal; several_series: ask again with the uid of one of ``series``."),
     ] = None
     series: Annotated[list[SeriesInfo] | None, Field(description="What there is to choose from.")] = None
 
@@ -87,12 +88,12 @@ Said = TypeVar("Said", bound=BaseModel)
 
 
 def parsed(model: type[Said], text: str, called: str) -> Said:
-    """What JSON in a header or a field says; ValueError for another form, in one sentence that names it ``called``."""
+    """What JSON in a header or a field says; InvalidInput for another form, naming it ``called``."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join([called, *map(str, first['loc'])])}: {first['msg']}.") from None
+        raise InvalidInput(f"{'.'.join([called, *map(str, first['loc'])])}: {first['msg']}.") from None
 
 
 # ---- images and sessions
@@ -234,7 +235,7 @@ class Done(Standing):
     rounds: Annotated[list[dict], WithJsonSchema({"type": "array", "items": RoundInfo.model_json_schema()})] = []
 
 
-class Cancelled(Answer):
+class Cancellation(Answer):
     """Whether there was something to cancel."""
 
     cancelled: bool
@@ -307,7 +308,7 @@ class Mask(Body):
         return cls(box=box, deflate=base64.b64encode(zlib.compress(array.astype(np.uint8).tobytes(), 1)).decode())
 
     def array(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """uint8, the box's shape; ValueError where the box leaves an image of ``shape`` or the voxels do not fill it.
+        """uint8, the box's shape; InvalidInput where the box leaves an image of ``shape`` or the voxels do not fill it.
 
         No more is unpacked than the box has voxels.
         """
@@ -317,10 +318,10 @@ class Mask(Body):
             unpack = zlib.decompressobj()
             voxels = unpack.decompress(base64.b64decode(self.deflate, validate=True), size + 1)
         except (ValueError, zlib.error) as error:
-            raise ValueError(f"The mask is not base64 of zlib-deflated bytes: {str(error).rstrip('.')}.") from None
+            raise InvalidInput(f"The mask is not base64 of zlib-deflated bytes: {str(error).rstrip('.')}.") from None
         if len(voxels) != size or not unpack.eof or unpack.unused_data:
             found = "more" if len(voxels) > size else len(voxels)
-            raise ValueError(f"The mask's box {box} has {size} voxels, one byte each; {found} were sent.")
+            raise InvalidInput(f"The mask's box {box} has {size} voxels, one byte each; {found} were sent.")
         return np.frombuffer(voxels, np.uint8).reshape(box.shape)
 
 
@@ -346,7 +347,7 @@ class Scribbles(Body):
     @model_validator(mode="after")
     def _one(self) -> Scribbles:
         if (self.strokes is None) == (self.labels is None):
-            raise ValueError("scribbles are strokes or labels, one of the two")
+            raise InvalidInput("scribbles are strokes or labels, one of the two")
         return self
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import nifti
 from bifseg.prompts.interaction import Box
@@ -22,7 +23,6 @@ from bifseg.server.api.results import RESULT, answer
 from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View
-from bifseg.storage import UnknownError
 from bifseg.training.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
@@ -135,7 +135,7 @@ def files(
     root = service.settings.images
     inside = _inside(root, folder)
     if not inside.is_dir():
-        raise UnknownError(f"There is no folder {folder!r}.")
+        raise NotFound(f"There is no folder {folder!r}.")
     found = []
     for path in sorted(inside.iterdir())[:LISTED]:
         if (
@@ -165,15 +165,15 @@ def _sayable(name: str) -> bool:
 
 
 def _inside(folder: Path | None, name: str) -> Path:
-    """A path in a folder, whatever links it has; UnknownError for one that leads elsewhere or nowhere."""
+    """A path in a folder, whatever links it has; NotFound for one that leads elsewhere or nowhere."""
     if folder is None:
-        raise UnknownError("This server has no folder of images to open; upload the image.")
+        raise NotFound("This server has no folder of images to open; upload the image.")
     try:
         path = (folder / name).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):  # not there, a NUL in it, links in a circle
+    except (OSError, InvalidInput, RuntimeError):  # not there, a NUL in it, links in a circle
         path = None
     if path is None or not path.is_relative_to(folder.resolve()):
-        raise UnknownError(f"There is no file {name!r} in the server's folder of images.")
+        raise NotFound(f"There is no file {name!r} in the server's folder of images.")
     return path
 
 

@@ -23,7 +23,7 @@ from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies import (
     Begin,
-    Cancelled,
+    Cancellation,
     Correct,
     Done,
     Mask,
@@ -217,7 +217,7 @@ async def submit(act: Acting, body: Submit):
     return await act("submit", body)
 
 
-@router.post("/sessions/{id}/cancel", response_model=Cancelled)
+@router.post("/sessions/{id}/cancel", response_model=Cancellation)
 async def cancel(session: Owned, service: Served) -> dict:
     """Cancel the interaction that runs or waits; whoever asked for it is told so, and the session is as before."""
     return {"cancelled": service.pool.cancel(session.id)}

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from bifseg.errors import InvalidInput
 from bifseg.server.access.guard import User, readable
 from bifseg.server.api.bodies import Refusal
 from bifseg.server.service import Service
@@ -71,7 +72,7 @@ class Bounded(APIRoute):
                 return await handle(_Counted(request.scope, receive))
             except HTTPException as error:
                 if error.status_code == 400:  # FastAPI's own word for bytes that are no text
-                    raise ValueError("The body is no JSON in UTF-8.") from None
+                    raise InvalidInput("The body is no JSON in UTF-8.") from None
                 raise
 
         return bounded

@@ -16,6 +16,7 @@ import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
@@ -26,8 +27,8 @@ from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_image, read_labels
 from bifseg.server.uploads.receiving import SUFFIXES, suffix_of
 from bifseg.server.uploads.scratch import scratch
-from bifseg.storage import Store, UnknownError
-from bifseg.storage.errors import on_disk
+from bifseg.storage import Store
+from bifseg.storage.disk import on_disk
 from bifseg.storage.rows import ImageRow, SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
@@ -87,7 +88,7 @@ def info(service: Served, user: User) -> dict:
 @router.get("/train/")
 async def train() -> Response:
     """Nothing is trained here: 404 is how its clients hear so."""
-    raise UnknownError("This server trains nothing.")
+    raise NotFound("This server trains nothing.")
 
 
 # ---- sessions
@@ -122,7 +123,7 @@ async def infer(
     """Segment what is painted in the region of interest: the mask of the selected label."""
     start = time.perf_counter()
     if model != MODEL:
-        raise UnknownError(f"There is no model {model[:80]!r}; this server has {MODEL}.")
+        raise NotFound(f"There is no model {model[:80]!r}; this server has {MODEL}.")
     asked = Asked.of(params)
     name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
@@ -249,7 +250,7 @@ def _labels(service: Service, own: SessionRow, upload: UploadFile) -> np.ndarray
     with _saved(service, upload, LABELS) as path:
         labels = read_labels(path, service.store.folder, limits, image, name="The label map")
     if labels.min() < 0 or labels.max() > 255:
-        raise ValueError(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
+        raise InvalidInput(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
     return labels.astype(np.uint8)
 
 
@@ -258,7 +259,7 @@ def _saved(service: Service, upload: UploadFile, suffixes: tuple[str, ...]) -> I
     """An upload as a file of our own name in the store's folder."""
     suffix = suffix_of(upload.filename or "")
     if suffix not in suffixes:
-        raise ValueError(f"The label map is a {suffix} file; possible are {', '.join(suffixes)}.")
+        raise InvalidInput(f"The label map is a {suffix} file; possible are {', '.join(suffixes)}.")
     path = scratch(service.store.folder, suffix)
     try:
         with on_disk(), path.open("xb") as target:

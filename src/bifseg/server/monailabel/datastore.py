@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from bifseg.storage import Store, UnknownError
+from bifseg.errors import NotFound
+from bifseg.storage import Store
 from bifseg.storage.rows import SessionRow
 
 
@@ -22,10 +23,10 @@ class Datastore:
             connection.execute("INSERT OR REPLACE INTO datastore VALUES (?, ?, ?)", (self.user, name, image))
 
     def image(self, name: str) -> str:
-        """The key of the image of this name; UnknownError where there is none."""
+        """The key of the image of this name; NotFound where there is none."""
         rows = self.store.read("SELECT image FROM datastore WHERE owner = ? AND name = ?", (self.user, name))
         if not rows:
-            raise UnknownError(f"There is no image of the name {name[:80]!r}; upload it first.")
+            raise NotFound(f"There is no image of the name {name[:80]!r}; upload it first.")
         return rows[0]["image"]
 
     def session(self, image: str, client: str) -> SessionRow | None:
@@ -34,7 +35,7 @@ class Datastore:
         return next((row for row in rows if row.image == image and row.client == client), None)
 
     def submitted(self, image: str, tag: str) -> dict:
-        """The label map submitted last for an image, as the journal has it; UnknownError where there is none."""
+        """The label map submitted last for an image, as the journal has it; NotFound where there is none."""
         sql = (
             "SELECT json_extract(request, '$.labels') AS labels FROM entries JOIN sessions ON id = session "
             "WHERE owner = ? AND image = ? AND kind = 'submit' AND json_extract(request, '$.title') = ? "
@@ -42,7 +43,7 @@ class Datastore:
         )
         rows = self.store.read(sql, (self.user, image, tag))
         if not rows:
-            raise UnknownError(f"Nothing was submitted for this image with the tag {tag[:80]!r}.")
+            raise NotFound(f"Nothing was submitted for this image with the tag {tag[:80]!r}.")
         return json.loads(rows[0]["labels"])
 
     def tags(self) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.server.api.bodies import Name, parsed
@@ -42,7 +43,7 @@ class Asked(BaseModel):
 
     @classmethod
     def of(cls, params: str) -> Asked:
-        """From JSON; ValueError, in one sentence, for what is of another form."""
+        """From JSON; InvalidInput, in one sentence, for what is of another form."""
         return parsed(cls, params, "params")
 
     def region(self, shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Box | None:
@@ -50,7 +51,7 @@ class Asked(BaseModel):
         if not self.roi:
             return None
         if len(self.roi) != 6:
-            raise ValueError(f"The roi has {len(self.roi)} numbers; it has six, x0, x1, y0, y1, z0, z1, in voxels.")
+            raise InvalidInput(f"The roi has {len(self.roi)} numbers; it has six, x0, x1, y0, y1, z0, z1, in voxels.")
         ends = [sorted(self.roi[axis : axis + 2]) for axis in (0, 2, 4)]
         pairs = [(floor(low), max(ceil(high), floor(low) + 1)) for low, high in ends]
         return Box.parse(Scene(shape, spacing).by_box(pairs, include=True)["box"])
@@ -72,8 +73,8 @@ def interactions(
     """What makes an object have this box and these scribbles, as `DurableSession` takes it, with `Labels` for arrays.
 
     ``marks``: uint8 (x, y, z) as `Asked.marks` gives them; outside the box they say nothing. ``box``: None for the one
-    that the object has, or one around the scribbles. Nothing is to do where all is so already. Raises ValueError where
-    there is neither box nor scribble.
+    that the object has, or one around the scribbles. Nothing is to do where all is so already. Raises InvalidInput
+    where there is neither box nor scribble.
     """
     known, before = state.objects.get(name), np.zeros_like(marks)
     if known:
@@ -117,5 +118,5 @@ def _box_of(marks: np.ndarray, before: np.ndarray, box: Box | None, spacing: tup
         if not erased and not outside:
             return box
     if not marks.any():
-        raise ValueError("There is nothing to go by: place a region of interest, or paint scribbles.")
+        raise InvalidInput("There is nothing to go by: place a region of interest, or paint scribbles.")
     return Box.parse(Scene(marks.shape, spacing).by_scribble(Mark.of(marks), include=True)["box"])

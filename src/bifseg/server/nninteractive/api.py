@@ -25,6 +25,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, overlap
 from bifseg.server.access.guard import User
@@ -37,8 +38,8 @@ from bifseg.server.nninteractive.prompts import Mark, Scene
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_array
 from bifseg.server.uploads.receiving import pour, received
-from bifseg.storage import Store, UnknownError
-from bifseg.storage.errors import on_disk
+from bifseg.storage import Store
+from bifseg.storage.disk import on_disk
 from bifseg.storage.rows import ImageRow
 
 BINARY = "application/octet-stream"
@@ -235,9 +236,9 @@ async def set_target_buffer(request: Request, lease: Acting, buffer: Buffer) -> 
     """Say of what type the client's mask is."""
     row = await _image(request, lease)
     if tuple(buffer.shape) != row.shape:
-        raise ValueError(f"The buffer has the shape {tuple(buffer.shape)}; the image has {row.shape}.")
+        raise InvalidInput(f"The buffer has the shape {tuple(buffer.shape)}; the image has {row.shape}.")
     if buffer.dtype not in BUFFERS:
-        raise ValueError(f"The buffer is of {buffer.dtype[:20]!r}; possible are {', '.join(BUFFERS)}.")
+        raise InvalidInput(f"The buffer is of {buffer.dtype[:20]!r}; possible are {', '.join(BUFFERS)}.")
     await run_in_threadpool(_leases(request).note, lease, dtype=buffer.dtype)
     return {}
 
@@ -257,7 +258,7 @@ async def set_do_autozoom(lease: Acting) -> dict:
 
 async def _image(request: Request, lease: Lease) -> ImageRow:
     if "image" not in lease.facts:
-        raise ValueError("There is no image yet; set_image comes first.")
+        raise InvalidInput("There is no image yet; set_image comes first.")
     return await run_in_threadpool(request.app.state.service.store.image_row, lease.facts["image"], lease.user)
 
 
@@ -334,7 +335,7 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
     service: Service = request.app.state.service
     row, session = await _image(request, lease), await _session(request, lease)
     if "dtype" not in lease.facts:
-        raise ValueError("There is no buffer yet; set_target_buffer comes before the first prompt.")
+        raise InvalidInput("There is no buffer yet; set_target_buffer comes before the first prompt.")
 
     def interaction() -> dict:
         scene = Scene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
@@ -359,7 +360,7 @@ async def _mark(
         mask = nnia.unpack(body, prod(row.shape) * 8)
         if mask.shape != tuple(b - a for a, b in zip(start, stop, strict=True)):
             where = f"interaction_bbox {pairs}" if pairs else f"the image {row.shape}"
-            raise ValueError(f"The mask has the shape {mask.shape}, which does not fit {where}.")
+            raise InvalidInput(f"The mask has the shape {mask.shape}, which does not fit {where}.")
         here, there = overlap(Box((0, 0, 0), row.shape), Box(start, stop))
         if may_be_empty and not mask.any():
             return None
@@ -374,7 +375,7 @@ async def _session(request: Request, lease: Lease) -> str | None:
     store, id = request.app.state.service.store, lease.facts.get("session")
     try:
         return id and (await run_in_threadpool(store.session, id, lease.user)).id
-    except UnknownError:
+    except NotFound:
         return None
 
 

@@ -16,7 +16,7 @@ from math import prod
 import blosc2
 import numpy as np
 
-from bifseg.io.untrusted import TooLargeError
+from bifseg.errors import InvalidInput, TooLarge
 
 MAGIC, VERSION = b"NNIA", 1
 CODECS = (1, 2)  # ZSTD, LZ4
@@ -35,9 +35,9 @@ blosc2.set_releasegil(True)  # else the event loop stands still while it works
 
 
 def pack(array: np.ndarray) -> bytes:
-    """An array as bytes; ValueError for a type that the format has not."""
+    """An array as bytes; InvalidInput for a type that the format has not."""
     if array.dtype.name not in DTYPES:
-        raise ValueError(f"An array of {array.dtype.name} cannot be sent; known are {', '.join(DTYPES)}.")
+        raise InvalidInput(f"An array of {array.dtype.name} cannot be sent; known are {', '.join(DTYPES)}.")
     name, array = array.dtype.name.encode(), np.ascontiguousarray(array, DTYPES[array.dtype.name])
     raw = memoryview(array).cast("B")
     parts = [
@@ -55,38 +55,38 @@ def pack(array: np.ndarray) -> bytes:
 
 
 def unpack(buffer: bytes | memoryview, limit: int) -> np.ndarray:
-    """The array in a buffer, of at most ``limit`` bytes: ValueError for anything else, TooLargeError beyond them."""
+    """The array in a buffer, of at most ``limit`` bytes: ValueError for anything else, TooLarge beyond them."""
     view = memoryview(buffer)
     magic, version, codec, axes, length = _read(view, 0, "<4sBBBB")
     if magic != MAGIC:
-        raise ValueError("The body is no NNIA array: it does not begin with NNIA.")
+        raise InvalidInput("The body is no NNIA array: it does not begin with NNIA.")
     if version != VERSION:
-        raise ValueError(f"The array has the version {version} of NNIA; this server reads version {VERSION}.")
+        raise InvalidInput(f"The array has the version {version} of NNIA; this server reads version {VERSION}.")
     if codec not in CODECS:
-        raise ValueError(f"The array has the codec {codec}; 1 is ZSTD, 2 is LZ4.")
+        raise InvalidInput(f"The array has the codec {codec}; 1 is ZSTD, 2 is LZ4.")
     if not 1 <= axes <= AXES:
-        raise ValueError(f"The array has {axes} axes; 1 to {AXES} are possible.")
+        raise InvalidInput(f"The array has {axes} axes; 1 to {AXES} are possible.")
     (name,) = _read(view, 8, f"<{length}s")
     dtype = DTYPES.get(name.decode("ascii", "replace"))
     if dtype is None:
-        raise ValueError(f"The array's type {name[:16]!r} is unknown; known are {', '.join(DTYPES)}.")
+        raise InvalidInput(f"The array's type {name[:16]!r} is unknown; known are {', '.join(DTYPES)}.")
     *shape, chunks = _read(view, 8 + length, f"<{axes}qI")
     if min(shape) < 1:
-        raise ValueError(f"The array has the shape {tuple(shape)}; every axis needs one element or more.")
+        raise InvalidInput(f"The array has the shape {tuple(shape)}; every axis needs one element or more.")
     size = prod(shape) * dtype.itemsize
     if size > limit:
-        raise TooLargeError(f"The array {tuple(shape)} of {dtype.name} has {size} bytes; at most {limit} are taken.")
+        raise TooLarge(f"The array {tuple(shape)} of {dtype.name}", f"has {size} bytes; at most {limit} are taken.")
     parts = _chunks(view[12 + length + 8 * axes :], chunks, size, dtype.itemsize)
     array = np.zeros(prod(shape), dtype)  # pages are reserved as they are written
     raw, at = array.view(np.uint8), 0
     for part, count in parts:
         try:
             blosc2.decompress2(part, dst=raw[at : at + count], nthreads=1)
-        except (RuntimeError, ValueError, TypeError):
-            raise ValueError("The array is damaged: a chunk of it cannot be decompressed.") from None
+        except (RuntimeError, InvalidInput, TypeError):
+            raise InvalidInput("The array is damaged: a chunk of it cannot be decompressed.") from None
         at += count
     if dtype.kind == "b" and raw.max() > 1:
-        raise ValueError("The array is damaged: a bool in it is neither 0 nor 1.")
+        raise InvalidInput("The array is damaged: a bool in it is neither 0 nor 1.")
     return array.reshape(shape)
 
 
@@ -97,23 +97,25 @@ def _chunks(view: memoryview, chunks: int, size: int, itemsize: int) -> list[tup
         raw, packed = _read(view, at, "<QQ")
         part = view[at + 16 : at + 16 + packed]
         if len(part) < packed:
-            raise ValueError(f"The array is cut off: a chunk has {len(part)} of {packed} bytes.")
+            raise InvalidInput(f"The array is cut off: a chunk has {len(part)} of {packed} bytes.")
         if not 1 <= raw <= CHUNK or raw % itemsize:
-            raise ValueError(f"A chunk of the array has {raw} bytes; it needs 1 to {CHUNK}, a multiple of {itemsize}.")
+            raise InvalidInput(
+                f"A chunk of the array has {raw} bytes; it needs 1 to {CHUNK}, a multiple of {itemsize}."
+            )
         _check_chunk(part, raw)
         parts.append((part, raw))
         at, total = at + 16 + packed, total + raw
         if total > size:
             break
     if total != size or at != len(view):
-        raise ValueError(f"The array's chunks do not add up to its {size} bytes, or more follows them.")
+        raise InvalidInput(f"The array's chunks do not add up to its {size} bytes, or more follows them.")
     return parts
 
 
 def _check_chunk(part: memoryview, raw: int) -> None:
     """Refuse a blosc2 chunk that is not what its frame says, or asks for more than a client of the protocol does."""
     if len(part) < CHUNK_HEADER:
-        raise ValueError("The array is damaged: a chunk is shorter than its header.")
+        raise InvalidInput("The array is damaged: a chunk is shorter than its header.")
     version, _, flags, typesize, nbytes, blocksize, cbytes = struct.unpack_from("<BBBBiii", part)
     filters, codec, flags2, special = bytes(part[16:22]), part[22], part[30], part[31]
     if (
@@ -128,11 +130,11 @@ def _check_chunk(part: memoryview, raw: int) -> None:
         or flags2
         or special not in (0x00, 0x10, 0x20, 0x30)  # data; all of one value; never "as the memory is", never lazy
     ):
-        raise ValueError("The array is damaged: a chunk's header does not fit it, or asks for what clients never do.")
+        raise InvalidInput("The array is damaged: a chunk's header does not fit it, or asks for what clients never do.")
 
 
 def _read(view: memoryview, at: int, form: str) -> tuple:
     try:
         return struct.unpack_from(form, view, at)
     except struct.error:
-        raise ValueError("The array is cut off: it ends within its header.") from None
+        raise InvalidInput("The array is cut off: it ends within its header.") from None

@@ -19,6 +19,7 @@ from math import ceil
 import numpy as np
 from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 
@@ -45,10 +46,10 @@ class Mark:
 
     @classmethod
     def of(cls, mask: np.ndarray, start: Sequence[int] = (0, 0, 0)) -> Mark:
-        """What is not 0 in an array that begins at ``start`` in the image; ValueError where all is."""
+        """What is not 0 in an array that begins at ``start`` in the image; InvalidInput where all is."""
         ranges = extent(mask)
         if ranges is None:
-            raise ValueError("The prompt marks no voxel of the image.")
+            raise InvalidInput("The prompt marks no voxel of the image.")
         box = Box(*zip(*((a + at, b + at) for (a, b), at in zip(ranges, start, strict=True)), strict=True))
         return cls(box, mask[tuple(slice(a, b) for a, b in ranges)] != 0)
 
@@ -57,7 +58,7 @@ class Mark:
 class Scene:
     """Where a prompt lands. ``shape``, ``spacing``: of the image; ``box``: of the object, None before the first.
 
-    ``include``: whether the prompt is for the object, or against it; ValueError for a first one against it. What a
+    ``include``: whether the prompt is for the object, or against it; InvalidInput for a first one against it. What a
     method returns is an interaction as `bifseg.storage.durable` takes it, with `Labels` where that has a stored array.
     """
 
@@ -66,11 +67,11 @@ class Scene:
     box: Box | None = None
 
     def by_box(self, pairs: Sequence[Sequence[int]], include: bool) -> dict:
-        """``pairs``: half-open ranges of voxels. Raises ValueError for a box outside the image."""
+        """``pairs``: half-open ranges of voxels. Raises InvalidInput for a box outside the image."""
         start = tuple(max(0, a) for a, _ in pairs)
         stop = tuple(min(n, b) for (_, b), n in zip(pairs, self.shape, strict=True))
         if any(a >= b for a, b in pairs) or any(a >= b for a, b in zip(start, stop, strict=True)):
-            raise ValueError(f"The box {_text(pairs)} is empty, or outside the image of shape {self.shape}.")
+            raise InvalidInput(f"The box {_text(pairs)} is empty, or outside the image of shape {self.shape}.")
         box = Box(start, stop)
         if not include:
             return self._against(Mark(box, np.broadcast_to(True, box.shape)))
@@ -79,9 +80,9 @@ class Scene:
         return {"kind": "resize", "box": str(self._checked(_union(self.box, box), box.start))}
 
     def by_point(self, voxel: Sequence[int], include: bool) -> dict:
-        """``voxel``: where the user clicked. ValueError outside the image."""
+        """``voxel``: where the user clicked. InvalidInput outside the image."""
         if any(not 0 <= at < n for at, n in zip(voxel, self.shape, strict=True)):
-            raise ValueError(f"The point {tuple(voxel)} is outside the image of shape {self.shape}.")
+            raise InvalidInput(f"The point {tuple(voxel)} is outside the image of shape {self.shape}.")
         ball = self._ball(voxel)
         if self.box is None and include:
             box = self._checked(self._cube(voxel), voxel)
@@ -122,7 +123,7 @@ class Scene:
 
     def _against(self, mark: Mark) -> dict:
         if self.box is None:
-            raise ValueError("The first prompt marks what belongs to the object; this one marks what does not.")
+            raise InvalidInput("The first prompt marks what belongs to the object; this one marks what does not.")
         labels = _labels(mark, BACKGROUND, self.box)
         said = {"kind": "scribble", "scribbles": labels}
         return said if labels.array.any() else {**said, "refine": "none"}  # a step that undo takes back, no more

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import BifsegError, DamagedFile, StorageFull, TooLarge
 from bifseg.io.dicom_series import ZIP_FILES
-from bifseg.io.untrusted import TooLargeError, check_listing, mapped
+from bifseg.io.untrusted import check_listing, mapped
 from bifseg.storage.archive import RATIO, SLACK, check_apart, check_growth
-from bifseg.storage.errors import FULL
+from bifseg.storage.disk import FULL
 
 try:
     import resource
@@ -33,7 +34,6 @@ except ImportError:  # where there are no such limits, the parent's patience is 
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 RESERVE = 16 << 20  # bytes of the disk that are left free
-TELLABLE = ("UnclearSeriesError", "TooLargeError", "FileNotFoundError", "FullError", "ValueError")
 NO_NEW_PRIVILEGES, DEATH_SIGNAL = 38, 1  # of Linux's prctl
 
 
@@ -44,7 +44,7 @@ def main(job: dict) -> None:
     try:
         answer = _do(job, folder)
     except MemoryError:
-        answer = {"error": "TooLargeError", "message": f"{job['path']} needs more memory to be read than is allowed."}
+        answer = {"refused": TooLarge(job["path"], "needs more memory to be read than is allowed.").as_dict()}
     except Exception as error:
         answer = _told(error, job)
     (folder / ANSWER).write_text(json.dumps(answer))
@@ -88,9 +88,9 @@ def _check_zip(path: Path) -> None:
             check_apart(archive)
             size = check_growth(archive, path.stat().st_size)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} cannot be unpacked: {str(error).rstrip('.')}.") from None
-    except TooLargeError as error:
-        raise TooLargeError(f"{path} is too large: {str(error)[0].lower()}{str(error)[1:]}") from None
+        raise DamagedFile(path, f"cannot be unpacked: {str(error).rstrip('.')}.") from None
+    except TooLarge as error:
+        raise error.of(path) from None
     _check_room(path.parent, size)
 
 
@@ -107,12 +107,11 @@ def _keep(array: np.ndarray, folder: Path) -> None:
 def _told(error: Exception, job: dict) -> dict:
     """An error as the parent hears of it: words for the user, or of a fault of ours the kind and the place alone."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"error": "FullError", "message": FULL}
+        return {"refused": StorageFull(FULL).as_dict()}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return {"error": "TooLargeError", "message": f"{job['path']} unpacks to more than is allowed."}
-    kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
-    if kind:
-        return {"error": kind, "message": str(error) or kind, "data": getattr(error, "data", {})}
+        return {"refused": TooLarge(job["path"], "unpacks to more than is allowed.").as_dict()}
+    if isinstance(error, BifsegError):
+        return {"refused": error.as_dict()}
     place = traceback.extract_tb(error.__traceback__)[-1]
     return {"fault": f"{type(error).__name__} at {place.name}, line {place.lineno} of {Path(place.filename).name}"}
 

@@ -15,19 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.errors import DamagedFile, FileError, TooLarge, from_dict
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_seg, images
-from bifseg.io.dicom_series import UnclearSeriesError
-from bifseg.io.untrusted import TooLargeError
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.workers.child import WorkError
-from bifseg.storage.errors import FullError
 
-ERRORS = {
-    kind.__name__: kind for kind in (UnclearSeriesError, TooLargeError, FileNotFoundError, FullError, ValueError)
-}  # as `bifseg.server.uploads.reader.TELLABLE` has them
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC")}
@@ -37,8 +32,8 @@ def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None 
     """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one; read
     in this process.
 
-    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises ValueError and
-    TooLargeError as `bifseg.io.images.read_upload`.
+    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises InvalidInput and
+    TooLarge as `bifseg.io.images.read_upload`.
     """
     image = images.read_upload(path, voxels=voxels, bytes=size, series=series)
     is_dicom = path.is_dir() or path.suffix.lower() in (".zip", ".dcm")
@@ -50,8 +45,8 @@ def read_image(
 ) -> tuple[Image, bytes | None]:
     """As `image_from_upload`, in a process of its own. ``folder``: the store's; ``name``: what errors call the file.
 
-    The array is mapped from a file that has no name any more. Raises ValueError, also where the process crashed or
-    took too long, UnclearSeriesError, TooLargeError, FullError, and WorkError for a fault of ours.
+    The array is mapped from a file that has no name any more. Raises InvalidInput, also where the process crashed or
+    took too long, TooLarge, StorageFull, and WorkError for a fault of ours.
     """
     with _read("image", path, folder, limits, name, series=series) as (told, at):
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
@@ -105,16 +100,16 @@ def _read(
         if "fault" in answer:
             logging.getLogger("bifseg.failures").error("level=error reader=%s", answer["fault"].replace(" ", "_"))
             raise WorkError(f"{name} was not read, for a reason that is the server's: {answer['fault']}.")
-        if "error" in answer:
-            sentence = answer["message"].replace(str(path), name).replace(str(at), name)
-            raise ERRORS[answer["error"]](sentence, **answer.get("data", {}))
+        if "refused" in answer:
+            refused = from_dict(answer["refused"])
+            raise refused.of(name) if isinstance(refused, FileError) and refused.file == str(path) else refused
         yield answer, at
     finally:
         shutil.rmtree(at, ignore_errors=True)
 
 
 def _answer(job: dict, at: Path, name: str) -> dict:
-    """Have a process do a job: its answer; ValueError where it gave none."""
+    """Have a process do a job: its answer; InvalidInput where it gave none."""
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries say what they read
     env = {**os.environ, **THREADS, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "TMPDIR": str(at)}
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, env=env, **silent) as process:
@@ -122,18 +117,20 @@ def _answer(job: dict, at: Path, name: str) -> dict:
             process.communicate(json.dumps(job).encode(), timeout=job["limits"]["seconds"])
         except subprocess.TimeoutExpired:
             process.kill()
-            raise ValueError(_too_long(name, job)) from None
+            raise _too_long(name, job) from None
         except BaseException:
             process.kill()
             raise
     if (at / ANSWER).is_file() and not process.returncode:
         return json.loads((at / ANSWER).read_text())
     if process.returncode in (-getattr(signal, "SIGXCPU", 24), -signal.SIGKILL):
-        raise ValueError(_too_long(name, job))
+        raise _too_long(name, job)
     if process.returncode >= 0:
         raise WorkError(f"{name} was not read: the process for it ended with the status {process.returncode}.")
-    raise ValueError(f"{name} cannot be read: the process that tried to crashed (signal {-process.returncode}).")
+    raise DamagedFile(name, f"cannot be read: the process that tried to crashed (signal {-process.returncode}).")
 
 
-def _too_long(name: str, job: dict) -> str:
-    return f"{name} cannot be read: it took more than the {job['limits']['seconds']:g} s or the memory that one may."
+def _too_long(name: str, job: dict) -> TooLarge:
+    return TooLarge(
+        name, f"cannot be read: it took more than the {job['limits']['seconds']:g} s or the memory that one may."
+    )

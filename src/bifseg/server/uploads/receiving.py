@@ -10,24 +10,25 @@ from typing import BinaryIO
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from bifseg.io.untrusted import ONE_FILE, TooLargeError
+from bifseg.errors import FileError, InvalidInput
+from bifseg.io.untrusted import ONE_FILE
 from bifseg.server.uploads.scratch import scratch
-from bifseg.storage.errors import on_disk
+from bifseg.storage.disk import on_disk
 
 SUFFIXES = ONE_FILE
 PIECE = 1 << 20  # bytes gathered before they are written
 
 
 def suffix_of(name: str) -> str:
-    """The ending of a file's name, which says its format; ValueError for one that nobody reads."""
+    """The ending of a file's name, which says its format; InvalidInput for one that nobody reads."""
     suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
     if suffix is None:
-        raise ValueError(f"The file name ends in {Path(name).suffix[:20]!r}; it must end in {', '.join(SUFFIXES)}.")
+        raise InvalidInput(f"The file name ends in {Path(name).suffix[:20]!r}; it must end in {', '.join(SUFFIXES)}.")
     return suffix
 
 
 async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:
-    """Write a body into a file as it comes: its size, which the guard bounds. ValueError where it broke off."""
+    """Write a body into a file as it comes: its size, which the guard bounds. InvalidInput where it broke off."""
     size, waiting = 0, bytearray()
     try:
         async for chunk in chunks:
@@ -37,7 +38,7 @@ async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:
                 await run_in_threadpool(file.write, bytes(waiting))
                 waiting.clear()
     except ClientDisconnect:
-        raise ValueError("The upload broke off before its end.") from None
+        raise InvalidInput("The upload broke off before its end.") from None
     await run_in_threadpool(file.write, bytes(waiting))
     return size
 
@@ -46,13 +47,13 @@ async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:
 async def received(chunks: AsyncIterable[bytes], folder: Path, suffix: str) -> AsyncIterator[Path]:
     """Stream a body into a temporary file of a store's ``folder``: its path, until the end of the block.
 
-    Raises ValueError for a body that is empty or broke off; nothing is left then.
+    Raises InvalidInput for a body that is empty or broke off; nothing is left then.
     """
     path = await run_in_threadpool(scratch, folder, suffix)
     try:
         with on_disk(), path.open("xb") as file:
             if not await pour(chunks, file):
-                raise ValueError("The upload is empty; send the file as the body of the request.")
+                raise InvalidInput("The upload is empty; send the file as the body of the request.")
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -63,6 +64,5 @@ def called(path: Path, name: str) -> Iterator[None]:
     """Errors about a path of this machine speak of ``name`` instead."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
-        kind = next(kind for kind in (TooLargeError, FileNotFoundError, ValueError) if isinstance(error, kind))
-        raise kind(str(error).replace(str(path), name)) from None
+    except FileError as error:
+        raise (error.of(name) if error.file == str(path) else error) from None

@@ -12,16 +12,12 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
+from bifseg.errors import Cancelled, from_dict
 from bifseg.server.workers.main import LENGTH, encode
-from bifseg.storage import errors
 
 STARTING = 120.0  # seconds that a worker may take to load its model
 SPINS = "1000"  # turns that a thread of OpenMP waits awake; more, on cores that others use, too, costs seconds
 STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
-
-
-class WorkCancelledError(RuntimeError):
-    """The interaction was cancelled; its session is as it was."""
 
 
 class WorkError(RuntimeError):
@@ -34,13 +30,6 @@ class StartError(WorkError):
 
 class DeadError(Exception):
     """The worker process ended."""
-
-
-ERRORS = {
-    "KeyUsedError": errors.KeyUsedError, "ValueError": ValueError,
-    "FileNotFoundError": FileNotFoundError, "MemoryError": MemoryError,
-    "UnknownError": errors.UnknownError, "BusyError": errors.BusyError, "FullError": errors.FullError,
-}  # fmt: skip
 
 
 class Job(Protocol):
@@ -115,9 +104,9 @@ class Child:
             elif "done" in message:
                 return message["done"]
             elif "cancelled" in message:
-                raise WorkCancelledError("The interaction was cancelled; the session is as it was.")
+                raise Cancelled("The interaction was cancelled; the session is as it was.")
             else:
-                raise ERRORS.get(message["error"], WorkError)(message["message"])
+                raise from_dict(message["refused"]) if "refused" in message else WorkError(message["failed"])
 
     def say(self, message: dict) -> None:
         if self._writer is not None:  # one that is dead does not hear it, which `do` notices

@@ -17,9 +17,9 @@ import traceback
 from collections.abc import Callable, Generator
 from importlib import import_module
 
-TELLABLE = (
-    "KeyUsedError", "ValueError", "FileNotFoundError", "MemoryError", "UnknownError", "BusyError", "FullError",
-)  # fmt: skip
+from bifseg.errors import BifsegError, StorageFull
+from bifseg.storage.disk import FULL, is_full
+
 LENGTH = struct.Struct("<I")
 
 
@@ -61,15 +61,19 @@ def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict,
             connection.sendall(encode({"progress": told, "id": id}))
     except (ConnectionError, EOFError):
         raise
+    except BifsegError as error:
+        return encode({"refused": error.as_dict(), "id": id})
+    except MemoryError:
+        refused = StorageFull("There is not enough memory for this interaction; the session is as it was.")
+        return encode({"refused": refused.as_dict(), "id": id})
     except Exception as error:
-        kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in TELLABLE), None)
-        if kind:
-            return encode({"error": kind, "message": str(error) or kind, "id": id})
+        if is_full(error):
+            return encode({"refused": StorageFull(FULL).as_dict(), "id": id})
         place = traceback.extract_tb(error.__traceback__)[-1]  # not the message: it may tell of a patient
         where = f"{type(error).__name__} at {place.name}, line {place.lineno}"
         print(f"bifseg: a job failed: {where} of {place.filename}", file=sys.stderr)
         words = f"The interaction failed inside ({where}); the session is as it was."
-        return encode({"error": "WorkError", "message": words, "id": id})
+        return encode({"failed": words, "id": id})
 
 
 def _cancelled(connection: socket.socket, id: int) -> bool:

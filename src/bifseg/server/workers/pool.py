@@ -9,20 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bifseg.server.workers.child import STOPPING, Child, DeadError, StartError, WorkCancelledError, WorkError
+from bifseg.errors import Cancelled, Closing, Overloaded, TookTooLong
+from bifseg.server.workers.child import STOPPING, Child, DeadError, StartError, WorkError
 from bifseg.server.workers.queue import FairQueue
 
 REMEMBERED = 10_000  # sessions of which it is known which worker had them last
 TRIES = 2  # of a job whose worker died
 STARTS = 3  # of a worker that dies while it starts
-
-
-class QueueFullError(RuntimeError):
-    """The user has as many interactions waiting as the server lets one user have."""
-
-
-class ClosingError(RuntimeError):
-    """The server is about to stop."""
 
 
 @dataclass(eq=False)
@@ -72,12 +65,12 @@ class Pool:
         """Have a job done when it is its turn: its result. To cancel the call is to cancel the job.
 
         ``progress`` hears first {"queued": how many are before it}, then what the handler yields. Raises what the
-        handler did, QueueFullError, WorkCancelledError, ClosingError, TimeoutError, and WorkError for all else.
+        handler did, Overloaded, Cancelled, Closing, TimeoutError, and WorkError for all else.
         """
         if self._closing:
-            raise ClosingError("The server is about to stop; connect again in a moment: nothing is lost.")
+            raise Closing("The server is about to stop; connect again in a moment: nothing is lost.")
         if self.queued(user) >= self._queued_per_user:
-            raise QueueFullError(f"{self._queued_per_user} of your interactions are waiting already; wait for one.")
+            raise Overloaded(f"{self._queued_per_user} of your interactions are waiting already; wait for one.")
         own = _Job(next(self._ids), user, session, job, progress, asyncio.get_running_loop().create_future())
         if progress:
             progress({"queued": len(self._queue.jobs())})
@@ -124,7 +117,7 @@ class Pool:
             await asyncio.sleep(0.02)
         for job in self._queue.jobs():
             self._queue.remove(job)
-            _refuse(job, ClosingError("The server stopped before it was your turn; nothing was changed."))
+            _refuse(job, Closing("The server stopped before it was your turn; nothing was changed."))
         self._stopping = True
         for job in self._running:
             self._cancel(job)
@@ -166,9 +159,9 @@ class Pool:
             if not job.result.done():
                 job.result.set_result(result)
             self._done += 1
-        except WorkCancelledError as error:
+        except Cancelled as error:
             self._stopped += 1
-            _refuse(job, ClosingError("The server stopped; nothing was changed.") if self._stopping else error)
+            _refuse(job, Closing("The server stopped; nothing was changed.") if self._stopping else error)
         except Exception as error:
             _refuse(job, error)
         finally:
@@ -189,9 +182,9 @@ class Pool:
             except DeadError:
                 await worker.stop()  # all of it, so that nobody takes it for alive
                 if self._stopping:
-                    raise ClosingError("The server stopped in the middle; see what the session is like.") from None
+                    raise Closing("The server stopped in the middle; see what the session is like.") from None
                 if job.cancelled:
-                    raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
+                    raise Cancelled("The interaction was cancelled; the session is as it was.") from None
         raise WorkError(f"The computing process ended {TRIES} times over this interaction; the session is as it was.")
 
     async def _start(self, worker: Child, job: _Job) -> None:
@@ -202,7 +195,7 @@ class Pool:
                 break
             except StartError:
                 if job.cancelled:
-                    raise WorkCancelledError("The interaction was cancelled; the session is as it was.") from None
+                    raise Cancelled("The interaction was cancelled; the session is as it was.") from None
                 if not left:
                     raise StartError(
                         f"No process to compute with could be started, {STARTS} times; the session is as it was."
@@ -218,18 +211,18 @@ class Pool:
                 worker.kill()
             try:
                 return await doing
-            except WorkCancelledError:
+            except Cancelled:
                 pass
             except DeadError:
                 await worker.stop()
-            raise TimeoutError(f"The interaction took longer than {self._patience:g} s; the session is as it was.")
+            raise TookTooLong(f"The interaction took longer than {self._patience:g} s; the session is as it was.")
         return doing.result()
 
     def _cancel(self, job: _Job) -> None:
         job.cancelled = True
         if self._queue.remove(job):
             self._stopped += 1
-            _refuse(job, WorkCancelledError("The interaction was cancelled before it was its turn."))
+            _refuse(job, Cancelled("The interaction was cancelled before it was its turn."))
         elif job.worker is not None:
             job.worker.say({"cancel": job.id})
 

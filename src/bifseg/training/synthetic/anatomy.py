@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.errors import InvalidInput, MissingFile
 from bifseg.imaging.image import resample
 from bifseg.io.images import read_image
 from bifseg.training.synthetic.look import Look, acquire, cast_shadows
@@ -45,7 +46,7 @@ class LabelMap:
         """From a map with any integer values; paired structures are told by their names."""
         values, labels = np.unique(array, return_inverse=True)
         if values[0] != 0:
-            raise ValueError("The label map has no background: no voxel of it is 0.")
+            raise InvalidInput("The label map has no background: no voxel of it is 0.")
         called = {value: name for name, value in names.items()}
         stems = [_stem(called.get(int(value), str(value))) for value in values]
         kin = np.array([stems.index(stem) for stem in stems])
@@ -62,7 +63,7 @@ def read_label_maps(dataset: Path) -> Iterator[LabelMap]:
     """Every map of ``labelsTr`` of an nnU-Net folder; FileNotFoundError where there is none."""
     paths = sorted((dataset / "labelsTr").glob("*.nii.gz"))
     if not paths:
-        raise FileNotFoundError(f"There are no label maps labelsTr/*.nii.gz in {dataset}.")
+        raise MissingFile(f"There are no label maps labelsTr/*.nii.gz in {dataset}.")
     description = dataset / "dataset.json"
     names = json.loads(description.read_text())["labels"] if description.is_file() else {}
     for path in paths:

@@ -1,0 +1,67 @@
+"""The benchmark of the server, small: it kills, and loads, a real one."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def soak(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return __import__("soak")
+
+
+@pytest.fixture
+def run(soak, monkeypatch, tmp_path, capsys):
+    def run(*arguments):
+        output = tmp_path / "told.json"
+        monkeypatch.setattr(sys, "argv", ["soak.py", *map(str, arguments), "--workers", "1", "-o", str(output)])
+        soak.main()
+        capsys.readouterr()
+        return json.loads(output.read_text())
+
+    return run
+
+
+def test_kills_lose_nothing_and_change_no_mask(run):
+    told = run("kill", "--kills", 3, "--steps", 5, "--seed", 4)
+    assert told["kills"] == 3
+    assert told["problems"] == []
+    assert told["errors"] == []
+    assert told["acknowledged"] > 0
+    assert told["masks_compared"] >= 8
+
+
+def test_eight_clients_at_once_and_no_crossed_session(run):
+    told = run("load", "--seconds", 5, "--steps", 4)
+    assert told["errors"] == []
+    assert told["crossed"] == 0
+    assert told["calls"]["scribble"]["n"] >= 8
+    assert 0 < told["calls"]["scribble"]["p50"] <= told["calls"]["scribble"]["p95"]
+    assert told["in_process"]["scribble"]["n"] > 0
+    assert all(mib > 100 for _, mib in told["memory_mib"])
+
+
+def test_a_lost_step_or_another_mask_would_be_seen(soak, tmp_path, monkeypatch):
+    """The check itself: it must find a step that is missing and a mask that differs."""
+    options = type("Options", (), {"steps": 3, "threads": 1, "workers": 1})()
+    plan = soak.plan(7, 3)
+    store = soak.Store(tmp_path / "store")
+    key = store.add_image(soak.phantom(11)[0], "ann")
+
+    def done(steps):
+        session = soak.DurableSession(store, store.create(key, "ann"))
+        for step in steps:
+            for _ in session.apply(plan[step], f"7-{step}"):
+                pass
+        return [type("User", (), {"sessions": [(session.id, 7, 3)]})()]
+
+    assert soak.check(done([0, 1, 2]), tmp_path, options)[0] == []
+    assert len(soak.check(done([0, 2]), tmp_path, options)[0]) >= 1
+    other = done([0, 1, 2])
+    monkeypatch.setattr(soak, "undisturbed", lambda *_: {7: ([0, 1, 2], [1, 2, 3])})
+    (problem,) = soak.check(other, tmp_path, options)[0]
+    assert "not those of an undisturbed session" in problem
+    store.close()

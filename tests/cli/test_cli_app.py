@@ -1,0 +1,281 @@
+"""`bifseg app` as a process: the address it prints, whom it lets in, and what it refuses to start with."""
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from test_images import save_dicom
+
+from bifseg.cli import main
+from bifseg.cli.app import own_folder
+from bifseg.io.images import write_image
+from bifseg.server import page
+from bifseg.server.settings import Settings
+from bifseg.server.workers import compute
+from bifseg.session.session import Session
+from bifseg.storage import Store
+from bifseg.training.synthetic.phantom import phantom
+
+API = "/api/v1"
+LINK = re.compile(r"bifseg: open (http://127\.0\.0\.1:\d+)/#enter=(once_[A-Za-z0-9_-]{43})(?:&session=([0-9a-f]+))?\n")
+
+
+@pytest.fixture(autouse=True)
+def _log():
+    """What a test has the log leave out is written again after it."""
+    log = logging.getLogger("bifseg.requests")
+    before = log.level
+    yield
+    log.setLevel(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A page, for here it may not be built."""
+    folder = tmp_path_factory.mktemp("static")
+    (folder / "index.html").write_text("<!doctype html><title>bifseg</title>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "knee of Anna.nii.gz"
+    image, _ = phantom(11, (48, 48, 24))
+    write_image(path, image.array, image)
+    return path
+
+
+class Process:
+    """The page's server; its address, and the token in it, are what it prints."""
+
+    def __init__(self, built, *options, **environment):
+        code = (
+            "import sys, pathlib; from bifseg.server import page; page.STATIC = pathlib.Path(sys.argv[1]); "
+            "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
+        )
+        kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, str(built), *map(str, options)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**kept, **environment},
+        )  # fmt: skip
+        self.line = self._process.stdout.readline()
+        if not (found := LINK.fullmatch(self.line)):
+            raise RuntimeError(self.line + self._process.communicate()[1])
+        self.url, self.token, self.session = found.groups()
+
+    def enter(self):
+        reply = httpx.post(f"{self.url}/enter", json={"token": self.token}, timeout=60)
+        assert reply.status_code == 204
+        return httpx.Client(base_url=self.url, cookies=reply.cookies, timeout=60)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGINT)
+        out, self.log = self._process.communicate(timeout=60)
+        return self._process.returncode, out
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp_path):
+    with Process(built, scan, "--data", tmp_path / "data", "--no-browser") as server:
+        assert "<title>bifseg" in httpx.get(server.url).text
+        assert httpx.get(f"{server.url}{API}/sessions").status_code == 401  # though only this machine can ask
+        with server.enter() as http:
+            (session,) = http.get(f"{API}/sessions").json()
+            assert (session["id"], session["title"]) == (server.session, "knee of Anna.nii.gz")
+            assert http.get(f"{API}/images/{session['image']}").json()["shape"] == [48, 48, 24]
+            box = http.post(f"{API}/sessions/{server.session}/box", json={"box": "10:40,10:40,12"})
+            assert box.status_code == 200, box.text
+            assert httpx.post(f"{server.url}/enter", json={"token": server.token}).status_code == 401
+            cookies = dict(http.cookies)
+            code, out = server.stop()
+    assert (code, out) == (0, "")
+    assert "Anna" not in server.log
+    assert "Traceback" not in server.log
+    assert "route=" not in server.log  # which would push the address out of sight
+
+    with Process(built, "--data", tmp_path / "data", "--no-browser") as again:  # the browser is still known
+        assert again.session is None
+        with httpx.Client(base_url=again.url, cookies=cookies, timeout=60) as http:
+            assert [one["id"] for one in http.get(f"{API}/sessions").json()] == [server.session]
+            with Process(built, "--data", tmp_path / "data", "--no-browser") as beside, beside.enter() as other:
+                assert other.get(f"{API}/sessions").json() == http.get(f"{API}/sessions").json()
+
+
+def test_a_browser_is_shown_the_address(built, tmp_path):
+    browser, shown = tmp_path / "browser", tmp_path / "shown"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {shown}.new && mv {shown}.new {shown}\n')
+    browser.chmod(0o755)
+    own = {"XDG_DATA_HOME": str(tmp_path / "share"), "BROWSER": f"{browser} %s"}
+    with Process(built, **own) as server:
+        until = time.monotonic() + 20
+        while not shown.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert f"bifseg: open {shown.read_text()}\n" == server.line
+    assert (tmp_path / "share" / "bifseg" / "store.sqlite").is_file()
+
+
+# ---- before it listens
+
+
+@pytest.fixture
+def started(monkeypatch, built):
+    """What would be served: a list of (settings, link) that fills as servers are started."""
+    calls = []
+
+    def run(app, settings, listening):
+        listening("http://127.0.0.1:9")
+        calls.append(settings)
+        app.state.service.store.close()
+
+    monkeypatch.setattr(page, "STATIC", built)
+    monkeypatch.setattr("bifseg.server.run.run", run)
+    monkeypatch.setattr("webbrowser.open", lambda link: pytest.fail("no browser was asked for"))
+    return calls
+
+
+def test_it_is_for_this_machine_and_asks_for_tokens(started, tmp_path, capsys):
+    model = tmp_path / "mine.safetensors"
+    model.touch()
+    data = tmp_path / "data"
+    assert main(["app", "--data", str(data), "--port", "1234", "--no-browser", "--model", str(model)]) == 0
+    (settings,) = started
+    assert settings == Settings(
+        data, port=1234, require_tokens=True, warm=True, models={"mine": model}, threads=settings.threads
+    )
+    assert settings.loopback
+    assert LINK.fullmatch(capsys.readouterr().out)
+
+
+def test_a_folder_of_dicom_slices(started, tmp_path, capsys):
+    save_dicom(tmp_path / "series 4", [(1, 2, 4 * k) for k in range(3)])
+    assert main(["app", str(tmp_path / "series 4"), "--data", str(tmp_path / "data"), "--no-browser"]) == 0
+    (session,) = LINK.fullmatch(capsys.readouterr().out).groups()[2:]
+    with closing(Store(tmp_path / "data")) as store:
+        row = store.session(session, "local")
+        assert row.title == "series 4"
+        assert store.image_row(row.image).dicom is not None
+
+
+def test_without_a_screen_no_browser_takes_the_terminal_over(started, tmp_path, monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert main(["app", "--data", str(tmp_path / "data")]) == 0
+    assert LINK.fullmatch(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["no.nii.gz"], "no.nii.gz does not exist"),
+        (["BAD"], "bad.nii.gz is not a NIfTI-1 file"),
+        (["TEXT"], "notes.txt"),
+        (["EMPTY"], "empty"),
+        (["FLAT"], "constant"),
+        (["--data", "TEXT"], "is a file"),
+        (["--data", "INSIDE"], "is a file"),
+        (["--model", "no.safetensors"], "no.safetensors does not exist"),
+        (["--port", "70000"], "a port is a number from 0 to 65535"),
+        (["--port", "TAKEN"], "cannot listen on 127.0.0.1"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, capsys, tmp_path, options, words):
+    monkeypatch.setattr(page, "STATIC", built)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    names = {name: tmp_path / file for name, file in (("BAD", "bad.nii.gz"), ("TEXT", "notes.txt"), ("EMPTY", "empty"))}
+    names["BAD"].write_bytes(b"nothing")
+    names["TEXT"].write_text("nothing")
+    names["EMPTY"].mkdir()
+    names |= {"FLAT": tmp_path / "flat.nii", "INSIDE": names["TEXT"] / "data"}
+    write_image(names["FLAT"], np.zeros((3, 3, 3), np.uint8), phantom(1, (3, 3, 3))[0])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        names["TAKEN"] = taken.getsockname()[1]
+        code = main(["app", "--no-browser", *(str(names.get(option, option)) for option in options)])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    if (tmp_path / "share").exists():
+        with closing(Store(tmp_path / "share" / "bifseg")) as store:
+            assert store.sessions() == []
+
+
+def test_a_page_that_was_not_built_is_not_served(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(page, "STATIC", tmp_path)
+    assert main(["app", "--data", str(tmp_path / "data")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch("bifseg: .*make app.*wheel.*\n", err)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {"XDG_DATA_HOME": "/share"}, "/share/bifseg"),
+        ("linux", {"XDG_DATA_HOME": ""}, "/home/ann/.local/share/bifseg"),
+        ("linux", {"XDG_DATA_HOME": "relative"}, "/home/ann/.local/share/bifseg"),
+        ("linux", {"LOCALAPPDATA": "/local"}, "/home/ann/.local/share/bifseg"),
+        ("darwin", {"XDG_DATA_HOME": "/share"}, "/home/ann/Library/Application Support/bifseg"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/bifseg"),
+        ("win32", {}, "/home/ann/AppData/Local/bifseg"),
+    ],
+)
+def test_where_a_users_own_data_lie(monkeypatch, platform, environment, expected):
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/ann", **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert own_folder() == Path(expected)
+
+
+def test_who_has_no_home_is_told_so(monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    with pytest.raises(ValueError, match="give --data FOLDER"):
+        own_folder()
+
+
+# ---- so that the first user does not wait
+
+
+def test_a_worker_that_is_to_be_warm_tries_both_dimensions(monkeypatch, tmp_path):
+    boxes, scribbled = [], []
+
+    class Watched(Session):
+        def box(self, ranges):
+            boxes.append(super().box(ranges))
+
+        def scribble(self, strokes):
+            scribbled.append((self.state.objects["object 1"].box.dimension, super().scribble(strokes).any()))
+
+    monkeypatch.setattr(compute, "Session", Watched)
+    monkeypatch.setattr(compute.atexit, "register", lambda close: close())
+    options = {"data": str(tmp_path), "quota": None, "share": None, "models": {}, "threads": torch.get_num_threads()}
+    compute.handler({**options, "warm": False})
+    assert boxes == []
+    compute.handler({**options, "warm": True})
+    assert scribbled == [(2, True), (3, True)]
+    assert len(boxes) == 2
