@@ -47,10 +47,10 @@ class DurableSession:
     def apply(self, interaction: Mapping, key: str | None = None) -> Generator[dict, None, dict]:
         """Do one interaction, given as data: yields what there is to say of each round, returns where it led.
 
-        ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
-        comes twice with the same is done once. To stop iterating is to cancel. Raises InvalidInput for one that cannot
-        be, KeyReused (an InvalidInput) for a key that came with another, Busy where another process works on the
-        session; the session is then as it was.
+        ``interaction``: {"kind": ..., ...}, see docs/reference/api.md. ``key``: of the caller's choice; an interaction
+        that comes twice with the same is done once. To stop iterating is to cancel. Raises InvalidInput for one that
+        cannot be, KeyReused (an InvalidInput) for a key that came with another, Busy where another process works on
+        the session; the session is then as it was.
         """
         start = time.perf_counter()
         kind = interaction.get("kind")
