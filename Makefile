@@ -7,7 +7,7 @@ NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? ""
 PAGE := src/bifseg/server/static/index.html
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page test lint format types clean
+.PHONY: demo app page test lint format types docs clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -42,6 +42,9 @@ format: .venv/dev
 
 types: .venv/dev web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json
 	$(BIN)/python -m web.codegen.types
+
+docs: .venv/dev
+	$(BIN)/python -m docs.generate
 
 clean:
 	rm -rf .venv demo-output web/node_modules web/codegen/node_modules $(dir $(PAGE))

@@ -10,6 +10,7 @@ from bifseg.server.app import build_app
 from bifseg.server.settings import Settings
 
 API = "/api/v1/"
+FRAMEWORK = ("HTTPValidationError", "ValidationError")  # FastAPI's own, which this server never answers
 
 
 @cache
@@ -31,3 +32,25 @@ def operations() -> list[tuple[str, str, dict]]:
         if path.startswith(API)
         for method, operation in methods.items()
     ]
+
+
+def schemas() -> dict[str, dict]:
+    """The schemas that our own protocol uses, with the events of its streams, by name."""
+    whole = document()["components"]["schemas"]
+    used: dict[str, dict] = {}
+
+    def visit(part: object) -> None:
+        if isinstance(part, dict):
+            used.update(part.get("x-events", {}))
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            if name in whole and name not in used:
+                used[name] = whole[name]
+                visit(whole[name])
+            for value in part.values():
+                visit(value)
+        elif isinstance(part, list):
+            for value in part:
+                visit(value)
+
+    visit([operation for _, _, operation in operations()])
+    return {name: used[name] for name in sorted(used) if name not in FRAMEWORK}

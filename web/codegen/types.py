@@ -12,51 +12,34 @@ import json
 import subprocess
 from pathlib import Path
 
-from docs.generate.openapi import document, operations
+from docs.generate.openapi import schemas
 
 HERE = Path(__file__).parent
 TYPES = HERE.parent / "src" / "server" / "types.ts"
 OPTIONS = ("--array-length", "--root-types", "--root-types-no-schema-prefix")
-FRAMEWORK = ("HTTPValidationError", "ValidationError")  # FastAPI's own, which this server never answers
 
 
-def schemas() -> dict:
-    """An OpenAPI document of the schemas that our own protocol uses, with the events of its streams, and no paths."""
-    whole = document()["components"]["schemas"]
-    found: dict[str, dict] = {}
-
-    def visit(part: object) -> None:
-        if isinstance(part, dict):
-            found.update(part.get("x-events", {}))
-            if isinstance(name := part.get("$ref"), str) and (name := name.rpartition("/")[2]) not in found:
-                found[name] = whole[name]
-                visit(whole[name])
-            for value in part.values():
-                visit(value)
-        elif isinstance(part, list):
-            for value in part:
-                visit(value)
-
-    visit([operation for _, _, operation in operations()])
-    used = {name: _plain(found[name]) for name in sorted(found) if name not in FRAMEWORK}
+def source() -> dict:
+    """An OpenAPI document of the schemas that our own protocol uses, and no paths: the page has its own client."""
+    used = {name: _plain(schema) for name, schema in schemas().items()}
     about = {"title": "bifseg", "version": "1"}
     return {"openapi": "3.1.0", "info": about, "paths": {}, "components": {"schemas": used}}
 
 
 def heading() -> str:
     """The first line of the types that fit the server as it is."""
-    return f"// Made by `make types`; do not edit. {hashlib.sha256(_json(schemas()).encode()).hexdigest()}\n"
+    return f"// Made by `make types`; do not edit. {hashlib.sha256(_json(source()).encode()).hexdigest()}\n"
 
 
 def main() -> None:
-    source, made = HERE / "schemas.json", HERE / "types.ts"
-    source.write_text(_json(schemas()))
-    command = ["npx", "--no-install", "openapi-typescript", source.name, *OPTIONS, "--output", made.name]
+    document, made = HERE / "schemas.json", HERE / "types.ts"
+    document.write_text(_json(source()))
+    command = ["npx", "--no-install", "openapi-typescript", document.name, *OPTIONS, "--output", made.name]
     try:
         subprocess.run(command, cwd=HERE, check=True)
         TYPES.write_text(heading() + made.read_text().partition("*/\n")[2])
     finally:
-        source.unlink()
+        document.unlink()
         made.unlink(missing_ok=True)
     subprocess.run(["npx", "--no-install", "biome", "format", "--write", str(TYPES)], cwd=HERE.parent, check=True)
 
