@@ -197,15 +197,13 @@ def test_objects_are_locked_selected_removed_and_saved_as_labels(scan, tmp_path)
     assert session.names == ["first", "second"]
 
 
-def test_scribbles_come_as_labels_masks_strokes_points_or_files(scan, tmp_path):
+def test_scribbles_come_as_labels_masks_or_strokes(scan):
     image, _ = scan
     labels = np.zeros(image.shape, np.uint8)
     labels[10:15, 12, 10], labels[20, 20, 10] = 1, 2
     strokes = [Stroke([(10, 12, 10), (14, 12, 10)], label=1), Stroke([(20, 20, 10)], label=2)]
-    bifseg.write_image(tmp_path / "labels.nii.gz", labels, image)
     results = []
-    for way in ({"labels": labels}, {"foreground": labels == 1, "background": labels == 2}, {"labels": strokes},
-                {"labels": tmp_path / "labels.nii.gz"}):  # fmt: skip
+    for way in ({"labels": labels}, {"foreground": labels == 1, "background": labels == 2}, {"labels": strokes}):
         session = Session(image, parameters=QUICK[3])
         session.box(BOX)
         results.append(session.scribble(**way))
@@ -758,8 +756,8 @@ def test_planes_that_cannot_be_reached_are_refused_and_change_nothing(scan, monk
     volume.box(BOX, "a")
     with pytest.raises(ValueError, match=r"The object 'a' has a 3D box, .*; only a plane can be propagated"):
         volume.propagate(3)
-    shipped = bifseg.session.session.load_model
-    monkeypatch.setattr(bifseg.session.session, "load_model", lambda name, dimension: shipped("pnet"))
+    shipped = bifseg.session.workbench.load_model
+    monkeypatch.setattr(bifseg.session.workbench, "load_model", lambda name, dimension: shipped("pnet"))
     with pytest.raises(ValueError, match="'liver @11' was begun with another model"):
         session.propagate(12)
 

@@ -173,7 +173,7 @@ def _joined(path: Path, about: dict) -> dict:
         for name, labels in about["datasets"].items():
             joined["datasets"][name] = {**before["datasets"].get(name, {}), **labels}
         joined["commands"] = list(dict.fromkeys([*before["commands"], *about["commands"]]))
-    except (OSError, InvalidInput, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return about
     return {**about, **joined}
 

@@ -93,7 +93,7 @@ def connected(backend: str, workers: int, address: str) -> Iterator[None]:
         raise InvalidInput(f"--cluster is {address}, and loky works on this machine only; give --backend ray or dask.")
     try:
         close = _connect(backend, address)
-    except (OSError, InvalidInput, RuntimeError, OverflowError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
         reason = str(error).strip().rstrip(".")
         raise InvalidInput(f"Cannot connect to the {backend} cluster {address}: {reason}.") from None
     try:

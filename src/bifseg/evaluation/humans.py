@@ -72,7 +72,7 @@ def _codes(description: Path) -> dict[int, str]:
     try:
         codes = json.loads(description.read_bytes())["scribble_codes"]
         return {int(code): str(text) for code, text in codes.items()}
-    except (OSError, InvalidInput, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InvalidInput(
             f'{description} does not say what the scribbles mean; it needs "scribble_codes": {{"0": "not annotated"}}.'
         ) from None

@@ -20,7 +20,8 @@ from bifseg.evaluation.methods import METHODS, check_methods, make
 from bifseg.evaluation.metrics import dice
 from bifseg.imaging.image import Image
 from bifseg.networks.checkpoint import load_model
-from bifseg.prompts.interaction import INTERACTIONS, Box, InteractiveMethod
+from bifseg.prompts.interaction import Box, InteractiveMethod
+from bifseg.session.interactions import INTERACTIONS
 from bifseg.session.state import Segment, State
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
@@ -103,7 +104,7 @@ def _other(store: Store, id: str, name: str, models: Mapping[str, Path], server:
         state = store.load(entry.state)
         before, previous = state, before
         methods = {_now(key, entry): method for key, method in methods.items()}
-        if state.current is None or entry.kind not in INTERACTIONS:
+        if state.current is None or not (entry.kind in INTERACTIONS and INTERACTIONS[entry.kind].computes):
             continue
         segment, known = state.objects[state.current], previous.objects.get(state.current)
         start = time.perf_counter()

@@ -83,6 +83,8 @@ class Parameters:
     @classmethod
     def stored(cls, told: Mapping[str, float | int | bool]) -> Parameters:
         """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``."""
+        if not isinstance(told, Mapping):
+            raise InvalidInput(f"Parameters are names and values; {str(told)[:40]} is none.")
         told = dict(told)
         if (neighbours := told.pop("neighbours", None)) is not None:
             told["connectivity"] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}.get(neighbours, neighbours)
@@ -137,3 +139,9 @@ def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None
         raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
     parameters = PRESETS[name][dimension]
     return parameters.but(**tuned) if tuned and name == "fast" else parameters
+
+
+def check_refinement(refine: str) -> None:
+    """Refuse a refinement that there is not: InvalidInput lists those that there are."""
+    if refine not in REFINEMENTS:
+        raise InvalidInput(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")

@@ -17,7 +17,6 @@ BACKGROUND = 2
 ERASER = 0  # of a stroke that takes scribbles away
 ERASED = 3  # what it paints: here is to be no scribble, and 0 would say nothing
 AXES = "xyz"
-INTERACTIONS = ("box", "scribble", "resize", "refine", "propagate")  # those that compute, and so take rounds
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,9 @@ class Patch:
         inside = np.zeros(box.shape, self.labels.dtype)
         inside[here] = self.labels[there]
         return inside
+
+
+Labels = np.ndarray | Patch | Sequence[Stroke]
 
 
 def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

@@ -12,8 +12,9 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters
-from bifseg.prompts.interaction import INTERACTIONS, Box, Patch, Stroke
+from bifseg.prompts.interaction import Box, Patch
 from bifseg.prompts.painting import effort
+from bifseg.session.interactions import INTERACTIONS, Interaction, interaction_of
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
 from bifseg.storage import Store
@@ -84,37 +85,27 @@ class DurableSession:
 
     def _perform(self, kind: str, interaction: Mapping, fence: int) -> Iterator[dict]:
         """Change the session; what submit does is in the journal alone."""
-        session = self._session
-        if kind in INTERACTIONS:
+        if kind == "submit":
+            self._array(interaction.get("labels"))
+            return
+        asked = interaction_of(interaction, self._array, self._session.image.shape)
+        self._check_effort(asked)
+        if asked.computes:
             self.store.check_room(1)
             self.store.check_share(self._owner, 1)
-            for step in self._rounds(kind, interaction):
-                yield _told(step)
-                self.store.renew(self.id, fence, CLAIMED)
-        elif kind == "rename":
-            session.rename(_text(interaction, "name"), _text(interaction, "to"))
-        elif kind in ("select", "remove"):
-            getattr(session, kind)(_text(interaction, "name"))
-        elif kind == "submit":
-            self._array(interaction.get("labels"))
+        for step in self._session.rounds(asked):
+            yield _told(step)
+            self.store.renew(self.id, fence, CLAIMED)
 
-    def _rounds(self, kind: str, interaction: Mapping) -> Iterator[Round]:
-        options, box = {}, None
-        if kind in ("box", "resize"):
-            options["ranges"] = box = Box.parse(_text(interaction, "box"), self._session.image.shape)
-        elif self._state.current is not None:
-            box = self._state.objects[self._state.current].box
-        if (given := interaction.get("scribbles")) is not None:
-            options["labels" if kind == "scribble" else "scribbles"] = self._scribbles(given, box)
-        if kind == "propagate":
-            options["to"] = interaction.get("to")
-        if kind in ("box", "propagate"):
-            options["name"] = interaction.get("name")
-        if kind == "box" and (initial := interaction.get("initial")) is not None:
-            options["initial"] = self._array(initial)
-        if kind != "refine":
-            options["refine"] = interaction.get("refine", "auto")
-        return self._session.rounds(kind, **options)
+    def _check_effort(self, asked: Interaction) -> None:
+        """Refuse strokes that would be painted for long: nobody can cancel that, and others wait."""
+        image = self._session.image
+        strokes, box = asked.painted(self._state, image.shape)
+        if isinstance(strokes, list) and (looked := effort(strokes, image, box)) > PAINTED:
+            raise InvalidInput(
+                f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
+                "are: take a smaller brush, or fewer points."
+            )
 
     def _commit(self, kind: str, interaction: Mapping, fence: int, key: str | None, start: float) -> dict:
         """Write the interaction into the journal."""
@@ -125,7 +116,7 @@ class DurableSession:
                 "current": self._session.state.current,
             }
         told = {"seconds": round(time.perf_counter() - start, 4)}
-        if kind in INTERACTIONS:
+        if kind in INTERACTIONS and INTERACTIONS[kind].computes:
             segment = self._session.state.objects[state["current"]]
             told["milliseconds"] = {stage: round(ms, 2) for stage, ms in segment.milliseconds.items()}
             told["rounds"] = list(segment.rounds)
@@ -145,24 +136,6 @@ class DurableSession:
         voxels = int(np.count_nonzero(segment.mask))
         about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
         return about | ({"part_of": segment.part_of} if segment.part_of else {})
-
-    def _scribbles(self, given: Mapping, box: Box | None) -> Patch | list[Stroke]:
-        if not isinstance(given, Mapping) or len({"strokes", "labels"} & given.keys()) != 1:
-            raise InvalidInput('Scribbles are {"strokes": [...]} or {"labels": ...}; give one of the two.')
-        if "labels" in given:
-            return self._array(given["labels"])
-        try:
-            strokes = [Stroke(s["points"], s.get("label", 1), s.get("radius", 0.0)) for s in given["strokes"]]
-        except (TypeError, KeyError, AttributeError) as error:
-            raise InvalidInput(f"A stroke needs points (x, y, z), a label and a radius; {error} is wrong.") from None
-        if not strokes:
-            raise InvalidInput("There are no strokes; give one or more.")
-        if (looked := effort(strokes, self._session.image, box)) > PAINTED:  # nobody can cancel it, and others wait
-            raise InvalidInput(
-                f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
-                "are: take a smaller brush, or fewer points."
-            )
-        return strokes
 
     def _array(self, given: object) -> Patch:
         """A stored array in the box it fills."""
@@ -191,10 +164,3 @@ def _told(step: Round) -> dict:
 def _request(interaction: Mapping) -> dict:
     """An interaction as the journal has it, beside its kind."""
     return {name: value for name, value in interaction.items() if name != "kind"}
-
-
-def _text(interaction: Mapping, name: str) -> str:
-    value = interaction.get(name)
-    if not isinstance(value, str):
-        raise InvalidInput(f"The interaction needs {name!r}, a text; it has {value!r}.")
-    return value

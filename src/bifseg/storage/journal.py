@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bifseg.errors import InvalidInput, KeyReused
-from bifseg.prompts.interaction import INTERACTIONS
+from bifseg.session.interactions import INTERACTIONS
 
 MOVES = ("undo", "redo")  # along the history
-KINDS = (*INTERACTIONS, "select", "remove", "rename", *MOVES, "submit")
+KINDS = (*INTERACTIONS, *MOVES, "submit")
 STATELESS = (*MOVES, "submit")  # no state comes of these
 EMPTY = {"objects": {}, "current": None}
 VERSION = 16  # digits of a segment's hash, which tell it from all others of its session

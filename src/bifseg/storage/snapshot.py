@@ -87,7 +87,7 @@ def unpack(content: bytes) -> Segment:
         KeyError,
         TypeError,
         AttributeError,
-        InvalidInput,
+        ValueError,
     ) as error:
         raise InvalidInput(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from bifseg.errors import InvalidInput, NotFound
+from bifseg.errors import NotFound
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import nifti
 from bifseg.prompts.interaction import Box
@@ -170,7 +170,7 @@ def _inside(folder: Path | None, name: str) -> Path:
         raise NotFound("This server has no folder of images to open; upload the image.")
     try:
         path = (folder / name).resolve(strict=True)
-    except (OSError, InvalidInput, RuntimeError):  # not there, a NUL in it, links in a circle
+    except (OSError, ValueError, RuntimeError):  # not there, a NUL in it, links in a circle
         path = None
     if path is None or not path.is_relative_to(folder.resolve()):
         raise NotFound(f"There is no file {name!r} in the server's folder of images.")

@@ -82,7 +82,7 @@ def unpack(buffer: bytes | memoryview, limit: int) -> np.ndarray:
     for part, count in parts:
         try:
             blosc2.decompress2(part, dst=raw[at : at + count], nthreads=1)
-        except (RuntimeError, InvalidInput, TypeError):
+        except (RuntimeError, ValueError, TypeError):
             raise InvalidInput("The array is damaged: a chunk of it cannot be decompressed.") from None
         at += count
     if dtype.kind == "b" and raw.max() > 1:

@@ -1,0 +1,169 @@
+"""What a session computes with: its scan, its network, and the crops of the boxes used last. It holds no objects."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from bifseg.errors import InvalidInput
+from bifseg.imaging.image import Image
+from bifseg.method.crop import Crop
+from bifseg.method.finetune import Round
+from bifseg.method.parameters import Parameters, check_refinement, preset
+from bifseg.method.timing import Stopwatch
+from bifseg.networks.checkpoint import Model, load_model
+from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke, scribbles_in
+from bifseg.prompts.painting import rasterise
+from bifseg.session.refine import adapt, begin
+from bifseg.session.state import Segment, State
+
+CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
+
+
+class Workbench:
+    """Makes objects out of boxes, scribbles and what objects there are.
+
+    ``model``: a `Model`, or None for the default of the box's dimension. ``parameters``: ``fast``, ``paper``, or
+    `Parameters`. ``seed``: of what is random.
+    """
+
+    def __init__(self, image: Image, model: Model | None, parameters: Parameters | str, seed: int) -> None:
+        self.image, self.parameters, self.seed = image, parameters, seed
+        self._model = model
+        self._crops: dict[Box, Crop] = {}
+
+    # ---- networks and crops
+
+    def model_for(self, box: Box) -> Model:
+        """The network for a box; InvalidInput for one of the other dimension."""
+        if self._model is None:
+            return load_model("default", box.dimension)
+        if self._model.dimension != box.dimension:
+            raise InvalidInput(
+                f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
+            )
+        return self._model
+
+    def model_of(self, segment: Segment) -> Model:
+        """The network that an object was begun with; InvalidInput where the session has another by now."""
+        model = self.model_for(segment.box)
+        if model.sha256 != segment.model.sha256:
+            raise InvalidInput(
+                f"The object {segment.name!r} was begun with another model, {segment.model.name} "
+                f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
+            )
+        return model
+
+    def crop(self, box: Box, clock: Stopwatch | None = None) -> Crop:
+        """The crop of a box; those used last are kept."""
+        crop = self._crops.pop(box, None) or Crop(self.image, box, self.model_for(box), clock)
+        self._crops[box] = crop  # the most recently used is last
+        while len(self._crops) > CROPS_KEPT:
+            del self._crops[next(iter(self._crops))]
+        return crop
+
+    # ---- labels
+
+    def patch(self, labels: Labels, box: Box | None = None) -> Patch:
+        """Labels as they lie in the image; the brush of strokes drawn in a plane ``box`` is a disc in it."""
+        if isinstance(labels, Patch):
+            return labels
+        if isinstance(labels, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in labels):
+            return rasterise(labels, self.image, box)
+        return Patch.of(self.shaped(labels))
+
+    def shaped(self, labels: np.ndarray) -> np.ndarray:
+        """A label map or mask, if it has the image's shape; that of a picture may have two axes."""
+        array = np.asarray(labels)
+        if array.ndim == 2 and self.image.shape[2] == 1:
+            array = array[..., None]
+        if array.shape != self.image.shape:
+            raise InvalidInput(f"The labels have the shape {array.shape}; the image has {self.image.shape}.")
+        return array
+
+    def scribbled(self, segment: Segment, labels: Labels, state: State) -> Segment:
+        """An object with further scribbles, not refined yet; where a new one crosses an older one it wins."""
+        taken, patch = state.taken(segment.box, but=segment.name), self.patch(labels, segment.box)
+        new, old = scribbles_in(segment.box, patch, taken), segment.scribbles
+        scribbles = np.where(new > 0, new, old)
+        if patch.erases:
+            erased = new == ERASED
+            if np.isin(new, (0, ERASED)).all() and not old[erased].any():
+                raise InvalidInput(
+                    f"The eraser meets no scribble of {segment.name!r}, so there is nothing to take away."
+                )
+            scribbles[erased] = 0
+        return replace(segment, scribbles=scribbles)
+
+    # ---- objects
+
+    def fresh(
+        self,
+        box: Box,
+        name: str,
+        clock: Stopwatch,
+        *,
+        parameters: Parameters | None = None,
+        part_of: str = "",
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> Segment:
+        """An object that knows nothing but its box; ``parameters``: else the session's."""
+        model, crop = self.model_for(box), self.crop(box, clock)
+        chosen = self.parameters if parameters is None else parameters
+        if isinstance(chosen, str):
+            chosen = preset(chosen, model.dimension, model.tuned)
+        with clock("classifier"):
+            return begin(name, crop, model, chosen, part_of=part_of, start=start)
+
+    def begun(
+        self,
+        state: State,
+        box: Box,
+        name: str,
+        refine: str,
+        *,
+        initial: np.ndarray | None = None,
+        scribbles: Labels | None = None,
+        kept: np.ndarray | None = None,
+        parameters: Parameters | None = None,
+        part_of: str = "",
+        start: Mapping[str, np.ndarray] | None = None,
+    ) -> Generator[Round, None, State]:
+        """An object of this name from its box, replacing one that has it; ``kept``: its scribbles so far.
+
+        What it was given is checked now, and computed as the rounds are taken; they return the state that follows.
+        """
+        check_refinement(refine)
+        if state.taken(box, but=name).all():
+            raise InvalidInput(f"The box {box} lies within finished objects; nothing is left to segment.")
+        clock = Stopwatch()
+        segment = self.fresh(box, name, clock, parameters=parameters, part_of=part_of, start=start)
+        if kept is not None:
+            segment = replace(segment, scribbles=kept)
+        if scribbles is not None:
+            segment = self.scribbled(segment, scribbles, state)
+        return self.refined(state, segment, refine, initial, clock)
+
+    def refined(
+        self,
+        state: State,
+        segment: Segment,
+        refine: str,
+        initial: np.ndarray | None = None,
+        clock: Stopwatch | None = None,
+    ) -> Generator[Round, None, State]:
+        """An object fitted to its scribbles: the rounds, which return the state in which it is the current one."""
+        check_refinement(refine)
+        return self._rounds(state, segment, self.model_of(segment), refine, initial, clock)
+
+    def _rounds(
+        self, state: State, segment: Segment, model: Model, refine: str, initial: np.ndarray | None,
+        clock: Stopwatch | None,
+    ) -> Generator[Round, None, State]:  # fmt: skip
+        crop, locked = self.crop(segment.box, clock), state.taken(segment.box, but=segment.name)
+        done = yield from adapt(
+            segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
+        )
+        return State({**state.objects, segment.name: done}, segment.name)

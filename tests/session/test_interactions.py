@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bifseg import Box
+from bifseg.prompts.interaction import Patch
+from bifseg.server.api import bodies
+from bifseg.session.interactions import INTERACTIONS, interaction_of
+
+SHAPE = (9, 9, 9)
+ARRAY = {"blob": "aa", "box": "1:4,2:5,3"}
+TOLD = {
+    "box": {"box": "1:4,2:5,3", "name": "a", "refine": "crf", "initial": ARRAY, "scribbles": {"labels": ARRAY}},
+    "scribble": {"scribbles": {"strokes": [{"points": [[2, 3, 3]], "label": 2, "radius": 1.0}]}, "refine": "none"},
+    "resize": {"box": "1:4,2:5,3", "scribbles": {"labels": ARRAY}, "refine": "none"},
+    "refine": {},
+    "propagate": {"to": 4, "name": "b", "refine": "none"},
+    "select": {"name": "a"},
+    "remove": {"name": "a"},
+    "rename": {"name": "a", "to": "b"},
+}
+BODIES = {
+    "box": bodies.Begin, "scribble": bodies.Correct, "resize": bodies.Resize, "propagate": bodies.Propagate,
+    "select": bodies.Named, "remove": bodies.Named, "rename": bodies.Rename,
+}  # fmt: skip
+
+
+def arrays(about):
+    box = Box.parse(about["box"], SHAPE)
+    return Patch(box, np.ones(box.shape, np.uint8))
+
+
+@pytest.mark.parametrize("kind", INTERACTIONS)
+def test_all_that_json_tells_arrives(kind):
+    interaction = interaction_of({"kind": kind, **TOLD[kind]}, arrays, SHAPE)
+    assert type(interaction) is INTERACTIONS[kind]
+    fields = {field.name: field.default for field in dataclasses.fields(interaction) if field.name != "_"}
+    given = {name for name, default in fields.items() if getattr(interaction, name) is not default}
+    assert given == set(fields) - {"foreground", "background"}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_the_api_says_what_an_interaction_takes(kind):
+    named = {"ranges": "box", "labels": "scribbles"}
+    fields = {named.get(field.name, field.name) for field in dataclasses.fields(INTERACTIONS[kind])}
+    assert set(BODIES[kind].model_fields) == fields - {"_", "foreground", "background"}
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"kind": "fly"}, "Unknown interaction 'fly'; known are box, scribble"),
+        ({"kind": "box", "box": 3}, "needs 'box', a text; it has 3"),
+        ({"kind": "rename", "name": "a"}, "needs 'to'"),
+        ({"kind": "scribble", "scribbles": {}}, "give one of the two"),
+        ({"kind": "scribble", "scribbles": {"strokes": []}}, "no strokes"),
+        ({"kind": "scribble", "scribbles": {"strokes": [{}]}}, "A stroke needs points"),
+    ],
+)
+def test_other_forms_are_refused(told, message):
+    with pytest.raises(ValueError, match=message):
+        interaction_of(told, arrays, SHAPE)
