@@ -1,4 +1,4 @@
-"""What a server does under load, and what it loses when it is killed: numbers for docs/server.md.
+"""What a server does under load, and what it loses when it is killed: numbers for docs/how-to/serve.md.
 
     python benchmarks/soak.py load --seconds 600 -o docs/results/server-load.json
     python benchmarks/soak.py kill --kills 1000 --every 50 --log kills.jsonl -o docs/results/server-kill.json

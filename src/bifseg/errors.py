@@ -96,7 +96,11 @@ class UnsupportedFile(FileError):
 
 
 class SeveralSeries(FileError):
-    """A folder of DICOM files holds several series, and none was asked for; ``data["series"]`` lists them."""
+    """A folder of DICOM files holds several series, and none of them was asked for.
+
+    ``data["series"]`` lists them: ``uid`` (empty where the files have none), ``shape`` (columns, rows, frames),
+    ``modality``, ``number`` and ``description`` (text; None where the files do not tell).
+    """
 
     code = "several_series"
 

@@ -50,9 +50,9 @@ class DurableSession:
     ) -> Generator[dict, None, dict]:
         """Do one interaction, given as data: yields what there is to say of each round, returns where it led.
 
-        ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
-        comes twice with the same is done once. ``expected``: versions, of which the session, or the object that the
-        interaction changes, has to be at one; see `bifseg.storage.journal.check_current`. To stop iterating is to
+        ``interaction``: {"kind": ..., ...}, see docs/reference/api.md. ``key``: of the caller's choice; an interaction
+        that comes twice with the same is done once. ``expected``: versions, of which the session, or the object that
+        the interaction changes, has to be at one; see `bifseg.storage.journal.check_current`. To stop iterating is to
         cancel. Raises InvalidInput for one that cannot be, KeyReused for a key that came with another, Stale for a
         session at another version, Busy where another process works on it; the session is then as it was.
         """

@@ -21,7 +21,20 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import Begin, Cancellation, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
+from bifseg.server.api.bodies import (
+    Begin,
+    Cancellation,
+    Correct,
+    Done,
+    Mask,
+    Named,
+    Propagate,
+    QueuedEvent,
+    Rename,
+    Resize,
+    RoundEvent,
+    Submit,
+)
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag
 from bifseg.server.service import Service
@@ -30,15 +43,11 @@ router = APIRouter(tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
 WATCH = 2.0  # seconds after which it is asked again whether the token is valid
 STREAM = "text/event-stream"
+EVENTS = {event.__name__: event.model_json_schema() for event in (QueuedEvent, RoundEvent)}
+PROGRESS = {STREAM: {"schema": {"type": "string"}, "x-events": EVENTS}}
 DONE = {
     "response_model": Done,
-    "responses": {
-        200: {
-            "content": {STREAM: {"schema": {"type": "string"}}},
-            "description": "Done; or its progress.",
-            "headers": TAGGED,
-        }
-    },
+    "responses": {200: {"content": PROGRESS, "description": "Done; or its progress.", "headers": TAGGED}},
 }
 
 
