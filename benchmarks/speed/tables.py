@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from benchmarks.speed.ours import OTHER, model_of
+from benchmarks.speed.peers import FAIR, OURS
+from benchmarks.speed.targets import Target, against
+from benchmarks.speed.timing import BF16, FIRST, FP32, MOMENTS, REFINEMENT, WHOLE, Measurement
 from bifseg.networks.checkpoint import DEFAULT
-from pace.ours import OTHER, model_of
-from pace.peers import FAIR, OURS
-from pace.targets import Target, against
-from pace.timing import BF16, FIRST, FP32, MOMENTS, REFINEMENT, WHOLE, Measurement
 
 ORDER = (
     "crop", "features", "graph", "geodesic", "classifier", "cut", "weight map", "network update", "band cut", "tidy",

@@ -1,4 +1,4 @@
-"""Trunks compared at equal training time: ``python benchmarks/trunks.py DATA --minutes 5 -o docs/results/trunks``.
+"""Trunks after equal training time: ``python -m benchmarks.models.trunks DATA --minutes 5 -o docs/results/trunks``.
 
 Each learns for the same number of minutes from the same sources on one thread, from nothing, then finds the objects of
 the development fold from their boxes alone (no cut, no adaptation). Beside its Dice: how long its features take.
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.models.objects import targets
 from bifseg.evaluation.metrics import dice
 from bifseg.method.crop import Crop
 from bifseg.method.timing import Stopwatch
@@ -25,7 +26,6 @@ from bifseg.session.session import Session
 from bifseg.training.recipes import SHIPPED, Phase
 from bifseg.training.train import train
 from bifseg.training.training_set import TrainingSet
-from objects import targets
 
 MULTISCALE, PNET = SHIPPED["multiscale2d"], SHIPPED["pnet"]
 TRUNKS = {

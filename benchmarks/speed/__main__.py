@@ -1,4 +1,4 @@
-"""How near the machine's limit: ``python benchmarks/speed.py``, everything in one process, some six minutes.
+"""How near the machine's limit: ``python -m benchmarks.speed``, everything in one process, some six minutes.
 
 Every stage of a first mask and a refinement against what this machine could do at best, the paper's other methods on
 the same boxes, growth with box and scan, memory, and a fresh process. Writes results/speed.json, results/speed.md and
@@ -18,15 +18,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmarks.speed import fresh, machine, ours, peers
+from benchmarks.speed.picture import draw
+from benchmarks.speed.scenes import scene
+from benchmarks.speed.tables import document
+from benchmarks.speed.targets import targets
+from benchmarks.speed.timing import BF16, FP32, Case, Measurement, take_in_turn
 from bifseg.io import images
 from bifseg.io.atomic import write_atomically
 from bifseg.networks.checkpoint import DEFAULT
-from pace import fresh, machine, ours, peers
-from pace.picture import draw
-from pace.scenes import scene
-from pace.tables import document
-from pace.targets import targets
-from pace.timing import BF16, FP32, Case, Measurement, take_in_turn
 
 SIZES = {2: (32, 64, 128, 256), 3: (16, 32, 48, 64, 80, 112, 160)}
 NETWORKS = {2: (DEFAULT[2], "pnet"), 3: (DEFAULT[3], "pcnet")}
@@ -167,7 +167,7 @@ def write(told: dict, folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[1] / "docs", metavar="DIR")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[2] / "docs", metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="few sizes, three repetitions")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=PARTS, metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--seconds", type=float, help="what is timed may take about so long (200; quick: 60)")

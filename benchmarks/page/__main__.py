@@ -1,4 +1,4 @@
-"""What the page costs in a browser, and its pictures: ``python benchmarks/page.py``, some three minutes.
+"""What the page costs in a browser, and its pictures: ``python -m benchmarks.page``, some three minutes.
 
 Measures in a real headless Chromium that draws on the CPU, against a real ``bifseg app``; writes results/page.json and
 results/page.md into the folder given by ``-o`` (docs). ``--pictures`` draws pictures/page-*.png and the walk-through
@@ -16,18 +16,18 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.page import compared, opening, rendering, scrolling, sent, strokes
+from benchmarks.page.browser import Desk, browsing, serving
+from benchmarks.page.pictures import draw
+from benchmarks.page.tables import Cost, document, ratio
+from benchmarks.page.walkthrough import walk
+from benchmarks.speed import machine
 from bifseg.io import images
 from bifseg.io.atomic import write_atomically
 from bifseg.server.page import STATIC
 from bifseg.training.synthetic.phantom import phantom
-from pace import machine
-from page import compared, opening, rendering, scrolling, sent, strokes
-from page.browser import Desk, browsing, serving
-from page.pictures import draw
-from page.tables import Cost, document, ratio
-from page.walkthrough import walk
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WEB = ROOT / "web"
 PARTS = ("strokes", "opening", "scrolling", "rendering", "drawing", "sent")
 Section = tuple[str, str, list[Cost]]

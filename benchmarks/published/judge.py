@@ -1,4 +1,4 @@
-"""The project's own benchmark: ``python benchmarks/judge.py rounds DATA -o docs/results``, one command per protocol.
+"""The published comparison: ``python -m benchmarks.published.judge rounds DATA -o runs``, a command per protocol.
 
 Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `bifseg report`.
 It goes on where it was when it is given again. Protocols: rounds, users, humans, networks, printed, challenge, noc.
@@ -23,7 +23,7 @@ SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "4")
 ORGANS = "spleen,kidney_right,liver,urinary_bladder,femur_left"
 BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
 PARTS_OF_BRAIN = "cerebellum,brainstem,white_matter"
-WEIGHTS = Path(os.path.relpath(Path(__file__).parent)) / "networks"
+WEIGHTS = Path(os.path.relpath(Path(__file__).parents[1])) / "networks"
 
 PARTS: dict[str, list[tuple[str, ...]]] = {
     "rounds": [

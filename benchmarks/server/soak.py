@@ -1,7 +1,7 @@
 """What a server does under load, and what it loses when it is killed: numbers for docs/server.md.
 
-    python benchmarks/soak.py load --seconds 600 -o docs/results/server-load.json
-    python benchmarks/soak.py kill --kills 100 -o docs/results/server-kill.json
+    python -m benchmarks.server.soak load --seconds 600 -o docs/results/server-load.json
+    python -m benchmarks.server.soak kill --kills 100 -o docs/results/server-kill.json
 
 Both start ``bifseg serve`` as a user would, and speak to it over HTTP from eight threads, one user each. ``load`` gives
 the time of every kind of call, beside the same calls in process, and the memory of all the server's processes.

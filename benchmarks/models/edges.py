@@ -1,4 +1,4 @@
-"""How well outlines follow the truth, of the development fold: ``python benchmarks/edges.py 3 --vary band_lam=0.8``.
+"""How well outlines follow the truth: ``python -m benchmarks.models.edges 3 --vary band_lam=0.8``; development fold.
 
 A simulated user works on each object as in `bifseg.evaluation.loop`; after the box, one and three rounds of scribbles:
 Dice, surface Dice at 1 voxel and at 2 mm, all in %, and roughness, the area of the mask's surface (the length of its
@@ -16,6 +16,8 @@ from itertools import islice
 import numpy as np
 import torch
 
+from benchmarks.models.objects import Target, targets
+from benchmarks.models.tune import parsed
 from bifseg.evaluation.metrics import dice, nsd, surface_area
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.users import simulated_scribbles
@@ -24,8 +26,6 @@ from bifseg.method.parameters import Parameters, preset
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import Box
 from bifseg.session.refine import adapt, begin
-from objects import Target, targets
-from tune import parsed
 
 AFTER = (0, 1, 3)  # rounds of scribbles
 MEASURES = ("Dice", "1 vox", "2 mm", "rough")

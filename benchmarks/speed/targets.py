@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.speed.peers import FAIR, OURS, PEERS
+from benchmarks.speed.timing import FIRST, REFINEMENT, WHOLE, Measurement
 from bifseg.networks.checkpoint import DEFAULT
-from pace.peers import FAIR, OURS, PEERS
-from pace.timing import FIRST, REFINEMENT, WHOLE, Measurement
 
 RIVALS = PEERS[:3]
 FROM = 48  # voxels along a side, from where on cost is compared with size

@@ -1,4 +1,4 @@
-"""Does a shipped network fit what it was trained on? ``python benchmarks/fit.py DATA --model multiscale3d``.
+"""Does a shipped network fit what it was trained on? ``python -m benchmarks.models.fit DATA --model multiscale3d``.
 
 Dice on the labelled scans it learnt from, per data set: from the box alone, on the working grid, without augmentation.
 """

@@ -6,7 +6,7 @@ where there is no screen, Xvfb has to be one (Debian: xvfb xauth libgl1-mesa-dri
     python -m venv napari-env
     napari-env/bin/pip install napari==0.9.2 pyqt5 napari-nninteractive==2.5.4
     bifseg serve --data sessions &
-    xvfb-run -a napari-env/bin/python benchmarks/napari_check.py http://127.0.0.1:1527 [TOKEN] [--restart COMMAND]
+    xvfb-run -a napari-env/bin/python benchmarks/server/napari_check.py http://127.0.0.1:1527 [TOKEN] [--restart X]
 
 It says what was checked, line by line, and exits with 1 at the first thing that is wrong. ``--restart``: a shell
 command that kills the server and starts it again, to see that the plugin does not notice.

@@ -1,4 +1,4 @@
-"""Compare parameter settings on the development fold: ``python benchmarks/tune.py 2 --vary lam=1,3 --limit 60``.
+"""Compare parameter settings on the development fold: ``python -m benchmarks.models.tune 2 --vary lam=1,3 --limit 60``.
 
 Prints the mean Dice in % over objects after the box (network alone, one cut, unsupervised fine-tuning) and after each
 round of simulated scribbles, for the base setting and each variation of one parameter at a time (``preset=paper``
@@ -15,11 +15,11 @@ from itertools import islice
 
 import numpy as np
 
+from benchmarks.models.objects import targets
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.tuning import BACKENDS, Trials, TuningTarget
 from bifseg.method.parameters import Parameters, preset
 from bifseg.networks.checkpoint import load_model
-from objects import targets
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.speed.peers import OURS
+from benchmarks.speed.targets import curve
+from benchmarks.speed.timing import FIRST, MOMENTS, REFINEMENT, WHOLE, Measurement
 from bifseg.networks.checkpoint import DEFAULT
-from pace.peers import OURS
-from pace.targets import curve
-from pace.timing import FIRST, MOMENTS, REFINEMENT, WHOLE, Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

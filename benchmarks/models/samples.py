@@ -1,4 +1,4 @@
-"""A sheet of what the networks learn from: ``python benchmarks/samples.py DATA -o docs/pictures/samples.png``.
+"""A sheet of what the networks learn from: ``python -m benchmarks.models.samples DATA -o docs/pictures/samples.png``.
 
 One row per source; in 3D the slice that shows most of the target. The outline is the target, the frame is the box.
 """

@@ -22,7 +22,7 @@ from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case, open_dataset
 from bifseg.prompts.interaction import Box
 
-DATA = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 @dataclass(frozen=True)

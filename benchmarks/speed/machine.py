@@ -15,12 +15,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.speed.timing import BF16, FP32, undisturbed
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop
 from bifseg.networks import build
 from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import Box
-from pace.timing import BF16, FP32, undisturbed
 
 PACKAGES = ("bifseg", "torch", "numpy", "scipy", "numba")
 DTYPES = {FP32: torch.float32, BF16: torch.bfloat16}

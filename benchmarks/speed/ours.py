@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.speed.machine import arithmetic_of, operations
+from benchmarks.speed.scenes import Scene, scene
+from benchmarks.speed.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, Work, timed
 from bifseg.io import images
 from bifseg.method.crop import Crop
 from bifseg.method.timing import Stopwatch
@@ -17,9 +20,6 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
-from pace.machine import arithmetic_of, operations
-from pace.scenes import Scene, scene
-from pace.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, Work, timed
 
 OTHER = "other"  # what no stage of the session's own clock accounts for
 BOXED = "box"  # the working grid is the box's own

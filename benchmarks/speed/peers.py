@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.speed.ours import model_of
+from benchmarks.speed.scenes import Scene, scene
+from benchmarks.speed.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, timed
 from bifseg.evaluation.methods import METHODS, make
 from bifseg.prompts.interaction import InteractiveMethod
 from bifseg.session.session import BIFSeg
-from pace.ours import model_of
-from pace.scenes import Scene, scene
-from pace.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, timed
 
 PEERS = ("grabcut", "random_walks", "growcut", "geos", "slicseg")
 OURS = "bifseg"
