@@ -1,19 +1,24 @@
 """The published comparison: ``python -m benchmarks.published.judge rounds DATA -o runs``, a command per protocol.
 
-Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `bifseg report`.
-It goes on where it was when it is given again. Protocols: rounds, users, humans, networks, printed, challenge, noc.
+Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `report`.
+Given again, it goes on where it was, also from the packed rows of a finished run.
+Protocols: rounds, users, humans, networks, printed, challenge, noc.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 from pathlib import Path
 
+from benchmarks.published import report
+from benchmarks.published.target import TARGETS
 from bifseg.cli import main as bifseg
-from bifseg.cli.benchmark import METHODS
+from bifseg.evaluation.methods import STANDARD
+from bifseg.io.atomic import write_atomically
 
-OTHERS = "grabcut,random_walks,slicseg,geos,growcut"
+OTHERS = ",".join(TARGETS)
 ACDC, ABDOMEN = ("Dataset101_ACDC", "--fold", "report"), ("Dataset107_AbdomenCT2D", "--fold", "report")
 BRATS = ("Dataset102_BRATS2013", "--dimension", "3")
 CORE = (*BRATS, "--channel", "0", "--region", "core=1,3,4", "--labels", "core")
@@ -69,22 +74,36 @@ NETWORKS = {
 }
 
 
+def check_weights() -> None:
+    """Ends with the command that makes the comparison networks, where one of their files is missing."""
+    files = [Path(name) for names in NETWORKS.values() for name in names if name.endswith(".safetensors")]
+    if missing := [str(path) for path in files if not path.exists()]:
+        raise SystemExit(f"There is no {', '.join(missing)}; {WEIGHTS / 'README.md'} tells the command that trains it.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("protocol", choices=list(PARTS))
     parser.add_argument("data", type=Path, help="folder of the data sets")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="writes OUTPUT/PROTOCOL.jsonl and its report")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for PROTOCOL.jsonl.gz and its report")
     parser.add_argument("--jobs", default="1", help="processes of one thread")
-    parser.add_argument("--methods", default=f"{METHODS},cut,bifseg-e", help="of the protocol rounds")
+    parser.add_argument("--methods", default=",".join((*STANDARD, "cut", "bifseg-e")), help="of the protocol rounds")
     arguments = parser.parse_args()
     results = arguments.output / f"{arguments.protocol}.jsonl"
+    packed = results.with_suffix(".jsonl.gz")
+    if arguments.protocol == "networks":
+        check_weights()
+    if packed.exists() and not results.exists():
+        results.write_bytes(gzip.decompress(packed.read_bytes()))
     for name, *options in PARTS[arguments.protocol]:  # those of one file are told together in its .about.json
         if "--methods" not in options:
             options += ["--methods", arguments.methods]
         options = [",".join(NETWORKS.get(option, [option])) for option in options]
         if bifseg(["benchmark", str(arguments.data / name), *options, "--jobs", arguments.jobs, "-o", str(results)]):
             raise SystemExit(f"{arguments.protocol} stopped at {name}; give the same command again.")
-    raise SystemExit(bifseg(["report", str(results), "-o", str(arguments.output / arguments.protocol)]))
+    write_atomically(packed, gzip.compress(results.read_bytes(), 9, mtime=0))
+    results.unlink()
+    report.write([packed], arguments.output / arguments.protocol)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ COMPARED = {
 }  # fmt: skip
 """The paper's other networks, narrow, on the same data: as many minutes of one core as P-Net and PC-Net got.
 
-They do not ship; their weights, learnt as above, are in ``benchmarks/networks/``.
+They do not ship; ``benchmarks/networks/README.md`` has the commands that train them, and what they scored.
 """
 
 

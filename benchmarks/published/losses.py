@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bifseg.evaluation.report.acceptance import LEVEL, race, times_of
+from benchmarks.published.race import race
+from bifseg.evaluation.report.acceptance import LEVEL, times_of
 from bifseg.evaluation.report.document import EMPTY, Block, Cell, Heading, Table, Text
 from bifseg.evaluation.report.groups import Group, gaps, only, short_names, surely_above
 from bifseg.evaluation.report.tables import DAGGER, head_names, points_of, rounded, seconds_text, step_name
