@@ -89,8 +89,8 @@ METHODS: dict[str, Method] = {
         colour="#7b3294", mark="P", refine="crf", settings=partial(_fast, rounds=0), standard=False,
     ),
     "network": Method(
-        "network", help="the network alone; scribbles change nothing but their voxels", colour="#666666", mark="D",
-        refine="none", settings=_fast,
+        "network", help="the network alone; scribbles change nothing but their voxels", source="its ablation",
+        colour="#666666", mark="D", refine="none", settings=_fast,
     ),
     "bifseg-printed": Method(
         "BIFSeg as printed", help="the printed parameters and schedule", source="preset `paper`", colour="#8c3d00",

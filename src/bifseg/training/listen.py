@@ -32,7 +32,8 @@ from torch.nn import functional as F
 from bifseg.imaging.image import unit_range
 from bifseg.io.atomic import write_atomically
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import ARCHITECTURES, BoxNetwork, build
+from bifseg.networks import NETWORKS, build
+from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.networks.guidance import nearness
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
@@ -68,7 +69,7 @@ class Recipe:
 
     @property
     def dimension(self) -> int:
-        return self.settings.get("dimension") or ARCHITECTURES[self.architecture].dimension
+        return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
 
 
 RECIPES = {
