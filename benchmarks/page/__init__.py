@@ -1,1 +1,1 @@
-"""What page.py measures and draws."""
+"""What `python -m benchmarks.page` measures and draws."""

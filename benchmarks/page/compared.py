@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Route
 
-from page.browser import SIZE
-from page.tables import Cost
+from benchmarks.page.browser import SIZE
+from benchmarks.page.tables import Cost
 
 HERE = Path(__file__).parent / "slices"
 CHANGES, WINDOWS = 60, 7

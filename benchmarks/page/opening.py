@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser
 
+from benchmarks.page.browser import LONG, Desk
+from benchmarks.page.tables import Cost
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.training.synthetic.phantom import phantom
-from page.browser import LONG, Desk
-from page.tables import Cost
 
 PROMISED = 3.0  # seconds
 SHAPE = (256, 256, 240)  # 30 MB of int16

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.page.abdomen import KIDNEY, LESION, SPLEEN, abdomen
+from benchmarks.page.browser import SIZE, Desk, browsing, serving
 from bifseg.io import images
-from page.abdomen import KIDNEY, LESION, SPLEEN, abdomen
-from page.browser import SIZE, Desk, browsing, serving
 
 ROOM = 4  # voxels between an organ and its box
 SETTLED = 2500  # milliseconds after which the 3D view is drawn, too

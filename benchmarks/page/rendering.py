@@ -6,9 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from page.browser import Desk
-from page.scrolling import NO_WEBGL
-from page.tables import Cost
+from benchmarks.page.browser import Desk
+from benchmarks.page.scrolling import NO_WEBGL
+from benchmarks.page.tables import Cost
 
 MASKS = 3
 ABOUT = (

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser
 
+from benchmarks.page.browser import LONG, Desk
+from benchmarks.page.tables import Cost
 from bifseg.imaging.image import Image
-from page.browser import LONG, Desk
-from page.tables import Cost
 
 PROMISED = 0.1  # seconds between two frames while something is computed
 SHAPE = (512, 512, 120)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from page.browser import Desk
-from page.tables import markdown
+from benchmarks.page.browser import Desk
+from benchmarks.page.tables import markdown
 
 AXE = ("node_modules", "axe-core", "axe.min.js")
 AUDIT = "async () => (await axe.run()).violations.map(({ id, nodes }) => `${id} (${nodes[0].target})`)"

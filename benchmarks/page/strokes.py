@@ -7,8 +7,8 @@ from itertools import islice
 
 import numpy as np
 
-from page.browser import Desk
-from page.tables import Cost
+from benchmarks.page.browser import Desk
+from benchmarks.page.tables import Cost
 
 PROMISED = {2: 0.4, 3: 1.5}  # seconds, by dimension
 BOX, CUBE = 128, 80  # voxels along a side

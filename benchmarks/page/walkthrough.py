@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image as Picture
 from playwright.sync_api import Locator
 
-from page.abdomen import KIDNEY, SPLEEN
-from page.browser import Desk, Voxel, browsing, serving
-from page.pictures import SETTLED, Models
+from benchmarks.page.abdomen import KIDNEY, SPLEEN
+from benchmarks.page.browser import Desk, Voxel, browsing, serving
+from benchmarks.page.pictures import SETTLED, Models
 
 WIDTH = 900  # pixels
 FRAME = 70  # milliseconds of one, where something moves

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from docs.generate.openapi import API, operations, schemas
-
 from bifseg.server.api.request import REFUSED
+from docs.generate.openapi import API, operations, schemas
 
 HEAD = f"""# The server's API
 

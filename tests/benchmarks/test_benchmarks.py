@@ -1,6 +1,7 @@
 """The scripts in benchmarks/: which objects settings are chosen on, and that what is reported is something else."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,13 @@ from bifseg.imaging.image import Image
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """The modules of benchmarks/ by name, as the scripts there import each other."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    return __import__
+def module():
+    """The modules of benchmarks/ by name; they are imported where a test needs them."""
+    return import_module
 
 
 def test_another_seed_draws_other_boxes_around_the_same_objects(module):
-    objects = module("objects")
+    objects = module("benchmarks.models.objects")
     labels = np.zeros((30, 30, 8), np.uint8)
     labels[4:14, 4:14, 1:7] = 1
     labels[20:22, 20:22, 1] = 1
@@ -40,7 +40,7 @@ def test_another_seed_draws_other_boxes_around_the_same_objects(module):
 
 
 def test_no_case_is_both_developed_on_and_reported(module, data):
-    objects, judge = module("objects"), module("judge")
+    objects, judge = module("benchmarks.models.objects"), module("benchmarks.published.judge")
     developed = {(t.dataset, t.patient) for dimension in (2, 3) for t in objects.targets(dimension)}
     reported = [(name, options) for parts in judge.PARTS.values() for name, *options in parts]
     for name, options in reported:
@@ -55,7 +55,7 @@ def test_no_case_is_both_developed_on_and_reported(module, data):
 
 
 def test_the_published_runs_are_ones_that_the_command_knows(module):
-    judge = module("judge")
+    judge = module("benchmarks.published.judge")
     known = set(re.findall(r"^    (\w+): Annotated", Path(benchmark.__globals__["__file__"]).read_text(), re.M))
     for parts in judge.PARTS.values():
         for _, *options in parts:

@@ -2,15 +2,14 @@
 
 import json
 import sys
-from pathlib import Path
+from importlib import import_module
 
 import pytest
 
 
 @pytest.fixture
-def soak(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    return __import__("soak")
+def soak():
+    return import_module("benchmarks.server.soak")
 
 
 @pytest.fixture

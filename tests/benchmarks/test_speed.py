@@ -1,8 +1,8 @@
-"""benchmarks/speed.py at the smallest sizes: that it measures all it says, and counts rightly; never how fast."""
+"""`benchmarks.speed` at the smallest sizes: that it measures all it says, and counts rightly; never how fast."""
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,11 +16,8 @@ from bifseg.session.state import Segment
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """The modules of benchmarks/ by name, as the script there imports them."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    from importlib import import_module
-
+def module():
+    """The modules of benchmarks/ by name; they are imported where a test needs them."""
     return import_module
 
 
@@ -33,7 +30,7 @@ def threads():
 
 def test_one_small_run_measures_every_part_and_writes_three_files(module, threads, tmp_path):
     pytest.importorskip("matplotlib")
-    speed = module("speed")
+    speed = module("benchmarks.speed.__main__")
     tiny = speed.Extent(
         {2: (16, 24), 3: (12,)}, ("fast",), peers=("grabcut",), seeds=1, repetitions=1, scans=(24, 32), file=16,
         box=((2, 24), (3, 12)), networks={2: ("fcn2d",), 3: ("multiscale3d",)}, grids={2: 24, 3: 12},
@@ -63,7 +60,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
 
 
 def test_stages_add_up_to_the_whole(module):
-    ours, timing = module("pace.ours"), module("pace.timing")
+    ours, timing = module("benchmarks.speed.ours"), module("benchmarks.speed.timing")
     case = ours.case("stages", 2, 24, "fcn2d", "fast", 1, 24)
     case.take(0)
     for moment in (timing.FIRST, timing.REFINEMENT):
@@ -76,7 +73,7 @@ def test_stages_add_up_to_the_whole(module):
 
 
 def test_operations_are_those_of_the_printed_networks(module):
-    machine, checkpoint = module("pace.machine"), module("bifseg.networks.checkpoint")
+    machine, checkpoint = module("benchmarks.speed.machine"), module("bifseg.networks.checkpoint")
     n = 10 * 12
     for architecture, shape, multiplied in (
         ("pnet", (10, 12), 9 * (64 + 12 * 64 * 64)),
@@ -88,8 +85,8 @@ def test_operations_are_those_of_the_printed_networks(module):
 
 
 def test_work_of_an_update_is_three_products_a_layer_but_for_the_first_input(module):
-    ours, timing = module("pace.ours"), module("pace.timing")
-    scene = module("pace.scenes").scene(2, 24)
+    ours, timing = module("benchmarks.speed.ours"), module("benchmarks.speed.timing")
+    scene = module("benchmarks.speed.scenes").scene(2, 24)
     model = load_model("pnet")
     session = Session(scene.image, model, "fast")
     session.scribble(scene.corrections(session.box(scene.box)))
@@ -108,7 +105,7 @@ def test_work_of_an_update_is_three_products_a_layer_but_for_the_first_input(mod
 
 
 def test_arithmetic_is_found_by_what_operations_are_given(module):
-    machine = module("pace.machine")
+    machine = module("benchmarks.speed.machine")
     model = load_model("pnet")
     trunk = type(model.network)(**model.settings).eval().requires_grad_(False)
     assert machine.arithmetic_of(replace(model, network=trunk)) in ("fp32", "bf16")
@@ -125,7 +122,7 @@ def test_arithmetic_is_found_by_what_operations_are_given(module):
 
 
 def test_slow_cases_are_taken_less_often_and_in_turn(module, monkeypatch):
-    timing = module("pace.timing")
+    timing = module("benchmarks.speed.timing")
     order, now = [], [0.0]
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
@@ -150,7 +147,7 @@ def test_slow_cases_are_taken_less_often_and_in_turn(module, monkeypatch):
 
 
 def test_verdicts_follow_the_numbers(module):
-    targets, timing = module("pace.targets"), module("pace.timing")
+    targets, timing = module("benchmarks.speed.targets"), module("benchmarks.speed.timing")
 
     def made(part, seconds, **facts):
         moment = facts.pop("moment", timing.FIRST)
@@ -174,14 +171,14 @@ def test_verdicts_follow_the_numbers(module):
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_scenes_are_the_same_at_every_size_and_strokes_are_right(module, dimension):
-    scenes = module("pace.scenes")
+    scenes = module("benchmarks.speed.scenes")
     small, large = (scenes.scene(dimension, side) for side in (24, 48))
     share = [float(s.box.crop(s.truth).mean()) for s in (small, large)]
     assert share[0] == pytest.approx(share[1], abs=0.06)
     wide = scenes.scene(dimension, 24, 0, 80)
     assert (wide.box.crop(wide.truth) == small.box.crop(small.truth)).all()
     assert (wide.box.crop(wide.image.array) == small.box.crop(small.image.array)).all()
-    session = Session(wide.image, module("pace.ours").model_of("default", dimension, 24))
+    session = Session(wide.image, module("benchmarks.speed.ours").model_of("default", dimension, 24))
     session.box(wide.box)
     session.scribble(wide.strokes())  # inside the box, or this would be refused
     assert {1, 2} <= set(np.unique(session.scribbles).tolist())
@@ -193,7 +190,7 @@ def test_scenes_are_the_same_at_every_size_and_strokes_are_right(module, dimensi
 def test_a_fresh_process_tells_its_wait_and_its_peak(module, tmp_path):
     from bifseg.io import images
 
-    fresh, scene = module("pace.fresh"), module("pace.scenes").scene(2, 24)
+    fresh, scene = module("benchmarks.speed.fresh"), module("benchmarks.speed.scenes").scene(2, 24)
     images.write_image(tmp_path / "scan.nii", scene.image.array, scene.image)
     cold = fresh.ask("cold", tmp_path / "scan.nii", scene.box, 1, None)
     assert 0 < cold["imported"] <= cold["opened"] <= cold["first mask"]

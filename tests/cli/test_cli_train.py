@@ -56,6 +56,21 @@ def run(*arguments) -> int:
     return main(["train", *map(str, arguments), "--cache", "cache", "--threads", "1"])
 
 
+@pytest.mark.parametrize(("network", "settings"), [("unet", {"width": 8}), ("fcn", {"width": 4, "head": 8})])
+def test_a_network_that_others_are_compared_with_is_trained_as_any(dataset, monkeypatch, network, settings):
+    pytest.importorskip("monai")
+    from bifseg.training import recipes
+
+    small = {"settings": settings, "size": 24, "batch": 1}
+    for of in (recipes.SHIPPED, recipes.COMPARED):
+        for name, recipe in of.items():
+            if recipe.architecture == network:
+                monkeypatch.setitem(of, name, recipe.but(**small))
+    assert run(dataset, "-o", "m.safetensors", "--network", network, "--steps", 2, "--every", 2) == 0
+    model = load_model("m.safetensors")
+    assert (model.architecture, model.settings) == (network, settings)
+
+
 def test_a_network_is_trained_on_seen_classes_and_judged_on_both(dataset, tmp_path, capsys):
     assert run(dataset, "-o", "m.safetensors", "--seen", "a", "--unseen", "b", "--steps", 4, "--every", 2) == 0
     said = capsys.readouterr().out
@@ -105,7 +120,7 @@ def test_regions_are_classes_and_a_model_can_be_trained_on(dataset, tmp_path, ca
         (["--seen", "a", "--unseen", "a"], "'a' is both seen and unseen"),
         (["--channel", "3"], "There is no channel 3"),
         (["--region", "x"], "--region is 'x'; it must be a name and label values"),
-        (["--network", "unet"], "There is no network 'unet' for 2D; known are fcn (2D), multiscale (2D)"),
+        (["--network", "vnet"], "There is no network 'vnet' for 2D; known are pnet (2D), pcnet (3D)"),
         (["--recipe", "quick"], "Unknown recipe 'quick'"),
         (["--start", "nobody"], "Unknown model 'nobody'"),
         (["--start", "multiscale2d"], "the recipe trains a multiscale with"),

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from test_targets import write_set
 
-from bifseg.evaluation import protocols
 from bifseg.evaluation.challenge import challenge_box
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.metrics import iou
-from bifseg.evaluation.protocols import challenge, noc, rounds
+from bifseg.evaluation.protocols.challenge import challenge
+from bifseg.evaluation.protocols.noc import noc
+from bifseg.evaluation.protocols.rounds import rounds
 from bifseg.evaluation.targets import find_targets
 from bifseg.evaluation.users import user_of
 
@@ -158,7 +159,7 @@ def test_the_challenge_gives_its_box_and_five_clicks(objects):
 def test_a_click_outside_the_box_widens_it_and_keeps_all_clicks(objects, monkeypatch):
     target, method = objects[3], Painter()
     clicks = iter([((15, 15, 2), 1), ((2, 15, 2), 2), ((16, 16, 3), 1), None, None])
-    monkeypatch.setattr(protocols.rules, "challenge_click", lambda mask, truth: next(clicks))
+    monkeypatch.setattr("bifseg.evaluation.challenge.challenge_click", lambda mask, truth: next(clicks))
     steps = list(challenge(method, target, user_of("careful"), 0, 5))
     assert [seen[0] for seen in method.seen] == ["start", "refine", "start", "refine", "refine"]
     wide = method.seen[2][2]

@@ -1,5 +1,6 @@
 """The report: what it reads and refuses, numbers computed by hand, and that Markdown, HTML and JSON say the same."""
 
+import gzip
 import json
 import re
 from html.parser import HTMLParser
@@ -11,15 +12,12 @@ import pytest
 from scipy import stats
 
 from bifseg.evaluation.report import read_results, write_report
-from bifseg.evaluation.report.acceptance import Reach, median, race, reach
+from bifseg.evaluation.report.acceptance import Reach, median, reach
 from bifseg.evaluation.report.clicks import challenge_scores, ious_by_click
 from bifseg.evaluation.report.document import Cell, Heading, Items, Table, Text, markdown
 from bifseg.evaluation.report.figures import _by_click, _by_step, _over_time
 from bifseg.evaluation.report.groups import Column, group_rows, short_names
-from bifseg.evaluation.report.losses import losses
 from bifseg.evaluation.report.page import page
-from bifseg.evaluation.report.verdict import target
-from bifseg.evaluation.statistics import Thing
 
 NETWORK = "net"
 LEARNT = ("bifseg", "bifseg-w", "crf", "network")
@@ -255,21 +253,6 @@ def test_the_median_takes_what_never_comes_as_longest():
     assert median([]) is None
 
 
-def test_a_race_counts_runs_that_only_one_side_finishes():
-    def side(*values):
-        return {(Thing("d", "p", str(k), "l"), 0): Reach(s, there, 0.9) for k, (s, there) in enumerate(values)}
-
-    found = race(side((5, True), (9, False), (7, True), (4, False)), side((6, True), (4, True), (9, False), (2, False)))
-    assert (found.runs, found.slower, found.faster) == (4, 1, 2)
-    assert (found.ours_reached, found.theirs_reached) == (0.5, 0.5)
-    assert found.ours is found.ratio is None
-    found = race(side((5, True), (5, True)), side((40, False), (60, False)))
-    assert (found.theirs, found.theirs_at_least, found.ratio) == (None, 50, 0.1)
-    found = race(side((5, True)) | {("x", 1): None}, side((8, True)))
-    assert (found.runs, found.ratio) == (1, 5 / 8)
-    assert race(side((5, True)), {}) is None
-
-
 # ---- tables
 
 
@@ -284,7 +267,7 @@ def test_a_score_table_by_hand(tmp_path):
         rows += run([ours[k] - 0.1], case=f"c{k}", seed=0) + run([ours[k] + 0.1], case=f"c{k}", seed=1)
         rows += run([theirs[k]], "network", case=f"c{k}") + run([theirs[k]], "network", case=f"c{k}", seed=1)
     summary = write_report(rows, [], tmp_path, figures=False)
-    row = table_of(summary, "table-II")["A", "LV"]
+    row = table_of(summary, "parts-2d-net-0")["A", "LV"]
     assert row["BIFSeg"] == {"mean": 0.84, "sd": 0.04, "n": 3, "best": True, "significant": True, "seen": False}
     assert row[NETWORK]["sd"] == round(float(np.std(theirs, ddof=1)), 5)
     assert stats.ttest_rel(ours, theirs).pvalue < 0.05
@@ -296,7 +279,7 @@ def test_a_score_table_by_hand(tmp_path):
 def test_no_star_without_significance_or_against_one_of_several(tmp_path):
     scores = {"network": [0.6, 0.7, 0.8], "crf": [0.70, 0.81, 0.89], "bifseg": [0.73, 0.81, 0.94]}
     rows = [r for m, own in scores.items() for k, dice in enumerate(own) for r in run([dice], m, case=f"c{k}")]
-    row = table_of(write_report(rows, [], tmp_path, figures=False), "table-II")["A", "LV"]
+    row = table_of(write_report(rows, [], tmp_path, figures=False), "parts-2d-net-0")["A", "LV"]
     assert stats.ttest_rel(scores["bifseg"], scores["network"]).pvalue < 0.05
     assert 0.05 < stats.ttest_rel(scores["bifseg"], scores["crf"]).pvalue < 0.3
     assert row["BIFSeg"]["best"]
@@ -311,13 +294,13 @@ def test_what_a_network_has_seen_is_marked_and_in_no_average(tmp_path):
     rows += run([0.5], "network", dataset="Dataset002_B", label="RV", case="c1")
     rows += run([0.9], "grabcut", dataset="Dataset001_A") + run([0.4], "grabcut", dataset="Dataset002_B")
     summary = write_report(rows, [], tmp_path, figures=False)
-    found = table_of(summary, "table-II")
+    found = table_of(summary, "parts-2d-net-0")
     assert found["A", "LV"]["BIFSeg"]["seen"]
     assert found["**macro**", ""]["BIFSeg"]["mean"] == pytest.approx((0.60 + 0.75) / 2)
     assert found["**all objects**", ""]["BIFSeg"]["mean"] == pytest.approx(0.7)
     assert found["**all cases**", ""]["BIFSeg"]["mean"] == pytest.approx(0.7)
-    assert table_of(summary, "table-I")["**macro**", ""]["GrabCut"] is None  # it lacks an object
-    assert table_of(summary, "table-I")["A", "LV"]["GrabCut"]["best"]  # the best of those that had not seen it
+    assert table_of(summary, "dice-2d-0")["**macro**", ""]["GrabCut"] is None  # it lacks an object
+    assert table_of(summary, "dice-2d-0")["A", "LV"]["GrabCut"]["best"]  # the best of those that had not seen it
     text = (tmp_path / "report.md").read_text()
     assert "99.0†" in text
     assert "(net: Dataset001_A): these numbers bear a †" in text
@@ -339,7 +322,9 @@ def test_comparisons_keep_to_unseen_data(tmp_path):
     assert lines["A"]["Worse by > 1"] == 0.25
 
 
-@pytest.mark.parametrize(("step", "key"), [(0, "table-I"), (0, "table-II-net"), (1, "table-III-net"), (2, "dice-2d-2")])
+@pytest.mark.parametrize(
+    ("step", "key"), [(0, "networks-2d"), (0, "parts-2d-net-0"), (1, "parts-2d-net-1"), (2, "dice-2d-2")]
+)
 def test_every_number_of_a_table_comes_out_of_the_rows(written, step, key):
     """Means and deviations recomputed from the rows without the report's code."""
     rows, _, summary = written
@@ -417,98 +402,7 @@ def test_costs_leave_out_steps_in_which_nothing_was_to_do(tmp_path):
     assert summary["tables"]["memory-2d"]["rows"][0]["GeoS"] is None
 
 
-def test_a_network_judged_from_the_box_alone_is_in_the_first_table_only(tmp_path):
-    rows = run([0.5, 0.95]) + run([0.4, 0.4], "network") + run([0.7], "network", network="fcn")
-    summary = write_report(rows, [], tmp_path, figures=True)
-    assert table_of(summary, "table-I")["A", "LV"]["fcn"]["best"]
-    assert "fcn" not in table_of(summary, "table-III")["A", "LV"]
-    (line,) = summary["tables"]["losses-2d"]["rows"]
-    assert (line["Against"], line["start"], line["round 1"]) == ("fcn", pytest.approx(-0.2), None)
-
-
-# ---- verdicts
-
-
-def against(ours, theirs, *, own_seconds=5.0, their_seconds=20.0, methods=("grabcut",), **changes):
-    rows = run(ours, user_seconds=own_seconds, **changes)
-    for method in methods:
-        rows += run(theirs, method, user_seconds=their_seconds)
-    return group_rows(rows)[0]
-
-
-ALL = ("grabcut", "random_walks", "slicseg", "geos", "growcut")
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "changes", "verdict"),
-    [
-        ([0.8, 0.95], [0.8, 0.95], {"methods": ALL}, "met"),
-        ([0.8, 0.95], [0.8, 0.95], {}, "open"),  # four methods were not judged
-        ([0.8, 0.95], [0.8, 0.95], {"methods": ALL, "own_seconds": 11.0}, "missed"),
-        ([0.8, 0.95], [0.8, 0.97], {"methods": ALL}, "missed"),  # two points below at the end
-        ([0.8, 0.89], [0.8, 0.89], {"methods": ALL}, "missed"),  # neither gets there
-        ([0.8, 0.95], [0.8, 0.85], {"methods": ALL}, "met"),  # 10 s, and 40 s in vain
-        ([0.8, 0.95], [0.8, 0.85], {"methods": ALL, "own_seconds": 11.0}, "open"),  # 22 s, and 40 s in vain
-        ([0.8, 0.95], [0.8, 0.95], {"methods": ALL, "seen": True}, "open"),
-    ],
-)
-def test_the_target_is_met_missed_or_open(ours, theirs, changes, verdict):
-    assert target(against(ours, theirs, **changes))[1]["verdict"] == verdict
-
-
-def test_the_target_leaves_out_what_the_network_has_seen():
-    rows = run([0.95, 0.96], user_seconds=1) + run([0.1, 0.2], dataset="Dataset002_B", seen=True)
-    for method in ALL:
-        rows += run([0.95, 0.96], method) + run([0.95, 0.96], method, dataset="Dataset002_B")
-    blocks, numbers = target(group_rows(rows)[0])
-    assert numbers == {"verdict": "met", "met": 5, "missed": 0, "open": 0, "not_judged": []}
-    assert [cell.text for cell in blocks[1].rows[0][1:6]] == ["1", "1.0 (100 %)", "10.0 (100 %)", "0.10", "yes"]
-
-
-def test_the_target_looks_at_the_worst_structure():
-    rows = []
-    for label, ours in (("LV", 0.99), ("RV", 0.92)):
-        rows += run([0.95, ours], label=label, user_seconds=1)
-        for method in ALL:
-            rows += run([0.95, 0.94], method, label=label)
-    blocks, numbers = target(group_rows(rows)[0])
-    assert (numbers["verdict"], numbers["missed"]) == ("missed", 5)
-    assert blocks[1].rows[0][7].text == "-2.0 (A, RV)"
-
-
-def test_losses_are_found_by_step_and_by_time():
-    rows = run([0.50, 0.90], user_seconds=10) + run([0.60, 0.80], "geos", user_seconds=2)  # lower at the start
-    rows += run([0.90, 0.95], label="RV") + run([0.90, 0.95], "geos", label="RV", user_seconds=9)  # slower
-    rows += run([0.90, 0.95], label="MYO", user_seconds=1) + run([0.895, 0.955], "geos", label="MYO")  # neither
-    _, said, table = losses(group_rows(rows + run([0.9, 0.9], label="X"))[0])  # nobody else tried X
-    assert said.text.startswith("Of 3 pairs")
-    assert said.text.endswith("after at least one step in 1, and takes more user time to 0.90 in 1.")
-    assert [[cell.text for cell in line[:6]] for line in table.rows] == [
-        ["A", "LV", "GeoS", "1", "-10.0", "+10.0"], ["A", "RV", "GeoS", "1", "+0.0", "+0.0"],
-    ]  # fmt: skip
-    assert [line[-1].best for line in table.rows] == [False, True]
-    assert [cell.best for cell in table.rows[0][4:6]] == [True, False]
-
-
-def test_the_objects_lost_most_are_named_with_the_best_of_the_others():
-    rows = run([0.90]) + run([0.95], "geos") + run([0.97], "grabcut")
-    rows += run([0.80], case="c1") + run([0.95], "geos", case="c1") + run([0.90], "grabcut", case="c1")
-    rows += run([0.95], case="c2") + run([0.955], "geos", case="c2")
-    table = losses(group_rows(rows)[0])[-1]
-    assert [[cell.text for cell in line] for line in table.rows] == [
-        ["A", "c1", "LV", "80.0", "GeoS: 95.0", "-15.0"], ["A", "c0", "LV", "90.0", "GrabCut: 97.0", "-7.0"],
-    ]  # fmt: skip
-    assert table.notes.startswith("2 of 3 objects")
-
-
-def test_without_bifseg_nothing_is_claimed(tmp_path):
-    summary = write_report(run([0.5, 0.95], "geos"), [], tmp_path, figures=False)
-    assert summary["target"]["2d"] == {"verdict": "open"}
-    text = (tmp_path / "report.md").read_text()
-    assert "BIFSeg was not judged, so the target is open." in text
-    assert re.search(r"Not judged here: BIFSeg, BIFSeg\(-w\),.* \+CRF,.* network,", text)
-    assert "Table I is empty: no network and no GrabCut was judged." in text
-    assert "Where BIFSeg loses" not in text
+# ---- in short
 
 
 def test_the_fastest_method_is_named(tmp_path):
@@ -654,3 +548,14 @@ def test_nobody_leads_where_nobody_gets_there(tmp_path):
     text = (tmp_path / "report.md").read_text()
     assert "no run of any method gets to Dice 0.90." in text
     assert "most get there with" not in text
+
+
+def test_packed_results_are_read_as_the_plain_ones(tmp_path):
+    rows, about = run([0.5, 0.6]), {"commands": ["bifseg benchmark"]}
+    plain = write(tmp_path / "r.jsonl", rows, about)
+    packed = tmp_path / "r.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read_results([packed]) == read_results([plain])
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"r\.jsonl\.gz is damaged: it cannot be unpacked"):
+        read_results([packed])

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from bifseg.method.classifier import CHUNK, descend, log_odds
-from bifseg.networks import Classifier
+from bifseg.networks.base import Classifier
 
 
 @pytest.fixture

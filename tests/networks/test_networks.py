@@ -7,7 +7,7 @@ from torch import nn
 
 from bifseg import Box, Session
 from bifseg.method.parameters import preset
-from bifseg.networks import ARCHITECTURES, build
+from bifseg.networks import NETWORKS, build
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.training.synthetic.phantom import phantom
 
@@ -243,7 +243,7 @@ def test_multiscale_net_reaches_every_pixel_of_the_box():
 
 
 def test_unknown_architectures_and_settings_are_refused_by_name():
-    with pytest.raises(ValueError, match=f"known are {', '.join(ARCHITECTURES)}"):
+    with pytest.raises(ValueError, match=f"known are {', '.join(NETWORKS)}"):
         build("vnet")
     with pytest.raises(ValueError, match="do not fit the architecture 'pnet'"):
         build("pnet", depth=3)

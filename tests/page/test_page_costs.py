@@ -1,21 +1,19 @@
-"""What benchmarks/page.py says of its numbers; the numbers themselves need a browser and a quiet machine."""
+"""What `benchmarks.page` says of its numbers; the numbers themselves need a browser and a quiet machine."""
 
 import gzip
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def module(monkeypatch):
-    """The modules of benchmarks/ by name, as the scripts there import each other."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+def module():
+    """The modules of benchmarks/ by name; they are imported where a test needs them."""
     return import_module
 
 
 def test_a_promise_is_about_the_median_or_where_it_says_so_the_worst(module):
-    cost = module("page.tables").Cost
+    cost = module("benchmarks.page.tables").Cost
     values = [0.1, 0.2, 0.3, 0.4, 2.0]
     assert cost("a", values, "s", 0.35).kept
     assert not cost("a", values, "s", 0.25).kept
@@ -26,7 +24,7 @@ def test_a_promise_is_about_the_median_or_where_it_says_so_the_worst(module):
 
 
 def test_the_table_says_what_was_promised_and_what_came_of_it(module):
-    tables = module("page.tables")
+    tables = module("benchmarks.page.tables")
     costs = [
         tables.Cost("mask", [0.0123, 0.2, 1.5], "s", 0.1),
         tables.Cost("scrolling", [59.6], "/s"),
@@ -41,7 +39,7 @@ def test_the_table_says_what_was_promised_and_what_came_of_it(module):
 
 
 def test_the_3d_view_is_counted_apart_from_the_page(module, tmp_path):
-    sent = module("page.sent")
+    sent = module("benchmarks.page.sent")
     (tmp_path / "assets").mkdir()
     files = {"index.html": b"a" * 50, "assets/index-1.js": b"b" * 900, "assets/render-2.js": b"c" * 7000}
     for name, content in files.items():

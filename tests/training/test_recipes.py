@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from bifseg.networks import ARCHITECTURES, build
+from bifseg.networks import NETWORKS, build
 from bifseg.training.recipes import COMPARED, SHIPPED, Phase, own
 from bifseg.training.sources import Mixture
 
@@ -39,7 +39,8 @@ def test_own_recipes_share_out_what_is_synthetic_and_go_on_more_slowly():
     ("arguments", "problem"),
     [
         (("pnet", 3), r"no network 'pnet' for 3D; known are .*pnet \(2D\), pcnet \(3D\)"),
-        (("unet", 2), "no network 'unet' for 2D"),
+        (("vnet", 2), "no network 'vnet' for 2D"),
+        (("listening", 2), "hears strokes; train it with --listening"),
         (("pnet", 2, "quick"), "Unknown recipe 'quick'; known are fast, paper"),
     ],
 )
@@ -55,7 +56,7 @@ def test_what_is_unknown_is_refused_with_what_is_known(arguments, problem):
 )
 def test_the_compared_networks_learn_what_the_papers_own_do(name, peer):
     recipe, like = COMPARED[name], SHIPPED[peer]
-    assert recipe.dimension == like.dimension == ARCHITECTURES[name].dimension
+    assert recipe.dimension == like.dimension == NETWORKS[name].kind.dimension
     assert [phase.mixture for phase in recipe.phases] == [phase.mixture for phase in like.phases]
     assert [phase.cosine for phase in recipe.phases] == [phase.steps for phase in recipe.phases]
     aside = {"architecture": "", "settings": {}, "phases": ()}
@@ -67,10 +68,22 @@ def test_the_compared_networks_learn_what_the_papers_own_do(name, peer):
 
 def test_no_name_is_shipped_and_compared():
     assert not set(SHIPPED) & set(COMPARED)
-    assert set(COMPARED) <= set(ARCHITECTURES)
+    assert set(COMPARED) <= set(NETWORKS)
 
 
 def test_a_recipe_is_told_in_json_without_defaults():
     told = json.loads(json.dumps(SHIPPED["pnet"].as_dict()))
     assert "augmented" not in told["phases"][0]["mixture"]
     assert told["phases"][0]["mixture"]["scans"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "dimension"), [(n, d) for n, entry in NETWORKS.items() if not entry.listens for d in entry.dimensions]
+)
+@pytest.mark.parametrize("recipe", ["fast", "paper"])
+def test_there_is_a_recipe_for_every_network(name, dimension, recipe):
+    pytest.importorskip("monai") if name in ("unet", "highres3dnet") else None
+    made = own(name, dimension, recipe)
+    assert (made.architecture, made.dimension) == (name, dimension)
+    with torch.device("meta"):
+        assert build(name, **made.settings).dimension == dimension

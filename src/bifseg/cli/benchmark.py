@@ -17,12 +17,14 @@ import typer
 
 from bifseg.cli.common import check_folder, connected, names_of, open_datasets
 from bifseg.errors import InvalidInput
+from bifseg.evaluation.methods import METHODS, STANDARD
+from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.io.atomic import write_json
 
 if TYPE_CHECKING:
     from bifseg.evaluation.benchmark import Run
 
-METHODS = "bifseg,bifseg-w,crf,network,grabcut,random_walks,slicseg,geos,growcut"
+OTHERS = ", ".join(name for name in METHODS if name not in STANDARD)
 ROUNDS = 5
 
 
@@ -32,9 +34,7 @@ def benchmark(
         list[Path], typer.Argument(help="nnU-Net raw folder, MONAI datalist, or folder with images/ and masks/.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Results to write or go on with: .jsonl.")],
-    methods: Annotated[
-        str, typer.Option(help="Separated by commas; also cut, bifseg-printed, nninteractive.")
-    ] = METHODS,
+    methods: Annotated[str, typer.Option(help=f"Separated by commas; also {OTHERS}.")] = ",".join(STANDARD),
     users: Annotated[
         str, typer.Option(help="careful, sloppy, line, contour, clicks, human; careful:20 for looser boxes.")
     ] = "careful",
@@ -52,7 +52,9 @@ def benchmark(
     networks: Annotated[
         str, typer.Option(help="Of methods that learn: names that `bifseg info` lists, or .safetensors files.")
     ] = "default",
-    protocol: Annotated[str, typer.Option(help="rounds, challenge (CVPR 2025, 3D) or noc (clicks, 2D).")] = "rounds",
+    protocol: Annotated[
+        str, typer.Option(help=" ".join(f"{name}: {entry.help}." for name, entry in PROTOCOLS.items()))
+    ] = "rounds",
     rounds: Annotated[int, typer.Option(min=0, help="Of scribbles after the box, in the protocol rounds.")] = ROUNDS,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated user: another one, another box.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Boxes per object: so many seeds, one after the other.")] = 1,
@@ -72,7 +74,6 @@ def benchmark(
 
     from bifseg.evaluation.benchmark import benchmark, plan
     from bifseg.evaluation.methods import check_methods
-    from bifseg.evaluation.protocols import CLICKS
     from bifseg.evaluation.targets import find_targets
     from bifseg.evaluation.users import HUMAN, user_of
 
@@ -91,7 +92,7 @@ def benchmark(
             print("bifseg:", sentence, file=sys.stderr)
         runs = plan(
             found.targets, names, nets, people, range(seed, seed + repeats), protocol,
-            CLICKS.get(protocol, rounds), server,
+            _count(protocol, rounds), server,
         )  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
         write_json(about, _joined(about, _about(runs, dataset, output, context.obj, jobs, backend, channel)))
@@ -103,6 +104,12 @@ def benchmark(
         made = benchmark(runs, output, jobs=jobs, backend=backend, progress=progress)
     objects = f"{len(found.targets)} object{'s' * (len(found.targets) > 1)}"
     print(f"{len(runs)} runs on {objects} are in {output}, {made} of them new; bifseg report {output} -o DIR")
+
+
+def _count(protocol: str, rounds: int) -> int:
+    """Of steps after the start: what the protocol says, or the user."""
+    fixed = PROTOCOLS[protocol].count if protocol in PROTOCOLS else None
+    return rounds if fixed is None else fixed
 
 
 def _check_output(output: Path, about: Path, datasets: Sequence[Path]) -> None:
@@ -129,7 +136,7 @@ def _about(
     from importlib.metadata import version
 
     from bifseg.evaluation import metrics, users
-    from bifseg.evaluation.methods import METHODS, settings_of
+    from bifseg.evaluation.methods import settings_of
     from bifseg.networks.checkpoint import load_model
 
     models = {network: load_model(network) for network in dict.fromkeys(run.network for run in runs) if network}

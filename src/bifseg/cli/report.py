@@ -13,9 +13,9 @@ from bifseg.errors import InvalidInput
 
 
 def report(
-    results: Annotated[list[Path], typer.Argument(help="Files that `bifseg benchmark` wrote: .jsonl.")],
+    results: Annotated[list[Path], typer.Argument(help="Files that `bifseg benchmark` wrote: .jsonl, or .jsonl.gz.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
-    title: Annotated[str, typer.Option(help="Of the report.")] = "BIFSeg judged",
+    title: Annotated[str, typer.Option(help="Of the report.")] = "Interactive segmentation compared",
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw curves and box plots.")] = True,
     pictures: Annotated[
         list[Path] | None,
@@ -26,7 +26,7 @@ def report(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Make tables and figures of benchmark results, laid out as the paper's: index.html, report.md, summary.json.
+    """Make tables and figures of benchmark results: index.html, report.md, summary.json.
 
     Several files are read together: 2D and 3D, other users, other protocols.
     """
@@ -44,8 +44,6 @@ def report(
     if as_json:
         print(json.dumps(summary, indent=2))
         return
-    for dimension, found in summary.get("target", {}).items():
-        print(f"{dimension.upper()} target: {found['verdict']}")
     print(f"{len(rows)} rows of {len(results)} file{'s' * (len(results) > 1)} are in {output / 'index.html'}")
 
 

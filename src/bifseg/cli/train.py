@@ -11,6 +11,7 @@ import typer
 
 from bifseg.cli.common import check_model, names_of, open_datasets
 from bifseg.errors import InvalidInput
+from bifseg.networks import trainable
 
 if TYPE_CHECKING:
     from bifseg.training.recipes import Recipe
@@ -26,7 +27,7 @@ def train(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write: .safetensors.")],
     dimension: Annotated[int, typer.Option(min=2, max=3, help="2: slices; 3: volumes.")] = 2,
-    network: Annotated[str, typer.Option(help="multiscale, fcn (2D), pnet (2D) or pcnet (3D).")] = "multiscale",
+    network: Annotated[str, typer.Option(help=f"{trainable()}.")] = "multiscale",
     recipe: Annotated[str, typer.Option(help="fast, or paper: as printed by Wang et al. 2018.")] = "fast",
     seen: Annotated[str, typer.Option(help=f"Classes to train on; all by default. {LISTED}")] = "",
     unseen: Annotated[str, typer.Option(help=f"Classes to validate on and never to train on. {LISTED}")] = "",

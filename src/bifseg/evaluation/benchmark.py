@@ -21,7 +21,8 @@ from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation import metrics, users
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import pool
-from bifseg.evaluation.protocols import PROTOCOLS, Step
+from bifseg.evaluation.protocols import PROTOCOLS
+from bifseg.evaluation.protocols.steps import Step
 from bifseg.evaluation.results import KEY, Results
 from bifseg.evaluation.targets import Target
 from bifseg.evaluation.users import user_of
@@ -50,7 +51,7 @@ class Run:
     def key(self) -> tuple:
         """What tells its rows from others', in the order of `KEY`."""
         case, network = self.target.case, None if self.network is None else _model(self.network).name
-        who = self.user if self.protocol == "rounds" else self.protocol
+        who = self.user if PROTOCOLS[self.protocol].users else self.protocol
         return (
             self.protocol, case.dataset, case.name, self.target.label, self.target.dimension, self.method, network,
             who, self.seed,
@@ -69,8 +70,8 @@ class Run:
     @property
     def steps(self) -> int:
         """How many rows it makes."""
-        first_is_click = self.protocol == "noc" and METHODS[self.method].begins_with == "box"
-        return self.count + 1 - (2 if first_is_click else 0)
+        boxed = METHODS[self.method].begins_with == "box"
+        return self.count + 1 - (PROTOCOLS[self.protocol].box_clicks if boxed else 0)
 
 
 def judge(run: Run, watch: Callable[[Step], object] | None = None) -> list[dict]:
@@ -84,7 +85,7 @@ def judge(run: Run, watch: Callable[[Step], object] | None = None) -> list[dict]
     who["seen"] = model is not None and _learnt_from(model, target.case.dataset)
     method, rows = make(run.method, model, seed=run.seed, server=run.server), []
     try:
-        for step in PROTOCOLS[run.protocol](method, target, user_of(run.user), run.seed, run.count):
+        for step in PROTOCOLS[run.protocol].load("steps")(method, target, user_of(run.user), run.seed, run.count):
             mask = target.view.crop(step.mask)
             rows.append(
                 who | {
@@ -125,15 +126,16 @@ def plan(
     """
     if protocol not in PROTOCOLS:
         raise InvalidInput(f"Unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}.")
-    if "nninteractive" in methods:
-        make("nninteractive", server=server)  # says now what is missing
+    for method in methods:
+        if METHODS[method].remote:
+            make(method, server=server)  # says now what is missing
     names = [user_of(user).name for user in users]
     runs = []
     for target in targets:
-        if target.dimension != {"challenge": 3, "noc": 2}.get(protocol, target.dimension):
+        if PROTOCOLS[protocol].dimension not in (None, target.dimension):
             raise InvalidInput(f"The protocol {protocol} is not for {target.dimension}D objects.")
         for seed in seeds:
-            for user in names if protocol == "rounds" else names[:1]:
+            for user in names if PROTOCOLS[protocol].users else names[:1]:
                 for method in methods:
                     fitting = [n for n in networks if _model(n, target.dimension).dimension == target.dimension]
                     for network in fitting if METHODS[method].learns else [None]:

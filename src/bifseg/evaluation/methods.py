@@ -1,33 +1,44 @@
-"""Every method that can be judged, by name; what decides its results, and how one is made."""
+"""Every method that can be judged, an entry each; what decides its results, and how one is made."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import Image
-from bifseg.method.parameters import Parameters, preset
-from bifseg.prompts.interaction import Box, InteractiveMethod
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from bifseg.imaging.image import Image
+    from bifseg.method.parameters import Parameters
     from bifseg.networks.checkpoint import Model
+    from bifseg.prompts.interaction import Box, InteractiveMethod
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method that can be judged. ``place``: module and class of one without a network, None for BIFSeg's family."""
+    """A method that can be judged: command line, reports and docs take from here what they say of it.
+
+    ``place``: module and class of one without a network, ``module:Class``; None for BIFSeg's family. ``help``: what it
+    is, ``source``: who says so, for docs. ``colour``, ``mark``: in figures. ``standard``: whether `bifseg benchmark`
+    judges it where no methods are named. ``remote``: whether a server computes, whose address it is given.
+    """
 
     title: str
     place: str | None = None
+    help: str = ""
+    source: str = ""
+    colour: str = "#a0522d"
+    mark: str = "*"
     refine: str = "auto"
     settings: Callable[[Model], Parameters] | None = None
+    standard: bool = True
+    remote: bool = False
 
     @property
     def learns(self) -> bool:
@@ -35,35 +46,87 @@ class Method:
         return self.place is None
 
     @property
+    def kind(self) -> type:
+        """The class of one without a network."""
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)
+
+    @property
     def begins_with(self) -> str:
         """``box`` or ``scribbles``, see `bifseg.prompts.interaction.InteractiveMethod`."""
-        return FromNetwork.begins_with if self.learns else getattr(_kind(self), "begins_with", "box")
+        return FromNetwork.begins_with if self.learns else getattr(self.kind, "begins_with", "box")
 
 
 def _fast(model: Model, **changes: object) -> Parameters:
+    from bifseg.method.parameters import preset
+
     return preset("fast", model.dimension, model.tuned).but(unsupervised=True, **changes)
 
 
 def _printed(model: Model) -> Parameters:
+    from bifseg.method.parameters import preset
+
     return preset("paper", model.dimension).but(unsupervised=True)
 
 
-METHODS: Mapping[str, Method] = {
-    "bifseg": Method("BIFSeg", settings=_fast),
-    "bifseg-w": Method("BIFSeg(-w)", settings=partial(_fast, weighted=False)),
-    "bifseg-e": Method("BIFSeg(-e)", settings=partial(_fast, evidence=0.0)),
-    "crf": Method("+CRF", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0)),
-    "cut": Method("cut with evidence", refine="crf", settings=partial(_fast, rounds=0)),
-    "network": Method("network", refine="none", settings=_fast),
-    "bifseg-printed": Method("BIFSeg as printed", settings=_printed),
-    "grabcut": Method("GrabCut", "bifseg.baselines.grabcut:GrabCut"),
-    "random_walks": Method("Random Walks", "bifseg.baselines.random_walks:RandomWalks"),
-    "slicseg": Method("SlicSeg", "bifseg.baselines.slicseg:SlicSeg"),
-    "geos": Method("GeoS", "bifseg.baselines.geos:GeoS"),
-    "growcut": Method("GrowCut", "bifseg.baselines.growcut:GrowCut"),
-    "nninteractive": Method("nnInteractive", "bifseg.baselines.nninteractive:NNInteractive"),
-}
-STANDARD = tuple(name for name in METHODS if name not in ("bifseg-e", "cut", "bifseg-printed", "nninteractive"))
+METHODS: dict[str, Method] = {
+    "bifseg": Method(
+        "BIFSeg", help="network, cut, fine-tuning to the image (preset `fast`)",
+        source="Wang et al., IEEE TMI 2018", colour="#d55e00", mark="o", settings=_fast,
+    ),
+    "bifseg-w": Method(
+        "BIFSeg(-w)", help="the same with w(i) = 1", source="its ablation", colour="#e69f00", mark="^",
+        settings=partial(_fast, weighted=False),
+    ),
+    "bifseg-e": Method(
+        "BIFSeg(-e)", help="without evidence around the scribbles", source="our ablation", colour="#f4a582", mark="v",
+        settings=partial(_fast, evidence=0.0), standard=False,
+    ),
+    "crf": Method(
+        "+CRF", help="network and one cut, scribbles as hard constraints, no fine-tuning", source="its ablation",
+        colour="#0072b2", mark="s", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0),
+    ),
+    "cut": Method(
+        "cut with evidence", help="`bifseg` without adaptation: network, evidence, one cut", source="our ablation",
+        colour="#7b3294", mark="P", refine="crf", settings=partial(_fast, rounds=0), standard=False,
+    ),
+    "network": Method(
+        "network", help="the network alone; scribbles change nothing but their voxels", source="its ablation",
+        colour="#666666", mark="D", refine="none", settings=_fast,
+    ),
+    "bifseg-printed": Method(
+        "BIFSeg as printed", help="the printed parameters and schedule", source="preset `paper`", colour="#8c3d00",
+        mark="o", settings=_printed, standard=False,
+    ),
+    "grabcut": Method(
+        "GrabCut", "bifseg.baselines.grabcut:GrabCut",
+        "mixtures of 3 (object) and 5 (rest) Gaussians and a cut, in turn", "Rother et al., SIGGRAPH 2004",
+        "#56b4e9", "s",
+    ),
+    "random_walks": Method(
+        "Random Walks", "bifseg.baselines.random_walks:RandomWalks",
+        "probability that a random walk ends on a foreground scribble first", "Grady, PAMI 2006", "#009e73", "^",
+    ),
+    "slicseg": Method(
+        "SlicSeg", "bifseg.baselines.slicseg:SlicSeg", "random forest on the scribbled voxels' features, and a cut",
+        "Wang et al., MedIA 2016", "#cc79a7", "v",
+    ),
+    "geos": Method(
+        "GeoS", "bifseg.baselines.geos:GeoS", "geodesic distances to the scribbles, geodesic morphology",
+        "Criminisi et al., ECCV 2008", "#332288", "D",
+    ),
+    "growcut": Method(
+        "GrowCut", "bifseg.baselines.growcut:GrowCut",
+        "cellular automaton that grows from the scribbles, at its fixed point", "Vezhnevets & Konouchine, 2005",
+        "#ad9c00", "P",
+    ),
+    "nninteractive": Method(
+        "nnInteractive", "bifseg.baselines.nninteractive:NNInteractive",
+        "a remote server, through its public client; `--server http://host:1527`", "Isensee et al., 2025",
+        "#000000", "X", standard=False, remote=True,
+    ),
+}  # fmt: skip
+STANDARD = tuple(name for name, method in METHODS.items() if method.standard)
 FAMILY = ("network", "crf", "bifseg-w", "bifseg")  # the paper's ablation, on one network
 PARTS = ("network", "crf", "cut", "bifseg-e", "bifseg-w", "bifseg-printed", "bifseg")  # and ours
 
@@ -87,12 +150,11 @@ def make(name: str, model: Model | None = None, *, seed: int = 0, server: str = 
         if model is None:
             raise InvalidInput(f"The method {name} needs a network.")
         return FromNetwork(method.refine, model=model, parameters=method.settings(model), seed=seed)
-    kind = _kind(method)
-    if name == "nninteractive":
+    if method.remote:
         if not server:
-            raise InvalidInput("The method nninteractive needs a server; give its address, http://HOST:1527.")
-        return kind(server)
-    return kind(**({"seed": seed} if "seed" in inspect.signature(kind).parameters else {}))
+            raise InvalidInput(f"The method {name} needs a server; give its address, http://HOST:1527.")
+        return method.kind(server)
+    return method.kind(**({"seed": seed} if "seed" in inspect.signature(method.kind).parameters else {}))
 
 
 def settings_of(name: str, model: Model | None = None, server: str = "") -> dict:
@@ -100,15 +162,10 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
     method = METHODS[name]
     if method.learns:
         return {"refine": method.refine, **method.settings(model).as_dict()}
-    if name == "nninteractive":
+    if method.remote:
         return {"server": server}
-    signature = inspect.signature(_kind(method)).parameters.values()
+    signature = inspect.signature(method.kind).parameters.values()
     return {p.name: p.default for p in signature if p.name != "seed" and p.default is not p.empty}
-
-
-def _kind(method: Method) -> type:
-    module, _, name = method.place.partition(":")
-    return getattr(import_module(module), name)
 
 
 class FromNetwork:

@@ -66,7 +66,7 @@ def draw_sheets(
 def _chosen(rows: Iterable[dict], find: Callable) -> dict[int, dict[str, list[tuple[Run, dict]]]]:
     last: dict[tuple, dict] = {}
     for row in rows:
-        again = row["protocol"] == "rounds" and row["method"] in METHODS and row["method"] != "nninteractive"
+        again = row["protocol"] == "rounds" and row["method"] in METHODS and not METHODS[row["method"]].remote
         if again and row["network"] in (None, *shipped()):
             key = tuple(row[k] for k in ("dataset", "case", "label", "dimension", "method", "network", "user", "seed"))
             if row["step"] >= last.get(key, row)["step"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from bifseg.networks import Classifier
+from bifseg.networks.base import Classifier
 
 CHUNK = 1 << 14  # rows at once: their hidden layer stays in the cache
 

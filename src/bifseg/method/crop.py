@@ -14,7 +14,7 @@ from bifseg.method.energy import Energy
 from bifseg.method.grid import LONGEST_2D, Grid, native_spacing
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import Classifier
+from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.execution import write_features
 from bifseg.networks.guidance import CHANNELS, guidance

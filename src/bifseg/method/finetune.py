@@ -19,7 +19,7 @@ from bifseg.method.evidence import scribble_evidence, with_evidence
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
-from bifseg.networks import Classifier
+from bifseg.networks.base import Classifier
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 

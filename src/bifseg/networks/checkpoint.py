@@ -18,7 +18,8 @@ from safetensors.torch import save
 
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
-from bifseg.networks import BoxNetwork, build
+from bifseg.networks import build
+from bifseg.networks.base import BoxNetwork
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = {2: "fcn2d", 3: "multiscale3d"}

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import ARCHITECTURES, BoxNetwork, build
+from bifseg.networks import NETWORKS, build
+from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.bank import Volume
 from bifseg.training.render import Renderer, Shares
@@ -58,7 +59,7 @@ class Recipe:
 
     @property
     def dimension(self) -> int:
-        return self.settings.get("dimension") or ARCHITECTURES[self.architecture].dimension
+        return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
 
 
 RECIPES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bifseg.errors import InvalidInput
-from bifseg.networks import ARCHITECTURES
+from bifseg.networks import NETWORKS, trainable
 from bifseg.training.sources import Mixture
 
 
@@ -47,7 +47,7 @@ class Recipe:
 
     @property
     def dimension(self) -> int:
-        return self.settings.get("dimension") or ARCHITECTURES[self.architecture].dimension
+        return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
 
     def phase_at(self, step: int) -> tuple[Phase, int]:
         """The phase a step belongs to, and how many steps into it that is."""
@@ -129,7 +129,7 @@ COMPARED = {
 }  # fmt: skip
 """The paper's other networks, narrow, on the same data: as many minutes of one core as P-Net and PC-Net got.
 
-They do not ship; their weights, learnt as above, are in ``benchmarks/networks/``.
+They do not ship; ``benchmarks/networks/README.md`` has the commands that train them, and what they scored.
 """
 
 
@@ -146,26 +146,39 @@ def own(
     """A recipe for own data. ``fast``: what learns most per CPU minute; ``paper``: as printed by Wang et al. 2018.
 
     ``synthetic``: share of the batches that is random scenes (and label maps, with ``maps``); ``steps``: 0 for the
-    recipe's own number; ``started``: from a trained model, so at a third of the rate. InvalidInput lists what is known.
+    recipe's own number; ``started``: from a trained model, so at a third of the rate. A network without a recipe among
+    ours gets a plain one, with the settings of its entry. ValueError lists what is known.
     """  # fmt: skip
-    bases = {(base.dimension, base.architecture): base for base in SHIPPED.values()}
-    if (dimension, network) not in bases:
-        known = ", ".join(f"{name} ({d}D)" for d, name in bases)
-        raise InvalidInput(f"There is no network {network!r} for {dimension}D; known are {known}.")
+    entry = NETWORKS.get(network)
+    if entry is not None and entry.listens:
+        raise InvalidInput(f"The network {network!r} hears strokes; train it with --listening.")
+    if entry is None or dimension not in entry.dimensions:
+        raise InvalidInput(f"There is no network {network!r} for {dimension}D; known are {trainable()}.")
     if not 0 <= synthetic <= 1:
         raise InvalidInput(f"The synthetic share is {synthetic}; it must lie between 0 and 1.")
-    base = bases[dimension, network]
+    base = _base(network, dimension)
     made = Mixture(scans=1 - synthetic, anatomy=synthetic / 2 if maps else 0.0, twins=0.4, variety=0.4)
     if recipe == "fast":
         steps = steps or 3000
         rate = base.phases[0].rate / (3 if started else 1)
         return base.but(phases=(Phase(steps, rate, made, cosine=steps),))
     if recipe == "paper":
-        widths = {"pnet": {"width": 64, "hidden": 128}, "pcnet": {"width": 64, "compressed": 16, "hidden": 128}}
         mixture = Mixture(**{**dataclasses.asdict(made), "augmented": False})
+        settings = base.settings if entry.printed is None else dict(entry.printed)
         return base.but(
-            settings=widths.get(network, base.settings), size={2: 128, 3: 80}[dimension], batch=1,
+            settings=settings, size={2: 128, 3: 80}[dimension], batch=1,
             phases=(Phase(steps or 60_000, 1e-3, mixture, halving=5000),),
             optimiser="sgd", weight_decay=5e-4, dice_loss=0.0, clip=0.0, average=0.0,
         )  # fmt: skip
     raise InvalidInput(f"Unknown recipe {recipe!r}; known are fast, paper.")
+
+
+def _base(network: str, dimension: int) -> Recipe:
+    """Our own recipe for a network, the shipped before the compared one; else a plain one."""
+    for base in (*SHIPPED.values(), *COMPARED.values()):
+        if (base.architecture, base.dimension) == (network, dimension):
+            return base
+    entry = NETWORKS[network]
+    settings = {**entry.settings, **({"dimension": dimension} if len(entry.dimensions) > 1 else {})}
+    size, batch = {2: (128, 4), 3: (48, 2)}[dimension]
+    return Recipe(network, settings, size, batch, phases=(Phase(3000, 1e-3, SCENES, cosine=3000),))

@@ -26,7 +26,8 @@ from torch.nn import functional as F
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import normalise
 from bifseg.io.atomic import write_atomically
-from bifseg.networks import BoxNetwork, build
+from bifseg.networks import build
+from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.instances import intensity_statistics
 from bifseg.training.recipes import Phase, Recipe

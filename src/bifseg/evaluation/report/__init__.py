@@ -1,26 +1,36 @@
 """Results of `bifseg benchmark` as tables, figures and sentences: report.md, index.html and summary.json.
 
-`rows` reads and checks, `groups` sorts; `paper`, `interactive`, `clicks`, `verdict` and `losses` compute what is shown;
-`document` and `page` write it as Markdown and HTML from the same blocks, so that both hold the same numbers.
+`rows` reads and checks, `groups` sorts; `fastest`, `refinements`, `interactive`, `comparisons` and `clicks` compute
+what is shown; `document` and `page` write it as Markdown and HTML from the same blocks: both hold the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.figure import check_matplotlib
-from bifseg.evaluation.report import clicks, interactive, losses, paper, verdict
-from bifseg.evaluation.report.document import Document, Heading, Picture, Text, markdown, table_numbers
+from bifseg.evaluation.protocols import PROTOCOLS
+from bifseg.evaluation.report import interactive
+from bifseg.evaluation.report.document import Block, Document, Heading, Picture, Text, markdown, table_numbers
+from bifseg.evaluation.report.fastest import fastest
 from bifseg.evaluation.report.groups import Group, group_rows
 from bifseg.evaluation.report.header import header, how_it_was_run
 from bifseg.evaluation.report.page import page
+from bifseg.evaluation.report.refinements import refinement_tables
 from bifseg.evaluation.report.rows import check_judges, read_about, read_results, read_rows
 from bifseg.io.atomic import write_atomically, write_json, write_together
 
-__all__ = ["make_document", "read_about", "read_results", "read_rows", "write_report"]
+if TYPE_CHECKING:
+    from bifseg.evaluation.report.figures import Figures
 
+__all__ = ["Material", "make_document", "read_about", "read_results", "read_rows", "sections", "write_report"]
+
+TITLE = "Interactive segmentation compared"
 NOTE = (
     "Dice and NSD (surface Dice at 2 mm) in %: mean ± standard deviation over n objects, each averaged over "
     "its seeds (a seed is another box). **all**: the objects of a data set; **all objects**, **all cases**: "
@@ -34,14 +44,16 @@ def write_report(
     about: Sequence[Mapping] | Mapping,
     folder: Path,
     *,
-    title: str = "BIFSeg judged",
+    title: str = TITLE,
     figures: bool = True,
     pictures: Sequence[tuple[Path | tuple[str, bytes], str]] = (),
+    compose: Callable[[Material], Document] | None = None,
 ) -> dict:
     """Write report.md, index.html, summary.json and the figures into a folder, all or none; returns the summary.
 
     ``about``: what is known of each results file, as `read_results` returns it. ``pictures``: PNG files (paths, or
-    names with contents) and their captions, to show as they are. Raises InvalidInput for no rows, for results of
+    names with contents) and their captions, to show as they are. ``compose``: makes the document instead of
+    `make_document`, from the same material. Raises InvalidInput for no rows, for results of
     different evaluators, and for figures without matplotlib; OSError where the folder cannot be written.
     """
     abouts = [about] if isinstance(about, Mapping) else list(about)
@@ -52,17 +64,19 @@ def write_report(
         check_matplotlib()
     groups = group_rows(rows)
     files = _named(pictures)
-    drawn: list[tuple[Picture, bytes]] = []
+    drawn: Figures = {}
     if figures:
         from bifseg.evaluation.report.figures import draw_figures
 
         drawn = draw_figures(groups)
-    document = make_document(rows, abouts, groups, title, [picture for picture, _ in drawn], [p for p, _ in files])
+    shown = {group: [picture for picture, _ in own] for group, own in drawn.items()}
+    material = Material(rows, abouts, groups, title, shown, [picture for picture, _ in files])
+    document = (compose or make_document)(material)
     summary = {
         "title": title, **document.numbers, "tables": {t.key: table_numbers(t) for t in document.tables},
         "about": abouts,
     }  # fmt: skip
-    contents = {picture.file: content for picture, content in [*drawn, *files]}
+    contents = {picture.file: content for picture, content in [*chain(*drawn.values()), *files]}
     contents["report.md"] = markdown(document.blocks).encode()
     contents["index.html"] = page(document.blocks).encode()
     writers = {folder / name: _writer(content) for name, content in contents.items()}
@@ -75,64 +89,64 @@ def write_report(
     return summary
 
 
-def make_document(
-    rows: Sequence[dict],
-    abouts: Sequence[Mapping],
-    groups: Sequence[Group],
-    title: str,
-    figures: Sequence[Picture] = (),
-    pictures: Sequence[Picture] = (),
-) -> Document:
+@dataclass(frozen=True)
+class Material:
+    """What a report is made of. ``figures``: by the group whose runs they draw. ``pictures``: shown as they are."""
+
+    rows: Sequence[dict]
+    abouts: Sequence[Mapping]
+    groups: Sequence[Group]
+    title: str
+    figures: Mapping[Group, Sequence[Picture]]
+    pictures: Sequence[Picture]
+
+    @property
+    def main(self) -> list[Group]:
+        """Of the protocol ``rounds`` the first user's runs, in each dimension."""
+        rounds = [group for group in self.groups if group.protocol == "rounds"]
+        return [group for k, group in enumerate(rounds) if group.dimension not in {g.dimension for g in rounds[:k]}]
+
+
+def make_document(material: Material) -> Document:
     """The whole report, from what it comes down to, to how it was run."""
     document = Document()
-    rounds = [group for group in groups if group.protocol == "rounds"]
-    main = [group for k, group in enumerate(rounds) if group.dimension not in {g.dimension for g in rounds[:k]}]
-    document.add(Heading(title, 1))
-    blocks, document.numbers = header(rows, abouts, groups)
-    if rounds:
-        fastest, numbers = verdict.opening(main)
-        document.numbers["fastest"] = numbers
-        document.add(Heading("In short"), fastest)
-        document.numbers["target"] = {}
-        document.add(Heading("The target"), Text(_target_text()))
-        for group in main:
-            found, numbers = verdict.target(group)
-            document.add(*found)
-            document.numbers["target"][f"{group.dimension}d"] = numbers
-    document.add(Heading("What was judged"), *blocks, Text(NOTE))
-    if lost := [block for group in main for block in losses.losses(group)]:
-        document.add(Heading("Where BIFSeg loses"), *lost)
-    for group in main:
-        document.add(
-            Heading(f"{group.dimension}D"),
-            *_figures(figures, f"curves-{group.dimension}d", f"boxes-{group.dimension}d"),
-            *paper.paper_tables(group), *_figures(figures, f"ablation-{group.dimension}d"),
-            *interactive.interactive_tables(group),
-        )  # fmt: skip
-    if users := interactive.users_tables(rounds):
-        document.add(Heading("Users and boxes"), *users)
-    if clicked := [group for group in groups if group.protocol != "rounds"]:
-        document.add(Heading("Clicks"))
-        for group in clicked:
-            tables = {"challenge": clicks.challenge_tables, "noc": clicks.noc_tables}[group.protocol]
-            start = {"challenge": "challenge-", "noc": "clicks-"}[group.protocol] + f"{group.dimension}d"
-            document.add(*tables(group), *_figures(figures, start))
-    if pictures:
-        document.add(Heading("Pictures"), *pictures)
-    document.add(*how_it_was_run(abouts))
+    parts = sections(material, document.numbers)
+    document.add(*(block for blocks in parts.values() for block in blocks))
     return document
 
 
-def _target_text() -> str:
-    return (
-        "On objects of data sets that its network has not seen, BIFSeg is to reach Dice 0.90 in at most half "
-        "the simulated user time of each of GrabCut, Random Walks, SlicSeg, GeoS and GrowCut, and never to end "
-        "more than 0.01 of Dice below any of them on any structure."
-    )
+def sections(
+    material: Material, numbers: dict, refinements: Callable[[Group], list[Block]] = refinement_tables
+) -> dict[str, list[Block]]:
+    """The report's sections by name, in their order; what they count is added to ``numbers``.
 
-
-def _figures(figures: Sequence[Picture], *starts: str) -> list[Picture]:
-    return [figure for figure in figures if figure.file.startswith(starts)]
+    ``refinements``: how networks and their refinements are told.
+    """
+    parts: dict[str, list[Block]] = {"title": [Heading(material.title, 1)]}
+    if material.main:
+        sentences, numbers["fastest"] = fastest(material.main)
+        parts["short"] = [Heading("In short"), sentences]
+    blocks, counts = header(material.rows, material.groups)
+    numbers |= counts
+    parts["judged"] = [Heading("What was judged"), *blocks, Text(NOTE)]
+    for group in material.main:
+        figures = material.figures.get(group, ())
+        ablations = [figure for figure in figures if figure.file.startswith("ablation-")]
+        parts[f"{group.dimension}d"] = [
+            Heading(f"{group.dimension}D"), *(figure for figure in figures if figure not in ablations),
+            *refinements(group), *ablations, *interactive.interactive_tables(group),
+        ]  # fmt: skip
+    if users := interactive.users_tables([group for group in material.groups if group.protocol == "rounds"]):
+        parts["users"] = [Heading("Users and boxes"), *users]
+    if others := [group for group in material.groups if group.protocol != "rounds"]:
+        parts["clicks"] = [Heading("Clicks")]
+        for group in others:
+            parts["clicks"] += PROTOCOLS[group.protocol].load("tables")(group)
+            parts["clicks"] += material.figures.get(group, ())
+    if material.pictures:
+        parts["pictures"] = [Heading("Pictures"), *material.pictures]
+    parts["run"] = how_it_was_run(material.abouts)
+    return parts
 
 
 def _named(pictures: Sequence[tuple[Path | tuple[str, bytes], str]]) -> list[tuple[Picture, bytes]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -23,31 +22,6 @@ class Reach(NamedTuple):
 
 
 Times = dict[tuple[Thing, int], Reach]  # by object and seed
-
-
-@dataclass(frozen=True)
-class Race:
-    """User time to the level, ours against theirs, on the runs that both have; medians, None: half never got there."""
-
-    runs: int
-    ours: float | None
-    theirs: float | None
-    theirs_at_least: float  # the median where a run that never got there counts with the time it spent
-    ours_reached: float
-    theirs_reached: float
-    slower: int  # runs in which ours took longer, or never got there and theirs did
-    faster: int
-
-    @property
-    def ratio(self) -> float | None:
-        """Ours to theirs; where half of theirs never got there it is at most this. None where half of ours did not."""
-        theirs = self.theirs_at_least if self.theirs is None else self.theirs
-        return None if self.ours is None else self.ours / theirs if theirs else np.inf
-
-    @property
-    def lost(self) -> bool:
-        """More runs slower than faster."""
-        return self.slower > self.faster
 
 
 def reach(trace: Trace, level: float = LEVEL) -> Reach:
@@ -71,20 +45,6 @@ def median(found: Iterable[Reach]) -> float | None:
 
 def reached(found: Iterable[Reach]) -> float:
     return float(np.mean([one.there for one in found]))
-
-
-def race(ours: Times, theirs: Times) -> Race | None:
-    """None where no run is in both."""
-    common = sorted(ours.keys() & theirs.keys())
-    if not common:
-        return None
-    a, b = ([side[key] for key in common] for side in (ours, theirs))
-    pairs = list(zip(a, b, strict=True))
-    return Race(
-        len(common), median(a), median(b), float(np.median([one.seconds for one in b])), reached(a), reached(b),
-        sum(y.there and not (x.there and x.seconds <= y.seconds) for x, y in pairs),
-        sum(x.there and not (y.there and y.seconds <= x.seconds) for x, y in pairs),
-    )  # fmt: skip
 
 
 def times_of(group: Group, column: Column, datasets: Iterable[str], label: str | None = None) -> Times:

@@ -1,7 +1,7 @@
 """How the report's figures are drawn, as PNG: panels of curves, and boxes.
 
-A method has one colour and one mark in all of them, told apart by people of any colour vision (after Okabe and Ito);
-BIFSeg is the strongest. Networks of one method differ by line style.
+A method has one colour and one mark in all of them (`methods.METHODS`), told apart by people of any colour vision
+(after Okabe and Ito); BIFSeg is the strongest. Networks of one method differ by line style.
 """
 
 from __future__ import annotations
@@ -12,36 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bifseg.evaluation.methods import METHODS, Method
 from bifseg.evaluation.report.acceptance import LEVEL, reach
-from bifseg.evaluation.report.groups import Column, Group, Trace, short_names, structure
+from bifseg.evaluation.report.groups import OURS, Column, Group, Trace, short_names, structure
 from bifseg.evaluation.report.tables import DAGGER, head_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = {  # colour, mark
-    "bifseg": ("#d55e00", "o"),
-    "bifseg-printed": ("#8c3d00", "o"),
-    "bifseg-w": ("#e69f00", "^"),
-    "bifseg-e": ("#f4a582", "v"),
-    "crf": ("#0072b2", "s"),
-    "cut": ("#7b3294", "P"),
-    "network": ("#666666", "D"),
-    "grabcut": ("#56b4e9", "s"),
-    "random_walks": ("#009e73", "^"),
-    "slicseg": ("#cc79a7", "v"),
-    "geos": ("#332288", "D"),
-    "growcut": ("#ad9c00", "P"),
-    "nninteractive": ("#000000", "X"),
-}
-OTHER = ("#a0522d", "*")
 LINES = ("solid", "dashed", "dotted", "dashdot")
 INK, MUTED, GRID = "#1b1f24", "#5b6570", "#e3e6ea"
 DPI, WIDTH = 150, 9.0  # inches
 ACROSS = 4  # panels in a row
 Curve = tuple[np.ndarray, np.ndarray]
 MACRO = "macro"
+UNKNOWN = Method("")  # of results that another version wrote
 
 
 def draw_curves(
@@ -174,11 +160,11 @@ def _dark(style: Mapping) -> bool:
 def _styles(columns: Sequence[Column]) -> dict[Column, dict]:
     found = {}
     for column in columns:
-        colour, mark = STYLES.get(column.method, OTHER)
+        method = METHODS.get(column.method, UNKNOWN)
         same = [c for c in columns if c.method == column.method]
-        strong = column.method == "bifseg"
+        strong = column.method == OURS
         found[column] = {
-            "color": colour, "marker": mark, "linestyle": LINES[same.index(column) % len(LINES)],
+            "color": method.colour, "marker": method.mark, "linestyle": LINES[same.index(column) % len(LINES)],
             "linewidth": 2.6 if strong else 1.3, "markersize": 5 if strong else 4, "markeredgecolor": "white",
             "markeredgewidth": 0.5, "zorder": 4 if strong else 3,
         }  # fmt: skip

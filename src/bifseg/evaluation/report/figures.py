@@ -1,4 +1,4 @@
-"""The report's figures: curves over rounds, user time and clicks, and box plots at acceptance (Fig. 7 and 11)."""
+"""The report's figures: curves over rounds, user time and clicks, and box plots at acceptance."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bifseg.evaluation.challenge import FAILED
+from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.evaluation.report.acceptance import LEVEL
 from bifseg.evaluation.report.clicks import MOST, ious_by_click
 from bifseg.evaluation.report.document import Picture
@@ -17,17 +18,17 @@ MOMENTS = 240  # points of a curve over time
 SHOWN = 0.95  # of the runs' time is on the axis
 
 
-def draw_figures(groups: Sequence[Group]) -> list[tuple[Picture, bytes]]:
-    """Every figure that the rows allow, with its caption."""
-    made: list[tuple[Picture, bytes]] = []
-    users = {(g.protocol, g.dimension): g for g in reversed(groups)}  # of several users, the first
-    for group in groups:
-        if users[group.protocol, group.dimension] is group:
-            made += DRAWN[group.protocol](group)
-    return made
+Figures = dict[Group, list[tuple[Picture, bytes]]]
 
 
-def _rounds(group: Group) -> list[tuple[Picture, bytes]]:
+def draw_figures(groups: Sequence[Group]) -> Figures:
+    """Every figure that the rows allow, with its caption; of several users of one protocol, those of the first."""
+    first = {(g.protocol, g.dimension): g for g in reversed(groups)}
+    return {group: PROTOCOLS[group.protocol].load("figures")(group) for group in first.values()}
+
+
+def rounds_figures(group: Group) -> list[tuple[Picture, bytes]]:
+    """Curves over rounds and user time, boxes at acceptance, and what the parts of BIFSeg add."""
     d, made = group.dimension, []
     columns = group.interactive
     if columns:
@@ -49,7 +50,7 @@ def _rounds(group: Group) -> list[tuple[Picture, bytes]]:
                 f"boxes-{d}d.png",
                 f"{d}D: Dice and user time at acceptance, which is at Dice {LEVEL:.2f} or, where that is never "
                 "reached, at the end. Boxes: quartiles and median; whiskers: 5 % and 95 %; diamonds: means; n "
-                f"in brackets: runs. The counterpart of the paper's Fig. {7 if d == 2 else 11}.",
+                "in brackets: runs.",
             ),
             draw_boxes(group, columns),
         ))  # fmt: skip
@@ -67,7 +68,8 @@ def _rounds(group: Group) -> list[tuple[Picture, bytes]]:
     return made
 
 
-def _challenge(group: Group) -> list[tuple[Picture, bytes]]:
+def challenge_figures(group: Group) -> list[tuple[Picture, bytes]]:
+    """Both scores over clicks."""
     made = []
     for metric, name in (("dice", "DSC"), ("nsd", "NSD")):
         caption = f"{group.dimension}D, challenge: mean {name} after the box (0) and each click."
@@ -78,13 +80,19 @@ def _challenge(group: Group) -> list[tuple[Picture, bytes]]:
     return made
 
 
-def _noc(group: Group) -> list[tuple[Picture, bytes]]:
+def noc_figures(group: Group) -> list[tuple[Picture, bytes]]:
+    """IoU over clicks."""
     caption = f"{group.dimension}D: mean IoU after each click; a box counts as two. Dashed: IoU 0.90."
     picture = Picture(f"clicks-{group.dimension}d.png", caption)
     return [(picture, draw_curves(group, list(group.traces), _by_click, "clicks", "IoU (%)", 0.9))]
 
 
-DRAWN = {"rounds": _rounds, "challenge": _challenge, "noc": _noc}
+def step_figures(group: Group) -> list[tuple[Picture, bytes]]:
+    """Dice over steps: for protocols without figures of their own."""
+    picture = Picture(
+        f"{group.protocol}-{group.dimension}d.png", f"{group.dimension}D, {group.protocol}: mean Dice after each step."
+    )
+    return [(picture, draw_curves(group, list(group.traces), _by_step("dice"), "steps", "Dice (%)", None))]
 
 
 def _by_step(metric: str) -> Callable[[Sequence[Trace]], Curve]:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from bifseg.evaluation.methods import FAMILY, METHODS, PARTS
+from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.evaluation.statistics import DIGITS, Scores, Thing, scores
 
 OURS = "bifseg"
@@ -126,7 +127,7 @@ def group_rows(rows: Iterable[dict]) -> list[Group]:
             for column in sorted(columns, key=_order)
         }
         groups.append(Group(protocol, dimension, user, traces))
-    known = ("rounds", "challenge", "noc")
+    known = list(PROTOCOLS)
     return sorted(groups, key=lambda g: (known.index(g.protocol), g.dimension, g.user != FIRST_USER, g.user))
 
 

@@ -10,8 +10,8 @@ from bifseg.evaluation.report.groups import Group, short_names
 from bifseg.evaluation.report.tables import DAGGER
 
 
-def header(rows: Sequence[Mapping], abouts: Iterable[Mapping], groups: Sequence[Group]) -> tuple[list[Block], dict]:
-    """Counts, commands, machines, versions, models and parameters; which network learnt from which data set."""
+def header(rows: Sequence[Mapping], groups: Sequence[Group]) -> tuple[list[Block], dict]:
+    """Counts, and which network learnt from which data set."""
     counts = {
         "data sets": len({r["dataset"] for r in rows}),
         "patients": len({(r["dataset"], r["patient"]) for r in rows}),

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bifseg.evaluation.report.acceptance import LEVEL, Reach, median, reached, times, times_of
+from bifseg.evaluation.report.comparisons import comparisons
 from bifseg.evaluation.report.document import EMPTY, Block, Cell, Heading, Table, Text
 from bifseg.evaluation.report.groups import Column, Group, only, short_names, structure
-from bifseg.evaluation.report.paper import comparisons
 from bifseg.evaluation.report.tables import (
     DAGGER,
     KEEPS,
@@ -50,6 +50,19 @@ def interactive_tables(group: Group) -> list[Block]:
     )
     shown.append(comparisons(group))
     return blocks + [table for table in shown if table]
+
+
+def step_tables(group: Group) -> list[Block]:
+    """Dice and NSD after every step: for protocols without tables of their own."""
+    blocks: list[Block] = [Heading(f"{group.dimension}D, {group.protocol}: scores after each step", 3)]
+    for metric, name in METRICS.items():
+        for step in range(group.last + 1):
+            table = score_table(
+                group, list(group.traces), step, f"{group.protocol}-{metric}-{group.dimension}d-{step}",
+                f"{group.dimension}D, {group.protocol}, step {step}: {name} (%)", metric=metric,
+            )  # fmt: skip
+            blocks += [table] if table else []
+    return blocks
 
 
 def time_table(group: Group, columns: Sequence[Column]) -> Table:

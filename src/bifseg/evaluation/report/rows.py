@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bifseg.errors import InvalidInput, MissingFile
+from bifseg.evaluation.protocols import PROTOCOLS
 
 KEY = ("protocol", "dataset", "case", "label", "dimension", "method", "network", "user", "seed")
 TEXTS = ("protocol", "dataset", "case", "patient", "label", "method", "user")
@@ -16,7 +19,7 @@ WHOLE = ("dimension", "seed", "step", "strokes")
 SHARES = ("dice", "nsd")
 COSTS = ("seconds", "user_seconds")
 FIELDS = (*TEXTS, *WHOLE, *SHARES, *COSTS, "network", "seen")
-PROTOCOLS = ("rounds", "challenge", "noc")
+PACKED = ".gz"
 JUDGES = ("evaluator", "users")  # versions that must agree, so that two numbers mean the same
 
 
@@ -52,7 +55,7 @@ def read_rows(path: Path) -> list[dict]:
         raise MissingFile(f"There is no file {path}; give the results of `bifseg benchmark`.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the results of `bifseg benchmark`, a .jsonl file.")
-    lines = path.read_bytes().split(b"\n")
+    lines = _content(path).split(b"\n")
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -76,7 +79,8 @@ def read_about(path: Path) -> dict:
 
     Of whole paths in the command the last part is kept: where they lay is nobody's business.
     """
-    beside = path.with_suffix(".about.json")
+    plain = path.with_suffix("") if path.suffix == PACKED else path
+    beside = plain.with_suffix(".about.json")
     about: object = {}
     if beside.exists():
         try:
@@ -87,7 +91,7 @@ def read_about(path: Path) -> dict:
             raise InvalidInput(f"{beside} is damaged: it is no JSON object.")
     if isinstance(about.get("commands"), list):
         about["commands"] = [_without_folders(str(command)) for command in about["commands"]]
-    return {"results": path.name, **about}
+    return {"results": plain.name, **about}
 
 
 def check_judges(abouts: Iterable[Mapping], rows: Iterable[Mapping] = ()) -> None:
@@ -104,6 +108,17 @@ def check_judges(abouts: Iterable[Mapping], rows: Iterable[Mapping] = ()) -> Non
         if len(found) > 1:
             said = ", ".join(f"{version} ({name})" for version, name in found.items())
             raise InvalidInput(f"The results are of different versions of the {judge}: {said}; judge all with one.")
+
+
+def _content(path: Path) -> bytes:
+    """What a results file holds, unpacked where its name ends with .gz."""
+    content = path.read_bytes()
+    if path.suffix != PACKED:
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        raise InvalidInput(f"{path} is damaged: it cannot be unpacked.") from None
 
 
 def _without_folders(command: str) -> str:

@@ -1,0 +1,1 @@
+"""Networks and parameters compared on the development fold."""

@@ -1,0 +1,123 @@
+"""The objects of public data sets that settings are chosen on: the fold "develop".
+
+A patient is in one fold only, and `judge.py` reports on the other. No network that we ship learnt from any of these
+data sets (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from bifseg.evaluation.targets import half
+from bifseg.evaluation.users import simulated_box
+from bifseg.imaging.image import Image
+from bifseg.io.datasets import Case, open_dataset
+from bifseg.prompts.interaction import Box
+
+DATA = Path(os.environ.get("BIFSEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Objects of one kind in one data set. ``labels`` name -> label values; empty: every label is an object."""
+
+    dataset: str
+    dimension: int
+    fold: str  # develop, or halves: of the patients only one half
+    labels: dict[str, tuple[int, ...]]
+    channel: int = 0
+    only: str = ""  # case names begin so
+    cases: int = 1000  # at most so many
+    objects: int = 1000  # at most so many per case (and label, in 2D: that many slices)
+    largest: bool = False  # the object is the label's largest connected component
+
+
+TASKS = (
+    Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=30, objects=1),
+    Task("Dataset107_AbdomenCT2D", 2, "halves", {}, cases=15, objects=1),
+    Task("Dataset120_MedScribble", 2, "develop", {}, objects=1),
+    Task("Dataset103_FetalBrainAtlas", 3, "develop", {}, only="FETAL_SB", cases=3, objects=4),
+    Task("Dataset108_Hippocampus", 3, "halves", {"hippocampus": (1, 2)}, cases=12),
+    Task("Dataset101_ACDC", 3, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=10, objects=1),
+    Task("Dataset110_MSLesion", 3, "develop", {"lesion": (1,)}, largest=True),
+)  # fmt: skip
+SMALLEST = {2: 60, 3: 400}  # voxels: below that there is nothing to scribble on
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One object in one image, with the box a simulated user drew."""
+
+    dataset: str
+    case: str
+    patient: str  # cases of one patient are no independent witnesses
+    label: str
+    dimension: int
+    image: Image
+    truth: np.ndarray  # bool (x, y, z)
+    box: Box
+
+
+def targets(dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0) -> Iterator[Target]:
+    """All objects of the fold, always the same ones with the same boxes.
+
+    ``margin``: a side of a box lies 0 to so many voxels outside the object. ``seed``: another seed draws other boxes
+    around the same objects. Scans are read once and kept: all of a fold are less than a gigabyte.
+    """
+    for task in TASKS:
+        if task.dimension == dimension:
+            dataset = _opened(data / task.dataset, task.channel)
+            chosen = [case for case in dataset.cases if case.name.startswith(task.only)]
+            chosen = [c for c in chosen if task.fold != "halves" or half(SAME.get(c.patient, c.patient)) == "develop"]
+            for case in _some(chosen, task.cases, task.dataset):
+                yield from _objects(task, case, dataset.labels, margin, seed)
+
+
+_opened = lru_cache(open_dataset)
+SAME = {"patient076": "patient074"}  # in ACDC: the same images annotated twice
+
+
+def _some(items: list, count: int, key: str) -> list:
+    order = np.random.default_rng(zlib.crc32(key.encode())).permutation(len(items))
+    return [items[k] for k in sorted(order[:count])]
+
+
+def _objects(task: Task, case: Case, names: Mapping[str, tuple[int, ...]], margin: int, seed: int) -> Iterator[Target]:
+    labels = task.labels
+    if not labels:
+        present = set(np.unique(case.labels).tolist())
+        labels = {name: values for name, values in names.items() if present & set(values)}
+    found = []
+    for name, values in labels.items():
+        truth = np.isin(case.labels, values)
+        key = zlib.crc32(f"{case.name} {name}".encode())
+        rng = np.random.default_rng(key)
+        hand = np.random.default_rng((key, seed)) if seed else rng
+        if task.dimension == 3:
+            truth = _largest(truth) if task.largest else truth
+            if np.count_nonzero(truth) >= SMALLEST[3]:
+                found.append((name, truth, simulated_box(truth, hand, margin)))
+            continue
+        areas = truth.sum(axis=(0, 1))
+        slices = np.flatnonzero(areas >= SMALLEST[2])
+        for z in rng.permutation(slices)[: task.objects]:
+            plane = np.zeros_like(truth)
+            plane[:, :, z] = truth[:, :, z]
+            found.append((name, plane, simulated_box(plane, hand, margin, plane=(2, int(z)))))
+    limit = task.objects if task.dimension == 3 else len(found)
+    patient = SAME.get(case.patient, case.patient)
+    for name, truth, box in _some(found, limit, case.name):
+        yield Target(task.dataset, case.name, patient, name, task.dimension, case.image, truth, box)
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    numbered, count = ndimage.label(mask)
+    return numbered == 1 + np.argmax(np.bincount(numbered.ravel(), minlength=count + 2)[1:])

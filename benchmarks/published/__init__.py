@@ -1,0 +1,1 @@
+"""The published comparison: its runs, its targets and its report."""

@@ -1,0 +1,1 @@
+"""The server under load and kills, and with the clients of others."""

@@ -1,0 +1,93 @@
+"""What CONTRIBUTING.md shows is true: each example's file and line, and nothing else, make the new thing work."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from test_targets import write_set
+
+from bifseg.cli import main
+from bifseg.evaluation.methods import METHODS, Method
+from bifseg.evaluation.protocols import PROTOCOLS, Protocol
+from bifseg.networks import NETWORKS, Network
+from bifseg.networks.checkpoint import load_model
+from bifseg.training.recipes import own
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Put an example's file into the package and its line into the registry, for a test."""
+
+    def put(heading, registry, entry):
+        text = (ROOT / "CONTRIBUTING.md").read_text()
+        section = text.split(f"\n### {heading}\n")[1].split("\n## ")[0].split("\n### ")[0]
+        source, line = re.findall(r"```python\n(.*?)```", section, re.S)
+        path = source.splitlines()[0].removeprefix("# src/").removesuffix(".py")
+        module = ModuleType(path.replace("/", "."))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(source, path, "exec"), module.__dict__)
+        assert (ROOT / line.splitlines()[0].rpartition(", ")[2]).exists()
+        ((name, made),) = eval(f"{{{line}}}", {entry.__name__: entry}).items()
+        assert name not in registry
+        monkeypatch.setitem(registry, name, made)
+        return name
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    write_set(folder, ("a", "b"))
+    return folder
+
+
+def judged(folder, path, *options):
+    options = ("--labels", "box", "--limit", 1, "--rounds", 1, *options)
+    assert main([str(a) for a in ("benchmark", folder, "-o", path, *options)]) == 0
+    assert main([str(a) for a in ("report", path, "-o", path.parent / "report")]) == 0
+    return [json.loads(line) for line in path.read_text().splitlines()], (path.parent / "report/report.md").read_text()
+
+
+def test_a_baseline(example, folder, tmp_path):
+    name = example("A baseline", METHODS, Method)
+    rows, told = judged(folder, tmp_path / "r.jsonl", "--methods", f"growcut,{name}")
+    assert [row["method"] for row in rows] == ["growcut", "growcut", name, name]
+    assert rows[-1]["dice"] > 0.5
+    assert "nearest mean" in told
+
+
+def test_a_network(example, tmp_path, folder, capsys):
+    name = example("A network", NETWORKS, Network)
+    assert own(name, 2).settings == {"width": 8}
+    path = tmp_path / "plain.safetensors"
+    options = ("--network", name, "--steps", 2, "--every", 2, "--threads", 1, "--cache", tmp_path / "cache")
+    assert main([str(a) for a in ("train", folder, "-o", path, *options)]) == 0
+    assert load_model(str(path)).architecture == name
+    assert main([str(a) for a in ("train", folder, "-o", path, "--network", "magic")]) == 2
+    assert f"{name} (2D)" in capsys.readouterr().err
+
+
+def test_a_protocol(example, folder, tmp_path):
+    name = example("A protocol", PROTOCOLS, Protocol)
+    rows, told = judged(folder, tmp_path / "r.jsonl", "--methods", "growcut,crf", "--protocol", name)
+    assert [(row["protocol"], row["step"]) for row in rows] == [(name, 0), (name, 0)]
+    assert f"2D, {name}: scores after each step" in told
+    assert f"![2D, {name}" in told
+
+
+def test_the_table_of_methods_is_what_their_entries_say():
+    told = (ROOT / "docs" / "benchmark.md").read_text()
+    for name, method in METHODS.items():
+        cells = (f"`{name}`", method.help, method.begins_with, "yes", method.source)
+        assert f"| {' | '.join(cells)} |" in told
+
+
+def test_the_protocols_are_all_explained():
+    told = (ROOT / "docs" / "benchmark.md").read_text()
+    assert all(f"**`{name}`**" in told for name in PROTOCOLS)
