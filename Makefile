@@ -7,7 +7,7 @@ NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? ""
 PAGE := src/bifseg/server/static/index.html
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page test lint format clean
+.PHONY: demo app page test lint format types docs clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -21,8 +21,8 @@ page: $(if $(NODE),$(PAGE))
 $(PAGE): web/node_modules/.package-lock.json web/index.html $(wildcard web/*.ts web/*.json) $(shell find web/src web/public -type f)
 	npm --prefix web run build
 
-web/node_modules/.package-lock.json: web/package-lock.json
-	npm --prefix web ci
+web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json
+	npm --prefix $* ci
 	touch $@
 
 test: lint $(if $(NODE),page)
@@ -41,8 +41,14 @@ format: .venv/dev
 	$(BIN)/ruff format .
 	$(if $(NODE),npm --prefix web run format)
 
+types: .venv/dev web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json
+	$(BIN)/python -m web.codegen.types
+
+docs: .venv/dev
+	$(BIN)/python -m docs.generate
+
 clean:
-	rm -rf .venv demo-output web/node_modules $(dir $(PAGE))
+	rm -rf .venv demo-output web/node_modules web/codegen/node_modules $(dir $(PAGE))
 
 .venv/demo: EXTRAS := figures
 .venv/app: EXTRAS := server,dicom

@@ -1,4 +1,4 @@
-"""What deploy/ and docs/server.md tell people to run is what there is; nginx before two processes on one store."""
+"""What deploy/ and docs/how-to/serve.md tell people to run is what there is; nginx before two processes on a store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def lines_of(path: Path) -> list[str]:
 def test_the_commands_that_are_shown_are_understood():
     shown = [
         line
-        for name in ("deploy/bifseg.service", "deploy/nginx.conf", "docs/server.md")
+        for name in ("deploy/bifseg.service", "deploy/nginx.conf", "docs/how-to/serve.md")
         for line in lines_of(ROOT / name)
     ]
     assert len(shown) > 12

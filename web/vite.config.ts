@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 
-const nothing = fileURLToPath(new URL('./src/nothing.ts', import.meta.url))
+const nothing = fileURLToPath(new URL('./src/canvas/nothing.ts', import.meta.url))
 
 export default defineConfig({
   base: './',

@@ -12,6 +12,7 @@
     ├── NotFound (LookupError)               nothing of that name for this user
     │   └── MissingFile (FileNotFoundError)
     ├── Busy (RuntimeError)                  another process works on the session
+    ├── Stale (RuntimeError)                 the session is no longer as the request took it to be
     ├── Overloaded (RuntimeError)            too much waits already
     ├── Cancelled (RuntimeError)             the user wanted no answer any more
     ├── TookTooLong (TimeoutError)
@@ -95,7 +96,11 @@ class UnsupportedFile(FileError):
 
 
 class SeveralSeries(FileError):
-    """A folder of DICOM files holds several series, and none was asked for; ``data["series"]`` lists them."""
+    """A folder of DICOM files holds several series, and none of them was asked for.
+
+    ``data["series"]`` lists them: ``uid`` (empty where the files have none), ``shape`` (columns, rows, frames),
+    ``modality``, ``number`` and ``description`` (text; None where the files do not tell).
+    """
 
     code = "several_series"
 
@@ -139,6 +144,12 @@ class Busy(BifsegError, RuntimeError):
     """Another process works on the session."""
 
     code = "busy"
+
+
+class Stale(BifsegError, RuntimeError):
+    """The session is no longer as the request took it to be; ``data["number"]``: of its last interaction."""
+
+    code = "stale"
 
 
 class Overloaded(BifsegError, RuntimeError):

@@ -50,7 +50,7 @@ def test_no_case_is_both_developed_on_and_reported(module, data):
             assert {half(patient) for patient in patients} == {"develop"}
         elif "--cases" in options:
             assert not any(patient.startswith("FETAL_CRL") for patient in patients)
-        elif name != "Dataset120_MedScribble":  # said in docs/accuracy.md: nobody else drew scribbles three times
+        elif name != "Dataset120_MedScribble":  # see accuracy.md: nobody else drew scribbles three times
             assert not patients
 
 

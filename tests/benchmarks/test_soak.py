@@ -31,7 +31,9 @@ def test_kills_lose_nothing_and_change_no_mask(run):
     assert told["problems"] == []
     assert told["errors"] == []
     assert told["acknowledged"] > 0
-    assert told["masks_compared"] >= 8
+    assert told["masks_compared"] >= 4
+    assert told["errands"]["upload"] > 0
+    assert sum(told["by_kind"].values()) == 3
 
 
 def test_eight_clients_at_once_and_no_crossed_session(run):
@@ -56,7 +58,7 @@ def test_a_lost_step_or_another_mask_would_be_seen(soak, tmp_path, monkeypatch):
         for step in steps:
             for _ in session.apply(plan[step], f"7-{step}"):
                 pass
-        return [type("User", (), {"sessions": [(session.id, 7, 3)]})()]
+        return [type("User", (), {"sessions": [(session.id, 7, 3)], "errands": None})()]
 
     assert soak.check(done([0, 1, 2]), tmp_path, options)[0] == []
     assert len(soak.check(done([0, 2]), tmp_path, options)[0]) >= 1
@@ -64,4 +66,21 @@ def test_a_lost_step_or_another_mask_would_be_seen(soak, tmp_path, monkeypatch):
     monkeypatch.setattr(soak, "undisturbed", lambda *_: {7: ([0, 1, 2], [1, 2, 3])})
     (problem,) = soak.check(other, tmp_path, options)[0]
     assert "not those of an undisturbed session" in problem
+    store.close()
+
+
+def test_a_lost_upload_and_what_was_deleted_and_is_there_would_be_seen(soak, tmp_path):
+    store = soak.Store(tmp_path / "store")
+    kept = store.add_image(soak.errands.Image(soak.errands.voxels(5)), "ann")
+    other = store.add_image(soak.errands.Image(soak.errands.voxels(6)), "ann")
+
+    def problems(**noted):
+        errands = soak.errands.Errands("ann", None)
+        vars(errands).update(noted)
+        return soak.errands.check(errands, store)
+
+    assert problems(uploads={kept: 5, other: 6}) == []
+    assert problems(uploads={kept: 6}) == ["ann: the image of upload 6 has other voxels"]
+    assert "is lost" in problems(uploads={"f" * 64: 5})[0]
+    assert problems(forgotten={kept}) == [f"ann: {kept} was deleted and is there"]
     store.close()

@@ -54,7 +54,7 @@ def test_a_scan_is_dropped_on_the_start_screen_and_on_a_session(reader, server, 
 
 def test_a_folder_of_dicom_slices(reader, server, tmp_path):
     pytest.importorskip("pydicom")
-    from test_io import check_dicom, save_dicom  # which needs pydicom
+    from test_images import check_dicom, save_dicom  # which needs pydicom
 
     save_dicom(tmp_path / "series 4", [(1, 2, 4 * k - 8) for k in range(4)])
     with reader.page.expect_file_chooser() as chooser:
@@ -69,6 +69,24 @@ def test_a_folder_of_dicom_slices(reader, server, tmp_path):
     expect(reader.page.locator(".place")).to_contain_text(str(image.array[2, 3, 1]))
     reader.press("Control+s")
     expect(reader.page.get_by_role("dialog").get_by_role("button", name="DICOM-SEG")).to_be_visible()
+
+
+def test_one_of_several_dicom_series_is_picked(reader, server, tmp_path):
+    pytest.importorskip("pydicom")
+    from test_images import check_dicom, save_dicom  # which needs pydicom
+
+    reader.forgive("console: .* 400")
+    one = save_dicom(tmp_path / "study", [(1, 2, 4 * k - 8) for k in range(4)])
+    save_dicom(tmp_path / "study", [(1, 2, 5 * k) for k in range(3)])
+    with reader.page.expect_file_chooser() as chooser:
+        reader.page.get_by_role("button", name="Choose a DICOM folder").click()
+    chooser.value.set_files(tmp_path / "study")
+    question = reader.page.get_by_role("dialog")
+    expect(question).to_contain_text("There are several DICOM series; which one is it?", timeout=30_000)
+    question.get_by_label(f"CT, 5 × 6 × 4 voxels, {one}").check()
+    question.get_by_role("button", name="Open").click()
+    reader.arrived()
+    check_dicom(image_of(server, reader))
 
 
 def test_the_demo_phantom(reader, server):

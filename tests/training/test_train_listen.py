@@ -11,8 +11,9 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import hands
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
-from bifseg.training.listen import Recipe, State, grow, train
+from bifseg.training.listen import Recipe, grow, train
 from bifseg.training.render import Renderer, Shares
+from bifseg.training.run_state import RunState
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 
@@ -143,7 +144,7 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     assert model.network.listens
     assert model.card["steps"] > 0
     assert model.card["data"] == ["a scan", "scenes"]
-    states = {name: (tmp_path / f"net.{name}.state") for name in State.NAMES}
+    states = {name: (tmp_path / f"net.{name}.state") for name in RunState.NAMES}
     assert all(path.is_file() for path in states.values())
     first = model.card["steps"]
     list(train(recipe, volumes, output, minutes=0.1))

@@ -1,12 +1,12 @@
 // The page: who may use it, what is open, and what to say when the server cannot be reached.
 
-import { Api, ApiError } from './api.ts'
-import { h } from './dom.ts'
-import { icon } from './icons.ts'
-import { dropTarget, intake } from './intake.ts'
-import { startScreen } from './open.ts'
-import { Prefs } from './prefs.ts'
-import { sentenceOf } from './sentence.ts'
+import { h } from './elements/dom.ts'
+import { icon } from './elements/icons.ts'
+import { Api } from './server/api.ts'
+import { ApiError, sentenceOf } from './server/errors.ts'
+import { Prefs } from './session/prefs.ts'
+import { dropTarget, intake } from './start/intake.ts'
+import { startScreen } from './start/open.ts'
 import { Workspace } from './workspace.ts'
 
 const api = new Api()

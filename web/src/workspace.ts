@@ -1,22 +1,23 @@
 // One session on the screen: model, slices, tools and panel put together.
 
-import type { Api, ImageInfo, Measure, SessionState } from './api.ts'
-import { ALL, type Vec3 } from './axes.ts'
-import { PALETTE, probability, type Ramp, uncertainty, weights } from './colours.ts'
-import { askText, confirmIn, showExport, showHelp, showReport } from './dialogs.ts'
-import { h } from './dom.ts'
-import { Drawing } from './drawing.ts'
-import { type Key, listen } from './keys.ts'
-import { Model } from './model.ts'
-import { Panel } from './panel.ts'
-import { colourOf, type Look, type MapKind, type Prefs, type Seen } from './prefs.ts'
-import { sentenceOf } from './sentence.ts'
-import { Stage } from './stage.ts'
-import { Status } from './status.ts'
-import { TOOLS, Toolbar } from './toolbar.ts'
-import { type Tool, Tools } from './tools.ts'
-import { LAYOUTS, Topbar } from './topbar.ts'
-import { across, type Preset, presets, Volume } from './volume.ts'
+import { PALETTE, probability, type Ramp, uncertainty, weights } from './canvas/colours.ts'
+import { Drawing } from './canvas/drawing.ts'
+import { Stage } from './canvas/stage.ts'
+import { h } from './elements/dom.ts'
+import { askText, confirmIn, showExport, showHelp, showReport } from './panels/dialogs.ts'
+import { Panel } from './panels/panel.ts'
+import { Status } from './panels/status.ts'
+import { LAYOUTS, Topbar } from './panels/topbar.ts'
+import { ALL, type Vec3 } from './scan/axes.ts'
+import { across, type Preset, presets, Volume } from './scan/volume.ts'
+import type { Api } from './server/api.ts'
+import { sentenceOf } from './server/errors.ts'
+import type { ImageInfo, MeasureInfo, SessionState } from './server/types.ts'
+import { Model } from './session/model.ts'
+import { colourOf, type Look, type MapKind, type Prefs, type Seen } from './session/prefs.ts'
+import { type Key, listen } from './tools/keys.ts'
+import { TOOLS, Toolbar } from './tools/toolbar.ts'
+import { type Tool, Tools } from './tools/tools.ts'
 
 const RAMPS: Record<Exclude<MapKind, 'none'>, Ramp> = { probability, uncertainty, weights }
 const MAPS: MapKind[] = ['none', 'probability', 'uncertainty', 'weights']
@@ -35,7 +36,7 @@ export class Workspace {
   private readonly seen: Seen
   private readonly presets: Preset[]
   private readonly unlisten: () => void
-  private measures = new Map<string, Measure>()
+  private measures = new Map<string, MeasureInfo>()
   private measured = ''
 
   private constructor(

@@ -1,10 +1,10 @@
 // The same three slices of the same scan, drawn by the page's own panes and by NiiVue; the script reads what it took.
 
 import { Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
-import type { Vec3 } from '../../../web/src/axes.ts'
-import { h } from '../../../web/src/dom.ts'
-import { Pane, type Scene } from '../../../web/src/pane.ts'
-import { type Plane, Volume } from '../../../web/src/volume.ts'
+import type { Vec3 } from '../../../web/src/scan/axes.ts'
+import { h } from '../../../web/src/elements/dom.ts'
+import { Pane, type Scene } from '../../../web/src/canvas/pane.ts'
+import { type Plane, Volume } from '../../../web/src/scan/volume.ts'
 
 /** Draws a slice change or another window at once, and waits until its pixels are there. */
 interface Drawing {

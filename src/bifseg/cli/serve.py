@@ -39,7 +39,7 @@ def serve(
     """Serve many readers at once: own JSON API, nnInteractive clients (napari, 3D Slicer, MITK), MONAI Label.
 
     Listens on this machine only unless told otherwise; other addresses need a token of ``bifseg token create``. Every
-    interaction is on the disk before it is answered, so the server may be killed at any time. See docs/server.md.
+    interaction is on the disk before it is answered, so the server may be killed at any time. See docs/how-to/serve.md.
     """
     import re
     from contextlib import nullcontext

@@ -1,7 +1,7 @@
 """The whole loop on one object: a simulated user draws a box, looks at the mask, and scribbles where it is wrong.
 
 The default phantom, ``SEED``, was picked from 24 for a first mask that is visibly wrong and scribbles that mend it: an
-illustration, not evidence. Dice and times on real scans are in docs/accuracy.md.
+illustration, not evidence. Dice and times on real scans are in docs/explanation/accuracy.md.
 """
 
 from __future__ import annotations

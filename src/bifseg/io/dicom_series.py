@@ -80,11 +80,11 @@ def _series(folder: Path, path: Path, series: str | None, names: Mapping[str, st
         raise DamagedFile(path, "holds no DICOM images; give the folder that holds the slices of one series.")
     wanted = [files for files in found.values() if series is not None and series in _said(files[0])]
     if len(wanted) != 1 and (series is not None or len(found) > 1):
-        listed = ", ".join(_described(uid, files) for uid, files in found.items())
+        choices = [_choice(uid, files) for uid, files in found.items()]
+        listed = ", ".join(map(_described, choices))
         asked = f"{'several series' if wanted else 'not'} {series}" if series is not None else "several"
         problem = f"holds {asked} DICOM series; pick one with --series (series=) and its UID: {listed}."
-        series = [{"uid": uid, "title": _described(uid, files)} for uid, files in found.items()]
-        raise SeveralSeries(path, problem, series=series)
+        raise SeveralSeries(path, problem, series=choices)
     return wanted[0] if wanted else next(iter(found.values()))
 
 
@@ -117,14 +117,22 @@ def _said(file: Slice) -> tuple[str, ...]:
     return tuple(str(word) for word in words if word not in (None, ""))
 
 
-def _described(uid: str, files: Sequence[Slice]) -> str:
+def _choice(uid: str, files: Sequence[Slice]) -> dict[str, Any]:
+    """A series for programs, as JSON; what its files do not tell is None."""
+    header, number = files[0].header, files[0].header.get("SeriesNumber")
+    return {
+        "uid": uid, "shape": [*files[0].size, sum(file.count for file in files)],
+        "modality": str(header.get("Modality") or "") or None,
+        "number": None if number is None else str(number),
+        "description": str(header.get("SeriesDescription") or "")[:40] or None,
+    }  # fmt: skip
+
+
+def _described(choice: Mapping[str, Any]) -> str:
     """A series for people: its UID, size, modality, number and description."""
-    first = files[0]
-    frames = sum(file.count for file in files)
-    size = f"{first.size[0]} x {first.size[1]} x {frames}"
-    number, text = first.header.get("SeriesNumber"), str(first.header.get("SeriesDescription") or "")[:40]
-    about = [str(first.header.get("Modality") or ""), "" if number is None else f"number {number}", text]
-    return f"{uid or 'without a UID'} ({', '.join([size, *filter(None, about)])})"
+    size, number = " x ".join(map(str, choice["shape"])), choice["number"]
+    facts = [size, choice["modality"], None if number is None else f"number {number}", choice["description"]]
+    return f"{choice['uid'] or 'without a UID'} ({', '.join(filter(None, facts))})"
 
 
 def _volume(path: Path, files: list[Slice], allowed: tuple[int, int] | None) -> Found:

@@ -125,7 +125,7 @@ FAST = {
         lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
     ),
 }
-"""What we found to work on networks other than the paper's; see docs/method.md for the measurements."""
+"""What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""
 
 PRESETS = {"paper": PAPER, "fast": FAST}
 

@@ -24,12 +24,14 @@ from bifseg.errors import (
     KeyReused,
     NotFound,
     Overloaded,
+    Stale,
     StorageFull,
     TookTooLong,
     TooLarge,
 )
 from bifseg.server import api, metrics, page
 from bifseg.server.access.guard import Guard
+from bifseg.server.api.versions import etag
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.monailabel import api as monailabel
 from bifseg.server.nninteractive import api as nninteractive
@@ -47,6 +49,7 @@ STATUS = {  # the first that fits; what is not here is a fault of ours
     NotFound: 404,
     Busy: 409,
     Cancelled: 409,
+    Stale: 412,
     Overloaded: 429,
     StorageFull: 507,
     Closing: 503,
@@ -101,10 +104,12 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
-        answer = {"detail": sentence(error)}
+        answer, headers = {"detail": sentence(error)}, HEADERS.get(status)
         if isinstance(error, BifsegError):
             answer |= {"code": error.code, **error.data}
-        return JSONResponse(answer, status, HEADERS.get(status))
+        if isinstance(error, Stale) and "number" in error.data:
+            headers = {"ETag": etag(error.data["number"])}
+        return JSONResponse(answer, status, headers)
 
     return refuse
 

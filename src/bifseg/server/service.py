@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
@@ -77,11 +77,13 @@ class Service:
         interaction: Mapping,
         key: str | None = None,
         progress: Callable[[dict], None] | None = None,
+        expected: Collection[str] | None = None,
     ) -> dict:
         """Do an interaction on a user's session, given as data (see `bifseg.storage.durable`): where it led.
 
         It is in the store when this returns. ``key``: an interaction that comes twice with the same one is done once.
-        ``progress`` hears of every round. Cancelling the call cancels the work.
+        ``progress`` hears of every round; ``expected``: versions, see `DurableSession.apply`. Cancelling the call
+        cancels the work.
         """
         check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
         await run_in_threadpool(self.store.session, session, user)
@@ -89,7 +91,7 @@ class Service:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                told = await self._do(user, session, interaction, key, progress)
+                told = await self._do(user, session, interaction, key, progress, expected)
                 break
             except Busy:
                 if time.monotonic() > until:
@@ -99,13 +101,15 @@ class Service:
         return told
 
     async def _do(
-        self, user: str, session: str, interaction: Mapping, key: str | None, progress: Callable[[dict], None] | None
-    ) -> dict:
+        self, user: str, session: str, interaction: Mapping, key: str | None, progress: Callable[[dict], None] | None,
+        expected: Collection[str] | None,
+    ) -> dict:  # fmt: skip
         kind = interaction.get("kind")
         if kind in MOVES and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
             owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
-            return await run_in_threadpool(self.store.move, session, owner, kind, key)
+            return await run_in_threadpool(self.store.move, session, owner, kind, key, expected)
         job = {"session": session, "interaction": dict(interaction), "key": key}
+        job |= {} if expected is None else {"expected": sorted(expected)}
         return await self.pool.run(user, session, job, progress=progress)
 
 

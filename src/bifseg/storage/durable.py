@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bifseg.session.interactions import INTERACTIONS, Interaction, interaction_o
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
 from bifseg.storage import Store
-from bifseg.storage.journal import KINDS, MOVES, History, blobs_of, repeated
+from bifseg.storage.journal import KINDS, MOVES, History, blobs_of, check_current, repeated
 from bifseg.storage.snapshot import pack
 
 PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
@@ -47,30 +47,43 @@ class DurableSession:
         self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
         self._catch_up()
 
-    def apply(self, interaction: Mapping, key: str | None = None) -> Generator[dict, None, dict]:
+    def apply(
+        self, interaction: Mapping, key: str | None = None, expected: Collection[str] | None = None
+    ) -> Generator[dict, None, dict]:
         """Do one interaction, given as data: yields what there is to say of each round, returns where it led.
 
-        ``interaction``: {"kind": ..., ...}, see docs/server.md. ``key``: of the caller's choice; an interaction that
-        comes twice with the same is done once. To stop iterating is to cancel. Raises InvalidInput for one that cannot
-        be, KeyReused (an InvalidInput) for a key that came with another, Busy where another process works on the
-        session; the session is then as it was.
+        ``interaction``: {"kind": ..., ...}, see docs/reference/api.md. ``key``: of the caller's choice; an interaction
+        that comes twice with the same is done once. ``expected``: versions, of which the session, or the object that
+        the interaction changes, has to be at one; see `bifseg.storage.journal.check_current`. To stop iterating is to
+        cancel. Raises InvalidInput for one that cannot be, KeyReused for a key that came with another, Stale for a
+        session at another version, Busy where another process works on it; the session is then as it was.
         """
         start = time.perf_counter()
         kind = interaction.get("kind")
         if kind not in KINDS:
             raise InvalidInput(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(KINDS)}.")
         if kind in MOVES:
-            return self.store.move(self.id, self._name, kind, key)
+            return self.store.move(self.id, self._name, kind, key, expected)
         with self.store.claimed(self.id, self._name, CLAIMED) as fence:
             self._catch_up()
             if key is not None and (entry := self.store.find(self.id, key)):
                 return repeated(self._history, entry, kind, _request(interaction))
+            self._check_current(kind, interaction, expected)
             try:
                 yield from self._perform(kind, interaction, fence)
                 return self._commit(kind, interaction, fence, key, start)
             except BaseException:
                 self._session.go_on_from(self._state)
                 raise
+
+    def _check_current(self, kind: str, interaction: Mapping, expected: Collection[str] | None) -> None:
+        """Stale where others changed what the interaction is about; nobody else can while this has the claim."""
+        name: str | None
+        if kind in ("box", "submit"):  # about no object that there is
+            name = ""
+        else:
+            name = str(interaction.get("name")) if kind in ("select", "remove", "rename") else None
+        check_current(self._history, expected, name)
 
     def _catch_up(self) -> None:
         """Take over what other processes did to the session."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bifseg.errors import InvalidInput, KeyReused
+from bifseg.errors import InvalidInput, KeyReused, Stale
 from bifseg.session.interactions import INTERACTIONS
 
 MOVES = ("undo", "redo")  # along the history
@@ -51,6 +51,12 @@ class History:
     def can_redo(self) -> bool:
         return self.position + 1 < len(self.states)
 
+    def version(self, name: str | None = None) -> str | None:
+        """An object's version, the current one's where ``name`` is None: as long as it is the same, all of it is. None
+        where there is no such object."""
+        about = self.state["objects"].get(self.state["current"] if name is None else name)
+        return None if about is None else about["segment"][:VERSION]
+
     def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
         """The history with further entries, (number, kind, state) each; InvalidInput where one cannot follow."""
         states, position, number = list(self.states), self.position, self.number
@@ -80,6 +86,24 @@ class History:
             "can_undo": self.can_undo,
             "can_redo": self.can_redo,
         }
+
+
+def check_current(history: History, expected: Collection[str] | None, name: str | None = None) -> None:
+    """Stale where a session is at none of the expected versions; None and "*" expect nothing.
+
+    A version is the number of the session's last interaction, or that of the object ``name``, of the current one where
+    it is None: who changes one object may do so whatever became of the others.
+    """
+    if expected is None or "*" in expected:
+        return
+    if str(history.number) in expected or history.version(name) in expected:
+        return
+    asked = ", ".join(sorted(expected))[:80] or "none"
+    raise Stale(
+        f"The session was changed meanwhile: it is at version {history.number}, and the request was made for {asked}; "
+        "nothing was done. Look at what changed, and ask again.",
+        number=history.number,
+    )
 
 
 def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dict:

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from bifseg.storage.blobs import Blobs
 from bifseg.storage.claims import Claims
 from bifseg.storage.database import Database
 from bifseg.storage.disk import FULL
-from bifseg.storage.journal import Entry, History, repeated
+from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
 from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
 
@@ -158,9 +158,12 @@ class Store:
 
     def create(
         self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
-        seed: int = 0, client: str = "api",
+        seed: int = 0, client: str = "api", fill: Callable[[sqlite3.Connection, str], None] | None = None,
     ) -> str:  # fmt: skip
-        """Begin a session on an image of this owner's: its id. InvalidInput for parameters that cannot be."""
+        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be.
+
+        ``fill`` writes what the session begins with, within the transaction that makes it.
+        """
         self.image_row(image, owner)
         if isinstance(parameters, str):
             if parameters not in PRESETS:
@@ -173,6 +176,8 @@ class Store:
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (id, owner, image, title, model, json.dumps(parameters), seed, client, now, now),
             )
+            if fill is not None:
+                fill(connection, id)
         return id
 
     def session(self, id: str, owner: str | None = None) -> SessionRow:
@@ -187,12 +192,15 @@ class Store:
         sql = "SELECT * FROM sessions WHERE ?1 IS NULL OR owner = ?1 ORDER BY touched DESC"
         return [SessionRow.of(row) for row in self.read(sql, (owner,))]
 
-    def delete(self, id: str, owner: str | None = None) -> None:
-        """Forget a session, and every blob that only it used. Busy while a process works on it."""
+    def delete(self, id: str, owner: str | None = None, expected: Collection[str] | None = None) -> None:
+        """Forget a session, and every blob that only it used. Busy while a process works on it; Stale where
+        it is at none of the ``expected`` versions."""
         self.session(id, owner)
         with self.forgetting() as (connection, gone):
             if self.claims.held(connection, id):
                 raise Busy(f"The session {id} is being worked on; try again in a moment.")
+            if expected is not None:
+                check_current(self.history(id), expected, "")  # no other writes before this is committed
             gone += self.drop_session(connection, id)
 
     # ---- the journal
@@ -257,13 +265,17 @@ class Store:
             connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
         return number
 
-    def move(self, id: str, owner: str, kind: str, key: str | None = None) -> dict:
-        """Undo or redo, which only the journal needs to know: where it led. Busy where others hold the session."""
+    def move(
+        self, id: str, owner: str, kind: str, key: str | None = None, expected: Collection[str] | None = None
+    ) -> dict:
+        """Undo or redo, which only the journal needs to know: where it led. Busy where others hold the session,
+        Stale where it is at none of the ``expected`` versions."""
         start = time.perf_counter()
         with self.claimed(id, owner, MOVING) as fence:
             history = self.history(id)
             if key is not None and (entry := self.find(id, key)):
                 return repeated(history, entry, kind, {})
+            check_current(history, expected, "")
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
             told = {"seconds": round(time.perf_counter() - start, 4)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import time
+import sqlite3
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -115,10 +115,12 @@ class _Import:
         size = sum(member.file_size for member in archive.infolist())
         if limit is not None and size > limit:
             raise InvalidInput(f"it unpacks to {size / 2**30:.3g} GiB; at most {limit / 2**30:.3g} are allowed")
+        self._size = size
         store.check_room(size)
 
     def add(self, owner: str, voxels: int | None) -> str:
         store, undo = self._store, self._undo
+        store.check_share(owner, self._size)
         manifest = manifests.read(self._open(MANIFEST, MANIFEST_BYTES).read())
         count = _voxels(manifest.geometry["shape"])
         if voxels is not None and count > voxels:
@@ -136,9 +138,8 @@ class _Import:
             undo.callback(self._date, key, owner, owned[key])
         else:
             undo.callback(store.forget_image, key, owner)
-        id = store.create(key, owner, **manifest.options)
-        undo.callback(store.delete, id)
-        with store.transaction() as connection:
+
+        def fill(connection: sqlite3.Connection, id: str) -> None:
             for sha in sorted(manifest.blobs):
                 store.record(connection, sha)
                 connection.execute("INSERT INTO refs VALUES (?, ?)", (id, sha))
@@ -146,8 +147,8 @@ class _Import:
                 state = None if e.state is None else json.dumps(e.state)
                 row = (id, e.number, e.kind, json.dumps(e.request), state, json.dumps(e.summary), None, e.created)
                 connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (time.time(), id))
-        return id
+
+        return store.create(key, owner, **manifest.options, fill=fill)  # whoever is killed leaves all of it or nothing
 
     def _open(self, name: str, largest: int | None) -> IO[bytes]:
         member = self._members.get(name)

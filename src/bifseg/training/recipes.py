@@ -108,7 +108,7 @@ SHIPPED = {
         phases=(Phase(1800, 1e-3, RINGS, cosine=1800),),
     ),
 }  # fmt: skip
-"""One command reproduces each: ``bifseg train --shipped NAME DATA``. What was learnt on the way: docs/training.md."""
+"""One command reproduces each: ``bifseg train --shipped NAME DATA``; see docs/explanation/training.md."""
 
 COMPARED = {
     "fcn": SHIPPED["pnet"].but(

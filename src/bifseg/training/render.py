@@ -13,11 +13,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from bifseg.training.appearance import TARGET, Painter, as_tensor, looked_up, normalised
 from bifseg.training.bank import Volume
-from bifseg.training.synthetic.look import Look
 
-TARGET = 255  # the number of the target in a rendered label map
-PATCHES = 240  # the first number of the tissues that are drawn into an empty background
 COARSE = {2: 96, 3: 40}  # cells of the grid on which a structure is located
 REACH = 1.9  # how far from a structure's middle a window may see, in units of its half extent
 STEP = {2: 32, 3: 8}  # by which the sides of a batch's boxes differ: few shapes, and none needs padding
@@ -59,6 +57,7 @@ class Renderer:
         device: str = "cpu",
     ) -> None:
         self.dimension, self.size, self.context, self.device = dimension, size, context, device
+        self._painter = Painter(device)
         self.volumes = [one for one in volumes if dimension == 2 or one.dimension == 3]
         labels = [torch.from_numpy(one.labels.copy()).ravel() for one in self.volumes]
         self._labels = torch.cat(labels).to(device)
@@ -122,7 +121,7 @@ class Renderer:
         image, truth = torch.cat(images), torch.cat(truths)
         within = torch.zeros_like(truth)
         within[(slice(None), *inside)] = truth[(slice(None), *inside)]
-        return Boxes(_normalised(image)[:, None], within, inside)
+        return Boxes(normalised(image)[:, None], within, inside)
 
     @property
     def most(self) -> int:
@@ -227,7 +226,7 @@ class Renderer:
         ticks = (torch.arange(side, device=self.device) + 0.5) / side * 2.1 - 1.05
         u = ticks.expand(len(drawn), self.dimension, side)
         label, _ = self._gathered(drawn, self._voxels(drawn, u).round().long())
-        mask = self._looked_up(self._targets(drawn), label)
+        mask = looked_up(self._targets(drawn), label)
         low, high = [], []
         for axis in range(self.dimension):
             hit = mask.amax([a + 1 for a in range(self.dimension) if a != axis]).int()
@@ -260,14 +259,14 @@ class Renderer:
         pool = F.avg_pool2d if d == 2 else F.avg_pool3d
         fields = pool(fields, 3, 1, 1, count_include_pad=False)
         bent = F.grid_sample(fields, grid.flip(-1) / REACH, align_corners=False, padding_mode="border")
-        half = self._tensor([one["half"] for one in drawn])
+        half = as_tensor([one["half"] for one in drawn], self.device)
         flat = F.pad(grid, (0, 3 - d)) * half.reshape(n, *[1] * d, 3)
         flat = flat + bent.movedim(1, -1) * half.amax(1).reshape(n, *[1] * d, 1)
         spacing = np.stack([self.volumes[one["volume"]].spacing for one in drawn])
         matrix = np.stack([one["frame"] for one in drawn]) / spacing[:, :, None]
         offset = np.stack([one["centre"] for one in drawn]) / spacing - 0.5
-        moved = torch.einsum("n...j,nij->n...i", flat, self._tensor(matrix))
-        return moved + self._tensor(offset).reshape(n, *[1] * d, 3)
+        moved = torch.einsum("n...j,nij->n...i", flat, as_tensor(matrix, self.device))
+        return moved + as_tensor(offset, self.device).reshape(n, *[1] * d, 3)
 
     def _targets(self, drawn: list[dict]) -> torch.Tensor:
         """Which labels are the target's: bool (n, 256)."""
@@ -275,11 +274,6 @@ class Renderer:
         for k, one in enumerate(drawn):
             table[k, np.array(one["members"]) + 1] = True
         return torch.from_numpy(table).to(self.device)
-
-    def _looked_up(self, table: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """table[n, label[n, ...]]."""
-        flat = label.flatten(1).long()
-        return table.gather(1, flat).reshape(label.shape)
 
     def _gathered(self, drawn: list[dict], index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The labels at voxels; outside of a volume 0. And where each voxel lies among those of its volume."""
@@ -307,7 +301,7 @@ class Renderer:
             near[rng.random((2, len(drawn), 1)) > 0.12] = self.context
             first = low[:, None] + (0.5 - near[0]) * pitch[:, None]
             last = low[:, None] + (n - 0.5 + near[1]) * pitch[:, None]
-            axes.append(self._tensor(np.clip(at, first, last)))
+            axes.append(as_tensor(np.clip(at, first, last), self.device))
         voxels = self._voxels(drawn, axes)
         base = voxels.floor()
         rest, base = voxels - base, base.long()
@@ -322,148 +316,20 @@ class Renderer:
             step = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=self.device)
             weight = torch.where(step.bool(), rest, 1 - rest).prod(-1)
             label, flat = self._gathered(drawn, base + step)
-            is_target = self._looked_up(table, label)
+            is_target = looked_up(table, label)
             here += weight * is_target
             better = ~is_target & (weight > heaviest)
             heaviest = torch.where(better, weight, heaviest)
             other = torch.where(better, label, other)
             if shown:
-                seen += weight * self._looked_up(levels, self._images[flat + start])
+                seen += weight * looked_up(levels, self._images[flat + start])
         truth = here >= 0.5
         if shown:
-            return self._as_scanned(rng, noise, seen), truth
+            return self._painter.scanned(rng, noise, seen), truth
         label = torch.where(truth, torch.full_like(other, TARGET), other)
-        return self._as_drawn(rng, noise, drawn, label, truth), truth
-
-    def _as_drawn(self, rng, noise, drawn: list[dict], label: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """A label map with a look of its own."""
-        n, shape = len(drawn), label.shape[1:]
-        if rng.random() < 0.6:  # tissues in what is empty
-            count = int(rng.integers(2, 6))
-            patches = torch.stack([self._field(noise, n, shape, int(rng.integers(2, 8))) for _ in range(count)])
-            empty = (label == 0) & (torch.rand(n, generator=noise, device=self.device) < 0.8).reshape(
-                n, *[1] * len(shape)
-            )
-            label = torch.where(empty, (PATCHES + patches.argmax(0)).to(torch.uint8), label)
-        present = torch.zeros(n, 256, device=self.device).scatter_(1, label.flatten(1).long(), 1.0).cpu().numpy() > 0
-        means, textures = np.zeros((n, 256), np.float32), np.zeros((n, 256), np.float32)
-        looks = []
-        for k, one in enumerate(drawn):
-            used = np.flatnonzero(present[k])
-            used = np.append(used[used != TARGET], TARGET)
-            look = Look.random(rng, len(used), 1, len(used), twins=bool(rng.random() < 0.3))
-            colour, texture = look.objects[1:].copy(), look.texture[1 : 1 + len(used)].copy()
-            if rng.random() < 0.6 and one["kind"] == "maps":  # left and right look alike
-                kin = self.volumes[one["volume"]].kin
-                family = np.array(
-                    [kin[u - 1] if 0 < u <= len(kin) else -1 - u for u in used[:-1]] + [kin[one["members"][0]]]
-                )
-                last = {f: i for i, f in enumerate(family)}  # the target's look is the one its twin takes
-                source = np.array([last[f] for f in family])
-                colour, texture = colour[source], texture[source]
-            if used[0] == 0 and rng.random() < 0.3:
-                colour[0] = 0.0  # air, or what skull stripping left
-                texture[0] = 0.0
-            means[k, used], textures[k, used] = colour, texture
-            looks.append(look)
-        image = self._looked_up(self._tensor(means), label)
-        grain = self._field(noise, n, shape, int(rng.integers(6, 16)))
-        grain += 0.6 * self._field(noise, n, shape, int(rng.integers(16, 44)))
-        image = image + self._looked_up(self._tensor(textures), label) * grain
-        gamma = self._column([look.gamma for look in looks], image)
-        image = image.clamp_min(0) ** gamma
-        bias = self._column([look.bias for look in looks], image)
-        image = image * torch.exp(bias * self._field(noise, n, shape, 3))
-        fades = rng.random(n) < 0.15  # the target's border fades, as a lesion's does
-        soft = self._blurred(truth.float(), rng.uniform(1.0, 4.0, n))
-        level = self._column(rng.uniform(0, 1, n), image)
-        soft = torch.where(self._column(fades, image) > 0, soft, torch.ones_like(soft))
-        image = torch.where(truth, soft * image + (1 - soft) * (0.5 * image + 0.5 * level), image)
-        if rng.random() < 0.12:
-            image = self._shadowed(rng, image)
-        image = self._blurred(image, np.array([look.blur for look in looks]))
-        image = self._coarsened(rng, noise, image, self._column([look.noise for look in looks], image))
-        return image * self._column(np.where(rng.random(n) < 0.3, -1, 1), image)
-
-    def _coarsened(self, rng, noise, image: torch.Tensor, amplitude: torch.Tensor) -> torch.Tensor:
-        """Scanned on a coarser grid, perhaps in thick slices, with noise and speckle."""
-        size = np.array(image.shape[1:]) / rng.choice([1.0, 1.0, 1.0, 1.5, 2.2])
-        if len(size) == 3 and rng.random() < 0.4:
-            size[rng.integers(3)] /= rng.uniform(1.5, 5.0)
-        size = tuple(int(n) for n in np.maximum(size, 8))
-        mode = "bilinear" if len(size) == 2 else "trilinear"
-        native = image
-        if size != tuple(image.shape[1:]):
-            native = F.adaptive_avg_pool2d(image, size) if len(size) == 2 else F.adaptive_avg_pool3d(image, size)
-        grain = torch.randn(native.shape, generator=noise, device=self.device)
-        if rng.random() < 0.25:  # noise of neighbours that belongs together
-            grain = 2 * self._blurred(grain, np.full(len(image), rng.uniform(0.5, 1.0)))
-        native = native + amplitude * grain
-        if rng.random() < 0.2:
-            speckle = self._column(rng.uniform(0.1, 0.35, len(image)) * (rng.random(len(image)) < 0.6), image)
-            native = native * (1 + speckle * torch.randn(native.shape, generator=noise, device=self.device))
-        if native.shape != image.shape:
-            native = F.interpolate(native[:, None], size=tuple(image.shape[1:]), mode=mode)[:, 0]
-        return native
-
-    def _as_scanned(self, rng, noise, image: torch.Tensor) -> torch.Tensor:
-        """A real crop as another scanner might have shown it."""
-        n = len(image)
-        low, high = _limits(image)
-        image = ((image - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
-        image = image ** self._column(np.exp(rng.normal(0, 0.3, n)), image)
-        bias = self._column(rng.uniform(0, 0.35, n) * (rng.random(n) < 0.35), image)
-        image = image * torch.exp(bias * self._field(noise, n, image.shape[1:], 3))
-        if rng.random() < 0.4:
-            image = self._blurred(image, rng.uniform(0.3, 1.5, n))
-        amplitude = self._column(rng.uniform(0, 0.07, n) * (rng.random(n) < 0.5), image)
-        image = image + amplitude * torch.randn(image.shape, generator=noise, device=self.device)
-        return image * self._column(np.where(rng.random(n) < 0.2, -1, 1), image)
-
-    def _shadowed(self, rng, image: torch.Tensor) -> torch.Tensor:
-        """Dark fans along one axis, as behind bone or gas in ultrasound, and less with depth."""
-        d = image.ndim - 1
-        axis, across = rng.permutation(d)[:2]
-        depth = torch.linspace(0, 1, image.shape[1 + axis], device=self.device)
-        depth = depth.reshape(1, *[-1 if a == axis else 1 for a in range(d)])
-        place = torch.linspace(-1, 1, image.shape[1 + across], device=self.device)
-        place = place.reshape(1, *[-1 if a == across else 1 for a in range(d)])
-        n = len(image)
-        middle, width = self._column(rng.uniform(-1, 1, n), image), self._column(rng.uniform(0.05, 0.3, n), image)
-        begin, dark = self._column(rng.uniform(0, 0.7, n), image), self._column(rng.uniform(0.1, 0.9, n), image)
-        fan = torch.sigmoid((width - (place - middle).abs()) / 0.03) * torch.sigmoid((depth - begin) / 0.03)
-        return image * (1 - fan * (1 - dark)) * torch.exp(-self._column(rng.uniform(0, 1, n), image) * depth)
-
-    # -- small tools --------------------------------------------------------------------------------------------------
-
-    def _tensor(self, array) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device, non_blocking=True)
-
-    def _column(self, values, like: torch.Tensor) -> torch.Tensor:
-        """One number per image, to multiply with: (n, 1, ...)."""
-        return self._tensor(values).reshape(-1, *[1] * (like.ndim - 1))
-
-    def _field(self, noise: torch.Generator, n: int, shape: Sequence[int], cells: int) -> torch.Tensor:
-        """Smooth random functions of about unit variance: (n, ...)."""
-        d = len(shape)
-        field = torch.randn((n, 1, *[cells + 2] * d), generator=noise, device=self.device)
-        mode = "bicubic" if d == 2 else "trilinear"
-        return 1.4 * F.interpolate(field, size=tuple(shape), mode=mode)[:, 0]
-
-    def _blurred(self, image: torch.Tensor, sigma: np.ndarray) -> torch.Tensor:
-        """Every image (n, ...) with a Gaussian of its own width, in pixels."""
-        n, d = len(image), image.ndim - 1
-        reach = max(1, int(np.ceil(2.5 * float(np.max(sigma)))))
-        at = np.arange(-reach, reach + 1)
-        kernel = np.exp(-0.5 * (at / np.maximum(sigma, 1e-3)[:, None]) ** 2)
-        kernel = self._tensor(kernel / kernel.sum(1, keepdims=True))
-        conv = F.conv2d if d == 2 else F.conv3d
-        image = image[None]
-        for axis in range(d):
-            shape = [-1 if a == axis else 1 for a in range(d)]
-            pad = [p for a in reversed(range(d)) for p in ((reach, reach) if a == axis else (0, 0))]
-            image = conv(F.pad(image, pad, mode="replicate"), kernel.reshape(n, 1, *shape), groups=n)
-        return image[0]
+        kins = [self.volumes[one["volume"]].kin if one["kind"] == "maps" else None for one in drawn]
+        members = [one["members"][0] for one in drawn]
+        return self._painter.drawn(rng, noise, label, truth, kins, members), truth
 
 
 def _turn(angles: np.ndarray) -> np.ndarray:
@@ -473,20 +339,3 @@ def _turn(angles: np.ndarray) -> np.ndarray:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     return about_z @ about_y @ about_x
-
-
-def _limits(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The 0.5 and 99.5 percentiles of every image, of a regular sample of its pixels: (n, 1, ...) each."""
-    flat = image.flatten(1)
-    flat = flat[:, :: max(1, flat.shape[1] // 20_000)].sort(1).values
-    count = flat.shape[1]
-    shape = (-1, *[1] * (image.ndim - 1))
-    return flat[:, int(0.005 * count)].reshape(shape), flat[:, int(0.995 * (count - 1))].reshape(shape)
-
-
-def _normalised(image: torch.Tensor) -> torch.Tensor:
-    """As `image.normalise`: clipped to those percentiles, zero mean, unit variance."""
-    low, high = _limits(image)
-    image = torch.minimum(torch.maximum(image, low), high)
-    axes = tuple(range(1, image.ndim))
-    return (image - image.mean(axes, keepdim=True)) / image.std(axes, keepdim=True).clamp_min(1e-6)

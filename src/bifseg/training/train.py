@@ -265,7 +265,7 @@ def _card(
         "hardware": f"{platform.machine()}, {threads} CPU threads",
         "torch": torch.__version__,
         "synthetic_dice": round(record["dice"], 4),
-        "limits": "research use, not a medical device; results on real images: docs/accuracy.md",
+        "limits": "research use, not a medical device; results on real images: docs/explanation/accuracy.md",
     }
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}

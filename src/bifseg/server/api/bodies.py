@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationError,
+    WithJsonSchema,
     computed_field,
     create_model,
     model_validator,
@@ -56,10 +57,31 @@ class Drawn(Body):
     bytes: ClassVar[int] = 16 << 20
 
 
+class Answer(BaseModel):
+    """What is answered; all of its fields are always there, and its schema says so."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class SeriesInfo(Answer):
+    """A DICOM series that could be asked for; what its files do not tell is null."""
+
+    uid: Annotated[str, Field(description="Empty where the files have none; then it cannot be asked for by it.")]
+    shape: Annotated[list[int], Three, Field(description="Columns, rows, frames.")]
+    modality: str | None
+    number: str | None
+    description: str | None
+
+
 class Refusal(BaseModel):
-    """Why a request was not done, in one sentence."""
+    """Why a request was not done. ``detail`` is one sentence for people; programs read the other fields."""
 
     detail: str
+    code: Annotated[
+        str | None,
+        Field(description="The kind of refusal; several_series: ask again with the uid of one of ``series``."),
+    ] = None
+    series: Annotated[list[SeriesInfo] | None, Field(description="What there is to choose from.")] = None
 
 
 Said = TypeVar("Said", bound=BaseModel)
@@ -108,7 +130,7 @@ class NewSession(Body):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
-class ImageInfo(BaseModel):
+class ImageInfo(Answer):
     """An image; millimetres, LPS. Column k of ``direction`` is where voxel axis k points."""
 
     key: str
@@ -116,7 +138,7 @@ class ImageInfo(BaseModel):
     dtype: str
     spacing: Annotated[list[float], Three]
     origin: Annotated[list[float], Three]
-    direction: list[list[float]]
+    direction: Annotated[list[Annotated[list[float], Three]], Three]
     planar: bool
     calibrated: Annotated[bool, Field(description="Whether spacing is in millimetres; else only its ratios count.")]
     bytes: int
@@ -130,7 +152,7 @@ class ImageInfo(BaseModel):
         return list(axes_of(np.array(self.direction)))
 
 
-class FileInfo(BaseModel):
+class FileInfo(Answer):
     """A file or a folder that may be opened by its path."""
 
     path: str
@@ -138,7 +160,7 @@ class FileInfo(BaseModel):
     bytes: int
 
 
-class ObjectInfo(BaseModel):
+class ObjectInfo(Answer):
     """One object, or its part in another plane: its box, and how many voxels its mask has."""
 
     name: str
@@ -148,7 +170,7 @@ class ObjectInfo(BaseModel):
     part_of: Annotated[str | None, Field(description="The object that this is a part of.")] = None
 
 
-class Standing(BaseModel):
+class Standing(Answer):
     """Where a session stands. ``number``: of its last interaction."""
 
     number: int
@@ -158,7 +180,7 @@ class Standing(BaseModel):
     can_redo: bool
 
 
-class SessionInfo(BaseModel):
+class SessionInfo(Answer):
     """What a session was made with; times are seconds since 1970."""
 
     id: str
@@ -176,6 +198,32 @@ class SessionState(SessionInfo, Standing):
     """A session, and where it stands."""
 
 
+class RoundInfo(BaseModel):
+    """What is kept of a round: energies of Eq. 1; losses where the classifier was trained in it."""
+
+    round: int
+    energy: float
+    foreground: Annotated[int, Field(description="Cells of the working grid.")]
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+class RoundEvent(BaseModel):
+    """What a stream tells of a round while the interaction runs."""
+
+    round: int
+    last: bool
+    energy: float
+    foreground: int
+    milliseconds: dict[str, float]
+
+
+class QueuedEvent(BaseModel):
+    """What a stream tells first: how many interactions are computed before this one."""
+
+    queued: int
+
+
 class Done(Standing):
     """Where an interaction led, and what it cost. ``repeated``: it had been done before, under the same key."""
 
@@ -184,16 +232,16 @@ class Done(Standing):
     repeated: bool = False
     seconds: float = 0
     milliseconds: dict[str, float] = {}
-    rounds: list[dict] = []
+    rounds: Annotated[list[dict], WithJsonSchema({"type": "array", "items": RoundInfo.model_json_schema()})] = []
 
 
-class Cancellation(BaseModel):
+class Cancellation(Answer):
     """Whether there was something to cancel."""
 
     cancelled: bool
 
 
-class EntryInfo(BaseModel):
+class EntryInfo(Answer):
     """One interaction in a session's journal. Arrays in ``request`` are named by their SHA-256."""
 
     number: int
@@ -203,7 +251,7 @@ class EntryInfo(BaseModel):
     created: float
 
 
-class MeasureInfo(BaseModel):
+class MeasureInfo(Answer):
     """How large an object is, with its parts. The diameter is the longest distance between the centres of two voxels of
     one slice, ``ends``: of the planes that it was drawn in, else of an axial one."""
 
@@ -214,18 +262,19 @@ class MeasureInfo(BaseModel):
     diameter_mm: Annotated[float | None, Field(description="Null where the spacing is unknown.")]
     diameter_px: Annotated[float | None, Field(description="In voxels; where the spacing is unknown.")] = None
     ends: Annotated[
-        list[Annotated[list[int], Three]] | None, Field(description="Two voxels, x, y, z; null for an empty mask.")
+        Annotated[list[Annotated[list[int], Three]], Field(min_length=2, max_length=2)] | None,
+        Field(description="Two voxels, x, y, z; null for an empty mask."),
     ]
 
 
-class PlaceInfo(BaseModel):
+class PlaceInfo(Answer):
     """Where an object's mask is unsure: ``uncertainty`` in bits, blurred."""
 
     voxel: Annotated[list[int], Three]
     uncertainty: float
 
 
-class ServerInfo(BaseModel):
+class ServerInfo(Answer):
     """What this server offers, and to whom it speaks."""
 
     version: str

@@ -2,7 +2,7 @@
 
 A stream (``Accept: text/event-stream``) has the events ``queued`` (how many are before it), ``round`` for each round,
 and at its end ``done`` with what the JSON answer holds, or ``error`` with {"status", "detail"}. Who hangs up cancels;
-without a stream the interaction is finished all the same.
+without a stream the interaction is finished all the same. The version that it led to is ``number``, in quotes the ETag.
 """
 
 from __future__ import annotations
@@ -11,27 +11,43 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import Begin, Cancellation, Correct, Done, Mask, Named, Propagate, Rename, Resize, Submit
+from bifseg.server.api.bodies import (
+    Begin,
+    Cancellation,
+    Correct,
+    Done,
+    Mask,
+    Named,
+    Propagate,
+    QueuedEvent,
+    Rename,
+    Resize,
+    RoundEvent,
+    Submit,
+)
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.versions import TAGGED, Expected, etag
 from bifseg.server.service import Service
 
 router = APIRouter(tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
 WATCH = 2.0  # seconds after which it is asked again whether the token is valid
 STREAM = "text/event-stream"
+EVENTS = {event.__name__: event.model_json_schema() for event in (QueuedEvent, RoundEvent)}
+PROGRESS = {STREAM: {"schema": {"type": "string"}, "x-events": EVENTS}}
 DONE = {
     "response_model": Done,
-    "responses": {200: {"content": {STREAM: {"schema": {"type": "string"}}}, "description": "Done; or its progress."}},
+    "responses": {200: {"content": PROGRESS, "description": "Done; or its progress.", "headers": TAGGED}},
 }
 
 
@@ -44,6 +60,8 @@ class Act:
         session: Owned,
         service: Served,
         user: User,
+        response: Response,
+        expected: Expected,
         accept: Annotated[str, Header(include_in_schema=False)] = "",
         idempotency_key: Annotated[
             str | None,
@@ -56,6 +74,7 @@ class Act:
         ] = None,
     ) -> None:
         self.request, self.session, self.service, self.user = request, session, service, user
+        self.response, self.expected = response, expected
         self.streams, self.key = STREAM in accept, idempotency_key
 
     async def __call__(self, kind: str, body: BaseModel | None = None) -> dict | StreamingResponse:
@@ -63,14 +82,19 @@ class Act:
         if body is not None:
             interaction |= await run_in_threadpool(_stored, self.service, self.session.image, body)
         if not self.streams:
-            return await self.service.act(self.user, self.session.id, interaction, self.key)
+            done = await self._done(interaction)
+            self.response.headers["ETag"] = etag(done["number"])
+            return done
         return StreamingResponse(self._events(interaction), media_type=STREAM, headers={"X-Accel-Buffering": "no"})
+
+    async def _done(self, interaction: dict, progress: Callable[[dict], None] | None = None) -> dict:
+        return await self.service.act(
+            self.user, self.session.id, interaction, self.key, progress=progress, expected=self.expected
+        )
 
     async def _events(self, interaction: dict) -> AsyncIterator[str]:
         news: asyncio.Queue[dict | None] = asyncio.Queue()
-        work = asyncio.create_task(
-            self.service.act(self.user, self.session.id, interaction, self.key, progress=news.put_nowait)
-        )
+        work = asyncio.create_task(self._done(interaction, news.put_nowait))
         work.add_done_callback(lambda _: news.put_nowait(None))
         try:
             said = asked = time.monotonic()

@@ -23,6 +23,7 @@ REFUSED = {
     403: "From a page that may not call this server.",
     404: "There is nothing of that name, or it is another user's.",
     409: "Someone else works on it, or it was cancelled.",
+    412: "The session is at another version than If-Match says: ``number``. Nothing was done.",
     413: "Too large.",
     421: "The server is not called what the request calls it.",
     422: "Not of the documented form.",

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies import MeasureInfo, PlaceInfo
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
 from bifseg.server.views import MEDIA, Format, View, What
 from bifseg.session.uncertain_places import places
+from bifseg.storage.journal import check_current
 from bifseg.storage.rows import ImageRow
 
 router = APIRouter(tags=["results"], **ROUTER)
@@ -31,6 +34,7 @@ RESULT = {
                 "X-Box": {"schema": {"type": "string"}, "description": "raw: the box they fill."},
                 "X-Shape": {"schema": {"type": "string"}, "description": "raw: its voxels along x, y and z."},
                 "X-Dtype": {"schema": {"type": "string"}, "description": "raw: a number type of NumPy."},
+                **TAGGED,
                 "X-Number": {"schema": {"type": "integer"}, "description": "The interaction they are of."},
             },
         }
@@ -42,11 +46,13 @@ Object = Annotated[str | None, Query(max_length=64, description="Its name; else 
 
 
 @router.get("/sessions/{id}/measures", response_model=list[MeasureInfo])
-async def measures(session: Owned, service: Served) -> list[dict]:
+async def measures(session: Owned, service: Served, response: Response) -> list[dict]:
     """How large each object is: its volume, and its longest diameter within one slice."""
 
     def measure() -> list[dict]:
-        row, state = service.store.image_row(session.image), service.store.state(session.id)
+        row, history = service.store.image_row(session.image), service.store.history(session.id)
+        state = service.store.load(history.state)
+        response.headers["ETag"] = etag(history.number)
         about = {"planar": row.planar, "calibrated": row.calibrated}
         return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction, **about).items()]
 
@@ -54,11 +60,13 @@ async def measures(session: Owned, service: Served) -> list[dict]:
 
 
 @router.get("/sessions/{id}/places", response_model=list[PlaceInfo])
-async def unsure(session: Owned, service: Served, object: Object = None) -> list[dict]:
+async def unsure(session: Owned, service: Served, response: Response, object: Object = None) -> list[dict]:
     """Where an object's mask is least sure, worst first: at most eight places that are worth a look."""
 
     def look() -> list[dict]:
-        segment = views.segment_of(service.store.state(session.id), object)
+        history = service.store.history(session.id)
+        segment = views.segment_of(service.store.load(history.state), object)
+        response.headers["ETag"] = etag(history.version(segment.name))
         found = places(segment.uncertainty(), service.store.image_row(session.image).spacing)
         starts = np.array(segment.box.start)
         return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in found]
@@ -68,25 +76,35 @@ async def unsure(session: Owned, service: Served, object: Object = None) -> list
 
 @router.get("/sessions/{id}/{what}", **RESULT)
 async def result(
+    request: Request,
     session: Owned,
     service: Served,
+    expected: Expected,
     what: What,
     object: Object = None,
     format: Format = "raw",
 ) -> Response:
     """One object's mask (1), scribbles (1 foreground, 2 background), probability, uncertainty (bits) or weights w(i);
-    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm) holds labels or a mask."""
-    numbers: dict[str, str] = {}
+    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm) holds labels or a mask.
+
+    The ETag is the object's version, of labels the session's; with it as If-None-Match the answer is 304 where it is
+    the same still, as If-Match 412 where it is no longer.
+    """
+    history = await run_in_threadpool(service.store.history, session.id)
+    version = history.number if what == "labels" else history.version(object)
+    weak = "W/" if format == "dcm" else ""  # each DICOM file has UIDs of its own
+    headers = {"X-Number": str(history.number)} | ({} if version is None else {"ETag": weak + etag(version)})
+    check_current(history, expected, "" if what == "labels" else object)
+    if version is not None and known(request, str(version)):
+        return Response(status_code=304, headers=headers)
 
     def view() -> tuple[ImageRow, View]:
-        history = service.store.history(session.id)
-        numbers["X-Number"] = str(history.number)
         row = service.store.image_row(session.image)
         return row, views.view(service.store.load(history.state), what, object, row.shape)
 
     lane = service.quick if format == "raw" else service.heavy
     response = await answer(lane, service, session.owner, view, format)
-    response.headers.update(numbers)
+    response.headers.update(headers)
     return response
 
 

@@ -15,6 +15,7 @@ from bifseg.server import views
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.versions import Expected, etag
 from bifseg.server.uploads.receiving import SUFFIXES, called, received
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage.transfer import export, import_
@@ -40,11 +41,11 @@ def server(service: Served, user: User) -> dict:
 
 
 @router.post("/sessions", status_code=201, response_model=SessionState)
-async def create(body: NewSession, service: Served, user: User) -> dict:
+async def create(body: NewSession, service: Served, user: User, response: Response) -> dict:
     """Begin a session on an image."""
     options = body.model_dump(exclude={"image"}, exclude_unset=True)
     id = await service.create(body.image, user, **options)
-    return await run_in_threadpool(_state, service, id)
+    return _tagged(response, await run_in_threadpool(_state, service, id))
 
 
 @router.get("/sessions", response_model=list[SessionInfo])
@@ -59,7 +60,7 @@ def sessions(service: Served, user: User) -> list[dict]:
     response_model=SessionState,
     openapi_extra={"requestBody": {"required": True, "content": ARCHIVE}},
 )
-async def import_session(request: Request, service: Served, user: User) -> dict:
+async def import_session(request: Request, service: Served, user: User, response: Response) -> dict:
     """Take in a session that was exported, here or elsewhere: send the archive as the body."""
     store, limits = service.store, service.settings.limits
 
@@ -69,37 +70,42 @@ async def import_session(request: Request, service: Served, user: User) -> dict:
             return _state(service, import_(store, path, user, voxels=limits.voxels, limit=limits.array_bytes))
 
     async with service.receiving.turn(user), received(request.stream(), store.folder, ".zip") as path:
-        return await service.heavy.run(user, take, path)
+        return _tagged(response, await service.heavy.run(user, take, path))
 
 
 @router.get("/sessions/{id}", response_model=SessionState)
-def session(session: Owned, service: Served) -> dict:
+def session(session: Owned, service: Served, response: Response) -> dict:
     """A session, and where it stands."""
-    return _state(service, session.id)
+    return _tagged(response, _state(service, session.id))
 
 
 @router.delete("/sessions/{id}", status_code=204)
-def delete(session: Owned, service: Served) -> Response:
+def delete(session: Owned, service: Served, expected: Expected) -> Response:
     """Delete a session and its masks, for good."""
-    service.store.delete(session.id)
+    service.store.delete(session.id, expected=expected)
     return Response(status_code=204)
 
 
 @router.get("/sessions/{id}/history", response_model=list[EntryInfo])
-def history(session: Owned, service: Served, after: Annotated[int, Query(ge=0, lt=2**63)] = 0) -> list[dict]:
+def history(
+    session: Owned, service: Served, response: Response, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
+) -> list[dict]:
     """All interactions in their order; ``after``: only those that came after one."""
-    return [vars(entry) for entry in service.store.entries(session.id, after)]
+    entries = service.store.entries(session.id, after)
+    response.headers["ETag"] = etag(entries[-1].number if entries else service.store.history(session.id).number)
+    return [vars(entry) for entry in entries]
 
 
 @router.get("/sessions/{id}/report")
-def report(session: Owned, service: Served) -> dict:
+def report(session: Owned, service: Served, response: Response) -> dict:
     """What was done and what it cost: models, parameters, times, energies; and how large the objects are."""
-    row = service.store.image_row(session.image)
+    row, history = service.store.image_row(session.image), service.store.history(session.id)
+    response.headers["ETag"] = etag(history.number)
     return {
         "version": version("bifseg"),
         "session": SessionInfo(**session.as_dict()).model_dump(),
         "image": {"shape": row.shape, "spacing_mm": row.spacing if row.calibrated else None},
-        "objects": service.store.state(session.id).report(row),
+        "objects": service.store.load(history.state).report(row),
     }
 
 
@@ -118,6 +124,11 @@ async def export_session(session: Owned, service: Served) -> StreamingResponse:
             path.unlink(missing_ok=True)
 
     return await service.heavy.run(session.owner, write)
+
+
+def _tagged(response: Response, state: dict) -> dict:
+    response.headers["ETag"] = etag(state["number"])
+    return state
 
 
 def _state(service: Served, id: str) -> dict:

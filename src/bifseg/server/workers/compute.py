@@ -22,7 +22,7 @@ LIVE = 8  # sessions that keep their features and adapted classifier in memory; 
 def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     """What does the jobs of one worker; ``options``: {"data", "quota", "models", "threads", "warm"}.
 
-    A job is {"session", "interaction", "key"}; see `DurableSession.apply` for what it yields and returns.
+    A job is {"session", "interaction", "key", "expected"}; see `DurableSession.apply` for what it yields and returns.
     """
     torch.set_num_threads(options["threads"])
     store = Store(Path(options["data"]), quota=options["quota"], share=options["share"])
@@ -37,7 +37,7 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     def work(job: dict) -> Generator[dict, None, dict]:
         id = job["session"]
         session = live.pop(id, None) or DurableSession(store, id, models=models)
-        result = yield from session.apply(job["interaction"], job["key"])
+        result = yield from session.apply(job["interaction"], job["key"], job.get("expected"))
         live[id] = session  # one whose interaction failed is brought back from the store next time
         while len(live) > LIVE:
             live.popitem(last=False)

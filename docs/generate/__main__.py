@@ -1,0 +1,32 @@
+"""Write the pages of docs/reference from the code: ``make docs``, which calls ``python -m docs.generate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from docs.generate import api, cli, formats, parameters
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api.page,
+    "cli.md": cli.page,
+    "formats.md": formats.page,
+    "parameters.md": parameters.page,
+}
+NOTE = "<!-- Made of the code by `make docs`; do not edit. -->\n\n"
+
+
+def text(name: str) -> str:
+    """What the page of this name has to say, as the code is."""
+    return NOTE + PAGES[name]().strip() + "\n"
+
+
+def main() -> None:
+    REFERENCE.mkdir(exist_ok=True)
+    for name in PAGES:
+        (REFERENCE / name).write_text(text(name))
+
+
+if __name__ == "__main__":
+    main()

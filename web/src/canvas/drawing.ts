@@ -1,0 +1,178 @@
+// What hands draw becomes interactions: a box that is to be, the box that there is, strokes.
+
+import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
+import { across, type Plane } from '../scan/volume.ts'
+import type { Model } from '../session/model.ts'
+import type { Look } from '../session/prefs.ts'
+import { elsewhere, type Tools } from '../tools/tools.ts'
+import type { Stage } from './stage.ts'
+
+/** What drawing needs to know of the session around it, and whom it tells. */
+export interface Around {
+  look: Look
+  /** Why the object worked on may not change, or null. */
+  locked(): string | null
+  /** What is to be seen has changed. */
+  changed(): void
+  /** A new object is there. */
+  begun(): void
+  say(sentence: string): void
+}
+
+export class Drawing {
+  /** A box in 3D that is not segmented yet, and the plane in which it was drawn. */
+  draft: { box: Box; plane: Plane } | null = null
+  tools!: Tools
+  /** When the last stroke or box ended, in the page's milliseconds; 0 once its mask is on the screen. */
+  ended = 0
+
+  constructor(
+    private readonly model: Model,
+    private readonly stage: Stage,
+    private readonly around: Around,
+  ) {}
+
+  // ---- boxes
+
+  drawn(box: Box, plane: Plane): void {
+    if (across(plane).some((k) => box.stop[k] - box.start[k] < 2)) {
+      this.around.say('That box is thinner than two voxels; draw a larger one.')
+    } else if (this.stage.scene.planar || this.around.look.dimension === 2) {
+      this.begin(box)
+    } else if (this.draft && this.draft.plane !== plane) {
+      box.start[plane] = this.draft.box.start[plane]
+      box.stop[plane] = this.draft.box.stop[plane]
+      this.begin(box)
+    } else {
+      this.draft = { box: this.deepened(box, plane), plane }
+      this.around.changed()
+    }
+  }
+
+  /** A new object from a box, or from the one that is to be. */
+  async begin(box = this.draft?.box): Promise<void> {
+    if (!box) return
+    this.draft = null
+    this.ended = performance.now()
+    if (await this.model.begin(box)) this.around.begun()
+  }
+
+  discard(): void {
+    this.draft = null
+    this.around.changed()
+  }
+
+  /** Sides were pulled: of the box that is to be, or of the current object. */
+  adjusted(box: Box): void {
+    const locked = this.around.locked()
+    if (this.draft) {
+      this.draft = { ...this.draft, box }
+      this.around.changed()
+    } else if (locked) {
+      this.around.say(locked)
+    } else {
+      this.ended = performance.now()
+      this.model.resize(box)
+    }
+  }
+
+  /** A box in file voxels, by its numbers. */
+  typed(box: Box): void {
+    const { shape } = this.model.image
+    const wrong = ALL.find((k) => !(box.start[k] >= 0 && box.stop[k] <= shape[k] && box.start[k] < box.stop[k]))
+    if (wrong === undefined) {
+      this.adjusted(this.model.axes.boxToCanonical(box))
+      return
+    }
+    const given = `from ${box.start[wrong]} to ${box.stop[wrong] - 1}`
+    const possible = `it must lie between 0 and ${shape[wrong] - 1}, the first number not above the second`
+    this.around.say(`Along ${'xyz'[wrong]} the box goes ${given}; ${possible}.`)
+  }
+
+  /** A box around the crosshair, for the keyboard: a quarter of the scan, to be moved by its numbers or handles. */
+  here(plane: Plane): void {
+    const { cursor, planar, volume } = this.stage.scene
+    const flat = planar || this.around.look.dimension === 2
+    const box: Box = { start: [0, 0, 0], stop: [1, 1, 1] }
+    for (const k of ALL) {
+      const half = flat && k === plane ? 0 : Math.max(1, Math.round(volume.shape[k] / 8))
+      box.start[k] = Math.max(0, cursor[k] - half)
+      box.stop[k] = Math.min(volume.shape[k], cursor[k] + half + 1)
+    }
+    this.draft = { box, plane }
+    this.around.changed()
+  }
+
+  /** A rectangle with a guess of its depth: as deep as it is wide, on average, around this slice. */
+  private deepened(box: Box, plane: Plane): Box {
+    const { cursor, volume } = this.stage.scene
+    const [u, v] = across(plane)
+    const millimetres = (k: 0 | 1 | 2) => (box.stop[k] - box.start[k]) * volume.spacing[k]
+    const half = Math.max(1, Math.round((millimetres(u) + millimetres(v)) / 4 / volume.spacing[plane]))
+    box.start[plane] = Math.max(0, cursor[plane] - half)
+    box.stop[plane] = Math.min(volume.shape[plane], cursor[plane] + half + 1)
+    return box
+  }
+
+  // ---- strokes
+
+  /** Why a stroke cannot begin in a slice of this plane, or null. */
+  refusal(plane: Plane): string | null {
+    const { box } = this.model
+    if (this.draft) return 'Segment the box first (Enter), or discard it (Esc).'
+    if (!box) return 'Draw a box around the object first (B).'
+    const thin = ALL.find((k) => box.stop[k] - box.start[k] === 1)
+    const passed = thin !== undefined && (thin !== plane || this.stage.scene.cursor[thin] !== box.start[thin])
+    return this.around.locked() ?? (passed ? elsewhere(thin, box.start[thin]) : null)
+  }
+
+  /** A stroke in canonical voxels. Foreground that leaves the box makes it grow; all else ends where the box does. */
+  async stroke(points: Vec3[], label: 0 | 1 | 2): Promise<void> {
+    const { axes, box } = this.model
+    if (!box) return
+    const { radius } = this.tools
+    const inScan = points.map((point) => clamped(point, [0, 0, 0], this.stage.scene.volume.shape))
+    this.ended = performance.now()
+    if (label === 1 && inScan.some((point) => leaves(point, box))) {
+      await this.model.extend(this.grown(box, inScan), {
+        points: inScan.map((point) => axes.toFile(point)),
+        label,
+        radius,
+      })
+    } else {
+      const inBox = inScan.map((point) => axes.toFile(clamped(point, box.start, box.stop)))
+      await this.model.scribble({ points: inBox, label, radius })
+    }
+  }
+
+  /** A click of the keyboard, at the crosshair. */
+  click(plane: Plane): void {
+    const reason = this.refusal(plane)
+    if (reason) this.around.say(reason)
+    else this.stroke([[...this.stage.scene.cursor]], this.tools.painted)
+  }
+
+  /** A box that holds a stroke, too, with some room. */
+  private grown(box: Box, points: Vec3[]): Box {
+    const { shape, spacing } = this.stage.scene.volume
+    const wider: Box = { start: [...box.start], stop: [...box.stop] }
+    for (const k of ALL) {
+      if (box.stop[k] - box.start[k] === 1) continue // stays a plane
+      const room = 2 + Math.ceil((this.tools.radius * Math.min(...spacing)) / spacing[k])
+      const places = points.map((point) => Math.round(point[k]))
+      if (Math.min(...places) < box.start[k]) wider.start[k] = Math.max(0, Math.min(...places) - room)
+      if (Math.max(...places) >= box.stop[k]) wider.stop[k] = Math.min(shape[k], Math.max(...places) + room + 1)
+    }
+    return wider
+  }
+}
+
+function leaves(point: Vec3, box: Box): boolean {
+  return ALL.some((k) => Math.round(point[k]) < box.start[k] || Math.round(point[k]) >= box.stop[k])
+}
+
+function clamped(point: Vec3, start: Vec3, stop: Vec3): Vec3 {
+  const inside: Vec3 = [...point]
+  for (const k of ALL) inside[k] = Math.max(start[k], Math.min(stop[k] - 1, point[k]))
+  return inside
+}

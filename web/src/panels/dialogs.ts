@@ -1,0 +1,282 @@
+// What is asked and told in front of the page: questions, the report, exports, help.
+
+import { h } from '../elements/dom.ts'
+import type { Api } from '../server/api.ts'
+import { sentenceOf } from '../server/errors.ts'
+import type { EntryInfo, ImageInfo, MeasureInfo } from '../server/types.ts'
+import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from '../session/report.ts'
+
+/** One of several, as a person reads it. */
+export interface Choice {
+  value: string
+  label: string
+}
+
+// ---- questions
+
+/** Ask for a text that is not empty; null where the user would rather not say. */
+export function askText(title: string, label: string, value: string): Promise<string | null> {
+  const input = h('input', { type: 'text', value, required: true, autofocus: true, autocomplete: 'off' })
+  const answer = asked(title, 'OK', () => input.value.trim() || null, h('label', {}, label, input))
+  input.select()
+  return answer
+}
+
+/** Ask whether to do what the button `action` says. */
+export async function confirmIn(title: string, sentence: string, action: string): Promise<boolean> {
+  return (await asked(title, action, () => true, h('p', {}, sentence))) ?? false
+}
+
+/** Ask for one of several; null for none of them. */
+export function askChoice(title: string, sentence: string, choices: Choice[]): Promise<string | null> {
+  const name = newId()
+  const options = choices.map(({ value, label }, k) =>
+    h('label', { class: 'option' }, h('input', { type: 'radio', name, value, checked: k === 0 }), label),
+  )
+  const legend = h('legend', {}, sentence)
+  const fields = h('fieldset', {}, legend, ...options)
+  return asked(title, 'Open', () => fields.querySelector<HTMLInputElement>('input:checked')?.value ?? null, fields)
+}
+
+function asked<T>(title: string, action: string, answer: () => T | null, content: HTMLElement): Promise<T | null> {
+  return new Promise((resolve) => {
+    let given: T | null = null
+    const form = h(
+      'form',
+      {
+        onsubmit: (event) => {
+          event.preventDefault()
+          given = answer()
+          dialog.close()
+        },
+      },
+      content,
+      h(
+        'div',
+        { class: 'actions' },
+        h('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'),
+        h('button', { type: 'submit', class: 'primary' }, action),
+      ),
+    )
+    const dialog = shown(title, form)
+    dialog.addEventListener('close', () => resolve(given))
+  })
+}
+
+// ---- help
+
+/** What the keys do. */
+export function showHelp(rows: { keys: string; what: string }[]): void {
+  const body = rows.map(({ keys, what }) =>
+    h('tr', {}, h('th', { scope: 'row' }, h('kbd', {}, keys)), h('td', {}, what)),
+  )
+  closable('Keys', h('table', { class: 'keys' }, headed('Key', 'What it does'), h('tbody', {}, ...body)))
+}
+
+// ---- the report
+
+/** What was done in a session and what came of it; to read, and to save. */
+export async function showReport(api: Api, id: string): Promise<void> {
+  const { status, alert, lines } = told()
+  const content = h('div', {})
+  closable('Report', lines, content)
+  status.textContent = 'Gathering what was done …'
+  try {
+    const [report, measures, history] = await Promise.all([api.report(id), api.measures(id), api.history(id)])
+    content.replaceChildren(...reportIn(report as Report, measures, history))
+  } catch (error) {
+    alert.textContent = sentenceOf(error)
+  }
+  status.textContent = ''
+}
+
+function reportIn(report: Report, measures: MeasureInfo[], history: EntryInfo[]): HTMLElement[] {
+  const stem = stemOf(report.session.title)
+  const asJson = () => save(jsonOf({ ...report, measures, history }), `${stem}-report.json`)
+  const asText = () =>
+    save(new Blob([reportText(report, measures, history)], { type: 'text/plain' }), `${stem}-report.txt`)
+  const objects = tableOf(report, measures)
+  return [
+    h('dl', {}, ...facts(report, history).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])),
+    h('h3', {}, 'Objects'),
+    objects.length
+      ? h('table', {}, headed(...COLUMNS), h('tbody', {}, ...objects.map(row)))
+      : h('p', {}, 'There is no object yet.'),
+    ...report.objects.filter(({ rounds }) => rounds.length).map(rounds),
+    h('h3', {}, 'What was done'),
+    history.length ? h('ol', { class: 'history' }, ...history.map(entry)) : h('p', {}, 'Nothing yet.'),
+    h(
+      'div',
+      { class: 'actions' },
+      h('button', { type: 'button', onclick: asJson }, 'Save as JSON'),
+      h('button', { type: 'button', onclick: asText }, 'Save as text'),
+    ),
+  ]
+}
+
+const ROUND_COLUMNS = ['Round', 'Energy', 'Loss before', 'Loss after']
+
+function rounds({ name, rounds, milliseconds }: Report['objects'][number]): HTMLElement {
+  const rows = rounds.map(({ round, energy, loss_before, loss_after }) =>
+    [round, rounded(energy, 1), loss(loss_before), loss(loss_after)].map(String),
+  )
+  const stages = Object.entries(milliseconds).map(([stage, ms]) => `${stage} ${rounded(ms, 0)} ms`)
+  return h(
+    'details',
+    {},
+    h('summary', {}, `Rounds of ${name}`),
+    h('table', {}, headed(...ROUND_COLUMNS), h('tbody', {}, ...rows.map(row))),
+    h('p', {}, stages.join(', ')),
+  )
+}
+
+function loss(value: number | null | undefined): string {
+  return value === undefined || value === null ? '–' : rounded(value, 4)
+}
+
+function entry(entry: EntryInfo): HTMLElement {
+  const time = h('time', { datetime: new Date(entry.created * 1000).toISOString() }, when(entry.created))
+  return h('li', { value: entry.number }, time, ' ', `${inWords(entry)}${lasted(entry)}`)
+}
+
+// ---- exports
+
+/** Offer what may be saved; `figure` draws the page's own picture. */
+export function showExport(api: Api, id: string, image: ImageInfo, title: string, figure: () => Promise<Blob>): void {
+  const { status, alert, lines } = told()
+  let busy = false
+  const saved = async ({ ending, load }: Export) => {
+    if (busy) return
+    busy = true
+    alert.textContent = ''
+    const name = `${stemOf(title)}-${ending}`
+    status.textContent = `${name} is being made …`
+    try {
+      save(await load(), name)
+      status.textContent = `${name} was saved.`
+    } catch (error) {
+      status.textContent = ''
+      alert.textContent = sentenceOf(error)
+    }
+    busy = false
+  }
+  const choices = exportsOf(api, id, image, figure).map((choice) =>
+    h(
+      'li',
+      {},
+      h(
+        'button',
+        { type: 'button', class: 'choice', onclick: () => saved(choice) },
+        h('strong', {}, choice.name),
+        ' ',
+        h('span', {}, choice.what),
+      ),
+    ),
+  )
+  closable('Export', h('ul', { class: 'choices' }, ...choices), lines)
+}
+
+interface Export {
+  name: string
+  what: string
+  ending: string
+  load: () => Promise<Blob>
+}
+
+function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise<Blob>): Export[] {
+  const labels = (format: string, name: string, what: string): Export => ({
+    name,
+    what,
+    ending: `labels.${format}`,
+    load: () => api.file(`sessions/${encodeURIComponent(id)}/labels?format=${format}`),
+  })
+  return [
+    labels('nii.gz', 'NIfTI', 'All objects as labels on the voxels of the scan; most programs read it.'),
+    labels('nrrd', 'NRRD', 'The same, as 3D Slicer likes it.'),
+    labels('mha', 'MHA', 'The same, as ITK and MITK like it.'),
+    ...(image.dicom
+      ? [labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.')]
+      : []),
+    ...(image.planar
+      ? [labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')]
+      : []),
+    { name: 'PNG figure', what: 'The view as it is now, as a picture.', ending: 'figure.png', load: figure },
+    {
+      name: 'Session',
+      what: 'The scan, every interaction and every mask in one file, to go on from here or elsewhere.',
+      ending: 'session.zip',
+      load: () => api.file(`sessions/${encodeURIComponent(id)}/export`),
+    },
+  ]
+}
+
+/** Hand a file to the browser's downloads. */
+export function save(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob)
+  const link = h('a', { href: url, download: name, hidden: true })
+  document.body.append(link)
+  link.click()
+  link.remove()
+  setTimeout(() => URL.revokeObjectURL(url), 60_000) // some browsers ask for it only after a while
+}
+
+/** What may be the beginning of a file's name on every system, from a title. */
+export function stemOf(title: string): string {
+  const stem = title
+    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp)$/i, '')
+    .replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-')
+  return stem.slice(0, 80).replace(/^[\s.-]+|[\s.-]+$/g, '') || 'bifseg'
+}
+
+// ---- dialogs in general
+
+/** A dialog that only tells something. */
+function closable(title: string, ...content: HTMLElement[]): void {
+  const dialog = shown(title, ...content)
+  const close = h('button', { type: 'button', onclick: () => dialog.close() }, 'Close')
+  dialog.querySelector('.dialog-title')?.append(close)
+  close.focus()
+}
+
+/** Esc closes it, and the focus goes back to where it was: the browser sees to both. */
+function shown(title: string, ...content: HTMLElement[]): HTMLDialogElement {
+  const id = newId()
+  const dialog: HTMLDialogElement = h(
+    'dialog',
+    {
+      'aria-labelledby': id,
+      onkeydown: (event) => dialog.open && event.stopPropagation(), // the page's keys are for the page
+      onclose: () => dialog.remove(),
+    },
+    h('div', { class: 'dialog-title' }, h('h2', { id }, title)),
+    ...content,
+  )
+  document.body.append(dialog)
+  dialog.showModal()
+  return dialog
+}
+
+/** Lines that are read out when they change. */
+function told(): { status: HTMLElement; alert: HTMLElement; lines: HTMLElement } {
+  const status = h('p', { role: 'status' })
+  const alert = h('p', { role: 'alert' })
+  return { status, alert, lines: h('div', {}, status, alert) }
+}
+
+function headed(...columns: string[]): HTMLElement {
+  return h('thead', {}, h('tr', {}, ...columns.map((column) => h('th', { scope: 'col' }, column))))
+}
+
+function row([first, ...others]: string[]): HTMLElement {
+  return h('tr', {}, h('th', { scope: 'row' }, first), ...others.map((cell) => h('td', {}, cell)))
+}
+
+let ids = 0
+function newId(): string {
+  ids += 1
+  return `dialog-${ids}`
+}
+
+function jsonOf(value: unknown): Blob {
+  return new Blob([JSON.stringify(value, null, 2)], { type: 'application/json' })
+}

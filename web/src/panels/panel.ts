@@ -1,0 +1,234 @@
+// The panel beside the slices: objects, what fine-tuning just did, the box, and what is to be seen.
+
+import { NAMES } from '../canvas/colours.ts'
+import { h } from '../elements/dom.ts'
+import { type Icon, icon } from '../elements/icons.ts'
+import { ALL, type Box } from '../scan/axes.ts'
+import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
+import type { Model } from '../session/model.ts'
+import { colourOf, type Seen } from '../session/prefs.ts'
+import { adaptationCard, conflictCard, draftCard } from './cards.ts'
+import { type Viewed, type Viewing, viewControls } from './viewing.ts'
+
+/** What the panel can be asked for; objects by their names. */
+export interface Wishes extends Viewing {
+  select(name: string): void
+  rename(name: string): void
+  remove(name: string): void
+  hide(name: string): void
+  lock(name: string): void
+  recolour(name: string): void
+  propagate(step: 1 | -1): void
+  lookNext(): void
+  refine(): void
+  begin(): void
+  discard(): void
+  typed(box: Box): void
+}
+
+/** What it shows beside the model. */
+export interface Surroundings extends Viewed {
+  seen: Seen
+  draft: Box | null
+  measures: Map<string, MeasureInfo>
+}
+
+export class Panel {
+  private readonly adaptation = h('section', { class: 'card adaptation', 'aria-label': 'Adaptation', hidden: true })
+  private readonly conflict = h('section', { class: 'card conflict', 'aria-label': 'Conflict', hidden: true })
+  private readonly draft = h('section', { class: 'card draft', 'aria-label': 'Box to be', hidden: true })
+  private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
+  private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
+  private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
+  readonly element = h(
+    'aside',
+    { class: 'panel' },
+    this.conflict,
+    this.draft,
+    this.adaptation,
+    this.objects,
+    this.box,
+    this.view,
+  )
+  private readonly built = new Map<HTMLElement, string>()
+
+  constructor(
+    private readonly model: Model,
+    private readonly around: () => Surroundings,
+    private readonly wishes: Wishes,
+  ) {}
+
+  update(): void {
+    const { model } = this
+    const around = this.around()
+    const { look, seen, draft, window } = around
+    const measured = [...around.measures.values()]
+    this.keep(this.objects, [model.state.objects, model.state.current, seen, measured, !model.busy], () =>
+      this.objectList(around),
+    )
+    const { adaptation } = model
+    this.adaptation.hidden = !adaptation
+    this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, strokes: 0 }, () => adaptationCard(model))
+    this.conflict.hidden = !model.conflict
+    this.keep(this.conflict, model.conflict, () => conflictCard(model))
+    this.draft.hidden = !draft
+    this.keep(this.draft, [draft], () => draftCard(draft, this.wishes))
+    this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
+    this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
+  }
+
+  /** Build a section anew only where what it shows has changed; what has the focus keeps it. */
+  private keep(section: HTMLElement, shown: unknown, build: () => Node[]): void {
+    const key = JSON.stringify(shown)
+    if (this.built.get(section) === key) return
+    this.built.set(section, key)
+    const focused = section.contains(document.activeElement) ? document.activeElement?.getAttribute('data-key') : null
+    section.replaceChildren(...build())
+    if (focused) section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)?.focus()
+  }
+
+  // ---- objects
+
+  private objectList({ seen, measures }: Surroundings): Node[] {
+    const { model } = this
+    const heading = h('h2', {}, 'Objects')
+    if (!model.roots.length) {
+      return [heading, h('p', { class: 'hint' }, 'None yet. Choose Box and draw one around something.')]
+    }
+    const rows = model.roots.map((object, k) => this.row(object, k, seen, measures.get(object.name)))
+    return [heading, h('ul', { class: 'rows' }, ...rows), ...this.actions()]
+  }
+
+  private row(object: ObjectInfo, k: number, seen: Seen, measure: MeasureInfo | undefined): HTMLElement {
+    const { model, wishes } = this
+    const { name } = object
+    const parts = model.partsOf(name)
+    const current = model.current && model.rootOf(model.current) === name
+    const colour = colourOf(seen, name, k)
+    const hidden = seen.hidden.includes(name)
+    const locked = seen.locked.includes(name) || !current
+    const button = (sign: Icon, label: string, run: () => void, pressed?: boolean) =>
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'icon-button',
+          'aria-label': `${label} ${name}`,
+          title: label,
+          'aria-pressed': pressed === undefined ? undefined : String(pressed),
+          'data-key': `${label} ${name}`,
+          onclick: run,
+        },
+        icon(sign),
+      )
+    const size = (measure && sizeOf(measure)) || `${voxels(parts)} voxels`
+    return h(
+      'li',
+      { class: current ? 'row current' : 'row' },
+      h('button', {
+        type: 'button',
+        class: `swatch colour-${colour}`,
+        'aria-label': `Colour of ${name}: ${NAMES[colour]}; change it`,
+        title: 'Another colour',
+        'data-key': `colour ${name}`,
+        onclick: () => wishes.recolour(name),
+      }),
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'name',
+          'aria-current': current ? 'true' : undefined,
+          'data-key': `select ${name}`,
+          title: current ? 'Worked on' : 'Work on it',
+          onclick: () => wishes.select(name),
+        },
+        h('span', { class: 'title' }, name),
+        h('span', { class: 'size' }, parts.length > 1 ? `${parts.length} slices · ${size}` : size),
+      ),
+      button(hidden ? 'hidden' : 'eye', hidden ? 'Show' : 'Hide', () => wishes.hide(name), hidden),
+      button(locked ? 'lock' : 'unlock', locked ? 'Unlock' : 'Lock', () => wishes.lock(name), locked),
+      button('edit', 'Rename', () => wishes.rename(name)),
+      button('remove', 'Remove', () => wishes.remove(name)),
+    )
+  }
+
+  private actions(): Node[] {
+    const { model, wishes } = this
+    if (!model.current) return []
+    const idle = !model.busy
+    const action = (label: string, title: string, run: () => void) =>
+      h('button', { type: 'button', title, disabled: !idle, 'data-key': label, onclick: run }, label)
+    const buttons = [
+      action('Look here next', 'Go to where the network is least sure (U)', () => wishes.lookNext()),
+      action('Refine on', 'Go on fine-tuning with the scribbles there are', () => wishes.refine()),
+    ]
+    if (model.planeAxis !== null && !model.image.planar) {
+      buttons.push(
+        action('◂ Previous slice', 'Carry box and adapted network to the slice before (,)', () => wishes.propagate(-1)),
+        action('Next slice ▸', 'Carry box and adapted network to the next slice (.)', () => wishes.propagate(1)),
+      )
+    }
+    return [h('div', { class: 'actions' }, ...buttons)]
+  }
+
+  // ---- the box
+
+  /** The box in numbers, voxels of the file counted from 0: for keyboards, and for who has them from elsewhere. */
+  private boxFields(draft: Box | null): Node[] {
+    const canonical = draft ?? this.model.box
+    if (!canonical) return []
+    const box = this.model.axes.boxToFile(canonical)
+    const inputs = ALL.map((k) => {
+      const field = (which: 'first' | 'last', value: number) =>
+        h('input', {
+          type: 'number',
+          min: 0,
+          max: this.model.image.shape[k] - 1,
+          value,
+          step: 1,
+          required: true,
+          'aria-label': `${which} voxel along ${'xyz'[k]}`,
+          'data-key': `${which} ${k}`,
+        })
+      return [field('first', box.start[k]), field('last', box.stop[k] - 1)] as const
+    })
+    const rows = inputs.map(([first, last], k) =>
+      h('div', { class: 'range' }, h('span', {}, 'xyz'[k]), first, '–', last),
+    )
+    const typed = (event: Event) => {
+      event.preventDefault()
+      const values = inputs.map((pair) => pair.map((input) => input.valueAsNumber))
+      const at = (k: number, i: number) => values[k]?.[i] ?? 0
+      this.wishes.typed({ start: [at(0, 0), at(1, 0), at(2, 0)], stop: [at(0, 1) + 1, at(1, 1) + 1, at(2, 1) + 1] })
+    }
+    return [
+      h(
+        'details',
+        {},
+        h('summary', {}, 'Box in voxels'),
+        h(
+          'form',
+          { onsubmit: typed },
+          ...rows,
+          h('button', { type: 'submit', 'data-key': 'typed' }, draft ? 'Move the box' : 'Use this box'),
+        ),
+      ),
+    ]
+  }
+}
+
+function voxels(objects: ObjectInfo[]): string {
+  return objects.reduce((sum, object) => sum + object.voxels, 0).toLocaleString('en')
+}
+
+/** Volume or area, and diameter; empty where nobody knows how large a voxel is. */
+function sizeOf({ ml: volume, area_mm2: area, diameter_mm: diameter }: MeasureInfo): string {
+  if (diameter === null) return ''
+  const extent = volume === null ? `${(area ?? 0).toPrecision(3)} mm²` : ml(volume)
+  return `${extent} · ⌀ ${diameter.toFixed(1)} mm`
+}
+
+function ml(volume: number): string {
+  return `${volume >= 100 ? volume.toFixed(0) : volume >= 1 ? volume.toFixed(1) : volume.toPrecision(2)} ml`
+}

@@ -1,0 +1,115 @@
+// What a person likes to see, and how one session was looked at: kept in this browser, and worth nothing else.
+
+import { PALETTE } from '../canvas/colours.ts'
+import type { Vec3 } from '../scan/axes.ts'
+import type { Window } from '../scan/volume.ts'
+
+const KEY = 'bifseg'
+const KEPT = 50 // sessions
+const LATER = 300 // milliseconds
+
+export type MapKind = 'none' | 'probability' | 'uncertainty' | 'weights'
+export type Layout = 'four' | 'axial' | 'coronal' | 'sagittal' | 'render'
+
+export interface Look {
+  theme: 'auto' | 'dark' | 'light'
+  layout: Layout
+  opacity: number
+  mapOpacity: number
+  map: MapKind
+  brush: number
+  smooth: boolean
+  crosshair: boolean
+  dimension: 2 | 3
+}
+
+/** How one session was looked at; objects by their names. */
+export interface Seen {
+  colours: Record<string, number>
+  hidden: string[]
+  locked: string[]
+  window: Window | null
+  cursor: Vec3 | null
+  touched: number
+}
+
+const LOOK: Look = {
+  theme: 'auto',
+  layout: 'four',
+  opacity: 0.25,
+  mapOpacity: 0.6,
+  map: 'none',
+  brush: 1.5,
+  smooth: true,
+  crosshair: true,
+  dimension: 3,
+}
+
+export class Prefs {
+  readonly look: Look
+  private readonly sessions: Record<string, Seen>
+  private timer = 0
+
+  constructor(private readonly storage: Storage | null = available()) {
+    const stored = read(this.storage)
+    this.look = { ...LOOK, ...stored.look }
+    this.sessions = stored.sessions ?? {}
+  }
+
+  seen(id: string): Seen {
+    this.sessions[id] ??= { colours: {}, hidden: [], locked: [], window: null, cursor: null, touched: 0 }
+    return this.sessions[id]
+  }
+
+  /** An object's name changed. */
+  renamed(id: string, name: string, to: string): void {
+    const seen = this.seen(id)
+    if (name in seen.colours) seen.colours[to] = seen.colours[name] ?? 0
+    delete seen.colours[name]
+    for (const list of [seen.hidden, seen.locked]) {
+      const place = list.indexOf(name)
+      if (place >= 0) list[place] = to
+    }
+  }
+
+  /** Keep it, soon: a hand that moves changes it a hundred times a second. */
+  save(id?: string): void {
+    if (id) this.seen(id).touched = Date.now()
+    window.clearTimeout(this.timer)
+    this.timer = window.setTimeout(() => this.write(), LATER)
+  }
+
+  /** Keep it now. */
+  write(): void {
+    window.clearTimeout(this.timer)
+    const kept = Object.entries(this.sessions)
+      .sort(([, a], [, b]) => b.touched - a.touched)
+      .slice(0, KEPT)
+    try {
+      this.storage?.setItem(KEY, JSON.stringify({ look: this.look, sessions: Object.fromEntries(kept) }))
+    } catch {
+      // a full or forbidden storage loses nothing but looks
+    }
+  }
+}
+
+/** Which colour of the palette the k-th object has, unless it was given another. */
+export function colourOf(seen: Seen, name: string, k: number): number {
+  return seen.colours[name] ?? k % PALETTE.length
+}
+
+function available(): Storage | null {
+  try {
+    return window.localStorage
+  } catch {
+    return null
+  }
+}
+
+function read(storage: Storage | null): { look?: Partial<Look>; sessions?: Record<string, Seen> } {
+  try {
+    return JSON.parse(storage?.getItem(KEY) ?? '{}') ?? {}
+  } catch {
+    return {}
+  }
+}

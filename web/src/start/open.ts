@@ -1,0 +1,243 @@
+// The start screen: a scan is chosen, or a session that was begun before.
+
+import { h } from '../elements/dom.ts'
+import { confirmIn } from '../panels/dialogs.ts'
+import type { Api } from '../server/api.ts'
+import type { FileInfo, ImageInfo, SessionInfo } from '../server/types.ts'
+import { chosen, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
+import { Task } from './task.ts'
+import type { NamedBlob } from './zip.ts'
+
+type Opened = (image: ImageInfo, title: string) => void
+type Resumed = (id: string) => void
+
+const SHOWN = 10 // sessions; the others on demand
+const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
+  ['year', 31_557_600],
+  ['month', 2_629_800],
+  ['week', 604_800],
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+]
+
+/** The start screen, a <main>. `opened` gets an image to begin a session on, `resumed` the id of a session there is. */
+export function startScreen(api: Api, opened: Opened, resumed: Resumed): HTMLElement {
+  return new StartScreen(api, opened, resumed).element
+}
+
+class StartScreen {
+  readonly element: HTMLElement
+  readonly #api: Api
+  readonly #opened: Opened
+  readonly #resumed: Resumed
+  readonly #sections = h('div', { class: 'sources' })
+  readonly #task = new Task(this.#sections)
+
+  constructor(api: Api, opened: Opened, resumed: Resumed) {
+    this.#api = api
+    this.#opened = opened
+    this.#resumed = resumed
+    this.#sections.append(this.#choices())
+    this.element = h('main', { class: 'start' }, h('h1', {}, 'bifseg'), this.#task.element, this.#sections)
+    dropTarget(this.element, (files) => this.#take(files))
+    void this.#fill()
+  }
+
+  // ---- a scan
+
+  #choices(): HTMLElement {
+    const take = (files: NamedBlob[]) => this.#take(files)
+    const resume = (files: NamedBlob[]) => this.#import(files)
+    return section(
+      'Open a scan',
+      h('p', { class: 'drop' }, 'Drop a scan anywhere on this page: a file, or a folder of DICOM slices.'),
+      h(
+        'div',
+        { class: 'actions' },
+        choosing(h('button', { type: 'button', class: 'primary' }, 'Choose a file'), { multiple: true }, take),
+        choosing(h('button', { type: 'button' }, 'Choose a DICOM folder'), { webkitdirectory: true }, take),
+        h('button', { type: 'button', onclick: () => this.#demo() }, 'Demo phantom'),
+        choosing(h('button', { type: 'button' }, 'Open a session file'), { accept: '.zip' }, resume),
+      ),
+    )
+  }
+
+  #take(coming: NamedBlob[] | Promise<NamedBlob[]>): Promise<void> {
+    return this.#task.run('Looking at the files', async (signal, telling) => {
+      const files = await coming
+      const [file] = files
+      if (file && files.length === 1 && (await holdsSession(file.blob))) return this.#sent(file, signal, telling)
+      const { image, title } = await intake(this.#api, files, telling, signal)
+      return () => this.#opened(image, title)
+    })
+  }
+
+  async #import([file]: NamedBlob[]): Promise<void> {
+    if (file) await this.#task.run('Uploading', (signal, telling) => this.#sent(file, signal, telling))
+  }
+
+  async #sent({ blob }: NamedBlob, signal: AbortSignal, telling: Telling): Promise<() => void> {
+    const uploading = (share: number) => telling(share < 1 ? share : null, share < 1 ? 'Uploading' : 'Reading')
+    const { id } = await this.#api.importSession(blob, uploading, signal)
+    return () => this.#resumed(id)
+  }
+
+  #demo(): Promise<void> {
+    return this.#task.run('Making the phantom', async () => {
+      const image = await this.#api.demo()
+      return () => this.#opened(image, 'Demo phantom')
+    })
+  }
+
+  // ---- what the server has
+
+  async #fill(): Promise<void> {
+    const waiting = h('p', {}, 'Looking for sessions …')
+    const list = h('div', {}, waiting)
+    this.#sections.append(section('Recent sessions', list))
+    try {
+      const [server, sessions, images] = await Promise.all([
+        this.#api.server(),
+        this.#api.sessions(),
+        this.#api.images(),
+      ])
+      const shapes = new Map(images.map(({ key, shape }) => [key, shape.join(' × ')]))
+      const rows = sessions.map((session) => this.#session(session, shapes.get(session.image)))
+      list.replaceChildren(...(rows.length ? shortened(rows) : [h('p', {}, 'There is none yet.')]))
+      if (server.images) await this.#folders(server.upload_formats)
+    } catch (error) {
+      waiting.remove()
+      this.#task.fail(error)
+    }
+  }
+
+  #session(session: SessionInfo, shape: string | undefined): HTMLElement {
+    const title = session.title || 'untitled'
+    const about = [ago(session.touched), shape].filter(Boolean).join(' · ')
+    const open = h(
+      'button',
+      { type: 'button', class: 'choice', onclick: () => this.#resumed(session.id) },
+      h('strong', {}, title),
+      ' ',
+      h('span', {}, about),
+    )
+    const remove = h('button', { type: 'button', 'aria-label': `Delete ${title}` }, 'Delete')
+    const item = h('li', {}, open, remove)
+    remove.addEventListener('click', () => this.#delete(session.id, title, item))
+    return item
+  }
+
+  async #delete(id: string, title: string, item: HTMLElement): Promise<void> {
+    const sentence = `${title} goes with its masks and scribbles, for good.`
+    if (!(await confirmIn('Delete the session', sentence, 'Delete'))) return
+    await this.#task.run(`Deleting ${title}`, async () => {
+      await this.#api.deleteSession(id)
+      return () => vanish(item)
+    })
+  }
+
+  /** The server's folder of scans, to look through. */
+  async #folders(formats: string[]): Promise<void> {
+    const inside = h('div', {})
+    const go = (folder: string) =>
+      this.#task.run('Looking into the folder', async () => {
+        const files = await this.#api.files(folder)
+        return () => {
+          inside.replaceChildren(...this.#listing(folder, files, formats, go))
+          inside.querySelector('button')?.focus()
+        }
+      })
+    inside.append(...this.#listing('', await this.#api.files(''), formats, go))
+    this.#sections.append(section('Scans on the server', inside))
+  }
+
+  #listing(folder: string, files: FileInfo[], formats: string[], go: (folder: string) => void): HTMLElement[] {
+    const known = ({ path }: FileInfo) => formats.some((format) => path.toLowerCase().endsWith(format))
+    const rows = [
+      ...files.filter((file) => file.folder).map(({ path }) => button(`${nameOf(path)}/`, () => go(path))),
+      ...files
+        .filter((file) => !file.folder && known(file))
+        .map(({ path }) => button(nameOf(path), () => this.#open(path))),
+    ]
+    const others = files.length - rows.length
+    return [
+      ...(folder ? this.#above(folder, go) : []),
+      ...(rows.length ? [h('ul', { class: 'files' }, ...rows.map((row) => h('li', {}, row)))] : []),
+      ...(others ? [h('p', {}, others === 1 ? '1 other file.' : `${others} other files.`)] : []),
+      ...(files.length ? [] : [h('p', {}, 'The folder is empty.')]),
+    ]
+  }
+
+  #above(folder: string, go: (folder: string) => void): HTMLElement[] {
+    const up = button('Up', () => go(folder.split('/').slice(0, -1).join('/')))
+    const series = button('Open this folder as a DICOM series', () => this.#open(folder))
+    return [h('h3', {}, folder), h('div', { class: 'actions' }, up, series)]
+  }
+
+  #open(path: string): Promise<void> {
+    return this.#task.run(`Opening ${nameOf(path)}`, async () => {
+      const image = await ofOneSeries((series) => this.#api.openFile(path, series))
+      return () => this.#opened(image, nameOf(path))
+    })
+  }
+}
+
+/** How long ago a time in seconds since 1970 was. */
+export function ago(seconds: number, now: number = Date.now() / 1000): string {
+  const past = now - seconds
+  const unit = UNITS.find(([, length]) => past >= length)
+  return unit ? new Intl.RelativeTimeFormat('en').format(-Math.floor(past / unit[1]), unit[0]) : 'just now'
+}
+
+function nameOf(path: string): string {
+  return path.split('/').at(-1) ?? path
+}
+
+/** A list of the first rows, and a button for the others where there are more. */
+function shortened(rows: HTMLElement[]): HTMLElement[] {
+  const list = h('ul', { class: 'sessions' }, ...rows.slice(0, SHOWN))
+  if (rows.length <= SHOWN) return [list]
+  const more = button(`All ${rows.length} sessions`, () => {
+    list.append(...rows.slice(SHOWN))
+    more.remove()
+    rows[SHOWN]?.querySelector('button')?.focus()
+  })
+  return [list, more]
+}
+
+/** Take a row away; the focus goes to its neighbour. */
+function vanish(item: HTMLElement): void {
+  const neighbour = item.nextElementSibling ?? item.previousElementSibling
+  const list = item.parentElement
+  item.remove()
+  if (neighbour) neighbour.querySelector('button')?.focus()
+  else list?.replaceWith(h('p', {}, 'There is none any more.'))
+}
+
+/** A button, and what it lets the user choose files with. */
+function choosing(
+  button: HTMLButtonElement,
+  attributes: Record<string, unknown>,
+  took: (files: NamedBlob[]) => void,
+): HTMLElement {
+  const input = h('input', { type: 'file', hidden: true, 'aria-label': button.textContent, ...attributes })
+  input.addEventListener('change', () => {
+    const files = chosen(input.files)
+    input.value = '' // so that the same file can be chosen again
+    took(files)
+  })
+  button.addEventListener('click', () => input.click())
+  return h('span', {}, button, input)
+}
+
+function button(label: string, onclick: () => void): HTMLButtonElement {
+  return h('button', { type: 'button', onclick }, label)
+}
+
+let sections = 0
+function section(title: string, ...content: HTMLElement[]): HTMLElement {
+  sections += 1
+  const id = `section-${sections}`
+  return h('section', { 'aria-labelledby': id }, h('h2', { id }, title), ...content)
+}
