@@ -33,6 +33,7 @@ lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(if $(NODE),npm --prefix web run lint)
 
 format: .venv/dev

@@ -195,7 +195,7 @@ class MissingExtra(BifsegError, ImportError):
 
 
 def _subclasses(kind: type[BifsegError]) -> dict[str, type[BifsegError]]:
-    found = {}
+    found: dict[str, type[BifsegError]] = {}
     for one in kind.__subclasses__():
         found |= _subclasses(one)
     return found | {kind.code: kind}

@@ -63,22 +63,22 @@ def soft_distance(
         raise ValueError(f"limit is {limit}; it must be 0 or more.")
     if not 0 <= spatial < np.inf:
         raise ValueError(f"spatial is {spatial}; it must be finite and 0 or more.")
-    spacing = np.ones(image.ndim) if spacing is None else np.asarray(spacing, dtype=float)
-    if spacing.shape != (image.ndim,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-        raise ValueError(f"The spacing is {spacing.tolist()}; give {image.ndim} finite lengths above 0.")
+    lengths = np.ones(image.ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    if lengths.shape != (image.ndim,) or not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError(f"The spacing is {lengths.tolist()}; give {image.ndim} finite lengths above 0.")
 
     steps = np.array([step for step in product((-1, 0, 1), repeat=image.ndim) if any(step)])
-    squares = ((steps * (spatial * spacing / spacing.min())) ** 2).sum(1).astype(np.float32)
-    core, limit = (slice(1, -1),) * image.ndim, np.float32(limit)
+    squares = ((steps * (spatial * lengths / lengths.min())) ** 2).sum(1).astype(np.float32)
+    core, beyond = (slice(1, -1),) * image.ndim, np.float32(limit)
     image = np.pad(np.ascontiguousarray(image), 1)
     distance = np.full(image.shape, -np.inf, np.float32)  # around the image, where no step leads as none lowers it
-    np.minimum(prices, limit, out=distance[core])
+    np.minimum(prices, beyond, out=distance[core])
     offsets = (steps @ (np.array(image.strides) // image.itemsize)).astype(np.uint64)  # below 0: sums wrap around
     flat = distance.ravel()
-    seeds = np.flatnonzero((flat >= 0) & (flat < limit)).astype(np.uint64)
+    seeds = np.flatnonzero((flat >= 0) & (flat < beyond)).astype(np.uint64)
     seeds = seeds[np.argsort(flat[seeds])]
     _spread(image.ravel(), flat, seeds, flat[seeds], offsets, squares, np.float32(WIDTH))
-    return np.where(distance[core] < limit, distance[core], np.float32(np.inf))
+    return np.where(distance[core] < beyond, distance[core], np.float32(np.inf))
 
 
 @compiled

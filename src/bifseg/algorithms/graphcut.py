@@ -43,14 +43,14 @@ def grid_edges(shape: Sequence[int], neighbours: int, spacing: Sequence[float] |
         )
     if min(shape) < 1:
         raise ValueError(f"The grid has the shape {tuple(shape)}; it needs one voxel or more along each axis.")
-    spacing = np.ones(ndim) if spacing is None else np.asarray(spacing, dtype=float)
-    if spacing.shape != (ndim,) or not (np.isfinite(spacing) & (spacing > 0)).all():
-        raise ValueError(f"The spacing is {spacing.tolist()}; give {ndim} finite lengths above 0.")
+    lengths = np.ones(ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    if lengths.shape != (ndim,) or not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError(f"The spacing is {lengths.tolist()}; give {ndim} finite lengths above 0.")
     return tuple(
         Edges(
             tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(offset, shape, strict=True)),
             tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(offset, shape, strict=True)),
-            float(np.linalg.norm(offset * spacing / spacing.min())),
+            float(np.linalg.norm(offset * lengths / lengths.min())),
         )
         for offset in steps(ndim, neighbours)
     )

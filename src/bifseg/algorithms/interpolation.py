@@ -34,7 +34,7 @@ def apply(array: np.ndarray, first: np.ndarray, weights: np.ndarray, axis: int) 
     shape = (*array.shape[:axis], len(first), *array.shape[axis + 1 :])
     three = (int(np.prod(shape[:axis])), array.shape[axis], int(np.prod(shape[axis + 1 :])))
     result = np.empty((three[0], len(first), three[2]), np.float32)
-    _sum(np.require(array, np.float32, "CW").reshape(three), first, weights, result)
+    _sum(np.require(array, np.float32, ["C", "W"]).reshape(three), first, weights, result)
     return result.reshape(shape)
 
 

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bifseg.errors import InvalidInput
 
 FINEST, COARSEST = 1e-7, 1e4  # mm that a voxel may measure: from a tenth of a nanometre to ten metres
 FARTHEST = 1e7  # mm
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
 
+Vector = tuple[float, float, float]  # x, y, z
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, init=False)
 class Image:
     """A scan or a label map: an array in file order (x, y, z) and its geometry in LPS millimetres.
 
@@ -32,16 +36,25 @@ class Image:
     """
 
     array: np.ndarray = field(repr=False)
-    spacing: tuple[float, float, float] | None = None
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    direction: np.ndarray = field(default_factory=lambda: np.eye(3))
-    planar: bool = False
-    calibrated: bool | None = None
-    source: Mapping = field(default_factory=dict, repr=False)
+    spacing: Vector
+    origin: Vector
+    direction: np.ndarray
+    planar: bool
+    calibrated: bool
+    source: Mapping = field(repr=False)
 
-    def __post_init__(self) -> None:
-        array = np.asarray(self.array)
-        planar = self.planar or array.ndim == 2
+    def __init__(
+        self,
+        array: ArrayLike,
+        spacing: Sequence[float] | None = None,
+        origin: Sequence[float] = (0.0, 0.0, 0.0),
+        direction: ArrayLike = IDENTITY,
+        planar: bool = False,
+        calibrated: bool | None = None,
+        source: Mapping | None = None,
+    ) -> None:
+        array = np.asarray(array)
+        planar = planar or array.ndim == 2
         if array.ndim == 2:
             array = array[..., None]
         if array.ndim != 3 or 0 in array.shape:
@@ -53,23 +66,23 @@ class Image:
         if array.dtype == bool:
             array = array.view(np.uint8)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        calibrated = self.spacing is not None if self.calibrated is None else self.calibrated
-        spacing = _three((1, 1, 1) if self.spacing is None else self.spacing, "spacing")
-        origin = _three(self.origin, "origin")
+        calibrated = spacing is not None if calibrated is None else calibrated
+        spacing = _three((1, 1, 1) if spacing is None else spacing, "spacing")
+        origin = _three(origin, "origin")
         if min(spacing) < FINEST or max(spacing) > COARSEST:
             raise InvalidInput(
                 f"An image has the spacing {spacing}; it must be positive, from {FINEST:g} to {COARSEST:g} mm."
             )
         if np.abs(origin).max() > FARTHEST:
             raise InvalidInput(f"An image has the origin {origin}; it must lie within {FARTHEST:g} mm.")
-        direction = np.array(self.direction, dtype=float)
+        direction = np.array(direction, dtype=float)
         # 1e-3 forgives float32 headers written with few digits, not a tilted gantry.
         if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
             raise InvalidInput(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
         direction.flags.writeable = False
         for name, value in zip(
-            ("array", "spacing", "origin", "direction", "planar", "calibrated"),
-            (array, spacing, origin, direction, planar, bool(calibrated)),
+            ("array", "spacing", "origin", "direction", "planar", "calibrated", "source"),
+            (array, spacing, origin, direction, planar, bool(calibrated), {} if source is None else source),
             strict=True,
         ):
             object.__setattr__(self, name, value)
@@ -173,7 +186,7 @@ def resample(
     shape = _target(array, shape)
     if array.shape == shape and window is None:
         return np.asarray(array, dtype)
-    result = np.empty(shape, dtype, order="F" if _slow_axis(array) else "C")
+    result: np.ndarray = np.empty(shape, dtype, order="F" if _slow_axis(array) else "C")
     for where, block in _blocks(array, shape, [(0, n) for n in shape], window):
         result[where] = block
     return result
@@ -294,8 +307,9 @@ def _target(array: np.ndarray, shape: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
-def _three(values: Sequence[float], name: str) -> tuple[float, float, float]:
+def _three(values: Sequence[float], name: str) -> Vector:
     three = tuple(float(v) for v in values)
     if len(three) != 3 or not np.isfinite(three).all():
         raise InvalidInput(f"An image has the {name} {three}; it needs three finite numbers (x, y, z).")
-    return three
+    x, y, z = three
+    return x, y, z

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import BLOCK, Image
@@ -31,7 +32,7 @@ HEADER = np.dtype(
 )  # fmt: skip
 
 
-def axes_of(direction: np.ndarray) -> tuple[int, int, int]:
+def axes_of(direction: ArrayLike) -> tuple[int, int, int]:
     """Along which file axis each canonical axis runs, counted from 1; negative: against it.
 
     ``direction``: (3, 3), column k is the LPS direction of file axis k. Canonical axes are right, anterior, superior.
@@ -45,7 +46,8 @@ def axes_of(direction: np.ndarray) -> tuple[int, int, int]:
         nearest = int(np.argmax(np.abs(rotation[:, axis])))
         axes[nearest] = int(axis + 1) if rotation[nearest, axis] > 0 else -int(axis + 1)
         rotation[nearest] = 0
-    return tuple(axes)
+    right, anterior, superior = axes
+    return right, anterior, superior
 
 
 def canonical(image: Image) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ class Box:
     stop: tuple[int, int, int]
 
     @classmethod
-    def of(cls, ranges: Sequence, shape: Sequence[int]) -> Box:
+    def of(cls, ranges: Box | Sequence, shape: Sequence[int]) -> Box:
         """The box of one (start, stop) pair or single index per axis, checked against an image's shape.
 
         ``ranges`` holds three entries; two are enough for an image of one plane. Raises InvalidInput for a box that
@@ -95,11 +95,13 @@ class Box:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+        x, y, z = (b - a for a, b in zip(self.start, self.stop, strict=True))
+        return x, y, z
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return x, y, z
 
     @property
     def plane(self) -> int | None:
@@ -178,7 +180,10 @@ def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]
     """Where two boxes meet, as slices of an array in the one and of an array in the other; empty where they do not."""
     start = np.maximum(one.start, other.start)
     stop = np.maximum(start, np.minimum(one.stop, other.stop))
-    return tuple(tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start))
+    here, there = (
+        tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start)
+    )
+    return here, there
 
 
 def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:

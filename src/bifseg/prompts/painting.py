@@ -63,7 +63,7 @@ def _room(stroke: Stroke, image: Image, box: Box | None, step: np.ndarray) -> tu
     if box is not None and ((nearest >= box.start) & (nearest < box.stop)).all():
         low, high = np.maximum(low, box.start), np.minimum(high, box.stop)
     axis = None if box is None else box.plane
-    if axis is not None and (nearest[:, axis] == box.start[axis]).all():
+    if box is not None and axis is not None and (nearest[:, axis] == box.start[axis]).all():
         points = np.where(np.arange(3) == axis, box.start[axis], points)
         low[axis], high[axis] = box.start[axis], box.stop[axis]
     return points, low, high

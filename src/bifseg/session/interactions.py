@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain, count
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 
@@ -143,8 +143,9 @@ class Resize(Interaction):
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
         old, box = current(state), Box.of(self.ranges, bench.image.shape)
-        if old.part_of and _plane(box) != _plane(old.box):
-            axis, index = _plane(old.box)
+        plane = _plane(old.box)
+        if old.part_of and plane is not None and _plane(box) != plane:
+            axis, index = plane
             raise InvalidInput(
                 f"{old.name!r} is {old.part_of!r} in the plane {index} along {AXES[axis]}; give it a box in that plane."
             )
@@ -187,7 +188,8 @@ class Propagate(Interaction):
 
     @classmethod
     def from_json(cls, told: Mapping, arrays: Arrays, shape: Sequence[int]) -> Propagate:
-        return cls(told.get("to"), told.get("name"), refine=told.get("refine", "auto"))
+        to = cast("int", told.get("to"))  # `apply` looks at it
+        return cls(to, told.get("name"), refine=told.get("refine", "auto"))
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
         source, to, size = current(state), self.to, bench.image.shape
@@ -205,7 +207,7 @@ class Propagate(Interaction):
         name = self.name or first_free((root[: LONGEST_NAME - len(end)] + end for end in ends), state)
         check_free(name, state)
         bench.model_of(source)
-        ranges = list(zip(source.box.start, source.box.stop, strict=True))
+        ranges: list[tuple[int, int] | int] = list(zip(source.box.start, source.box.stop, strict=True))
         ranges[axis] = int(to)
         refine = "crf" if self.refine == "auto" else self.refine
         return bench.begun(

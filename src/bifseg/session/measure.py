@@ -39,10 +39,11 @@ def measure(
     ``calibrated``: of the image, as in `bifseg.imaging.image.Image`.
     """
     voxels = int(np.count_nonzero(mask))
-    square, ends = 0.0, None
+    square = 0.0
+    ends: tuple[Voxel, Voxel] | None = None
     if voxels:
-        square, ends = _diameter(np.moveaxis(mask, axis, 0), np.delete(np.asarray(spacing, float), axis))
-        ends = tuple(tuple((np.insert(p[1:], axis, p[0]) + start).tolist()) for p in ends)
+        square, (one, other) = _diameter(np.moveaxis(mask, axis, 0), np.delete(np.asarray(spacing, float), axis))
+        ends = _voxel(one, start, axis), _voxel(other, start, axis)
     diameter = round(float(np.sqrt(square)), 4)
     if not calibrated:
         pixels = float(np.linalg.norm(np.subtract(*ends))) if ends else 0.0
@@ -52,12 +53,19 @@ def measure(
     return Measure(voxels, round(voxels * prod(spacing) / 1000, 6), diameter, ends)
 
 
-def _diameter(slices: np.ndarray, spacing: np.ndarray) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
+def _voxel(place: np.ndarray, start: Sequence[int], axis: int) -> Voxel:
+    """The voxel (x, y, z) of the image that is (slice, row, column) of a mask which begins at ``start``."""
+    x, y, z = (np.insert(place[1:], axis, place[0]) + start).tolist()
+    return x, y, z
+
+
+def _diameter(slices: np.ndarray, spacing: np.ndarray) -> tuple[float, list[np.ndarray]]:
     """The largest square of a distance within a slice, mm^2, and its ends as (slice, row, column)."""
-    rows, columns = slices.any(2), slices.any(1)
+    rows, columns = np.asarray(slices.any(2)), np.asarray(slices.any(1))
     used = np.flatnonzero(rows.any(1))
     bounds = ((_length(rows[used]) * spacing[0]) ** 2 + (_length(columns[used]) * spacing[1]) ** 2).tolist()
-    best, ends = -1.0, None
+    best = -1.0
+    ends: list[np.ndarray] = []
     for bound, k in sorted(zip(bounds, used.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1])):
         if bound <= best:
             break  # neither this slice nor those that follow can hold a longer one
@@ -65,7 +73,7 @@ def _diameter(slices: np.ndarray, spacing: np.ndarray) -> tuple[float, tuple[np.
         squares = (((corners[:, None] - corners) * spacing) ** 2).sum(2)
         if squares.max() > best:
             i, j = np.unravel_index(squares.argmax(), squares.shape)
-            best, ends = float(squares[i, j]), tuple(np.array([k, *corners[n]]) for n in sorted((i, j)))
+            best, ends = float(squares[i, j]), [np.array([k, *corners[n]]) for n in sorted((i, j))]
     return best, ends
 
 

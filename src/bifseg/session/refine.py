@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
@@ -15,6 +14,7 @@ from bifseg.method.finetune import Round, copy_of, fine_tune, foreground_probabi
 from bifseg.method.outline import outline
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
+from bifseg.networks import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 from bifseg.session.state import ModelId, Segment
@@ -102,11 +102,11 @@ def adapt(
     )  # fmt: skip
 
 
-def _weights_of(classifier: nn.Module) -> dict[str, np.ndarray]:
+def _weights_of(classifier: Classifier) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in classifier.state_dict().items()}
 
 
-def _with_weights(classifier: nn.Module, weights: Mapping[str, np.ndarray]) -> nn.Module:
+def _with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> Classifier:
     """A copy of the classifier with other weights: the shared one never changes."""
     own = copy_of(classifier)
     if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:

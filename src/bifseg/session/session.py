@@ -16,6 +16,8 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,7 @@ from bifseg.session.interactions import (
     Remove,
     Rename,
     Resize,
+    Rounds,
     Scribble,
     Select,
     current,
@@ -74,10 +77,13 @@ class Session:
             self.image.check_scan()
         if isinstance(parameters, str):
             preset(parameters, 2)  # an unknown name is refused now, not at the first box
-        if not isinstance(model, Model):
-            model = None if model == "default" else load_model(model)
+        known: Model | None
+        if isinstance(model, Model):
+            known = model
+        else:
+            known = None if model == "default" else load_model(model)
         self.seed = seed
-        self._bench = Workbench(self.image, model, parameters, seed)
+        self._bench = Workbench(self.image, known, parameters, seed)
         self.go_on_from(state or State())
 
     # ---- interactions
@@ -241,7 +247,7 @@ class Session:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically."""
         if not self.names:
             raise InvalidInput("There is nothing to save: draw a box first.")
-        write_image(path, self.labels, self.image, names=self.names)
+        write_image(Path(path), self.labels, self.image, names=self.names)
 
     def report(self) -> dict:
         """What was done and what it cost, ready for JSON: versions, models, parameters, times, energies, memory."""
@@ -265,7 +271,7 @@ class Session:
     def _do_at_once(self, interaction: Interaction) -> None:
         deque(self.rounds(interaction), maxlen=0)
 
-    def _taken(self, steps: Iterator[Round]) -> Iterator[Round]:
+    def _taken(self, steps: Rounds) -> Iterator[Round]:
         state = yield from steps
         self._commit(state)
 
@@ -290,7 +296,7 @@ class BIFSeg:
     ``refine``: as in `Session.box`; further options go to `Session`.
     """
 
-    def __init__(self, refine: str = "auto", **options: object) -> None:
+    def __init__(self, refine: str = "auto", **options: Any) -> None:
         check_refinement(refine)
         self._refine, self._options = refine, options
 

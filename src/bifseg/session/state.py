@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bifseg.imaging.image import Image, resample, slabs
 from bifseg.imaging.orientation import axes_of
@@ -120,7 +121,7 @@ class State:
         return {key: segment for key, segment in self.objects.items() if name in (key, segment.part_of)}
 
     def measures(
-        self, spacing: Sequence[float], direction: Sequence[Sequence[float]], *, planar: bool = False,
+        self, spacing: Sequence[float], direction: ArrayLike, *, planar: bool = False,
         calibrated: bool = True,
     ) -> dict[str, Measure]:  # fmt: skip
         """The measures of each object with its parts, by its name. ``spacing`` and the others: of the image.
@@ -169,6 +170,5 @@ def _measured(segments: Collection[Segment], spacing: Sequence[float], axis: int
     for segment in segments:
         mask[overlap(whole, segment.box)[0]] |= segment.mask
     planes = {segment.box.plane for segment in segments}
-    return measure(
-        mask, whole.start, spacing, planes.pop() if len(planes) == 1 and None not in planes else axis, **about
-    )
+    plane = planes.pop() if len(planes) == 1 else None
+    return measure(mask, whole.start, spacing, axis if plane is None else plane, **about)

@@ -25,13 +25,13 @@ def places(uncertainty: np.ndarray, spacing: Sequence[float], count: int = 8) ->
     """
     from scipy.ndimage import gaussian_filter  # here, for few who load this module look for places
 
-    spacing = np.asarray(spacing, float)
+    step = np.asarray(spacing, float)
     shape = np.array(uncertainty.shape)
     wide = shape > 1
-    side = (shape * spacing)[wide].mean()
-    cells = np.where(wide, np.clip(np.rint(shape * spacing * CELLS / side), 1, shape), 1).astype(int)
-    pitch = shape * spacing / cells
-    blur = np.where(cells > 1, max(BLUR * side, spacing[wide].min()) / pitch, 0)
+    side = (shape * step)[wide].mean()
+    cells = np.where(wide, np.clip(np.rint(shape * step * CELLS / side), 1, shape), 1).astype(int)
+    pitch = shape * step / cells
+    blur = np.where(cells > 1, max(BLUR * side, step[wide].min()) / pitch, 0)
     bits = _on_grid(uncertainty, tuple(cells.tolist()))
     bits = gaussian_filter(bits, blur, mode="nearest", truncate=3)
     found: list[tuple[Voxel, float]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -74,7 +74,7 @@ class Workbench:
             return rasterise(labels, self.image, box)
         return Patch.of(self.shaped(labels))
 
-    def shaped(self, labels: np.ndarray) -> np.ndarray:
+    def shaped(self, labels: np.ndarray | Sequence) -> np.ndarray:
         """A label map or mask, if it has the image's shape; that of a picture may have two axes."""
         array = np.asarray(labels)
         if array.ndim == 2 and self.image.shape[2] == 1:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def read(self, sql: str, arguments: Sequence = ()) -> list[sqlite3.Row]:
+    def read(self, sql: str, arguments: Sequence | Mapping = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with self._connection() as connection:
             return connection.execute(sql, arguments).fetchall()

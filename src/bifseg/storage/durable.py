@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class DurableSession:
         row = store.session(id)
         self.store, self.id, self._owner = store, id, row.owner
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
-        self._history, self._stored = History(), {}
+        self._history = History()
+        self._stored: dict[str, tuple[Segment, dict]] = {}
         parameters = row.parameters if isinstance(row.parameters, str) else Parameters.stored(row.parameters)
         model = (models or {}).get(row.model, row.model)
         self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
@@ -76,6 +78,7 @@ class DurableSession:
 
     def _check_current(self, kind: str, interaction: Mapping, expected: Collection[str] | None) -> None:
         """Stale where others changed what the interaction is about; nobody else can while this has the claim."""
+        name: str | None
         if kind in ("box", "submit"):  # about no object that there is
             name = ""
         else:
@@ -121,14 +124,15 @@ class DurableSession:
 
     def _commit(self, kind: str, interaction: Mapping, fence: int, key: str | None, start: float) -> dict:
         """Write the interaction into the journal."""
-        history, state = self._history, None
+        history = self._history
+        state: dict[str, Any] | None = None
         if kind != "submit":
             state = {
                 "objects": {name: self._stored_as(segment) for name, segment in self._session.state.objects.items()},
                 "current": self._session.state.current,
             }
-        told = {"seconds": round(time.perf_counter() - start, 4)}
-        if kind in INTERACTIONS and INTERACTIONS[kind].computes:
+        told: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 4)}
+        if state is not None and kind in INTERACTIONS and INTERACTIONS[kind].computes:
             segment = self._session.state.objects[state["current"]]
             told["milliseconds"] = {stage: round(ms, 2) for stage, ms in segment.milliseconds.items()}
             told["rounds"] = list(segment.rounds)
@@ -142,9 +146,9 @@ class DurableSession:
 
     def _stored_as(self, segment: Segment) -> dict:
         """How the journal names a segment; those it does not know yet are written first."""
-        known, about = self._stored.get(segment.name, (None, None))
-        if known is segment:
-            return about
+        stored = self._stored.get(segment.name)
+        if stored is not None and stored[0] is segment:
+            return stored[1]
         voxels = int(np.count_nonzero(segment.mask))
         about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
         return about | ({"part_of": segment.part_of} if segment.part_of else {})

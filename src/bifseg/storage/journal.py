@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bifseg.errors import InvalidInput, KeyReused, Stale
 from bifseg.session.interactions import INTERACTIONS
@@ -12,7 +13,7 @@ from bifseg.session.interactions import INTERACTIONS
 MOVES = ("undo", "redo")  # along the history
 KINDS = (*INTERACTIONS, *MOVES, "submit")
 STATELESS = (*MOVES, "submit")  # no state comes of these
-EMPTY = {"objects": {}, "current": None}
+EMPTY: dict[str, Any] = {"objects": {}, "current": None}
 VERSION = 16  # digits of a segment's hash, which tell it from all others of its session
 
 

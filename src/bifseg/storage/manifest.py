@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
+from typing import Any
 
 from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
@@ -142,7 +143,7 @@ def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | N
 
 def _summary(told: Mapping) -> dict:
     """What an interaction cost: those parts of it that there are, and nothing else."""
-    summary = {}
+    summary: dict[str, Any] = {}
     if "seconds" in told:
         summary["seconds"] = float(told["seconds"])
     if "milliseconds" in told:

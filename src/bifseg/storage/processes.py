@@ -13,7 +13,7 @@ from typing import BinaryIO
 try:
     import fcntl
 except ImportError:  # where there are no such locks, a claim ends when its time does
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module or None is what there is no type for
 
 NAME = re.compile(r"[0-9a-f-]{1,64}")
 
@@ -22,7 +22,8 @@ class Processes:
     """The processes that work on a store, this one among them; a file for each, whose lock the system gives back."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._own = folder, None
+        self._folder = folder
+        self._own: BinaryIO | None = None
         self.name = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._lock = threading.Lock()
 

@@ -36,7 +36,7 @@ class ImageRow:
     def of(cls, row: sqlite3.Row) -> ImageRow:
         geometry = json.loads(row["geometry"])
         return cls(
-            row["key"], row["blob"], *(tuple(geometry[n]) if n != "dtype" else geometry[n] for n in ("shape", "dtype")),
+            row["key"], row["blob"], tuple(geometry["shape"]), geometry["dtype"],
             tuple(geometry["spacing"]), tuple(geometry["origin"]), tuple(map(tuple, geometry["direction"])),
             bool(geometry["planar"]), row["bytes"], row["created"], row["dicom"],
             geometry.get("calibrated", not geometry["planar"]), geometry.get("source", {}),

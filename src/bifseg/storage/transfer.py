@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -78,24 +78,24 @@ def verify(store: Store) -> Iterator[str]:
         # one that was deleted meanwhile is no longer known
         if not store.blobs.intact(row["sha"]) and store.read(known, (row["sha"],)):
             yield f"The blob {row['sha']} is missing or was changed."
-    for row in store.sessions():
-        refs = {ref["blob"] for ref in store.read("SELECT blob FROM refs WHERE session = ?", (row.id,))}
+    for session in store.sessions():
+        refs = {ref["blob"] for ref in store.read("SELECT blob FROM refs WHERE session = ?", (session.id,))}
         try:
-            states = store.history(row.id).states
+            states = store.history(session.id).states
         except ValueError as error:
-            yield f"The session {row.id}: {error}"
+            yield f"The session {session.id}: {error}"
             continue
         wanted = {about["segment"] for state in states for about in state["objects"].values()}
-        if refs or store.read("SELECT 1 FROM sessions WHERE id = ?", (row.id,)):
+        if refs or store.read("SELECT 1 FROM sessions WHERE id = ?", (session.id,)):
             for sha in sorted(wanted - refs):
-                yield f"The session {row.id} refers to the segment {sha}, which is not its own."
+                yield f"The session {session.id} refers to the segment {sha}, which is not its own."
 
 
 class _Bounded(io.FileIO):
     """A file of which nobody reads much at once, nor before its beginning."""
 
-    def read(self, size: int = -1) -> bytes:
-        if size > TABLE_BYTES:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > TABLE_BYTES:
             raise zipfile.BadZipFile("its table of contents is too large")
         return super().read(size)
 
@@ -150,7 +150,7 @@ class _Import:
 
         return store.create(key, owner, **manifest.options, fill=fill)  # whoever is killed leaves all of it or nothing
 
-    def _open(self, name: str, largest: int | None) -> BinaryIO:
+    def _open(self, name: str, largest: int | None) -> IO[bytes]:
         member = self._members.get(name)
         if member is None:
             raise InvalidInput(f"it lacks {name}")
