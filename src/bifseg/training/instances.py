@@ -17,7 +17,7 @@ from bifseg.errors import BifsegError, InvalidInput
 from bifseg.imaging.image import Image, resample, resample_labels, working_shape
 from bifseg.io.atomic import write_atomically
 from bifseg.io.datasets import Case, Dataset
-from bifseg.method.grid import LONGEST_2D
+from bifseg.method.grid import LONGEST_2D, THINNEST
 
 MARGIN = 10  # pixels a side: "a random margin of 0 to 10 pixels" around the object (Wang et al. 2018, II-B)
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is no shape to learn
@@ -68,7 +68,8 @@ class Instance:
             min(extent, stop + MARGIN // 2) - max(0, start - MARGIN // 2)
             for (start, stop), extent in zip(self.inner, self.truth.shape, strict=True)
         ]
-        return working_shape(sides, self.spacing, size, size * (LONGEST_2D if self.dimension == 2 else 1))
+        longest = size * (LONGEST_2D if self.dimension == 2 else 1)
+        return working_shape(sides, self.spacing, size, longest, floor=size // THINNEST)
 
 
 def cut(
