@@ -28,7 +28,7 @@ from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
-from bifseg.method.parameters import REFINEMENTS, Parameters, preset
+from bifseg.method.parameters import REFINEMENTS, Parameters, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import (
@@ -56,8 +56,9 @@ class Session:
     """Interactive segmentation of one scan, in planes (2D) and volumes (3D).
 
     ``image``: an `Image`, an array (x, y) or (x, y, z), or a file. ``model``: a shipped name, a file, a `Model`, or
-    ``default``, which fits the box's dimension. ``parameters``: ``fast``, ``paper``, or `Parameters`. ``seed`` fixes
-    what is random: the same interactions give the same masks on one machine.
+    ``default``, which fits the box's dimension. ``parameters``: ``fast``, ``paper``, `Parameters`, or a preset but for
+    some of them, as in ``{"preset": "fast", "fill_holes": 0}``. ``seed`` fixes what is random: the same interactions
+    give the same masks on one machine.
 
     Every array given or returned is in file order (x, y, z) and has the image's shape. Raises InvalidInput for an image
     that is constant or not finite.
@@ -72,7 +73,7 @@ class Session:
         self,
         image: Image | np.ndarray | str | os.PathLike,
         model: Model | str | os.PathLike = "default",
-        parameters: Parameters | str = "fast",
+        parameters: Parameters | str | Mapping = "fast",
         seed: int = 0,
         *,
         state: State | None = None,
@@ -84,8 +85,8 @@ class Session:
             self.image.check_scan()
         self.seed = seed
         self._parameters, self._model = parameters, model
-        if isinstance(parameters, str):
-            preset(parameters, 2)  # an unknown name is refused now, not at the first box
+        for dimension in (2, 3):
+            chosen(parameters, dimension)  # an unknown name is refused now, not at the first box
         if not isinstance(model, Model) and model != "default":
             self._model = load_model(model)
         self._crops: dict[Box, Crop] = {}
@@ -404,8 +405,7 @@ class Session:
         model, crop = self._model_for(box), self._crop(box, clock)
         if parameters is None:
             parameters = self._parameters
-        if isinstance(parameters, str):
-            parameters = preset(parameters, model.dimension, model.tuned)
+        parameters = chosen(parameters, model.dimension, model.tuned)
         with clock("classifier"):
             return begin(name, crop, model, parameters, part_of=part_of, start=start)
 

@@ -39,7 +39,8 @@ class DurableSession:
         self.store, self.id, self._owner = store, id, row.owner
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history, self._stored = History(), {}
-        parameters = row.parameters if isinstance(row.parameters, str) else Parameters(**row.parameters)
+        preset = isinstance(row.parameters, str) or "preset" in row.parameters
+        parameters = row.parameters if preset else Parameters(**row.parameters)
         model = (models or {}).get(row.model, row.model)
         self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
         self._catch_up()

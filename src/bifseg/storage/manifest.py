@@ -103,6 +103,7 @@ def _options(told: Mapping) -> dict:
         raise InvalidInput(f"its seed is {str(seed)[:40]}; it must be a whole number from 0 on")
     if isinstance(parameters, dict):
         kinds = {name: (int, float) if type(value) is float else (type(value),) for name, value in DEFAULTS.items()}
+        kinds["preset"] = (str,)
         for name, value in parameters.items():
             if type(value) not in kinds.get(name, ()):
                 raise InvalidInput(f"its parameter {name[:40]!r} is {str(value)[:40]}")

@@ -80,7 +80,9 @@ BOUNDS = {"rounds": 100, "iterations": 1000}  # more than anyone needs, and less
 Parameters = create_model(
     "Parameters",
     __base__=Body,
-    __doc__="The method's numbers, by the paper's symbols; those that are left out have the paper's values.",
+    __doc__="The method's numbers, by the paper's symbols; those that are left out have the values of the `preset`, or "
+    "where none is given the paper's.",
+    preset=(Literal["fast", "paper"], None),
     **{
         field.name: (
             Annotated[get_type_hints(parameters.Parameters)[field.name], Field(le=BOUNDS.get(field.name))],
@@ -104,7 +106,13 @@ class NewSession(Body):
     image: Annotated[Text, Field(description="The image's key.")]
     title: Text = ""
     model: Annotated[Text, Field(description="One of the server's models; see GET /api/v1/server.")] = "default"
-    parameters: Literal["fast", "paper"] | Parameters = "fast"
+    parameters: Annotated[
+        Literal["fast", "paper"] | Parameters,
+        Field(
+            description="A preset; or one but for some numbers: {'preset': 'fast', 'fill_holes': 0}. Switches are "
+            "full_resolution (masks follow the scan's own edges), fill_holes and drop_islands (0 leaves them)."
+        ),
+    ] = "fast"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
