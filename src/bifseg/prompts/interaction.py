@@ -17,7 +17,8 @@ BACKGROUND = 2
 ERASER = 0  # of a stroke that takes scribbles away
 ERASED = 3  # what it paints: here is to be no scribble, and 0 would say nothing
 AXES = "xyz"
-INTERACTIONS = ("box", "scribble", "resize", "refine", "propagate")  # those that compute, and so take rounds
+# those that compute, and so take rounds
+INTERACTIONS = ("box", "scribble", "resize", "refine", "propagate", "interpolate")
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import os
 import resource
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import chain, count
+from itertools import count
 
 import numpy as np
 
@@ -44,11 +44,11 @@ from bifseg.prompts.interaction import (
     scribbles_in,
 )
 from bifseg.prompts.painting import rasterise
+from bifseg.session import slices
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Segment, State
 
 Labels = np.ndarray | Patch | str | os.PathLike | Sequence[Stroke]
-LONGEST_NAME = 64  # characters of a name that nobody chose, so that every protocol can say it
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
 
@@ -144,23 +144,37 @@ class Session:
         """
         return self._exhaust(self._resize(ranges, scribbles=scribbles, refine=refine))
 
-    def propagate(self, to: int, name: str | None = None, *, refine: str = "auto") -> np.ndarray:
+    def propagate(self, to: int | str | Sequence[int], name: str | None = None, *, refine: str = "auto") -> np.ndarray:
         """Carry the current object, drawn in a plane, on to another plane: the mask there, bool.
 
-        ``to``: the plane's index along the axis that the box is thin along. The new part has the same box in its plane
-        and begins with the classifier as it is adapted by now; one cut makes its mask (``none``: no cut). It is the
-        current object, and can be corrected and carried on itself; of the object's scribbles it has none. In `labels`
-        it has the object's number. ``name``: else the object's, with " @" and ``to``. Raises InvalidInput for an object
-        with a 3D box, a plane outside the image or in which the object is already, and as `box`.
+        ``to``: the plane's index along the axis that the box is thin along; or a range of planes (start, stop),
+        half-open; or ``end``, all there are. Through a range the object goes from plane to plane, both ways, until it
+        ends: where nothing is found, or what is found hardly overlaps its neighbour. Planes that it is in already stay
+        as they are, and it goes on from them. It is one interaction; its last new part is current. The new part has the
+        same box in its plane and begins with the classifier as it is adapted by now; one cut makes its mask (``none``:
+        no cut). It is the current object, and can be corrected and carried on itself; of the object's scribbles it has
+        none. In `labels` it has the object's number. ``name``: of a single part; else the object's, with " @" and the
+        plane. Raises InvalidInput for an object with a 3D box, a plane outside the image or in which the object is
+        already, a range with no new part, and as `box`.
         """
         return self._exhaust(self._propagate(to, name, refine=refine))
+
+    def interpolate(self, between: Sequence[int] | None = None) -> np.ndarray:
+        """Fill the planes between those that the current object was drawn in: the last new part's mask, bool.
+
+        ``between``: two planes; only gaps from the one to the other are filled, else all. Every shape in between (see
+        `interpolation.shape_between`) is a part as those of `propagate`, and can be corrected; its first correction
+        fits the classifier to it. It is one interaction; its last new part is current. Raises InvalidInput for an
+        object with a 3D box, for planes outside the image, and where no two masks have free planes between them.
+        """
+        return self._exhaust(self._interpolate(between))
 
     def refine(self) -> np.ndarray:
         """Go on fine-tuning the current object with the scribbles it has: the new mask, bool."""
         return self._exhaust(self._refine())
 
     def rounds(self, interaction: str, *arguments: object, **options: object) -> Iterator[Round]:
-        """One of ``box``, ``scribble``, ``resize``, ``refine`` and ``propagate``, with its arguments, round by round.
+        """One of ``box``, ``scribble``, ``resize``, ``refine``, ``propagate``, ``interpolate``: round by round.
 
         The session changes when all rounds were taken: to stop is to cancel.
 
@@ -340,28 +354,55 @@ class Session:
         start = old.start if old.model.sha256 == self._model_for(box).sha256 else None
         return self._begin(box, old.name, refine, initial, scribbles, kept, part_of=old.part_of, start=start)
 
-    def _propagate(self, to: int, name: str | None = None, *, refine: str = "auto") -> Iterator[Round]:
-        source = self._current()
+    def _propagate(
+        self, to: int | str | Sequence[int], name: str | None = None, *, refine: str = "auto"
+    ) -> Iterator[Round]:
+        source = self._current_plane("propagated")
         axis, root, size = source.box.plane, source.part_of or source.name, self.image.shape
-        if axis is None:
-            raise InvalidInput(
-                f"The object {source.name!r} has a 3D box, {source.box}; only a plane can be propagated."
-            )
+        if isinstance(to, (str, list, tuple)):
+            return self._carried(source, slices.planes_of(to, axis, size[axis]), name, refine)
         if not isinstance(to, (int, np.integer)) or not 0 <= to < size[axis]:
             raise InvalidInput(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
         for other, part in self.state.family(root).items():
             if _plane(part.box) == (axis, to):
                 raise InvalidInput(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
-        ends = chain([f" @{to}"], (f" @{to} ({k})" for k in count(2)))
-        name = name or self._first_free(root[: LONGEST_NAME - len(end)] + end for end in ends)
+        name = name or slices.part_name(self.state, root, to)
         self._check_free(name)
         self._model_of(source)
-        ranges = list(zip(source.box.start, source.box.stop, strict=True))
-        ranges[axis] = int(to)
         return self._begin(
-            Box.of(ranges, size), name, "crf" if refine == "auto" else refine, None, None, part_of=root,
+            slices.moved(source.box, axis, to), name, "crf" if refine == "auto" else refine, None, None, part_of=root,
             start=source.classifier, parameters=source.parameters,
         )  # fmt: skip
+
+    def _carried(self, source: Segment, planes: tuple[int, int], name: str | None, refine: str) -> Iterator[Round]:
+        _check_refinement(refine)
+        if name is not None:
+            raise InvalidInput("A range of planes makes several parts, which are named by their planes; give no name.")
+        self._model_of(source)
+        return self._committed(
+            slices.carried(
+                self.state, source, planes, self.image, self._crop, self._model_of,
+                refine="crf" if refine == "auto" else refine, seed=self.seed,
+            )
+        )  # fmt: skip
+
+    def _interpolate(self, between: Sequence[int] | None = None) -> Iterator[Round]:
+        source = self._current_plane("interpolated")
+        if between is not None:
+            between = slices.two_of(between, source.box.plane, self.image.shape[source.box.plane])
+        self._model_of(source)
+        return self._committed(slices.interpolated(self.state, source, between, self.image, self._crop, self._model_of))
+
+    def _committed(self, rounds: Generator[Round, None, State]) -> Iterator[Round]:
+        self._commit((yield from rounds))
+
+    def _current_plane(self, participle: str) -> Segment:
+        segment = self._current()
+        if segment.box.plane is None:
+            raise InvalidInput(
+                f"The object {segment.name!r} has a 3D box, {segment.box}; only a plane can be {participle}."
+            )
+        return segment
 
     def _refine(self) -> Iterator[Round]:
         return self._update(self._current(), "auto")

@@ -113,7 +113,9 @@ class DurableSession:
             options["name"] = interaction.get("name")
         if kind == "box" and (initial := interaction.get("initial")) is not None:
             options["initial"] = self._array(initial)
-        if kind != "refine":
+        if kind == "interpolate":
+            options["between"] = interaction.get("between")
+        elif kind != "refine":
             options["refine"] = interaction.get("refine", "auto")
         return self._session.rounds(kind, **options)
 

@@ -335,14 +335,28 @@ class Resize(Drawn):
     refine: Refine = "auto"
 
 
+Plane = Annotated[int, Field(ge=0, lt=2**31)]
+Planes = Annotated[list[Plane], Field(min_length=2, max_length=2)]
+
+
 class Propagate(Body):
-    """Another plane for the current object, which has to be in one."""
+    """Another plane for the current object, which has to be in one; or many of them."""
 
     to: Annotated[
-        int, Field(ge=0, lt=2**31, description="Index of the plane, along the axis that the box is thin along.")
+        Plane | Planes | Literal["end"],
+        Field(
+            description="A plane, along the axis that the box is thin along; or a range of them, [start, stop], half-"
+            "open, or 'end', all there are: through these it is carried both ways until it ends, as one interaction."
+        ),
     ]
     name: Name | None = None
     refine: Annotated[Refine, Field(description="auto, crf: one minimum cut; none: the classifier as it is.")] = "auto"
+
+
+class Interpolate(Body):
+    """Shapes for the planes between those that the current object was drawn in."""
+
+    between: Annotated[Planes | None, Field(description="Two planes: nothing before or beyond is filled.")] = None
 
 
 class Named(Body):
