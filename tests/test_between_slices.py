@@ -162,7 +162,7 @@ def test_a_range_is_a_bound_and_what_is_drawn_stays():
     assert session.state.objects["vessel @14"] is there
     with pytest.raises(InvalidInput, match="no new part was made"):
         session.propagate([10, 17])
-    for to in ((17, 10), "until", (0, 99), [1], (0.5, 3)):
+    for to in ((17, 10), (0, 99), [1], (0.5, 3)):
         with pytest.raises(InvalidInput, match="There are no planes"):
             session.propagate(to)
     with pytest.raises(InvalidInput, match="give no name"):

@@ -359,7 +359,7 @@ class Session:
     ) -> Iterator[Round]:
         source = self._current_plane("propagated")
         axis, root, size = source.box.plane, source.part_of or source.name, self.image.shape
-        if isinstance(to, (str, list, tuple)):
+        if isinstance(to, (list, tuple)) or (isinstance(to, str) and to == slices.EVERYWHERE):
             return self._carried(source, slices.planes_of(to, axis, size[axis]), name, refine)
         if not isinstance(to, (int, np.integer)) or not 0 <= to < size[axis]:
             raise InvalidInput(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
