@@ -139,6 +139,24 @@ def extent(mask: np.ndarray) -> list[tuple[int, int]] | None:
     return ranges
 
 
+def coarsest_axis(spacing: Sequence[float]) -> int:
+    """The axis of the largest spacing, the network's z in 3D; of equal ones the first.
+
+    >>> coarsest_axis((1.0, 2.0, 2.0))
+    1
+    """
+    return int(np.argmax(spacing))
+
+
+def slicing_axis(spacing: Sequence[float]) -> int:
+    """The axis that slices lie across: that of the largest spacing; of equal ones the last, which is axial mostly.
+
+    >>> slicing_axis((1.0, 1.0, 1.0))
+    2
+    """
+    return len(spacing) - 1 - int(np.argmax(spacing[::-1]))
+
+
 def working_shape(
     shape: Sequence[int], spacing: Sequence[float], size: int, longest: int, *, floor: int = 0
 ) -> tuple[int, ...]:

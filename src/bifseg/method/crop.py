@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import Image, normalise, resample
+from bifseg.imaging.image import Image, coarsest_axis, normalise, resample
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing
@@ -81,7 +81,7 @@ class Crop(Grid):
                 tuple(slice(model.network.context_cells, model.network.context_cells + n) for n in self.shape),
             )
             self._seen = normalise(self._with_context(image, model.network.context_cells))
-        self._coarsest = int(np.argmax(native_spacing(image, box)))
+        self._coarsest = coarsest_axis(native_spacing(image, box))
         self._energy: tuple[dict, Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.errors import BifsegError, InvalidInput
-from bifseg.imaging.image import Image, resample, resample_labels, working_shape
+from bifseg.imaging.image import Image, resample, resample_labels, slicing_axis, working_shape
 from bifseg.io.atomic import write_atomically
 from bifseg.io.datasets import Case, Dataset
 from bifseg.method.grid import LONGEST_2D, THINNEST
@@ -260,7 +260,7 @@ def _check_classes(wanted: Sequence[str], known: Iterable[str], where: str) -> N
 def across(image: Image) -> int:
     """The axis that 2D slices of an image lie across."""
     single = [axis for axis in range(3) if image.shape[axis] == 1]
-    return single[-1] if single else 2 - int(np.argmax(image.spacing[::-1]))
+    return single[-1] if single else slicing_axis(image.spacing)
 
 
 def _views(array: np.ndarray, axis: int | None) -> Iterable[np.ndarray]:
