@@ -847,6 +847,8 @@ def test_interactions_that_cannot_be(ann, id, kind, body, status, words):
         ({"parameters": {"lam": -1}}, 400, ("lam is -1",)),
         ({"parameters": {"rounds": 1.5}}, 422, ("rounds",)),
         ({"parameters": {"wish": 1}}, 422, ("wish",)),
+        ({"parameters": {"preset": "fast", "fill_holes": 2}}, 400, ("fill_holes is 2",)),
+        ({"parameters": {"preset": "fast", "wish": 1}}, 422, ("wish",)),
         ({"seed": -1}, 422, ("seed",)),
     ],
 )

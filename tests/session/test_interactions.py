@@ -16,12 +16,14 @@ TOLD = {
     "resize": {"box": "1:4,2:5,3", "scribbles": {"labels": ARRAY}, "refine": "none"},
     "refine": {},
     "propagate": {"to": 4, "name": "b", "refine": "none"},
+    "interpolate": {"between": [2, 7]},
     "select": {"name": "a"},
     "remove": {"name": "a"},
     "rename": {"name": "a", "to": "b"},
 }
 BODIES = {
     "box": bodies.Begin, "scribble": bodies.Correct, "resize": bodies.Resize, "propagate": bodies.Propagate,
+    "interpolate": bodies.Interpolate,
     "select": bodies.Named, "remove": bodies.Named, "rename": bodies.Rename,
 }  # fmt: skip
 

@@ -227,6 +227,7 @@ def test_the_working_shape_is_that_of_a_crop(dimension):
     box = Box.of(ranges, case.image.shape)
     assert instance.working_shape(32) == crop.Crop(case.image, box, model).shape
     assert crop.LONGEST_2D == instances.LONGEST_2D
+    assert crop.THINNEST == instances.THINNEST
 
 
 NAMES = ("a", "b", "c")

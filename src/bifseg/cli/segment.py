@@ -36,6 +36,10 @@ def segment(
     ] = None,
     model: Annotated[str, typer.Option(help="A name that `bifseg info` lists, or a .safetensors file.")] = "default",
     preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Another value than the preset's: fill_holes=0. Repeatable."),
+    ] = None,
     refine: Annotated[
         str, typer.Option(help="none: the network alone; crf: one graph cut; auto: as the preset says.")
     ] = "auto",
@@ -61,24 +65,25 @@ def segment(
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
     from bifseg.io.images import check_writable, read_image, write_image
+    from bifseg.method.parameters import parsed
     from bifseg.method.timing import Stopwatch
     from bifseg.session.session import Session
 
-    clock = Stopwatch()
+    clock, changes = Stopwatch(), parsed(change or [])
     with progress(2 + max(1, len(boxes)) + len(corrections)) as say:
         with clock("open"):
             say(f"Opening {image.name}")
             scan = read_image(image, series=series)
             for path in outputs:
                 check_writable(path, scan.shape)
-            session = Session(scan, model, preset, seed)
+            session = Session(scan, model, {"preset": preset, **changes}, seed)
             begun = _mask(initial, label, session)
             found = _boxes(boxes, begun, session)
         with clock("segment"):
             objects = [_object(session, *each, begun, refine, say) for each in zip_longest(found, names, corrections)]
 
         def result() -> dict:
-            command = {"image": str(image), "model": model, "preset": preset, "refine": refine}
+            command = {"image": str(image), "model": model, "preset": preset, "refine": refine, "set": changes}
             times = {stage: round(ms, 2) for stage, ms in clock.items()}
             return {**session.report(), "command": command, "objects": objects, "milliseconds": times}
 

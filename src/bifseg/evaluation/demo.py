@@ -17,7 +17,7 @@ from bifseg.errors import InvalidInput
 from bifseg.evaluation.figure import Row, draw
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
-from bifseg.imaging.image import Image
+from bifseg.imaging.image import Image, slicing_axis
 from bifseg.io.images import read_image, read_labels, write_image
 from bifseg.prompts.interaction import Box
 from bifseg.session.session import Session
@@ -42,7 +42,7 @@ class Case:
     @property
     def plane(self) -> tuple[int, int]:
         """(axis, index) of the slice that shows most of the object, across the scan's thickest slices."""
-        axis = 2 - int(np.argmax(self.image.spacing[::-1])) if not self.image.planar else 2
+        axis = slicing_axis(self.image.spacing) if not self.image.planar else 2
         return axis, int(np.argmax(self.truth.sum(axis=tuple({0, 1, 2} - {axis}))))
 
     @property

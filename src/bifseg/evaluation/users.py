@@ -14,6 +14,7 @@ from scipy import ndimage
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.strokes import STYLES, ring
+from bifseg.imaging.image import slicing_axis
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 VERSION = "1"  # another number where the same seed no longer gives the same boxes and strokes
@@ -68,7 +69,7 @@ class User:
         """
         inside, target = where.crop(mask), where.crop(truth)
         step = [s for axis, s in enumerate(spacing) if axis != where.plane]
-        across = len(step) - 1 - int(np.argmax(step[::-1]))  # of equal ones the last
+        across = slicing_axis(step)
         canvas = _Canvas(inside.shape, step, longest_extent(truth, spacing))
         for part, wanted in _largest_errors(inside, target, self.strokes):
             canvas.paint(*_on_plane(part, across), wanted, self, rng)

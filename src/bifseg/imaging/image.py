@@ -13,6 +13,7 @@ from bifseg.errors import InvalidInput
 FINEST, COARSEST = 1e-7, 1e4  # mm that a voxel may measure: from a tenth of a nanometre to ten metres
 FARTHEST = 1e7  # mm
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+STRETCH = 8  # the longest side of a long and thin working grid, in units of its size: bounds what it costs
 BLOCK = 1 << 22  # voxels worked on at once: what bounds the memory of everything below
 
 Vector = tuple[float, float, float]  # x, y, z
@@ -151,19 +152,51 @@ def extent(mask: np.ndarray) -> list[tuple[int, int]] | None:
     return ranges
 
 
-def working_shape(shape: Sequence[int], spacing: Sequence[float], size: int, longest: int) -> tuple[int, ...]:
+def coarsest_axis(spacing: Sequence[float]) -> int:
+    """The axis of the largest spacing, the network's z in 3D; of equal ones the first.
+
+    >>> coarsest_axis((1.0, 2.0, 2.0))
+    1
+    """
+    return int(np.argmax(spacing))
+
+
+def slicing_axis(spacing: Sequence[float]) -> int:
+    """The axis that slices lie across: that of the largest spacing; of equal ones the last, which is axial mostly.
+
+    >>> slicing_axis((1.0, 1.0, 1.0))
+    2
+    """
+    return len(spacing) - 1 - int(np.argmax(spacing[::-1]))
+
+
+def working_shape(
+    shape: Sequence[int], spacing: Sequence[float], size: int, longest: int, *, floor: int = 0
+) -> tuple[int, ...]:
     """The grid a crop is resampled to: isotropic in mm, as in BIFSeg (Wang et al. 2018, III-B and III-C).
 
     ``shape`` voxels and ``spacing`` mm, two or three axes. In 2D the smaller physical side becomes ``size``
     pixels, in 3D the largest becomes ``size`` voxels; no side exceeds ``longest`` (all shrink together) or
     falls below 1.
 
+    ``floor``: how many points a long and thin crop keeps along its shortest side: its grid is finer, but not finer
+    than the scan along its finest axis, no side exceeds ``STRETCH * size``, and it has at most ``size`` ** axes points.
+
     >>> working_shape((100, 200), (1, 1), size=96, longest=256)
     (96, 192)
+    >>> working_shape((16, 16, 320), (1, 1, 1), size=48, longest=48, floor=12)
+    (12, 12, 240)
     """
     sides = np.multiply(shape, spacing)
     pitch = (sides.min() if len(shape) == 2 else sides.max()) / size
     pitch = max(pitch, sides.max() / longest)
+    if sides.min() < floor * pitch:
+        most, d = STRETCH * size, len(sides)
+        # Sides may fall below 1 point and are then 1, so that the points of the others alone have to fit.
+        fits = np.cumprod(np.sort(sides)[::-1]) ** (1 / np.arange(1, d + 1)) / size ** (d / np.arange(1, d + 1))
+        finer = max(sides.min() / floor, min(spacing), sides.max() / most, float(fits.max()))
+        if finer < pitch:
+            pitch, longest = finer, max(longest, most)
     return tuple(int(n) for n in np.clip(np.floor(sides / pitch + 0.5), 1, longest))
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import Image, normalise, resample
+from bifseg.imaging.image import Image, coarsest_axis, normalise, resample
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
-from bifseg.method.grid import LONGEST_2D, Grid, native_spacing
+from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
@@ -58,7 +58,8 @@ class Crop(Grid):
     The grid of a listening trunk goes on around the box for ``model.network.context_cells`` points on every side;
     beyond the border of the image its outermost voxels go on. Everything else looks at the box alone.
 
-    Raises InvalidInput where the image is constant inside the box.
+    Raises InvalidInput where the image is constant inside the box, and where the box is so long and thin that its grid
+    is a line.
     """
 
     def __init__(self, image: Image, box: Box, model: Model, clock: Stopwatch | None = None) -> None:
@@ -67,13 +68,20 @@ class Crop(Grid):
             native = box.crop(image.array)
             if native.min() == native.max():
                 raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to segment.")
-            super().__init__(image, box, model.size, model.size * (LONGEST_2D if box.dimension == 2 else 1))
+            longest = model.size * (LONGEST_2D if box.dimension == 2 else 1)
+            super().__init__(image, box, model.size, longest, model.size // THINNEST)
+            if sorted(self.shape)[-2] < 2:
+                long, thin = (extreme(np.multiply(self.native_shape, self.native_spacing)) for extreme in (max, min))
+                raise InvalidInput(
+                    f"The box {box} is {long / thin:.0f} times as long as it is thin, more than the working grid can "
+                    "show; draw several shorter boxes along it."
+                )
             self._model, self._inside = (
                 model,
                 tuple(slice(model.network.context_cells, model.network.context_cells + n) for n in self.shape),
             )
             self._seen = normalise(self._with_context(image, model.network.context_cells))
-        self._coarsest = int(np.argmax(native_spacing(image, box)))
+        self._coarsest = coarsest_axis(native_spacing(image, box))
         self._energy: tuple[dict, Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):

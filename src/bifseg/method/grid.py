@@ -9,6 +9,7 @@ import numpy as np
 from bifseg.imaging.image import Image, intensity_range, resample, resample_labels, unit_range, working_shape
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
+THINNEST = 4  # of its size, one part is what a working grid keeps of points along its shortest side, if it can
 LONGEST_2D = 3  # a 2D grid's longer side, in units of its shorter: bounds the cost of a needle-shaped box
 
 
@@ -16,7 +17,8 @@ class Grid:
     """A box of an image on a grid whose pixels are as long as they are wide (and deep), so its size bounds all costs.
 
     ``size``, ``longest``: in 2D the smaller side becomes ``size`` pixels, in 3D the largest becomes ``size`` voxels,
-    and no side exceeds ``longest``; see `working_shape`. Arrays "on the grid" have shape ``shape``, (x, y) or
+    and no side exceeds ``longest``; ``floor`` points are kept along the shortest, if that can be; see `working_shape`.
+    Arrays "on the grid" have shape ``shape``, (x, y) or
     (x, y, z); arrays "in the box" have the box's voxels, always three axes.
 
     ``array``: the resampled crop, float32. ``image01``: the same scaled to [0, 1], all 0 where the crop is constant.
@@ -24,10 +26,10 @@ class Grid:
     the scan; ``native_spacing``: mm between them.
     """
 
-    def __init__(self, image: Image, box: Box, size: int, longest: int) -> None:
+    def __init__(self, image: Image, box: Box, size: int, longest: int, floor: int = 0) -> None:
         self.box = box
         self.native, self.native_spacing = box.crop(image.array), native_spacing(image, box)
-        self.shape = working_shape(self.native.shape, self.native_spacing, size, longest)
+        self.shape = working_shape(self.native.shape, self.native_spacing, size, longest, floor=floor)
         self.array = resample(self.native, self.shape)
         self.image01 = unit_range(self.array)
         pitch = np.multiply(self.native.shape, self.native_spacing) / self.shape

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import comb
 
 from bifseg.errors import InvalidInput
 
 REFINEMENTS = ("none", "crf", "auto")
+SWITCHES = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -145,3 +146,43 @@ def check_refinement(refine: str) -> None:
     """Refuse a refinement that there is not: InvalidInput lists those that there are."""
     if refine not in REFINEMENTS:
         raise InvalidInput(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")
+
+
+def chosen(
+    parameters: Parameters | str | Mapping, dimension: int, tuned: Mapping[str, Mapping] | None = None
+) -> Parameters:
+    """What was asked for, in 2D or 3D: parameters as they are, a preset by its name, or a preset but for some values.
+
+    InvalidInput for an unknown preset or parameter.
+
+    >>> chosen({"preset": "fast", "fill_holes": 0}, 3).fill_holes
+    0
+    """
+    if isinstance(parameters, Parameters):
+        return parameters
+    if isinstance(parameters, str):
+        return preset(parameters, dimension, tuned)
+    changes = dict(parameters)
+    return preset(changes.pop("preset", "fast"), dimension, tuned).but(**changes)
+
+
+def parsed(assignments: Iterable[str]) -> dict[str, float | int | bool]:
+    """Parameters written as ``fill_holes=0``, by their names; InvalidInput for another form or an unknown name.
+
+    >>> parsed(["fill_holes=0.01", "full_resolution=no"])
+    {'fill_holes': 0.01, 'full_resolution': False}
+    """
+    defaults, values = Parameters().as_dict(), {}
+    for assignment in assignments:
+        name, equals, text = (part.strip() for part in assignment.partition("="))
+        if not equals:
+            raise InvalidInput(f"{assignment!r} is not of the form NAME=VALUE, as in fill_holes=0.")
+        if name not in defaults:
+            raise InvalidInput(f"Unknown parameter {name}; known are {', '.join(sorted(defaults))}.")
+        kind = type(defaults[name])
+        try:
+            values[name] = SWITCHES[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            wanted = {bool: "0 or 1", int: "a whole number", float: "a number"}[kind]
+            raise InvalidInput(f"{name} is {text!r}; it must be {wanted}.") from None
+    return values

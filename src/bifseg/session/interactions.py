@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from itertools import chain, count
+from itertools import count
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from bifseg.errors import InvalidInput
 from bifseg.method.parameters import check_refinement
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import AXES, Box, Labels, Patch, Stroke, merge, only_label, overlap
+from bifseg.session.planes import EVERYWHERE, drawn_in, moved, part_name, planes_of, two_of
 from bifseg.session.state import Segment, State
 
 if TYPE_CHECKING:  # this module does not need torch
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # this module does not need torch
 
 Rounds = Generator["Round", None, State]  # the rounds of an interaction, which return the state that follows
 Arrays = Callable[[object], Patch]  # a stored array, of what JSON says of it
-LONGEST_NAME = 64  # characters of a name that nobody chose, so that every protocol can say it
 
 
 class Interaction:
@@ -178,10 +178,10 @@ class Refine(Interaction):
 
 @dataclass(frozen=True, eq=False)
 class Propagate(Interaction):
-    """Carry the current object on to another plane: see `Session.propagate`."""
+    """Carry the current object on to another plane, or through a range of them: see `Session.propagate`."""
 
     kind = "propagate"
-    to: int
+    to: int | str | Sequence[int]
     name: str | None = None
     _: KW_ONLY
     refine: str = "auto"
@@ -192,28 +192,45 @@ class Propagate(Interaction):
         return cls(to, told.get("name"), refine=told.get("refine", "auto"))
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
-        source, to, size = current(state), self.to, bench.image.shape
-        axis, root = source.box.plane, source.part_of or source.name
-        if axis is None:
-            raise InvalidInput(
-                f"The object {source.name!r} has a 3D box, {source.box}; only a plane can be propagated."
-            )
-        if not isinstance(to, (int, np.integer)) or not 0 <= to < size[axis]:
-            raise InvalidInput(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size[axis] - 1}.")
-        for other, part in state.family(root).items():
-            if _plane(part.box) == (axis, to):
-                raise InvalidInput(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
-        ends = chain([f" @{to}"], (f" @{to} ({k})" for k in count(2)))
-        name = self.name or first_free((root[: LONGEST_NAME - len(end)] + end for end in ends), state)
+        source, axis = _current_plane(state, "propagated")
+        to, root, size = self.to, source.part_of or source.name, bench.image.shape[axis]
+        refine = "crf" if self.refine == "auto" else self.refine
+        if isinstance(to, (list, tuple)) or (isinstance(to, str) and to == EVERYWHERE):
+            check_refinement(refine)
+            if self.name is not None:
+                raise InvalidInput(
+                    "A range of planes makes several parts, which are named by their planes; give no name."
+                )
+            return bench.carried(state, source, axis, planes_of(to, axis, size), refine)
+        if not isinstance(to, (int, np.integer)) or not 0 <= to < size:
+            raise InvalidInput(f"There is no plane {to!r} along {AXES[axis]}; the image has 0 to {size - 1}.")
+        if to in (drawn := drawn_in(state, root, axis)):
+            other = drawn[int(to)].name
+            raise InvalidInput(f"The object {root!r} is in the plane {to} already; select {other!r} to change it.")
+        name = self.name or part_name(state, root, int(to))
         check_free(name, state)
         bench.model_of(source)
-        ranges: list[tuple[int, int] | int] = list(zip(source.box.start, source.box.stop, strict=True))
-        ranges[axis] = int(to)
-        refine = "crf" if self.refine == "auto" else self.refine
         return bench.begun(
-            state, Box.of(ranges, size), name, refine, parameters=source.parameters, part_of=root,
+            state, moved(source.box, axis, int(to)), name, refine, parameters=source.parameters, part_of=root,
             start=source.classifier,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolate(Interaction):
+    """Fill the planes between those that the current object was drawn in: see `Session.interpolate`."""
+
+    kind = "interpolate"
+    between: Sequence[int] | None = None
+
+    @classmethod
+    def from_json(cls, told: Mapping, arrays: Arrays, shape: Sequence[int]) -> Interpolate:
+        return cls(told.get("between"))
+
+    def apply(self, state: State, bench: Workbench) -> Rounds:
+        source, axis = _current_plane(state, "interpolated")
+        between = None if self.between is None else two_of(self.between, axis, bench.image.shape[axis])
+        return bench.interpolated(state, source, axis, between)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +294,7 @@ class Rename(Interaction):
 
 
 INTERACTIONS: dict[str, type[Interaction]] = {
-    one.kind: one for one in (DrawBox, Scribble, Resize, Refine, Propagate, Select, Remove, Rename)
+    one.kind: one for one in (DrawBox, Scribble, Resize, Refine, Propagate, Interpolate, Select, Remove, Rename)
 }
 
 
@@ -318,6 +335,16 @@ def check_free(name: str, state: State) -> None:
 def _at_once(state: State) -> Rounds:
     yield from ()
     return state
+
+
+def _current_plane(state: State, participle: str) -> tuple[Segment, int]:
+    """The current object, drawn in a plane, and the axis across it; InvalidInput for one with a 3D box."""
+    segment = current(state)
+    if segment.box.plane is None:
+        raise InvalidInput(
+            f"The object {segment.name!r} has a 3D box, {segment.box}; only a plane can be {participle}."
+        )
+    return segment, segment.box.plane
 
 
 def _plane(box: Box) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from bifseg.method.finetune import Round, copy_of, fine_tune, foreground_probabi
 from bifseg.method.outline import outline
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import Classifier
+from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 from bifseg.session.state import ModelId, Segment

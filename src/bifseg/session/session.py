@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.method.finetune import Round
-from bifseg.method.parameters import Parameters, check_refinement, preset
+from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import peak_memory
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import Box, Labels
@@ -33,6 +33,7 @@ from bifseg.session.interactions import (
     INTERACTIONS,
     DrawBox,
     Interaction,
+    Interpolate,
     Propagate,
     Refine,
     Remove,
@@ -51,8 +52,9 @@ class Session:
     """Interactive segmentation of one scan, in planes (2D) and volumes (3D).
 
     ``image``: an `Image`, or an array (x, y) or (x, y, z). ``model``: a shipped name, a file, a `Model`, or
-    ``default``, which fits the box's dimension. ``parameters``: ``fast``, ``paper``, or `Parameters`. ``seed`` fixes
-    what is random: the same interactions give the same masks on one machine.
+    ``default``, which fits the box's dimension. ``parameters``: ``fast``, ``paper``, `Parameters`, or a preset but for
+    some of them, as in ``{"preset": "fast", "fill_holes": 0}``. ``seed`` fixes what is random: the same interactions
+    give the same masks on one machine.
 
     Every array given or returned is in file order (x, y, z) and has the image's shape. Raises InvalidInput for an image
     that is constant or not finite.
@@ -67,7 +69,7 @@ class Session:
         self,
         image: Image | np.ndarray,
         model: Model | str | os.PathLike = "default",
-        parameters: Parameters | str = "fast",
+        parameters: Parameters | str | Mapping = "fast",
         seed: int = 0,
         *,
         state: State | None = None,
@@ -75,8 +77,8 @@ class Session:
         self.image = image if isinstance(image, Image) else Image(image)
         if state is None:  # who has a state has had the image checked
             self.image.check_scan()
-        if isinstance(parameters, str):
-            preset(parameters, 2)  # an unknown name is refused now, not at the first box
+        for dimension in (2, 3):
+            chosen(parameters, dimension)  # an unknown name is refused now, not at the first box
         known: Model | None
         if isinstance(model, Model):
             known = model
@@ -138,16 +140,30 @@ class Session:
         """
         return self._do(Resize(ranges, scribbles=scribbles, refine=refine))
 
-    def propagate(self, to: int, name: str | None = None, *, refine: str = "auto") -> np.ndarray:
+    def propagate(self, to: int | str | Sequence[int], name: str | None = None, *, refine: str = "auto") -> np.ndarray:
         """Carry the current object, drawn in a plane, on to another plane: the mask there, bool.
 
-        ``to``: the plane's index along the axis that the box is thin along. The new part has the same box in its plane
-        and begins with the classifier as it is adapted by now; one cut makes its mask (``none``: no cut). It is the
-        current object, and can be corrected and carried on itself; of the object's scribbles it has none. In `labels`
-        it has the object's number. ``name``: else the object's, with " @" and ``to``. Raises InvalidInput for an object
-        with a 3D box, a plane outside the image or in which the object is already, and as `box`.
+        ``to``: the plane's index along the axis that the box is thin along; or a range of planes (start, stop),
+        half-open; or ``end``, all there are. Through a range the object goes from plane to plane, both ways, until it
+        ends: where nothing is found, or what is found hardly overlaps its neighbour. Planes that it is in already stay
+        as they are, and it goes on from them. It is one interaction; its last new part is current. The new part has the
+        same box in its plane and begins with the classifier as it is adapted by now; one cut makes its mask (``none``:
+        no cut). It is the current object, and can be corrected and carried on itself; of the object's scribbles it has
+        none. In `labels` it has the object's number. ``name``: of a single part; else the object's, with " @" and the
+        plane. Raises InvalidInput for an object with a 3D box, a plane outside the image or in which the object is
+        already, a range with no new part, and as `box`.
         """
         return self._do(Propagate(to, name, refine=refine))
+
+    def interpolate(self, between: Sequence[int] | None = None) -> np.ndarray:
+        """Fill the planes between those that the current object was drawn in: the last new part's mask, bool.
+
+        ``between``: two planes; only gaps from the one to the other are filled, else all. Every shape in between (see
+        `interpolation.shape_between`) is a part as those of `propagate`, and can be corrected; its first correction
+        fits the classifier to it. It is one interaction; its last new part is current. Raises InvalidInput for an
+        object with a 3D box, for planes outside the image, and where no two masks have free planes between them.
+        """
+        return self._do(Interpolate(between))
 
     def refine(self) -> np.ndarray:
         """Go on fine-tuning the current object with the scribbles it has: the new mask, bool."""

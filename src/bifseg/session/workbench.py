@@ -11,11 +11,12 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
-from bifseg.method.parameters import Parameters, check_refinement, preset
+from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke, scribbles_in
 from bifseg.prompts.painting import rasterise
+from bifseg.session import slices
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Segment, State
 
@@ -25,11 +26,11 @@ CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are comp
 class Workbench:
     """Makes objects out of boxes, scribbles and what objects there are.
 
-    ``model``: a `Model`, or None for the default of the box's dimension. ``parameters``: ``fast``, ``paper``, or
-    `Parameters`. ``seed``: of what is random.
+    ``model``: a `Model`, or None for the default of the box's dimension. ``parameters``: as `Session` takes
+    them. ``seed``: of what is random.
     """
 
-    def __init__(self, image: Image, model: Model | None, parameters: Parameters | str, seed: int) -> None:
+    def __init__(self, image: Image, model: Model | None, parameters: Parameters | str | Mapping, seed: int) -> None:
         self.image, self.parameters, self.seed = image, parameters, seed
         self._model = model
         self._crops: dict[Box, Crop] = {}
@@ -111,11 +112,10 @@ class Workbench:
     ) -> Segment:
         """An object that knows nothing but its box; ``parameters``: else the session's."""
         model, crop = self.model_for(box), self.crop(box, clock)
-        chosen = self.parameters if parameters is None else parameters
-        if isinstance(chosen, str):
-            chosen = preset(chosen, model.dimension, model.tuned)
+        wanted = self.parameters if parameters is None else parameters
+        settings = chosen(wanted, model.dimension, model.tuned)
         with clock("classifier"):
-            return begin(name, crop, model, chosen, part_of=part_of, start=start)
+            return begin(name, crop, model, settings, part_of=part_of, start=start)
 
     def begun(
         self,
@@ -167,3 +167,19 @@ class Workbench:
             segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )
         return State({**state.objects, segment.name: done}, segment.name)
+
+    # ---- from slice to slice
+
+    def carried(
+        self, state: State, source: Segment, axis: int, planes: tuple[int, int], refine: str
+    ) -> Generator[Round, None, State]:
+        """An object carried through a range of planes until it ends: see `slices.carried`."""
+        self.model_of(source)
+        return slices.carried(state, source, axis, planes, refine, self)
+
+    def interpolated(
+        self, state: State, source: Segment, axis: int, between: tuple[int, int] | None
+    ) -> Generator[Round, None, State]:
+        """The planes between those that an object was drawn in, filled: see `slices.interpolated`."""
+        self.model_of(source)
+        return slices.interpolated(state, source, axis, between, self)

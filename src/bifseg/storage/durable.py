@@ -42,7 +42,9 @@ class DurableSession:
         self._name = f"{store.processes.appear()}/{secrets.token_hex(4)}"
         self._history = History()
         self._stored: dict[str, tuple[Segment, dict]] = {}
-        parameters = row.parameters if isinstance(row.parameters, str) else Parameters.stored(row.parameters)
+        parameters: str | dict | Parameters = row.parameters
+        if isinstance(parameters, dict) and "preset" not in parameters:
+            parameters = Parameters.stored(parameters)
         model = (models or {}).get(row.model, row.model)
         self._session = Session(store.image(row.image), model, parameters, row.seed, state=store.load(History().state))
         self._catch_up()

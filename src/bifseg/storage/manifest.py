@@ -103,12 +103,15 @@ def _options(told: Mapping) -> dict:
     if type(seed) is not int or not 0 <= seed < 1 << 63:
         raise InvalidInput(f"its seed is {str(seed)[:40]}; it must be a whole number from 0 on")
     if isinstance(parameters, dict):
-        kinds = {name: (int, float) if type(value) is float else (type(value),) for name, value in DEFAULTS.items()}
-        kinds["neighbours"] = (int,)  # of older versions
+        kinds: dict[str, tuple[type, ...]] = {
+            name: (int, float) if type(value) is float else (type(value),) for name, value in DEFAULTS.items()
+        }
+        kinds |= {"preset": (str,), "neighbours": (int,)}  # the latter of older versions
         for name, value in parameters.items():
             if type(value) not in kinds.get(name, ()):
                 raise InvalidInput(f"its parameter {name[:40]!r} is {str(value)[:40]}")
-        parameters = Parameters.stored(parameters).as_dict()
+        if "preset" not in parameters:
+            parameters = Parameters.stored(parameters).as_dict()
     elif not isinstance(parameters, str):
         raise InvalidInput("it has no parameters")
     return {**options, "model": model, "seed": seed, "parameters": parameters}

@@ -23,7 +23,7 @@ import numpy as np
 
 from bifseg.errors import Busy, InvalidInput, NotFound, StorageFull
 from bifseg.imaging.image import Image
-from bifseg.method.parameters import PRESETS, Parameters
+from bifseg.method.parameters import Parameters, chosen
 from bifseg.prompts.interaction import Box
 from bifseg.session.state import Segment, State
 from bifseg.storage import snapshot
@@ -165,9 +165,9 @@ class Store:
         ``fill`` writes what the session begins with, within the transaction that makes it.
         """
         self.image_row(image, owner)
-        if isinstance(parameters, str):
-            if parameters not in PRESETS:
-                raise InvalidInput(f"Unknown preset {parameters!r}; known are {', '.join(PRESETS)}.")
+        if isinstance(parameters, str) or "preset" in parameters:
+            for dimension in (2, 3):
+                chosen(parameters, dimension)
         else:
             parameters = Parameters().but(**parameters).as_dict()
         id, now = f"{self.prefix}{secrets.token_hex(10)}", time.time()

@@ -14,10 +14,10 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.errors import BifsegError, InvalidInput
-from bifseg.imaging.image import Image, resample, resample_labels, working_shape
+from bifseg.imaging.image import Image, resample, resample_labels, slicing_axis, working_shape
 from bifseg.io.atomic import write_atomically
 from bifseg.io.datasets import Case, Dataset
-from bifseg.method.grid import LONGEST_2D
+from bifseg.method.grid import LONGEST_2D, THINNEST
 
 MARGIN = 10  # pixels a side: "a random margin of 0 to 10 pixels" around the object (Wang et al. 2018, II-B)
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is no shape to learn
@@ -68,7 +68,8 @@ class Instance:
             min(extent, stop + MARGIN // 2) - max(0, start - MARGIN // 2)
             for (start, stop), extent in zip(self.inner, self.truth.shape, strict=True)
         ]
-        return working_shape(sides, self.spacing, size, size * (LONGEST_2D if self.dimension == 2 else 1))
+        longest = size * (LONGEST_2D if self.dimension == 2 else 1)
+        return working_shape(sides, self.spacing, size, longest, floor=size // THINNEST)
 
 
 def cut(
@@ -259,7 +260,7 @@ def _check_classes(wanted: Sequence[str], known: Iterable[str], where: str) -> N
 def across(image: Image) -> int:
     """The axis that 2D slices of an image lie across."""
     single = [axis for axis in range(3) if image.shape[axis] == 1]
-    return single[-1] if single else 2 - int(np.argmax(image.spacing[::-1]))
+    return single[-1] if single else slicing_axis(image.spacing)
 
 
 def _views(array: np.ndarray, axis: int | None) -> Iterable[np.ndarray]:

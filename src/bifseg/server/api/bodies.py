@@ -102,7 +102,9 @@ BOUNDS = {"rounds": 100, "iterations": 1000}  # more than anyone needs, and less
 Parameters = create_model(
     "Parameters",
     __base__=Body,
-    __doc__="The method's numbers, by the paper's symbols; those that are left out have the paper's values.",
+    __doc__="The method's numbers, by the paper's symbols; those that are left out have the values of the `preset`, or "
+    "where none is given the paper's.",
+    preset=(Literal["fast", "paper"], None),
     **{
         field.name: (
             Annotated[get_type_hints(parameters.Parameters)[field.name], Field(le=BOUNDS.get(field.name))],
@@ -126,7 +128,13 @@ class NewSession(Body):
     image: Annotated[Text, Field(description="The image's key.")]
     title: Text = ""
     model: Annotated[Text, Field(description="One of the server's models; see GET /api/v1/server.")] = "default"
-    parameters: Literal["fast", "paper"] | Parameters = "fast"
+    parameters: Annotated[
+        Literal["fast", "paper"] | Parameters,
+        Field(
+            description="A preset; or one but for some numbers: {'preset': 'fast', 'fill_holes': 0}. Switches are "
+            "full_resolution (masks follow the scan's own edges), fill_holes and drop_islands (0 leaves them)."
+        ),
+    ] = "fast"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
@@ -376,14 +384,28 @@ class Resize(Drawn):
     refine: Refine = "auto"
 
 
+Plane = Annotated[int, Field(ge=0, lt=2**31)]
+Planes = Annotated[list[Plane], Field(min_length=2, max_length=2)]
+
+
 class Propagate(Body):
-    """Another plane for the current object, which has to be in one."""
+    """Another plane for the current object, which has to be in one; or many of them."""
 
     to: Annotated[
-        int, Field(ge=0, lt=2**31, description="Index of the plane, along the axis that the box is thin along.")
+        Plane | Planes | Literal["end"],
+        Field(
+            description="A plane, along the axis that the box is thin along; or a range of them, [start, stop], half-"
+            "open, or 'end', all there are: through these it is carried both ways until it ends, as one interaction."
+        ),
     ]
     name: Name | None = None
     refine: Annotated[Refine, Field(description="auto, crf: one minimum cut; none: the classifier as it is.")] = "auto"
+
+
+class Interpolate(Body):
+    """Shapes for the planes between those that the current object was drawn in."""
+
+    between: Annotated[Planes | None, Field(description="Two planes: nothing before or beyond is filled.")] = None
 
 
 class Named(Body):

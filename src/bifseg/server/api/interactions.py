@@ -26,6 +26,7 @@ from bifseg.server.api.bodies import (
     Cancellation,
     Correct,
     Done,
+    Interpolate,
     Mask,
     Named,
     Propagate,
@@ -189,8 +190,17 @@ async def refine(act: Acting):
 
 @router.post("/sessions/{id}/propagate", **DONE)
 async def propagate(act: Acting, body: Propagate):
-    """Carry the current object on to another plane, as a part of it: the same box, and the classifier as adapted."""
+    """Carry the current object on to another plane, as a part of it: the same box, and the classifier as adapted.
+
+    Through a range of planes it is carried until it ends; its last new part is current.
+    """
     return await act("propagate", body)
+
+
+@router.post("/sessions/{id}/interpolate", **DONE)
+async def interpolate(act: Acting, body: Interpolate):
+    """Fill the planes between those that the current object was drawn in: every shape in between is a part of it."""
+    return await act("interpolate", body)
 
 
 @router.post("/sessions/{id}/undo", **DONE)

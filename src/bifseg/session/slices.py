@@ -1,0 +1,104 @@
+"""An object from slice to slice: carried on with its classifier, or filled in by the shapes between two."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bifseg.errors import InvalidInput
+from bifseg.method.finetune import Round
+from bifseg.method.timing import Stopwatch
+from bifseg.prompts.interaction import AXES, Box, overlap
+from bifseg.session.interpolation import away, gaps, goes_on, shape_between
+from bifseg.session.planes import drawn_in, moved, part_name
+from bifseg.session.refine import adapt, begin
+from bifseg.session.state import Segment, State
+
+if TYPE_CHECKING:
+    from bifseg.session.workbench import Workbench
+
+
+def carried(
+    state: State, source: Segment, axis: int, planes: tuple[int, int], refine: str, bench: Workbench
+) -> Generator[Round, None, State]:
+    """Carry an object from its plane through a range of planes, start and stop, both ways, until it ends.
+
+    ``axis``: across the planes. Yields the rounds of all parts, returns the state with them; the last one is current.
+    Raises InvalidInput where there is none.
+    """
+    root, first = source.part_of or source.name, state
+    drawn = drawn_in(state, root, axis)
+    for way in away(source.box.start[axis], *planes):
+        before = source
+        for index in way:
+            if index in drawn:
+                before = drawn[index]
+                continue
+            box, name = moved(before.box, axis, index), part_name(state, root, index)
+            locked, inside = state.taken(box, but=name), box.crop(bench.image.array)
+            if not before.packed.any() or locked.all() or inside.min() == inside.max():
+                break
+            clock, model = Stopwatch(), bench.model_of(before)
+            crop = bench.crop(box, clock)
+            # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
+            ends = before.parameters.but(never_empty=False)
+            part = begin(name, crop, model, ends, part_of=root, start=before.classifier)
+            part = yield from adapt(part, crop, model, refine=refine, locked=locked, seed=bench.seed, clock=clock)
+            beside = moved(box, axis, before.box.start[axis]).crop(bench.image.array)
+            if not goes_on(_in_frame(before, box, axis), _in_frame(part, box, axis), beside, inside):
+                break
+            before = replace(part, parameters=before.parameters)
+            state = State({**state.objects, name: before}, name)
+    if state is first:
+        raise InvalidInput(
+            f"The object {root!r} was not found beside the plane {source.box.start[axis]} along {AXES[axis]}, from "
+            f"{planes[0]} to {planes[1] - 1}: no new part was made."
+        )
+    return state
+
+
+def interpolated(
+    state: State, source: Segment, axis: int, between: tuple[int, int] | None, bench: Workbench
+) -> Generator[Round, None, State]:
+    """Fill the planes between those an object was drawn in by the shapes in between.
+
+    Yields nothing, returns the state with the new parts; the last one is current. Raises InvalidInput where there is
+    nothing to fill.
+    """
+    root, first = source.part_of or source.name, state
+    spacing = [s for k, s in enumerate(bench.image.spacing) if k != axis]
+    low, high = between or (0, bench.image.shape[axis])
+    drawn = {index: part for index, part in drawn_in(state, root, axis).items() if low <= index <= high}
+    for a, b in gaps(list(drawn)):
+        ends = drawn[a], drawn[b]
+        if not all(end.packed.any() for end in ends):
+            continue
+        frame = Box.spanning(moved(end.box, axis, a) for end in ends)
+        shapes = [_in_frame(end, frame, axis) for end in ends]
+        for index in range(a + 1, b):
+            share, clock = (index - a) / (b - a), Stopwatch()
+            nearer = ends[share > 0.5]
+            box, name, model = moved(frame, axis, index), part_name(state, root, index), bench.model_of(nearer)
+            crop = bench.crop(box, clock)
+            with clock("interpolate"):
+                shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
+            part = begin(name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier)
+            locked = state.taken(box, but=name)
+            part = yield from adapt(part, crop, model, refine="none", locked=locked, initial=shape, clock=clock)
+            state = State({**state.objects, name: part}, name)
+    if state is first:
+        raise InvalidInput(
+            f"There is nothing to fill between the planes of {root!r}: draw it in two planes that are not neighbours."
+        )
+    return state
+
+
+def _in_frame(segment: Segment, frame: Box, axis: int) -> np.ndarray:
+    """A segment's mask as it would lie in a box of another plane: bool, two axes."""
+    inside = np.zeros(frame.shape, bool)
+    here, there = overlap(frame, moved(segment.box, axis, frame.start[axis]))
+    inside[here] = segment.mask[there]
+    return inside.squeeze(axis)
