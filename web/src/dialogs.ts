@@ -222,7 +222,7 @@ export function save(blob: Blob, name: string): void {
 /** What may be the beginning of a file's name on every system, from a title. */
 export function stemOf(title: string): string {
   const stem = title
-    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp)$/i, '')
+    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp|tiff?)$/i, '')
     .replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-')
   return stem.slice(0, 80).replace(/^[\s.-]+|[\s.-]+$/g, '') || 'bifseg'
 }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, InvalidInput, SeveralSeries, TooLarge, UnsupportedFile
+from bifseg.io.archive import check_apart
 from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, read_slice
 from bifseg.io.untrusted import check_listing
 from bifseg.io.voxels import Found, check_room, place_of
@@ -347,7 +348,7 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
                     f"unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
                     f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed.",
                 )
-            _check_apart(path, members)
+            check_apart(archive)
             for number, member in enumerate(members):
                 # zipfile never yields more than the declared size, so the sum above is a bound.
                 slice_ = folder / f"{number:05}.dcm"
@@ -362,12 +363,3 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
     except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError, NotImplementedError) as error:
         raise DamagedFile(path, f"cannot be unpacked: {str(error).rstrip('.')}.") from error
     return names
-
-
-def _check_apart(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse members that share bytes of the archive: so a small one unpacks to whatever it likes."""
-    end = 0
-    for member in sorted(members, key=lambda member: member.header_offset):
-        if member.header_offset < end:
-            raise DamagedFile(path, "cannot be unpacked: its members overlap.")
-        end = member.header_offset + 30 + member.compress_size

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.errors import BifsegError, DamagedFile, StorageFull, TooLarge
+from bifseg.io.archive import RATIO, SLACK, check_apart, check_growth
 from bifseg.io.dicom_series import ZIP_FILES
 from bifseg.io.untrusted import check_listing, mapped
-from bifseg.storage.archive import RATIO, SLACK, check_apart, check_growth
 from bifseg.storage.disk import FULL
 
 try:
