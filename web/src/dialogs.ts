@@ -194,11 +194,14 @@ function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise
     labels('nrrd', 'NRRD', 'The same, as 3D Slicer likes it.'),
     labels('mha', 'MHA', 'The same, as ITK and MITK like it.'),
     ...(image.dicom
-      ? [labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.')]
+      ? [
+          labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.'),
+          labels('rtstruct.dcm', 'RTSTRUCT', 'Outlines in the slices, for planning of radiotherapy.'),
+        ]
       : []),
-    ...(image.planar
-      ? [labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')]
-      : []),
+    image.planar
+      ? labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')
+      : labels('stl', 'STL', 'Surfaces of all objects in millimetres, for printers.'),
     { name: 'PNG figure', what: 'The view as it is now, as a picture.', ending: 'figure.png', load: figure },
     {
       name: 'Session',

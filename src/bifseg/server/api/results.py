@@ -75,7 +75,8 @@ async def result(
     format: Format = "raw",
 ) -> Response:
     """One object's mask (1), scribbles (1 foreground, 2 background), probability, uncertainty (bits) or weights w(i);
-    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm) holds labels or a mask."""
+    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm),
+    RTSTRUCT (rtstruct.dcm) and STL hold labels or a mask."""
     numbers: dict[str, str] = {}
 
     def view() -> tuple[ImageRow, View]:
