@@ -16,7 +16,7 @@ import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, InvalidInput, SeveralSeries, TooLarge, UnsupportedFile
 from bifseg.io.archive import check_apart
-from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, read_slice
+from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, numbers_of, read_slice
 from bifseg.io.untrusted import check_listing
 from bifseg.io.voxels import Found, check_room, place_of
 
@@ -318,8 +318,10 @@ def _single_geometry(path: Path, frame: Frame) -> dict[str, Any]:
     if placed:
         found = {"origin": tuple(map(float, frame.position)), "direction": _direction(path, frame.orientation)}
     spacing, calibrated = frame.spacing, frame.spacing is not None
-    if spacing is None and (detector := frame.file.header.get("ImagerPixelSpacing")):
-        spacing = (float(detector[1]), float(detector[0]))  # at the detector, and larger than in the patient
+    if spacing is None:
+        detector = numbers_of(frame.file, frame.file.header.get("ImagerPixelSpacing"), 2)
+        if detector is not None:  # at the detector, and larger than in the patient
+            spacing = (float(detector[1]), float(detector[0]))
     return found | {
         "planar": not (placed and calibrated and frame.thickness), "calibrated": calibrated,
         "spacing": None if spacing is None else (*spacing, frame.thickness or 1.0),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.errors import BifsegError, DamagedFile, InvalidInput, UnsupportedFile
+from bifseg.errors import BifsegError, DamagedFile, UnsupportedFile
 from bifseg.imaging.image import Image
 from bifseg.io.untrusted import mapped
 from bifseg.io.voxels import Found, check_room, unpacking
@@ -52,7 +52,7 @@ def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: 
             whole(path)
             array = _deep(path, picture.size, channels) if deep else _pixels(picture, start, labels=labels)
             orientation = picture.getexif().get(EXIF, 1)
-        except (OSError, SyntaxError, InvalidInput, KeyError, IndexError, TypeError, zlib.error, EOFError) as error:
+        except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, zlib.error, EOFError) as error:
             if isinstance(error, BifsegError):
                 raise
             reason = "the end of the image is missing" if "truncated" in str(error) else "its data cannot be unpacked"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.errors import BifsegError, DamagedFile, InvalidInput, MissingExtra, UnsupportedFile
+from bifseg.errors import BifsegError, DamagedFile, MissingExtra, UnsupportedFile
 from bifseg.io.pictures import TURNS, upright
 from bifseg.io.voxels import Found, check_room
 
@@ -28,8 +28,8 @@ MILLIMETRES = {
     "å": 1e-7, "pm": 1e-9, "inch": 25.4, "in": 25.4,
 }  # fmt: skip
 DAMAGE = (  # what reading a damaged file may raise
-    OSError, KeyError, IndexError, TypeError, InvalidInput, RuntimeError, EOFError, AttributeError, ArithmeticError,
-    xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
+    OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError, EOFError, AttributeError, ArithmeticError,
+    AssertionError, SyntaxError, xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 WORDS = {"T": "times", "C": "channels", "H": "channels", "R": "resolutions", "I": "images", "Q": "other images"}
 
