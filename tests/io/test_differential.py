@@ -331,3 +331,18 @@ def test_others_see_the_same(tmp_path, name):
             tolerance = 1e-3 * min(image.spacing)
             np.testing.assert_allclose(image.affine, place, rtol=1e-5, atol=tolerance, err_msg=str(number))
     assert read > 0.5 * COUNT
+
+
+@pytest.mark.parametrize("axis", [(0.7071, 0, 0.7071), (1, 0.003, 0), (0.6, 0.64, 0.48), (0, 1, 0)])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_half_a_turn_in_a_qform_is_no_more(tmp_path, kind, axis):
+    """In 32 bits the quaternion of half a turn is a little too short; the rest is no turn of its own."""
+    axis = np.array(axis) / np.linalg.norm(axis)
+    affine = np.eye(4)
+    affine[:3, :3] = (2 * np.outer(axis, axis) - np.eye(3)) * (0.7, 0.8, 3)
+    image = kind(np.zeros((300, 200, 100), np.uint8), None)
+    image.set_sform(None, 0)
+    image.set_qform(affine, 1)
+    nib.save(image, tmp_path / "a.nii")
+    ours, theirs = read_image(tmp_path / "a.nii").affine, FLIP @ nib.load(tmp_path / "a.nii").affine
+    np.testing.assert_allclose(ours @ (300, 200, 100, 1), theirs @ (300, 200, 100, 1), atol=1e-3)
