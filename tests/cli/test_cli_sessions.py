@@ -6,6 +6,7 @@ import pytest
 from test_durable import BOX, SCRIBBLE, do
 
 from bifseg.cli import main
+from bifseg.io.images import read_labels
 from bifseg.server.access.tokens import Tokens
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
@@ -142,3 +143,18 @@ def test_tokens_are_made_listed_and_revoked(capsys, tmp_path):
         code, out, err = run(capsys, "token", *arguments)
         assert (code, out) == (2, "")
         assert words in err
+
+
+def test_objects_of_a_session_are_exported_by_the_files_ending(capsys, folder, id, tmp_path):
+    assert run(capsys, "sessions", "export", id, "--data", folder, "-o", tmp_path / "a.nii.gz")[0] == 0
+    store = Store(folder)
+    image = store.image(store.session(id).image)
+    labels = store.load(store.history(id).state).labels(image.shape)
+    store.close()
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.nii.gz", image), labels)
+    pytest.importorskip("skimage")
+    assert run(capsys, "sessions", "export", id, "--data", folder, "-o", tmp_path / "a.stl")[0] == 0
+    assert (tmp_path / "a.stl").stat().st_size > 1000
+    code, _, said = run(capsys, "sessions", "export", id, "--data", folder, "-o", tmp_path / "a.rtstruct.dcm")
+    assert code == 2
+    assert "came from none" in said

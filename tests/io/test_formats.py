@@ -738,3 +738,14 @@ def test_members_of_a_zip_that_overlap(tmp_path):
     raw[second + 42 : second + 46] = bytes(4)  # its data are the first one's
     (tmp_path / "a.zip").write_bytes(raw)
     refused(tmp_path / "a.zip", "overlap")
+
+
+def test_names_of_a_zips_members_are_as_long_as_they_are_stored(tmp_path):
+    """Old names are of one byte a letter; taken for UTF-8, they reach into the member that follows."""
+    save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for k, file in enumerate(sorted((tmp_path / "d").iterdir())):
+            archive.write(file, f"LEBER-{k}xxxx.dcm")
+    raw = (tmp_path / "a.zip").read_bytes().replace(b"xxxx", b"\x84\x94\x81\xe1")  # code page 437: äöüß
+    (tmp_path / "a.zip").write_bytes(raw)
+    assert read_image(tmp_path / "a.zip").shape[2] == 3

@@ -16,6 +16,7 @@ import pytest
 import torch
 from serving import serving
 from test_images import save_dicom
+from test_outlines import rasterised
 
 from bifseg.imaging.image import Image
 from bifseg.io import images
@@ -564,6 +565,10 @@ def test_dicom_in_dicom_seg_out(server, ann, tmp_path):
     back = np.transpose(volume.array, (0, 1, 2))
     np.testing.assert_allclose(volume.spacing, image.spacing)
     np.testing.assert_array_equal(back, labels)
+    _, outlined = rasterised(file(ann, f"sessions/{id}/labels", tmp_path, "rtstruct.dcm"), image)
+    for k, name in enumerate(("liver", "spleen"), start=1):
+        np.testing.assert_array_equal(outlined[name][box.slices], labels == k)
+    assert file(ann, f"sessions/{id}/labels", tmp_path, "stl").stat().st_size > 84 + 50
     one = highdicom.seg.segread(file(ann, f"sessions/{id}/mask", tmp_path, "dcm", object="liver"))
     assert one.number_of_segments == 1
     for name in ("liver", "spleen"):
@@ -593,6 +598,8 @@ def test_results_that_are_not_there(ann, id):
     refused(ann.get(f"{API}/sessions/{id}/mask", params={"object": "x"}), 404, "no object named 'x'", "object 1")
     assert "/" not in refused(ann.get(f"{API}/sessions/{id}/labels", params={"format": "png"}), 400, "one plane")
     refused(ann.get(f"{API}/sessions/{id}/labels", params={"format": "dcm"}), 400, "no DICOM series")
+    refused(ann.get(f"{API}/sessions/{id}/labels", params={"format": "rtstruct.dcm"}), 400, "no DICOM series")
+    refused(ann.get(f"{API}/sessions/{id}/probability", params={"format": "stl"}), 400, "STL holds objects")
     refused(ann.get(f"{API}/sessions/{id}/labels", params={"format": "exe"}), 422, "format")
     refused(ann.get(f"{API}/sessions/{id}/wishes"), 422)
 

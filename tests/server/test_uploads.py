@@ -151,14 +151,6 @@ def test_voxels_far_behind_the_header_are_not_unpacked_to(tmp_path):
             images.read_upload(tmp_path / "a.nrrd", **LIMITS)
 
 
-def test_tiffs_are_for_local_use(tmp_path):
-    plane = Image(NOISE[..., 0].astype(np.uint8))
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(plane.array[..., 0].T), str(tmp_path / "a.tif"))
-    assert images.read_image(tmp_path / "a.tif").shape == plane.shape
-    with pytest.raises(ValueError, match="cannot be uploaded"):
-        images.read_upload(tmp_path / "a.tif", **LIMITS)
-
-
 def test_a_jpeg_of_very_many_scans(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     path = tmp_path / "a.jpg"

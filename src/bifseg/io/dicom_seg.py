@@ -81,10 +81,10 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     of `headers_of`. Raises InvalidInput where there is nothing in the labels, or they do not fit the series.
     """
     highdicom, codes = _highdicom()
-    sources = _sources(headers, image.spacing[2])
+    sources = sources_of(headers, image.spacing[2])
     frames = np.moveaxis(np.asarray(labels), (0, 1, 2), (2, 1, 0))  # DICOM: slices, rows (y), columns (x)
     if len(sources) == 1 and frames.shape[0] == (count := int(sources[0].get("NumberOfFrames") or 1)) > 1:
-        order = _frame_order(headers)  # of one file's frames, which need not be stored as they lie
+        order = frames_in_order(headers)  # of one file's frames, which need not be stored as they lie
         frames = frames[np.argsort(order)] if len(order) == count else frames
     slices = int(sources[0].get("NumberOfFrames", 1)) if len(sources) == 1 else len(sources)
     if labels.shape != image.shape or frames.shape != (slices, sources[0].Rows, sources[0].Columns):
@@ -100,7 +100,7 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     )
     described = [
         highdicom.seg.SegmentDescription(
-            segment_number=k, segment_label=_label(name) or f"object {k}",
+            segment_number=k, segment_label=label_of(name) or f"object {k}",
             segmented_property_category=codes.SCT.Tissue, segmented_property_type=codes.SCT.Tissue,
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=algorithm,
         )
@@ -127,12 +127,12 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     write_atomically(Path(path), content.getvalue())
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """A name as DICOM holds it: 64 characters at most, on one line, and no backslash, which would make two of it."""
     return "".join(c if c.isprintable() else " " for c in name.replace("\\", "/")).strip()[:64].strip()
 
 
-def _sources(headers: bytes, thickness: float) -> list[Any]:
+def sources_of(headers: bytes, thickness: float) -> list[Any]:
     """The headers, as highdicom takes them: all text in Unicode, and no value that the standard does not have."""
     from pydicom import dcmread
 
@@ -151,7 +151,7 @@ def _sources(headers: bytes, thickness: float) -> list[Any]:
     return sources
 
 
-def _frame_order(headers: bytes) -> list[int]:
+def frames_in_order(headers: bytes) -> list[int]:
     """The frames of the one file whose header this is, in the order in which they lie."""
     with zipfile.ZipFile(io.BytesIO(headers)) as archive:
         return frame_order(archive.read(archive.namelist()[0]))

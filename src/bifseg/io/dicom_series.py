@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -15,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, InvalidInput, SeveralSeries, TooLarge, UnsupportedFile
-from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, read_slice
+from bifseg.io.archive import check_apart, opened
+from bifseg.io.dicom_slices import NATIVE, Frame, NoImage, Slice, is_bare_dicom, numbers_of, read_slice
 from bifseg.io.untrusted import check_listing
 from bifseg.io.voxels import Found, check_room, place_of
 
@@ -325,8 +323,10 @@ def _single_geometry(path: Path, frame: Frame) -> dict[str, Any]:
     if placed:
         found = {"origin": tuple(map(float, frame.position)), "direction": _direction(path, frame.orientation)}
     spacing, calibrated = frame.spacing, frame.spacing is not None
-    if spacing is None and (detector := frame.file.header.get("ImagerPixelSpacing")):
-        spacing = (float(detector[1]), float(detector[0]))  # at the detector, and larger than in the patient
+    if spacing is None:
+        detector = numbers_of(frame.file, frame.file.header.get("ImagerPixelSpacing"), 2)
+        if detector is not None:  # at the detector, and larger than in the patient
+            spacing = (float(detector[1]), float(detector[0]))
     return found | {
         "planar": not (placed and calibrated and frame.thickness), "calibrated": calibrated,
         "spacing": None if spacing is None else (*spacing, frame.thickness or 1.0),
@@ -345,37 +345,21 @@ def unzip(path: Path, folder: Path, limit: int | None = None) -> dict[str, str]:
     limit = ZIP_BYTES if limit is None else limit
     check_listing(path, ZIP_FILES)
     names = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            size = sum(member.file_size for member in members)
-            if len(members) > ZIP_FILES or size > limit:
-                raise TooLarge(
-                    path,
-                    f"unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
-                    f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed.",
-                )
-            _check_apart(path, members)
-            for number, member in enumerate(members):
-                # zipfile never yields more than the declared size, so the sum above is a bound.
-                slice_ = folder / f"{number:05}.dcm"
-                with archive.open(member) as source, slice_.open("wb") as target:
-                    while chunk := source.read(1 << 20):
-                        target.write(chunk)
-                names[slice_.name] = PurePath(member.filename).name or slice_.name
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise DamagedFile(path, "cannot be unpacked: it is damaged.") from error  # it points before its beginning
-    except (zipfile.BadZipFile, zlib.error, EOFError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise DamagedFile(path, f"cannot be unpacked: {str(error).rstrip('.')}.") from error
+    with opened(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        size = sum(member.file_size for member in members)
+        if len(members) > ZIP_FILES or size > limit:
+            raise TooLarge(
+                path,
+                f"unpacks to {len(members)} files of {size / 2**30:.2g} GiB in all; "
+                f"at most {ZIP_FILES} files and {limit / 2**30:.3g} GiB are allowed.",
+            )
+        check_apart(archive)
+        for number, member in enumerate(members):
+            # zipfile never yields more than the declared size, so the sum above is a bound.
+            slice_ = folder / f"{number:05}.dcm"
+            with archive.open(member) as source, slice_.open("wb") as target:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+            names[slice_.name] = PurePath(member.filename).name or slice_.name
     return names
-
-
-def _check_apart(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse members that share bytes of the archive: so a small one unpacks to whatever it likes."""
-    end = 0
-    for member in sorted(members, key=lambda member: member.header_offset):
-        if member.header_offset < end:
-            raise DamagedFile(path, "cannot be unpacked: its members overlap.")
-        end = member.header_offset + 30 + member.compress_size

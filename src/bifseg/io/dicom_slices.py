@@ -342,8 +342,8 @@ def _frames(file: Slice) -> Iterator[Frame]:
                     return items[0].get(keyword)
             return header.get(keyword)
 
-        position = _numbers(file, said("PlanePositionSequence", "ImagePositionPatient"), 3)
-        orientation = _numbers(file, said("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
+        position = numbers_of(file, said("PlanePositionSequence", "ImagePositionPatient"), 3)
+        orientation = numbers_of(file, said("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
         if file.count > 1 and not groups:
             if offsets is None or position is None or orientation is None or len(offsets) != file.count:
                 raise UnsupportedFile(
@@ -351,8 +351,8 @@ def _frames(file: Slice) -> Iterator[Frame]:
                     f"has {file.count} frames and does not say where each lies, as a film; give one frame of it.",
                 )
             normal = np.cross(orientation[:3], orientation[3:])
-            position = position + (float(offsets[k]) - float(offsets[0])) * normal
-        spacing = _numbers(file, said("PixelMeasuresSequence", "PixelSpacing"), 2)
+            position = position + (_number(file, offsets[k], 0.0) - _number(file, offsets[0], 0.0)) * normal
+        spacing = numbers_of(file, said("PixelMeasuresSequence", "PixelSpacing"), 2)
         thickness = said("PixelMeasuresSequence", "SpacingBetweenSlices") or said(
             "PixelMeasuresSequence", "SliceThickness"
         )
@@ -367,7 +367,7 @@ def _frames(file: Slice) -> Iterator[Frame]:
         )  # fmt: skip
 
 
-def _numbers(file: Slice, value: Any, count: int) -> np.ndarray | None:
+def numbers_of(file: Slice, value: Any, count: int) -> np.ndarray | None:
     if value is None or value == "" or (hasattr(value, "__len__") and len(value) == 0):
         return None
     try:
@@ -382,9 +382,12 @@ def _numbers(file: Slice, value: Any, count: int) -> np.ndarray | None:
 def _number(file: Slice, value: Any, default: float) -> float:
     if value is None or value == "":
         return default
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
     if not np.isfinite(number):
-        raise DamagedFile(file.name, f"is damaged: its header holds {value} where a number belongs.")
+        raise DamagedFile(file.name, f"is damaged: its header holds {str(value)[:60]!r} where a number belongs.")
     return number
 
 

@@ -320,7 +320,8 @@ def _affine(fields: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[n
         square = 1 - (b * b + c * c + d * d)
         if not square > -1e-4:
             raise InvalidInput("The qform's quaternion is longer than 1.")
-        a = np.sqrt(max(0.0, square))
+        stored = np.float32 if (np.array([b, c, d], np.float32) == (b, c, d)).all() else np.float64
+        a = np.sqrt(square) if square > 3 * np.finfo(stored).eps else 0.0  # half a turn, rounded; `nibabel` does so
         rotation = np.array(
             [
                 [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.errors import DamagedFile, MissingExtra, UnsupportedFile
+from bifseg.errors import BifsegError, DamagedFile, MissingExtra, UnsupportedFile
 from bifseg.io.pictures import TURNS, upright
 from bifseg.io.voxels import Found, check_room
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NEEDED = 'TIFF needs tifffile, which is not installed: pip install "bifseg[tiff]"'
 PLAIN = (1, 8, 32946, 32773, 50013)  # compressions that tifffile unpacks by itself: none, deflate, PackBits
+PAGES = 65_536  # that one file may have
 PACKED = 5  # LZW, which Pillow unpacks
 MILLIMETRES = {
     "m": 1e3, "dm": 100.0, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "\u03bcm": 1e-3, "micron": 1e-3,
@@ -28,7 +29,7 @@ MILLIMETRES = {
 }  # fmt: skip
 DAMAGE = (  # what reading a damaged file may raise
     OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError, EOFError, AttributeError, ArithmeticError,
-    xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
+    AssertionError, SyntaxError, xml.ParseError, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 WORDS = {"T": "times", "C": "channels", "H": "channels", "R": "resolutions", "I": "images", "Q": "other images"}
 
@@ -50,12 +51,35 @@ def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: boo
         raise MissingExtra(NEEDED) from None
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what it then raises
     try:
+        check_pages(path)
         with tifffile.TiffFile(path) as file:
             return _read(file, path, allowed, labels=labels)
     except (tifffile.TiffFileError, *DAMAGE) as error:
-        if str(path) in str(error):
+        if isinstance(error, BifsegError):
             raise
         raise DamagedFile(path, "is truncated or damaged: it is no TIFF that can be read.") from error
+
+
+def check_pages(path: Path) -> None:
+    """Refuse a TIFF whose pages lead beyond its end, in a circle, or are more than any stack has."""
+    size, seen = path.stat().st_size, set()
+    with path.open("rb") as file:
+        start = file.read(16)
+        order = "<" if start.startswith(b"II") else ">"
+        big = start[2:4] in (b"+\0", b"\0+")
+        count, each, link = ("Q", 20, "Q") if big else ("H", 12, "I")
+        (at,) = struct.unpack_from(order + link, start, 8 if big else 4)
+        while at:
+            if at in seen or len(seen) == PAGES:
+                raise DamagedFile(path, "is damaged: its pages lead in a circle, or are too many.")
+            seen.add(at)
+            file.seek(at)
+            head = file.read(struct.calcsize(order + count))
+            entries = struct.unpack(order + count, head)[0] if len(head) == struct.calcsize(order + count) else size
+            if at + len(head) + entries * each + struct.calcsize(order + link) > size:
+                raise DamagedFile(path, "is truncated: it says that pages lie beyond its end.")
+            file.seek(entries * each, 1)
+            (at,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
 
 
 def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: bool) -> Found:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bifseg.errors import TooLarge, UnsupportedFile
 
-# No TIFF: libtiff follows pages in a circle, and small files had it work for 15 s in 5 GiB.
-ONE_FILE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".bmp", ".dcm", ".zip")
+ONE_FILE = (
+    ".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".zip",
+)  # fmt: skip
 
 
 def check_single(path: Path) -> None:

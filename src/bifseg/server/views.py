@@ -13,7 +13,7 @@ import numpy as np
 
 from bifseg.errors import FileError, InvalidInput, NotFound, StorageFull
 from bifseg.imaging.image import Image
-from bifseg.io import dicom_seg, images
+from bifseg.io import dicom_seg, images, rtstruct, stl
 from bifseg.prompts.interaction import Box
 from bifseg.server.uploads.scratch import scratch
 from bifseg.session.state import Segment, State
@@ -22,7 +22,7 @@ from bifseg.storage.disk import FULL, is_full
 from bifseg.storage.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
-Format = Literal["raw", "nii.gz", "nii", "nrrd", "mha", "png", "dcm"]
+Format = Literal["raw", "nii.gz", "nii", "nrrd", "mha", "png", "dcm", "rtstruct.dcm", "stl"]
 MEDIA = {
     "raw": "application/octet-stream",
     "nii.gz": "application/gzip",
@@ -31,7 +31,10 @@ MEDIA = {
     "mha": "application/octet-stream",
     "png": "image/png",
     "dcm": "application/dicom",
+    "rtstruct.dcm": "application/dicom",
+    "stl": "model/stl",
 }
+OBJECTS = {"dcm": "DICOM-SEG", "rtstruct.dcm": "RTSTRUCT", "stl": "STL"}  # what holds no other numbers
 PIECE = 1 << 20
 
 
@@ -90,14 +93,15 @@ def raw(view: View) -> tuple[bytes, dict[str, str]]:
 def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     """The array in its image, zero elsewhere, as a file of a format; it has no name any more, and ends when closed.
 
-    Raises InvalidInput for what the format cannot hold, and for DICOM-SEG of an image that came from no DICOM.
+    Raises InvalidInput for what the format cannot hold, and for DICOM-SEG and RTSTRUCT of an image that came
+    from no DICOM.
     """
     image = store.image(row.key)
     full = view.array if view.array.shape == image.shape else view.box.paste(view.array, image.shape)
     path = scratch(store.folder, f".{format}")
     try:
-        if format == "dcm":
-            _write_seg(path, full, view, image, store, row)
+        if format in OBJECTS:
+            _write_objects(path, full, view, image, store, row)
         else:
             images.write_image(path, full, image)
         return path.open("rb")
@@ -110,12 +114,17 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
         path.unlink(missing_ok=True)
 
 
-def _write_seg(path: Path, labels: np.ndarray, view: View, image: Image, store: Store, row: ImageRow) -> None:
+def _write_objects(path: Path, labels: np.ndarray, view: View, image: Image, store: Store, row: ImageRow) -> None:
+    kind = OBJECTS["".join(path.suffixes)[1:]]
     if not view.names:
-        raise InvalidInput(f"DICOM-SEG holds objects, not {view.title}; ask for labels or a mask.")
+        raise InvalidInput(f"{kind} holds objects, not {view.title}; ask for labels or a mask.")
+    if kind == "STL":
+        stl.write_stl(path, labels, image)
+        return
     if row.dicom is None:
-        raise InvalidInput("The image came from no DICOM series, and DICOM-SEG needs one; ask for another format.")
-    dicom_seg.write_dicom_seg(path, labels, view.names, image, store.blob(row.dicom))
+        raise InvalidInput(f"The image came from no DICOM series, and {kind} needs one; ask for another format.")
+    write = dicom_seg.write_dicom_seg if kind == "DICOM-SEG" else rtstruct.write_rtstruct
+    write(path, labels, view.names, image, store.blob(row.dicom))
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

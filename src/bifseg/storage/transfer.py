@@ -21,11 +21,11 @@ import numpy as np
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.imaging.image import Image
+from bifseg.io.archive import check_apart
 from bifseg.io.atomic import write_together
 from bifseg.prompts.interaction import Box
 from bifseg.storage import manifest as manifests
 from bifseg.storage import snapshot
-from bifseg.storage.archive import check_apart
 from bifseg.storage.disk import on_disk
 from bifseg.storage.manifest import Manifest
 from bifseg.storage.rows import geometry_of

@@ -195,11 +195,14 @@ function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise
     labels('nrrd', 'NRRD', 'The same, as 3D Slicer likes it.'),
     labels('mha', 'MHA', 'The same, as ITK and MITK like it.'),
     ...(image.dicom
-      ? [labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.')]
+      ? [
+          labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.'),
+          labels('rtstruct.dcm', 'RTSTRUCT', 'Outlines in the slices, for planning of radiotherapy.'),
+        ]
       : []),
-    ...(image.planar
-      ? [labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')]
-      : []),
+    image.planar
+      ? labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')
+      : labels('stl', 'STL', 'Surfaces of all objects in millimetres, for printers.'),
     { name: 'PNG figure', what: 'The view as it is now, as a picture.', ending: 'figure.png', load: figure },
     {
       name: 'Session',
@@ -223,7 +226,7 @@ export function save(blob: Blob, name: string): void {
 /** What may be the beginning of a file's name on every system, from a title. */
 export function stemOf(title: string): string {
   const stem = title
-    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp)$/i, '')
+    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp|tiff?)$/i, '')
     .replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-')
   return stem.slice(0, 80).replace(/^[\s.-]+|[\s.-]+$/g, '') || 'bifseg'
 }

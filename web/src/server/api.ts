@@ -53,7 +53,7 @@ export class Api {
   #returning: Promise<void> | null = null
 
   constructor(base = '', second = 1000) {
-    this.#base = base
+    this.#base = base && `${base}/`
     this.#second = second
   }
 
@@ -61,7 +61,7 @@ export class Api {
 
   /** Exchange a token for a cookie; ApiError 401 for a wrong one. */
   async enter(token: string): Promise<void> {
-    await this.#once('/enter', post({ token }), true)
+    await this.#once('enter', post({ token }), true)
   }
 
   server(): Promise<ServerInfo> {
@@ -98,7 +98,7 @@ export class Api {
   /** The scan in canonical order: a NIfTI file. */
   canonical(key: string, progress?: Progress): Promise<ArrayBuffer> {
     return this.#patiently(async () => {
-      const response = await this.#fetch(`/api/v1/images/${encodeURIComponent(key)}/canonical`)
+      const response = await this.#fetch(`api/v1/images/${encodeURIComponent(key)}/canonical`)
       const body = progress && response.body ? response.body.pipeThrough(counted(progress)) : response.body
       return wire(new Response(body).arrayBuffer())
     })
@@ -111,7 +111,7 @@ export class Api {
   }
 
   async createSession(image: string, title: string): Promise<SessionState> {
-    const response = await this.#once('/api/v1/sessions', post({ image, title: title.slice(0, 200) }))
+    const response = await this.#once('api/v1/sessions', post({ image, title: title.slice(0, 200) }))
     return JSON.parse(await wire(response.text()))
   }
 
@@ -120,7 +120,7 @@ export class Api {
   }
 
   async deleteSession(id: string): Promise<void> {
-    await this.#once(`/api/v1/${of(id)}`, { method: 'DELETE' })
+    await this.#once(`api/v1/${of(id)}`, { method: 'DELETE' })
   }
 
   /** Take in a session file. */
@@ -144,14 +144,14 @@ export class Api {
     if (at !== undefined) headers['If-Match'] = `"${at}"`
     const request = { method: 'POST', headers, body: body && JSON.stringify(body), signal: signal ?? null }
     return this.#patiently(
-      async () => followed(await this.#fetch(`/api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.#second),
+      async () => followed(await this.#fetch(`api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.#second),
       signal,
     )
   }
 
   /** Whether there was something to cancel. */
   async cancel(id: string): Promise<boolean> {
-    const response = await this.#once(`/api/v1/${of(id)}/cancel`, { method: 'POST' })
+    const response = await this.#once(`api/v1/${of(id)}/cancel`, { method: 'POST' })
     return JSON.parse(await wire(response.text())).cancelled
   }
 
@@ -162,7 +162,7 @@ export class Api {
   result(id: string, what: What, object?: string, version?: string): Promise<Result> {
     const request = version === undefined ? {} : { headers: { 'If-Match': `"${version}"` } }
     return this.#patiently(async () => {
-      const response = await this.#fetch(`/api/v1/${of(id)}/${what}?${query({ object })}`, request)
+      const response = await this.#fetch(`api/v1/${of(id)}/${what}?${query({ object })}`, request)
       const { headers } = response
       const bytes = await wire(response.arrayBuffer())
       const make = ARRAYS[headers.get('X-Dtype') as keyof typeof ARRAYS]
@@ -194,7 +194,7 @@ export class Api {
 
   /** A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". */
   file(path: string): Promise<Blob> {
-    return this.#patiently(async () => wire((await this.#fetch(`/api/v1/${path}`)).blob()))
+    return this.#patiently(async () => wire((await this.#fetch(`api/v1/${path}`)).blob()))
   }
 
   // ---- asking
@@ -202,7 +202,7 @@ export class Api {
   /** JSON of what may be asked again. */
   #json<T>(path: string, request: RequestInit = {}): Promise<T> {
     return this.#patiently(async () => {
-      const response = await this.#fetch(`/api/v1/${path}`, request)
+      const response = await this.#fetch(`api/v1/${path}`, request)
       return JSON.parse(await wire(response.text()))
     })
   }
@@ -268,7 +268,7 @@ export class Api {
     this.onconnection('lost')
     for (let k = 0; ; k++) {
       await this.#pause(POLLS[k] ?? 5)
-      const answer = await fetch(`${this.#base}/healthz`, { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null)
+      const answer = await fetch(`${this.#base}healthz`, { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null)
       if (answer?.ok) break
     }
     this.onconnection('back')
@@ -296,7 +296,7 @@ export class Api {
         reject(new ApiError(0, 'The upload broke off: the server is away, or the file cannot be read; try again.'))
       }
       request.onloadend = () => signal?.removeEventListener('abort', stop)
-      request.open('POST', `${this.#base}/api/v1/${path}`)
+      request.open('POST', `${this.#base}api/v1/${path}`)
       request.setRequestHeader('Content-Type', 'application/octet-stream')
       request.send(body)
     })

@@ -24,7 +24,7 @@ function serving(answers: Answer[], health: () => Response = () => new Response(
   const asked: Asked[] = []
   globalThis.fetch = async (path, request = {}) => {
     const { method = 'GET', headers, body = null, signal = null } = request
-    if (String(path).endsWith('/healthz')) return health()
+    if (String(path).endsWith('healthz')) return health()
     const now = { path: String(path), method, headers: new Headers(headers), body: body === null ? null : String(body) }
     asked.push(now)
     const answer = answers.shift()
@@ -267,7 +267,7 @@ test('an array comes with its box and its number', async () => {
   const { api } = impatient()
   const result = await api.result('s', 'probability', 'liver & co')
   assert.deepEqual(result, { data: values, box: { start: [4, 2, 7], stop: [6, 4, 8] }, number: 12 })
-  assert.equal(asked[0]?.path, '/api/v1/sessions/s/probability?object=liver+%26+co')
+  assert.equal(asked[0]?.path, 'api/v1/sessions/s/probability?object=liver+%26+co')
   await assert.rejects(api.result('s', 'probability'), { message: 'The probability arrived damaged.' })
 })
 

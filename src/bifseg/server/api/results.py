@@ -85,14 +85,15 @@ async def result(
     format: Format = "raw",
 ) -> Response:
     """One object's mask (1), scribbles (1 foreground, 2 background), probability, uncertainty (bits) or weights w(i);
-    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm) holds labels or a mask.
+    or the labels of all objects, k the k-th with its parts. DICOM-SEG (dcm), RTSTRUCT (rtstruct.dcm) and STL hold
+    labels or a mask.
 
     The ETag is the object's version, of labels the session's; with it as If-None-Match the answer is 304 where it is
     the same still, as If-Match 412 where it is no longer.
     """
     history = await run_in_threadpool(service.store.history, session.id)
     version = history.number if what == "labels" else history.version(object)
-    weak = "W/" if format == "dcm" else ""  # each DICOM file has UIDs of its own
+    weak = "W/" if format in ("dcm", "rtstruct.dcm") else ""  # each DICOM file has UIDs of its own
     headers = {"X-Number": str(history.number)} | ({} if version is None else {"ETag": weak + etag(version)})
     check_current(history, expected, "" if what == "labels" else object)
     if version is not None and known(request, str(version)):

@@ -16,15 +16,14 @@ import shutil
 import signal
 import sys
 import traceback
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from bifseg.errors import BifsegError, DamagedFile, StorageFull, TooLarge
+from bifseg.errors import BifsegError, StorageFull, TooLarge
+from bifseg.io.archive import RATIO, SLACK, check_apart, check_growth, opened
 from bifseg.io.dicom_series import ZIP_FILES
 from bifseg.io.untrusted import check_listing, mapped
-from bifseg.storage.archive import RATIO, SLACK, check_apart, check_growth
 from bifseg.storage.disk import FULL
 
 try:
@@ -84,11 +83,9 @@ def _check_zip(path: Path) -> None:
     """Refuse a zip that would unpack to what it is not; one that is none is refused by who unpacks it."""
     check_listing(path, ZIP_FILES)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as archive:
             check_apart(archive)
             size = check_growth(archive, path.stat().st_size)
-    except zipfile.BadZipFile as error:
-        raise DamagedFile(path, f"cannot be unpacked: {str(error).rstrip('.')}.") from None
     except TooLarge as error:
         raise error.of(path) from None
     _check_room(path.parent, size)

@@ -25,7 +25,7 @@ from bifseg.server.workers.child import WorkError
 
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
-THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC")}
+THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC", "TIFFFILE")}
 
 
 def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None = None) -> tuple[Image, bytes | None]:
