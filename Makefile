@@ -7,7 +7,7 @@ NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? ""
 PAGE := src/bifseg/server/static/index.html
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page test lint format types docs clean
+.PHONY: demo app page check test lint format types docs clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -28,6 +28,9 @@ web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json:
 test: lint $(if $(NODE),page)
 	$(if $(NODE),npm --prefix web test)
 	$(BIN)/python -m pytest
+
+check: lint
+	$(BIN)/python -m pytest -q -m unit
 
 lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .

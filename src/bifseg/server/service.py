@@ -34,6 +34,7 @@ class Service:
         self.metrics = Metrics()
         self.heavy = Turns(at_once=2, own=1, waiting=16)  # seconds or gigabytes: files, whole images, exports, uploads
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
+        self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
         self.quick = Turns(at_once=4, own=2, waiting=64)  # what a reader waits for: masks, measures
         limits = settings.limits
         self.pool = Pool(

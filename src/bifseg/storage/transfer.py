@@ -12,7 +12,7 @@ import json
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -55,16 +55,20 @@ def export(store: Store, id: str, path: str | Path) -> None:
     write_together({Path(path): write})
 
 
-def import_(store: Store, path: str | Path, owner: str, *, voxels: int | None = None, limit: int | None = None) -> str:
+def import_(
+    store: Store, path: str | Path, owner: str, *, voxels: int | None = None, limit: int | None = None,
+    check: Callable[[Manifest], None] | None = None,
+) -> str:  # fmt: skip
     """Add an exported session to a store, as this owner's: its new id.
 
-    ``voxels``: that its image may have; ``limit``: bytes that the file may unpack to. Raises InvalidInput for a file
-    that is damaged, was tampered with, is of another version, or too large; StorageFull.
+    ``voxels``: that its image may have; ``limit``: bytes that the file may unpack to; ``check`` refuses a
+    manifest that is not to be taken, before anything else of the file is read. Raises InvalidInput for a file that
+    is damaged, was tampered with, is of another version, or too large; StorageFull.
     """
     path = Path(path)
     try:
         with _Bounded(path) as file, zipfile.ZipFile(file) as archive, ExitStack() as undo:
-            id = _Import(store, archive, limit, undo).add(owner, voxels)
+            id = _Import(store, archive, limit, undo).add(owner, voxels, check)
             undo.pop_all()
             return id
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RecursionError, ValueError) as error:
@@ -118,10 +122,12 @@ class _Import:
         self._size = size
         store.check_room(size)
 
-    def add(self, owner: str, voxels: int | None) -> str:
+    def add(self, owner: str, voxels: int | None, check: Callable[[Manifest], None] | None) -> str:
         store, undo = self._store, self._undo
         store.check_share(owner, self._size)
         manifest = manifests.read(self._open(MANIFEST, MANIFEST_BYTES).read())
+        if check is not None:
+            check(manifest)
         count = _voxels(manifest.geometry["shape"])
         if voxels is not None and count > voxels:
             raise InvalidInput(f"its image has {count} voxels; at most {voxels} are allowed")

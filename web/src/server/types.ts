@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 58b7824c8962698e499ea6db83ece614bd565ed64ade61187697f7cd87d1bead
+// Made by `make types`; do not edit. 5574a7367eb9170c038741da43c6273acfd806ebef797888695eb16d7bd544b0
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -99,6 +99,11 @@ export interface components {
       /** @description The file axes, from 1, that run most to right, front and head; negative: they run the other way. */
       readonly axes: [number, number, number]
     }
+    /** @description Shapes for the planes between those that the current object was drawn in. */
+    Interpolate: {
+      /** @description Two planes: nothing before or beyond is filled. */
+      between?: [number, number] | null
+    }
     /**
      * @description A label map inside a box; voxels outside it are 0.
      *
@@ -148,7 +153,10 @@ export interface components {
        * @default default
        */
       model: string
-      /** @default fast */
+      /**
+       * @description A preset; or one but for some numbers: {'preset': 'fast', 'fill_holes': 0}. Switches are full_resolution (masks follow the scan's own edges), fill_holes and drop_islands (0 leaves them).
+       * @default fast
+       */
       parameters: ('fast' | 'paper') | components['schemas']['Parameters']
       /** @default 0 */
       seed: number
@@ -170,8 +178,10 @@ export interface components {
       /** @description UID of one of several DICOM series. */
       series?: string | null
     }
-    /** @description The method's numbers, by the paper's symbols; those that are left out have the paper's values. */
+    /** @description The method's numbers, by the paper's symbols; those that are left out have the values of the `preset`, or where none is given the paper's. */
     Parameters: {
+      /** @enum {string} */
+      preset?: 'fast' | 'paper'
       /** @default 3 */
       lam: number
       /** @default 0.1 */
@@ -230,10 +240,10 @@ export interface components {
       voxel: [number, number, number]
       uncertainty: number
     }
-    /** @description Another plane for the current object, which has to be in one. */
+    /** @description Another plane for the current object, which has to be in one; or many of them. */
     Propagate: {
-      /** @description Index of the plane, along the axis that the box is thin along. */
-      to: number
+      /** @description A plane, along the axis that the box is thin along; or a range of them, [start, stop], half-open, or 'end', all there are: through these it is carried both ways until it ends, as one interaction. */
+      to: number | [number, number] | 'end'
       name?: string | null
       /**
        * @description auto, crf: one minimum cut; none: the classifier as it is.
@@ -402,6 +412,7 @@ export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']
 export type FileInfo = components['schemas']['FileInfo']
 export type ImageInfo = components['schemas']['ImageInfo']
+export type Interpolate = components['schemas']['Interpolate']
 export type Mask = components['schemas']['Mask']
 export type MeasureInfo = components['schemas']['MeasureInfo']
 export type Named = components['schemas']['Named']

@@ -82,6 +82,8 @@ class Guard:
         if origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked:
             return 403, "Pages of other servers may not call this one."
         length = headers.get("content-length", "0")
+        if "content-length" in headers and "transfer-encoding" in headers:  # of which a proxy may believe the other
+            return 400, "The request says its length in two ways, Content-Length and Transfer-Encoding; give one."
         if not re.fullmatch("[0-9]{1,18}", length):
             return 400, "The Content-Length is no number."
         if int(length) > limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -37,6 +38,17 @@ class Turns:
             yield
         finally:
             self._end(user)
+
+    @asynccontextmanager
+    async def spaced(self, user: str, rest: float) -> AsyncIterator[None]:
+        """As `turn`, for work that nothing else can run beside: it stays this user's turn ``rest`` times as long as the
+        block took, so that whatever one user wants, others have most of the time."""
+        await self._begin(user)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().call_later(rest * (time.perf_counter() - start), self._end, user)
 
     async def run(self, user: str, work: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """What ``work`` returns, done in a thread when it is this user's turn."""

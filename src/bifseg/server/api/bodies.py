@@ -26,9 +26,13 @@ from bifseg.imaging.orientation import axes_of
 from bifseg.method import parameters
 from bifseg.prompts.interaction import Box
 
-HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what is not shown, or turns others around
+HIDDEN = (  # what is not shown, or turns others around; but the joiners of Persian, Indian scripts and emoji
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f"
+)
 Text = Annotated[str, Field(max_length=200, pattern=f"^[^{HIDDEN}]*$")]
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=f"^[^{HIDDEN}]+$", examples=["object 1"])]
+SEEN = rf"^[^{HIDDEN}]*[^{HIDDEN}\s\u200c\u200d][^{HIDDEN}]*$"
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=SEEN, examples=["object 1"])]
 Place = Annotated[
     str,
     Field(
@@ -120,6 +124,15 @@ class Open(Body):
 
     path: Annotated[str, Field(min_length=1, max_length=1000, examples=["ward 3/scan.nii.gz"])]
     series: Annotated[Text | None, Field(description="UID of one of several DICOM series.")] = None
+
+
+class Imported(BaseModel):
+    """What a session that comes as a file may say of itself: no more than one that begins here."""
+
+    title: Text
+    client: Text
+    parameters: Parameters | None = None
+    names: list[Name]
 
 
 class NewSession(Body):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from json import JSONDecoder
+from json.scanner import py_make_scanner
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
@@ -16,7 +19,8 @@ from bifseg.server.api.bodies import Refusal
 from bifseg.server.service import Service
 from bifseg.storage.rows import SessionRow
 
-SMALL, PARTS = 16 << 10, 250_000  # bytes of a body, and how many lists and things one may have, as one may draw points
+SMALL, PARTS = 16 << 10, 160_000  # bytes of a body, and how many lists and things one may have, as one may draw points
+REST = 10  # times as long as a long body was parsed, its sender's next one waits: what validates it yields to nobody
 REFUSED = {
     400: "It cannot be done as asked; or a header that the server does not accept.",
     401: "No token, or one that is not valid.",
@@ -45,7 +49,17 @@ class _Counted(Request):
         body = await self.body()
         if (parts := body.count(b"[") + body.count(b"{") + body.count(b":")) > PARTS:
             raise HTTPException(413, f"The body has about {parts} parts; at most {PARTS} are taken in one.")
-        return await super().json()
+        if len(body) <= SMALL:
+            return await super().json()
+        async with self.app.state.service.parsing.spaced(self.state.user, REST):
+            return await run_in_threadpool(_yielding(), body.decode("utf-8"))
+
+
+def _yielding() -> Callable[[str], Any]:
+    """A parser of JSON in Python: that in C holds the interpreter, and so everybody, until it is done."""
+    decoder = JSONDecoder()
+    decoder.scan_once = py_make_scanner(decoder)
+    return decoder.decode
 
 
 class Bounded(APIRoute):
@@ -73,7 +87,9 @@ class Bounded(APIRoute):
                 return await handle(_Counted(request.scope, receive))
             except HTTPException as error:
                 if error.status_code == 400:  # FastAPI's own word for bytes that are no text
-                    raise InvalidInput("The body is no JSON in UTF-8.") from None
+                    raise InvalidInput(
+                        "The body is no JSON in UTF-8, or too deep, or has a number that is too long."
+                    ) from None
                 raise
 
         return bounded

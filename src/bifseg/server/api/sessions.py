@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, get_args
@@ -13,11 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import EntryInfo, NewSession, ServerInfo, SessionInfo, SessionState
+from bifseg.server.api.bodies import EntryInfo, Imported, NewSession, ServerInfo, SessionInfo, SessionState, parsed
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.uploads.receiving import SUFFIXES, called, received
 from bifseg.server.uploads.scratch import scratch
+from bifseg.storage.manifest import Manifest
 from bifseg.storage.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
@@ -67,7 +69,8 @@ async def import_session(request: Request, service: Served, user: User, response
     def take(path: Path) -> dict:
         service.check_sessions(user)
         with called(path, "The upload"):
-            return _state(service, import_(store, path, user, voxels=limits.voxels, limit=limits.array_bytes))
+            bounds = {"voxels": limits.voxels, "limit": limits.array_bytes}
+            return _state(service, import_(store, path, user, **bounds, check=_check))
 
     async with service.receiving.turn(user), received(request.stream(), store.folder, ".zip") as path:
         return _tagged(response, await service.heavy.run(user, take, path))
@@ -124,6 +127,15 @@ async def export_session(session: Owned, service: Served) -> StreamingResponse:
             path.unlink(missing_ok=True)
 
     return await service.heavy.run(session.owner, write)
+
+
+def _check(manifest: Manifest) -> None:
+    """ValueError for a session that could not have been begun here: hidden letters, parameters without bounds."""
+    names = {name for entry in manifest.entries for name in (entry.state or {"objects": {}})["objects"]}
+    about = {name: manifest.options[name] for name in ("title", "client")} | {"names": sorted(names)}
+    if not isinstance(parameters := manifest.options["parameters"], str):
+        about["parameters"] = dict(parameters)
+    parsed(Imported, json.dumps(about), "manifest")
 
 
 def _tagged(response: Response, state: dict) -> dict:
