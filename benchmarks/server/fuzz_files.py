@@ -1,6 +1,6 @@
 """Damaged files of every format through the code that reads uploads: none may abort it, hang it, or find a bug.
 
-    python benchmarks/fuzz_files.py --files 20000 [--seed 0] [--keep FOLDER] [--in-child 100]
+    python -m benchmarks.server.fuzz_files --files 20000 [--seed 0] [--keep FOLDER] [--in-child 100]
 
 Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format.
 It is read in a process with the limits of `bifseg.server.uploads.reader`, many files to a process for speed; some go
