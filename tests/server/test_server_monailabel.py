@@ -213,6 +213,27 @@ def test_a_request_that_fails_half_way_changes_nothing(module, client, served, s
     assert kinds(served, session)[2:] == ["remove", "undo"]
 
 
+def test_a_request_that_fails_takes_back_nothing_of_others(
+    module, client, served, session, paint, monkeypatch
+):
+    store, act = served.service.store, served.service.act
+    infer(client, session, paint([IN], [OUT]))
+    infer(client, session, paint([(105, slice(105, 110), 30)]), name="cyst", roi=(100, 120, 100, 120, 28, 33))
+    taken = np.argwhere(store.state(session).objects["cyst"].mask)[0] + (100, 100, 28)
+
+    async def beside(user, id, interaction, **more):
+        led = await act(user, id, interaction, **more)
+        if interaction["kind"] == "remove":
+            await act(user, id, {"kind": "rename", "name": "cyst", "to": "nodule"})
+        return led
+
+    monkeypatch.setattr(served.service, "act", beside)
+    with pytest.raises(module.MONAILabelClientException):
+        infer(client, session, paint([IN, tuple(taken)]), roi=(30, 121, 30, 121, 20, 40))
+    assert kinds(served, session)[2:] == ["remove", "rename"]
+    assert "nodule" in store.state(session).objects
+
+
 def test_another_server_on_the_same_store_goes_on_with_the_session(module, client, served, session, paint, tmp_path):
     mask = infer(client, session, paint([IN], [OUT])).array
     with serving(Settings(served.service.settings.data, threads=1, limits=LIMITS)) as other:

@@ -36,9 +36,7 @@ def versions(request: Request, name: str) -> list[tuple[bool, str]] | None:
     if said.strip() == "*":
         return [(False, "*")]
     if len(said) > LONGEST or not TAGS.fullmatch(said):
-        raise InvalidInput(
-            f'{name} has to be the ETag of an answer, in quotes, such as "12", or *; it is {said[:80]!r}.'
-        )
+        raise InvalidInput(f'{name} must be the ETag of an answer, in quotes, such as "12", or *; it is {said[:80]!r}.')
     return [(bool(weak), version) for weak, version in TAG.findall(said)]
 
 

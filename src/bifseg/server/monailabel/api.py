@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.errors import InvalidInput, NotFound
+from bifseg.errors import InvalidInput, NotFound, Stale
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
@@ -128,12 +129,14 @@ async def infer(
     name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
     todo = await service.quick.run(user, _todo, service, own, asked, name, label)
+    led: dict = {}
     for interaction in todo:
         try:
-            await service.act(user, own.id, interaction)
-        except Exception:  # of two that belong together, none or both
+            led = await service.act(user, own.id, interaction)
+        except Exception:  # of two that belong together, none or both; what others did meanwhile stays
             if interaction is not todo[0] and todo[0]["kind"] == "remove":
-                await service.act(user, own.id, {"kind": "undo"})
+                with contextlib.suppress(Stale):
+                    await service.act(user, own.id, {"kind": "undo"}, expected=[str(led["number"])])
             raise
     content = await service.quick.run(user, _mask, service.store, own, name, asked.result_extension)
     told = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
