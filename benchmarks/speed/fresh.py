@@ -31,7 +31,7 @@ def cold(scan: str, box: str, grid: int, since: float) -> dict:
 
     session = bifseg.Session  # loads what it needs, torch among it
     imported = time.time() - since
-    session = session(scan, _model(grid, box), "fast")
+    session = session(bifseg.read_image(scan), _model(grid, box), "fast")
     opened = time.time() - since
     session.box(bifseg.Box.parse(box))
     return {"imported": imported, "opened": opened, "first mask": time.time() - since}
@@ -44,7 +44,7 @@ def memory(scan: str, box: str, grid: int) -> dict:
     import bifseg
     from bifseg.evaluation.cost import measured
 
-    session = bifseg.Session(scan, _model(grid, box), "fast")
+    session = bifseg.Session(bifseg.read_image(scan), _model(grid, box), "fast")
     where = bifseg.Box.parse(box)
     middle = tuple((a + b - 1) // 2 for a, b in zip(where.start, where.stop, strict=True))
 

@@ -173,7 +173,7 @@ def test_a_full_disk_ends_it_with_a_sentence_and_whole_runs(runs, undisturbed, t
 
 def test_a_failing_run_is_named(targets, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "make", lambda *_, **__: Broken())
-    with pytest.raises(ValueError, match="growcut on box of a, seed 0: out of order"):
+    with pytest.raises(RuntimeError, match="growcut on box of a, seed 0: ValueError: out of order"):
         benchmark(plan(targets, ["growcut"], [], ["careful"], [0]), tmp_path / "r.jsonl")
 
 

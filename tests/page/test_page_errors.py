@@ -49,7 +49,7 @@ def test_a_file_that_is_no_scan_is_refused_in_words_and_another_can_be_chosen(br
         choose(tmp_path / "letter.docx")
         reader.told("letter.docx is of no known kind; possible are DICOM slices, .*nii.gz")
         choose(tmp_path / "letter.nii.gz")
-        reader.told("The upload is damaged, or not an image of a known format: NIfTI-1")
+        reader.told("The upload is not a NIfTI-1 file, nor a NIfTI-2, or its header is truncated")
         assert reader.page.locator("main.start").is_visible()
         choose(path)
         reader.arrived()

@@ -213,9 +213,7 @@ def test_a_request_that_fails_half_way_changes_nothing(module, client, served, s
     assert kinds(served, session)[2:] == ["remove", "undo"]
 
 
-def test_a_request_that_fails_takes_back_nothing_of_others(
-    module, client, served, session, paint, monkeypatch
-):
+def test_a_request_that_fails_takes_back_nothing_of_others(module, client, served, session, paint, monkeypatch):
     store, act = served.service.store, served.service.act
     infer(client, session, paint([IN], [OUT]))
     infer(client, session, paint([(105, slice(105, 110), 30)]), name="cyst", roi=(100, 120, 100, 120, 28, 33))

@@ -174,12 +174,14 @@ def _object(
     say: Callable[..., None],
 ) -> dict:
     """Begin an object and correct it; returns what was done, ready for JSON."""
+    from bifseg.io.images import read_labels
+
     say(f"Box {box}")
     session.box(box, name, initial=initial, refine=refine)
     reports = [session.report()["objects"][-1]]
     if scribbles:
         say("Scribbles")
-        for step in session.rounds("scribble", scribbles, refine=refine):
+        for step in session.rounds("scribble", read_labels(scribbles, session.image), refine=refine):
             say(f"Scribbles, round {step.index + 1}: energy {step.energy:.0f}", advance=0)
         reports.append(session.report()["objects"][-1])
     about = {key: value for key, value in reports[-1].items() if key not in ("milliseconds", "rounds")}

@@ -203,9 +203,11 @@ def _alone(run: Run) -> list[dict]:
     try:
         with _one_thread():
             return judge(replace(run, target=_open[key]))
-    except (BifsegError, OSError) as error:
+    except Exception as error:
         what = f"{run.method} on {run.target.label} of {run.target.case.name}, seed {run.seed}"
-        raise InvalidInput(f"{what}: {error}") from error
+        if isinstance(error, (BifsegError, OSError)):
+            raise InvalidInput(f"{what}: {error}") from error
+        raise RuntimeError(f"{what}: {type(error).__name__}: {error}") from error  # a fault of the method's
     finally:
         torch.set_num_threads(threads)
 

@@ -104,6 +104,8 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
+        if is_full(error):
+            return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
         answer, headers = {"detail": sentence(error)}, HEADERS.get(status)
         if isinstance(error, BifsegError):
             answer |= {"code": error.code, **error.data}
