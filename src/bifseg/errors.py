@@ -50,6 +50,9 @@ class BifsegError(Exception):
         """Code, arguments and data: what `from_dict` makes the same error of, in another process."""
         return {"code": self.code, "arguments": [str(one) for one in self.args], "data": self.data}
 
+    def __reduce__(self) -> tuple:
+        return _again, (type(self), self.args, self.data)
+
 
 class InvalidInput(BifsegError, ValueError):
     """What was given cannot be used."""
@@ -192,6 +195,11 @@ class MissingExtra(BifsegError, ImportError):
     code = "missing_extra"
 
     __str__ = Exception.__str__
+
+
+def _again(kind: type[BifsegError], arguments: tuple, data: dict[str, Any]) -> BifsegError:
+    """An error out of a pickle: those that are an OSError would be pickled without their data."""
+    return kind(*arguments, **data)
 
 
 def _subclasses(kind: type[BifsegError]) -> dict[str, type[BifsegError]]:

@@ -104,7 +104,7 @@ def _refusal(status: int):
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, WorkError):
             failure(error)
-        if is_full(error):
+        if is_full(error) and not isinstance(error, StorageFull):  # which says whose share it is
             return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
         answer, headers = {"detail": sentence(error)}, HEADERS.get(status)
         if isinstance(error, BifsegError):

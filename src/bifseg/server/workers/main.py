@@ -62,7 +62,7 @@ def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict,
     except (ConnectionError, EOFError):
         raise
     except BifsegError as error:
-        refused = StorageFull(FULL) if is_full(error) else error
+        refused = StorageFull(FULL) if is_full(error) and not isinstance(error, StorageFull) else error
         return encode({"refused": refused.as_dict(), "id": id})
     except MemoryError:
         refused = StorageFull("There is not enough memory for this interaction; the session is as it was.")
