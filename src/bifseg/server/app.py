@@ -105,7 +105,7 @@ def _refusal(status: int):
         if isinstance(error, WorkError):
             failure(error)
         if is_full(error) and not isinstance(error, StorageFull):  # which says whose share it is
-            return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
+            return _full()
         answer, headers = {"detail": sentence(error)}, HEADERS.get(status)
         if isinstance(error, BifsegError):
             answer |= {"code": error.code, **error.data}
@@ -114,6 +114,11 @@ def _refusal(status: int):
         return JSONResponse(answer, status, headers)
 
     return refuse
+
+
+def _full() -> JSONResponse:
+    """What is said of a full disk, whoever meets it."""
+    return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
 
 
 def sentence(error: Exception) -> str:
@@ -131,14 +136,14 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
 async def _system(request: Request, error: OSError) -> JSONResponse:
     """What the system refuses: a full disk is no fault of the server's, all else is."""
     if is_full(error):
-        return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
+        return _full()
     raise error
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
     """FastAPI makes 400 of whatever goes wrong while it reads a body."""
     if error.status_code == 400 and is_full(error):
-        return JSONResponse({"detail": FULL, "code": StorageFull.code}, STATUS[StorageFull])
+        return _full()
     return await http_exception_handler(request, error)
 
 
