@@ -3,11 +3,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bifseg.storage import Store
 
 HERE = Path(__file__).parent
 KINDS = {"server": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy"}
+
+# Whether a commit passes is no matter of luck: the same cases each time. `pytest --hypothesis-profile=search` draws
+# others, for whoever wants to find what nobody thought of.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
