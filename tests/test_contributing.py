@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from test_targets import write_set
+from labelled_sets import write_set
 
 from bifseg.cli import main
 from bifseg.evaluation.methods import METHODS, Method

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from test_report import NETWORK, many, run, table_of
+from result_rows import NETWORK, many, run, table_of
 
 from benchmarks.published.losses import losses
 from benchmarks.published.race import race

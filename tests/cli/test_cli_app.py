@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from test_images import save_dicom
+from dicom_files import save_dicom
 
 from bifseg.cli import main
 from bifseg.cli.app import own_folder

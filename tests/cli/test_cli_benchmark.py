@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from labelled_sets import write_set
 from nninteractive_server import serving
-from test_targets import write_set
 
 from bifseg.cli import main
 from bifseg.evaluation.methods import STANDARD

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_outlines import dice, rasterised, series
+from dicom_files import dice, rasterised, series
 
 from bifseg.cli import main
 from bifseg.imaging.image import Image

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import typer
-from test_report import run, write
+from result_rows import run, write
 
 from bifseg import cli
 from bifseg.cli.report import report

@@ -3,7 +3,7 @@ import stat
 
 import numpy as np
 import pytest
-from test_durable import BOX, SCRIBBLE, do
+from durable_sessions import BOX, SCRIBBLE, do
 
 from bifseg.cli import main
 from bifseg.io.images import read_labels

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_targets import write_set
+from labelled_sets import write_set
 
 from bifseg.evaluation import benchmark as module
 from bifseg.evaluation.benchmark import benchmark, judge, plan

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_targets import write_set
+from labelled_sets import write_set
 
 from bifseg.evaluation.challenge import challenge_box
 from bifseg.evaluation.effort import Effort

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from test_durable import BOX, PLANE, SCRIBBLE, do
+from durable_sessions import BOX, PLANE, SCRIBBLE, do
 
 from bifseg.errors import NotFound
 from bifseg.evaluation.replay import replay, surviving

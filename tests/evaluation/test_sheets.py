@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from labelled_sets import write_set
 from matplotlib import image as matplotlib_image
-from test_targets import write_set
 
 from bifseg.cli import main
 from bifseg.evaluation import sheets

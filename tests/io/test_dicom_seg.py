@@ -3,7 +3,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from test_images import save_dicom
+from dicom_files import save_dicom
 
 from bifseg.io import dicom_seg
 from bifseg.io.images import read_image

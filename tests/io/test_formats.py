@@ -17,14 +17,13 @@ import pydicom
 import pytest
 import SimpleITK
 import tifffile
+from dicom_files import enhanced, save_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless, generate_uid
-from test_images import save_dicom
 
 from bifseg.imaging.image import Image
 from bifseg.io import images
@@ -588,38 +587,6 @@ def test_a_series_is_picked_by_what_is_said_of_it(tmp_path):
     for asked, slices in ((one, 4), (two, 3), ("3", 4), ("Abdomen", 3)):
         assert read_image(tmp_path / "d", series=asked).shape[2] == slices
     refused(tmp_path / "d", "not Head", series="Head")
-
-
-def enhanced(path: Path, positions: list, slopes: list, pixels: np.ndarray) -> Path:
-    """An enhanced CT: ``pixels`` (frames, rows, columns), int16."""
-
-    def item(**fields):
-        dataset = Dataset()
-        for name, value in fields.items():
-            setattr(dataset, name, value)
-        return dataset
-
-    save_dicom(path.parent / "one", [(0, 0, 0)])
-    content = pydicom.dcmread(next((path.parent / "one").iterdir()))
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept"):
-        delattr(content, name)
-    content.SOPClassUID = content.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    content.NumberOfFrames, content.PixelData = len(pixels), pixels.astype("<i2").tobytes()
-    content.SharedFunctionalGroupsSequence = Sequence([
-        item(
-            PixelMeasuresSequence=Sequence([item(PixelSpacing=[2, 3], SliceThickness=4)]),
-            PlaneOrientationSequence=Sequence([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]),
-        )
-    ])  # fmt: skip
-    content.PerFrameFunctionalGroupsSequence = Sequence(
-        item(
-            PlanePositionSequence=Sequence([item(ImagePositionPatient=list(map(float, position)))]),
-            PixelValueTransformationSequence=Sequence([item(RescaleSlope=float(slope), RescaleIntercept=0.0)]),
-        )
-        for position, slope in zip(positions, slopes, strict=True)
-    )
-    content.save_as(path)
-    return path
 
 
 FRAMES = RNG.integers(0, 999, (5, 6, 5)).astype(np.int16)

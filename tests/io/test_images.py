@@ -10,13 +10,12 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK
+from dicom_files import check_dicom, save_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from bifseg.imaging.image import Image
 from bifseg.io.images import WRITABLE, read_image, read_labels, write_image
@@ -370,35 +369,6 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 # ---- DICOM -----------------------------------------------------------------------------------------------------
-
-
-def save_dicom(folder: Path, positions: list[tuple[float, float, float]], uid: str | None = None) -> str:
-    """Slices of 5 x 6 pixels of 3 x 2 mm; slice k holds 100 k + pixel number - 1000."""
-    folder.mkdir(parents=True, exist_ok=True)
-    uid = uid or generate_uid()
-    for k, position in enumerate(positions):
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        s = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-        s.SOPClassUID, s.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        s.SeriesInstanceUID, s.StudyInstanceUID, s.FrameOfReferenceUID = uid, "1.2.3", "1.2.4"
-        s.Modality, s.Rows, s.Columns, s.PixelSpacing, s.InstanceNumber = "CT", 6, 5, [2, 3], k + 1
-        s.ImageOrientationPatient, s.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [float(v) for v in position]
-        s.SamplesPerPixel, s.PhotometricInterpretation = 1, "MONOCHROME2"
-        s.BitsAllocated, s.BitsStored, s.HighBit, s.PixelRepresentation = 16, 16, 15, 1
-        s.RescaleSlope, s.RescaleIntercept = 1, -1000
-        s.PixelData = (np.arange(30, dtype=np.int16) + 100 * k).tobytes()
-        # Names that run against the positions: the order must come from the geometry.
-        s.save_as(folder / f"{uid[-6:]}-{99 - k}", enforce_file_format=True)
-    return uid
-
-
-def check_dicom(image: Image) -> None:
-    expected = np.arange(30).reshape(6, 5).T[..., None] + 100 * np.arange(4) - 1000
-    assert np.array_equal(image.array, expected)
-    assert image.spacing == (3, 2, 4)
-    assert image.origin == (1, 2, -8)
 
 
 def test_dicom_folder_and_zip(tmp_path):

@@ -5,9 +5,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from dicom_files import dice, rasterised, save_dicom, series
 from PIL import Image as Pillow
 from PIL import ImageDraw
-from test_images import save_dicom
 
 from bifseg.errors import CannotWrite, InvalidInput
 from bifseg.imaging.image import Image
@@ -21,57 +21,6 @@ points_in_poly = pytest.importorskip("skimage.measure").points_in_poly
 def ball(shape, centre, radius):
     grid = np.ogrid[tuple(slice(0, n) for n in shape)]
     return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
-
-
-def dice(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-
-def series(folder, shape=(40, 36, 12), spacing=2.5, orientation=(1, 0, 0, 0, 1, 0), reverse=False):
-    """A DICOM series of noise: the image in it, and its headers."""
-    folder.mkdir()
-    uids = {n: pydicom.uid.generate_uid() for n in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
-    normal = np.cross(orientation[:3], orientation[3:])
-    rng = np.random.default_rng(0)
-    for k in range(shape[2]):
-        content = pydicom.Dataset()
-        content.file_meta = pydicom.dataset.FileMetaDataset()
-        content.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        content.SOPClassUID = content.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-        content.SOPInstanceUID = content.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-        for name, uid in uids.items():
-            setattr(content, name, uid)
-        content.PatientName, content.PatientID, content.Modality = "Müller^Jörg", "7", "CT"
-        content.SpecificCharacterSet, content.SeriesNumber, content.InstanceNumber = "ISO_IR 100", 3, k + 1
-        content.Columns, content.Rows = shape[:2]
-        content.SamplesPerPixel, content.PhotometricInterpretation = 1, "MONOCHROME2"
-        content.BitsAllocated = content.BitsStored = 16
-        content.HighBit, content.PixelRepresentation = 15, 1
-        content.PixelSpacing, content.SliceThickness = [0.8, 0.7], spacing
-        content.ImageOrientationPatient = list(orientation)
-        content.ImagePositionPatient = [f"{n:.9g}" for n in np.array([-20.5, -30, 40]) + k * spacing * normal]
-        content.PixelData = rng.integers(-1000, 1000, shape[1::-1]).astype("<i2").tobytes()
-        content.save_as(folder / f"{shape[2] - k if reverse else k:03}.dcm", enforce_file_format=True)
-    return read_image(folder), dicom_seg.headers_of(folder)
-
-
-def rasterised(path, image):
-    """The masks in a structure set by name: pixel centres inside of its polygons, even-odd."""
-    content = pydicom.dcmread(path)
-    names = {roi.ROINumber: roi.ROIName for roi in content.StructureSetROISequence}
-    x, y = (a.ravel() for a in np.mgrid[: image.shape[0], : image.shape[1]])
-    masks = {name: np.zeros(image.shape, bool) for name in names.values()}
-    inverse = np.linalg.inv(image.affine)
-    for roi in content.ROIContourSequence:
-        for contour in roi.ContourSequence:
-            places = np.array(contour.ContourData, float).reshape(-1, 3)
-            assert len(places) == contour.NumberOfContourPoints >= 3
-            voxels = (np.c_[places, np.ones(len(places))] @ inverse.T)[:, :3]
-            (z,) = set(np.rint(voxels[:, 2]).astype(int))
-            assert np.abs(voxels[:, 2] - z).max() < 1e-2  # they lie in their slice
-            inside = points_in_poly(np.c_[x, y], voxels[:, :2]).reshape(image.shape[:2])
-            masks[names[roi.ReferencedROINumber]][..., z] ^= inside
-    return content, masks
 
 
 def objects(shape):
@@ -136,7 +85,7 @@ def test_any_mask_is_its_outlines():
 def test_a_multi_frame_file_is_referred_to_by_frame(tmp_path):
     highdicom = pytest.importorskip("highdicom")
     del highdicom
-    from test_formats import enhanced
+    from dicom_files import enhanced
 
     pixels = np.random.default_rng(0).integers(0, 99, (3, 8, 9)).astype(np.int16)
     path = enhanced(tmp_path / "a.dcm", [(0, 0, z) for z in (4.0, 0.0, 2.0)], [1, 1, 1], pixels)

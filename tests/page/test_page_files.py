@@ -54,7 +54,7 @@ def test_a_scan_is_dropped_on_the_start_screen_and_on_a_session(reader, server, 
 
 def test_a_folder_of_dicom_slices(reader, server, tmp_path):
     pytest.importorskip("pydicom")
-    from test_images import check_dicom, save_dicom  # which needs pydicom
+    from dicom_files import check_dicom, save_dicom
 
     save_dicom(tmp_path / "series 4", [(1, 2, 4 * k - 8) for k in range(4)])
     with reader.page.expect_file_chooser() as chooser:
@@ -73,7 +73,7 @@ def test_a_folder_of_dicom_slices(reader, server, tmp_path):
 
 def test_one_of_several_dicom_series_is_picked(reader, server, tmp_path):
     pytest.importorskip("pydicom")
-    from test_images import check_dicom, save_dicom  # which needs pydicom
+    from dicom_files import check_dicom, save_dicom
 
     reader.forgive("console: .* 400")
     one = save_dicom(tmp_path / "study", [(1, 2, 4 * k - 8) for k in range(4)])

@@ -5,8 +5,8 @@ from io import BytesIO
 
 import pydicom
 import pytest
+from dicom_files import save_dicom
 from serving import serving
-from test_images import save_dicom
 
 from bifseg.errors import SeveralSeries
 from bifseg.io import images

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_images import save_dicom
+from dicom_files import save_dicom
 
 from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image

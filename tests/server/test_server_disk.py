@@ -4,9 +4,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from api_calls import API, BOX, begin, do, left, refused
 from serving import serving
-from test_server_api import API, BOX, begin, do, left, refused
-from test_store import fill
+from stored_sessions import fill
 
 from bifseg.imaging.image import Image
 from bifseg.io import images

@@ -120,7 +120,7 @@ def test_made_up_requests_get_the_answers_that_are_documented(server, client):
 
 def seeds(folder: Path) -> dict[str, bytes]:
     """One small file of every format that may be uploaded."""
-    from test_images import save_dicom
+    from dicom_files import save_dicom
 
     found = {}
     for suffix in (".nii", ".nii.gz", ".nrrd", ".mha"):

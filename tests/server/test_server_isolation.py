@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from api_calls import API, BOX, LONG, SCRIBBLE, begin, do, refused
+from dicom_files import save_dicom
 from serving import serving
-from test_images import save_dicom
-from test_server_api import API, BOX, LONG, SCRIBBLE, begin, do, refused
 
 from bifseg.imaging.image import Image
 from bifseg.io import images

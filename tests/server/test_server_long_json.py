@@ -4,8 +4,8 @@ import asyncio
 import json
 
 import pytest
+from api_calls import API, begin, refused
 from serving import serving
-from test_server_api import API, begin, refused
 
 from bifseg.server.access.turns import Turns
 from bifseg.server.api import request as requests

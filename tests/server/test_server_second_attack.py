@@ -6,8 +6,8 @@ import socket
 import zipfile
 
 import pytest
+from api_calls import API, BOX, begin, do, refused
 from serving import serving
-from test_server_api import API, BOX, begin, do, refused
 
 from bifseg.server.settings import Settings
 

@@ -4,8 +4,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from api_calls import API, BOX, SCRIBBLE, begin, do
 from serving import serving
-from test_server_api import API, BOX, SCRIBBLE, begin, do
 
 from bifseg.errors import Stale
 from bifseg.server.settings import Limits, Settings

@@ -12,9 +12,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from dicom_files import save_dicom
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
-from test_images import save_dicom
 
 from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image

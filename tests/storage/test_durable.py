@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from durable_sessions import BOX, PLANE, SCRIBBLE, STROKE, do, drain
 
 from bifseg.errors import Busy, KeyReused, NotFound, StorageFull
 from bifseg.evaluation.replay import replay
@@ -15,11 +16,6 @@ from bifseg.storage.durable import DurableSession
 from bifseg.storage.snapshot import pack
 from bifseg.training.synthetic.phantom import phantom
 
-BOX = {"kind": "box", "box": "30:90,30:90,20:40"}
-PLANE = {"kind": "box", "box": "30:90,30:90,30", "name": "slice"}
-STROKE = {"points": [[50, 50, 30], [60, 60, 30]], "label": 1, "radius": 2}
-SCRIBBLE = {"kind": "scribble", "scribbles": {"strokes": [STROKE]}}
-
 
 @pytest.fixture(scope="module")
 def scan():
@@ -29,20 +25,6 @@ def scan():
 @pytest.fixture
 def id(store, scan):
     return store.create(store.add_image(scan, "ann"), "ann")
-
-
-def drain(session, interaction, key=None):
-    """All rounds, and where the interaction led."""
-    steps, rounds = [], session.apply(interaction, key)
-    while True:
-        try:
-            steps.append(next(rounds))
-        except StopIteration as end:
-            return steps, end.value
-
-
-def do(session, interaction, key=None):
-    return drain(session, interaction, key)[1]
 
 
 def same(a, b):

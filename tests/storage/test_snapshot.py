@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load, save
+from stored_sessions import one
 
 from bifseg.method.parameters import FAST, PAPER
 from bifseg.prompts.interaction import Box
@@ -51,18 +52,6 @@ def segments(draw) -> Segment:
         part_of=draw(st.text(max_size=5)),
         start=(draw(st.booleans()) and weights()) or None,
     )  # fmt: skip
-
-
-def one(**changes) -> Segment:
-    segment = Segment(
-        "object 1", Box((3, 4, 5), (7, 9, 11)), ModelId("net", "ab"), FAST[3], {"w": np.ones((2, 3), np.float32)},
-        scribbles=np.pad(np.full((1, 1, 1), 2, np.uint8), [(1, 2), (1, 3), (1, 4)]),
-        packed=np.packbits(np.arange(120) % 3 == 0),
-        grid_probability=np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3),
-        grid_weights=np.full((3, 3, 3), 0.5, np.float32),
-        rounds=({"round": 0, "energy": 1.5},), milliseconds={"cut": 2.25},
-    )  # fmt: skip
-    return replace(segment, **changes)
 
 
 @settings(deadline=None, max_examples=150)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_snapshot import one
+from stored_sessions import append, files, fill, one, scan, state_of
 
 from bifseg.errors import Busy, NotFound, StorageFull
 from bifseg.imaging.image import Image
@@ -26,36 +26,12 @@ from bifseg.storage.retention import sweep
 from bifseg.storage.snapshot import pack
 from bifseg.storage.transfer import verify
 
-HERE = Path(__file__).parent
-TILT = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
-
-
-def scan(seed: int = 0, dtype: type = np.int16) -> Image:
-    array = np.random.default_rng(seed).integers(0, 200, (12, 10, 16)).astype(dtype)
-    return Image(array, (0.5, 1.5, 3.0), (-10.0, 2.5, 1e-3), TILT)
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture
 def id(store):
     return store.create(store.add_image(scan(), "ann"), "ann")
-
-
-def state_of(store: Store, k: int) -> tuple[dict, list[str]]:
-    """A journal's state of one object that is unlike those of other ``k``, and its blobs."""
-    segment = one(milliseconds={"cut": float(k)})
-    sha = store.blobs.put(pack(segment))
-    about = {"segment": sha, "box": str(segment.box), "voxels": int(segment.mask.sum())}
-    return {"objects": {segment.name: about}, "current": segment.name}, [sha]
-
-
-def append(store: Store, id: str, k: int = 0, *, kind: str = "box", who: str = "worker", key=None, request=None) -> int:
-    state, blobs = state_of(store, k) if kind not in ("undo", "redo", "submit") else (None, [])
-    with store.claimed(id, who, 60) as fence:
-        return store.append(id, fence, kind, request or {"k": k}, state=state, summary={}, blobs=blobs, key=key)
-
-
-def files(store: Store) -> set[str]:
-    return set(store.blobs)
 
 
 # ---- images
@@ -440,15 +416,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def fill(folder: Path) -> Path:
-    """Take all that is left of a disk."""
-    filler = folder / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return filler
-
-
 def test_a_full_disk_refuses_and_loses_nothing(small_disk, monkeypatch):
     monkeypatch.setattr(module, "RESERVE", 0)  # others may fill the disk, too
     with contextlib.closing(Store(small_disk)) as store:
@@ -544,9 +511,9 @@ def test_one_session_by_many_threads_has_no_number_twice(store, id):
 
 APPENDING = f"""
 import sys
-sys.path.insert(0, {str(HERE)!r})
+sys.path.insert(0, {str(SUPPORT)!r})
 from bifseg.storage import Store
-from test_store import append
+from stored_sessions import append
 store, id = Store(sys.argv[1]), sys.argv[2]
 k = store.history(id).number
 while True:

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from test_store import append, files, scan
+from stored_sessions import append, files, scan
 
 from bifseg.storage import Store
 from bifseg.storage.retention import DAY, GRACE, sweep, usage

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from durable_sessions import PLANE, do
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_durable import PLANE, do
-from test_snapshot import one
-from test_store import append, files, scan
+from stored_sessions import append, begun, files, one, scan
 
 from bifseg.errors import NotFound, StorageFull
 from bifseg.imaging.image import Image
@@ -25,25 +24,6 @@ from bifseg.storage.durable import KINDS, DurableSession
 from bifseg.storage.snapshot import pack
 from bifseg.storage.transfer import export, import_, verify
 from bifseg.training.synthetic.phantom import phantom
-
-
-def begun(store: Store) -> str:
-    """A session with an undone step, an array among its requests, and a submitted mask."""
-    id = store.create(
-        store.add_image(scan(), "ann", b"headers"), "ann", title="left kidney", seed=5, client="api", model="net",
-        parameters={"lam": 2.5},
-    )  # fmt: skip
-    ref = {"blob": store.add_array(np.ones((2, 2, 2), np.uint8)), "box": "0:2,0:2,0:2"}
-    append(store, id, 1, key="a client's own")
-    append(store, id, 2, kind="scribble", request={"scribbles": {"labels": ref}, "refine": "auto"})
-    append(store, id, kind="undo")
-    append(store, id, 3, kind="resize")
-    with store.claimed(id, "worker", 60) as fence:
-        store.append(
-            id, fence, "submit", {"labels": ref, "title": "final"}, state=None, blobs=[ref["blob"]],
-            summary={"seconds": 0.5, "milliseconds": {"cut": 1.5}, "rounds": [{"round": 0, "energy": 2.0}]},
-        )  # fmt: skip
-    return id
 
 
 @pytest.fixture(scope="module")

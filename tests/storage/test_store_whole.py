@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 import pytest
-from test_store_transfer import begun
+from stored_sessions import begun
 
 from bifseg.errors import StorageFull
 from bifseg.storage import Store
