@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bifseg.evaluation.metrics import dice
-from bifseg.imaging.image import normalise
+from bifseg.imaging.intensity import normalise
 from bifseg.networks.checkpoint import load_model
 from bifseg.training.training_set import TrainingSet
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bifseg.imaging.image import Image, extent, normalise, resample, resample_labels, unit_range, working_shape
+from bifseg.imaging.image import Image, extent, resample, resample_labels, working_shape
+from bifseg.imaging.intensity import normalise, unit_range
 
 sizes = st.integers(1, 9)
 

@@ -19,7 +19,8 @@ from PIL import ImageOps
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
 from bifseg.errors import BifsegError
-from bifseg.io.images import LUMINANCE, read_image
+from bifseg.imaging.colours import LUMINANCE
+from bifseg.io.images import read_image
 
 COUNT = int(os.environ.get("BIFSEG_DIFFERENTIAL", "40"))
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # between RAS and LPS

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from bifseg.imaging.image import Image, normalise
+from bifseg.imaging.image import Image
+from bifseg.imaging.intensity import normalise
 from bifseg.method.classifier import log_odds
 from bifseg.method.crop import Crop
 from bifseg.networks import build, execution

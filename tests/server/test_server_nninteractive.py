@@ -21,7 +21,7 @@ from nnInteractive.inference.remote import (
 )
 from nnInteractive.inference.remote.serialization import pack_array
 
-from bifseg.imaging.image import unit_range
+from bifseg.imaging.intensity import unit_range
 from bifseg.server.access.tokens import Tokens
 from bifseg.storage import Store
 from bifseg.training.synthetic.phantom import phantom

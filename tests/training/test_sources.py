@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tiny import instances
 
-from bifseg.imaging.image import normalise
+from bifseg.imaging.intensity import normalise
 from bifseg.training.sources import Mixture, Sources, crop_shape
 from bifseg.training.synthetic.anatomy import LabelMap
 from bifseg.training.synthetic.look import augment, cast_shadows

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bifseg.errors import InvalidInput
+from bifseg.imaging.colours import luminance
 
 FINEST, COARSEST = 1e-7, 1e4  # mm that a voxel may measure: from a tenth of a nanometre to ten metres
 FARTHEST = 1e7  # mm
@@ -23,7 +24,9 @@ Vector = tuple[float, float, float]  # x, y, z
 class Image:
     """A scan or a label map: an array in file order (x, y, z) and its geometry in LPS millimetres.
 
-    ``array``: (X, Y, Z) real numbers, possibly a read-only view. A 2D array becomes (X, Y, 1) and ``planar``.
+    ``array``: (X, Y, Z) real numbers, possibly a read-only view. A 2D array becomes (X, Y, 1) and ``planar``. One of
+    colours, (X, Y, Z, 3) uint8 or uint16, is kept as ``colours``, red, green and blue, and ``array`` is its luminance;
+    of a grey scan ``colours`` is None.
     ``spacing``: mm between voxel centres along x, y, z; None: unknown, which is computed with as 1.
     ``origin``: mm, the centre of voxel (0, 0, 0). ``direction``: (3, 3); column k is the LPS direction of voxel axis
     k. ``planar``: the file was 2D. ``calibrated``: whether ``spacing`` is in millimetres; else only its ratios mean
@@ -34,6 +37,8 @@ class Image:
 
     >>> Image(np.zeros((4, 5))).shape
     (4, 5, 1)
+    >>> Image(np.zeros((4, 5, 1, 3), np.uint8)).colours.shape
+    (4, 5, 1, 3)
     """
 
     array: np.ndarray = field(repr=False)
@@ -43,6 +48,7 @@ class Image:
     planar: bool
     calibrated: bool
     source: Mapping = field(repr=False)
+    colours: np.ndarray | None = field(repr=False)
 
     def __init__(
         self,
@@ -53,13 +59,18 @@ class Image:
         planar: bool = False,
         calibrated: bool | None = None,
         source: Mapping | None = None,
+        colours: np.ndarray | None = None,
     ) -> None:
         array = np.asarray(array)
+        if array.ndim == 4 and array.shape[3] == 3:
+            array, colours = luminance(array), array
         planar = planar or array.ndim == 2
         if array.ndim == 2:
             array = array[..., None]
         if array.ndim != 3 or 0 in array.shape:
             raise InvalidInput(f"An image has the shape {array.shape}; it needs two or three axes, none empty.")
+        if colours is not None and colours.shape != (*array.shape, 3):
+            raise InvalidInput(f"The colours have the shape {colours.shape}; the image needs {(*array.shape, 3)}.")
         if planar and array.shape[2] != 1:
             raise InvalidInput(f"A planar image has the shape {array.shape}; it needs a single plane, (x, y, 1).")
         if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
@@ -82,8 +93,8 @@ class Image:
             raise InvalidInput(f"An image has the direction {direction.tolist()}; it needs three orthonormal columns.")
         direction.flags.writeable = False
         for name, value in zip(
-            ("array", "spacing", "origin", "direction", "planar", "calibrated", "source"),
-            (array, spacing, origin, direction, planar, bool(calibrated), {} if source is None else source),
+            ("array", "spacing", "origin", "direction", "planar", "calibrated", "source", "colours"),
+            (array, spacing, origin, direction, planar, bool(calibrated), {} if source is None else source, colours),
             strict=True,
         ):
             object.__setattr__(self, name, value)
@@ -91,6 +102,11 @@ class Image:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.array.shape
+
+    @property
+    def voxels(self) -> np.ndarray:
+        """The colours, (X, Y, Z, 3), of an image that has some, else the array."""
+        return self.array if self.colours is None else self.colours
 
     @property
     def affine(self) -> np.ndarray:
@@ -101,17 +117,19 @@ class Image:
         return affine
 
     def with_array(self, array: np.ndarray) -> Image:
-        """The same place with another array; raises InvalidInput where its shape (x, y, z) differs."""
-        if np.shape(array) != self.shape:
+        """The same place with another array, or other colours; raises InvalidInput where their shape differs."""
+        if np.shape(array) not in (self.shape, (*self.shape, 3)):
             raise InvalidInput(f"The array has the shape {np.shape(array)}; the image has {self.shape}.")
-        return replace(self, array=array)
+        return replace(self, array=array, colours=None)
 
     def check_scan(self) -> Image:
         """Itself, if there is something to segment; raises InvalidInput for NaN, infinity or one value."""
         if bad := count_not_finite(self.array):
             raise InvalidInput(f"The image holds {bad} voxels that are NaN or infinite; all must be finite.")
-        first = self.array.flat[0]
-        if all((slab == first).all() for slab in slabs(self.array)):  # the first slab nearly always differs
+        first, seen = self.array.flat[0], [self.array]
+        if self.colours is not None:  # those of one luminance are told apart
+            seen = list(np.moveaxis(self.colours, 3, 0))
+        if all((slab == one.flat[0]).all() for one in seen for slab in slabs(one)):  # the first nearly always differs
             raise InvalidInput(f"The image is constant: every voxel is {first}; there is nothing to segment.")
         return self
 
@@ -244,31 +262,6 @@ def resample_labels(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     for where, block in _blocks(mask.view(np.uint8), shape, reached):
         np.greater(block, 0.5 - 1e-5, out=result[where])  # a tie is inside, whichever way its weights were rounded
     return result
-
-
-def normalise(crop: np.ndarray) -> np.ndarray:
-    """What the network sees: clipped to the 0.5 and 99.5 percentiles, zero mean, unit variance; float32."""
-    low, high = intensity_range(crop)
-    if low == high:
-        return np.zeros(crop.shape, np.float32)
-    clipped = np.clip(crop.astype(np.float32), low, high)
-    return (clipped - np.float32(clipped.mean(dtype=float))) / np.float32(clipped.std(dtype=float))
-
-
-def unit_range(crop: np.ndarray) -> np.ndarray:
-    """What distances and edges see: the 0.5 to 99.5 percentiles scaled to [0, 1], clipped; float32."""
-    low, high = intensity_range(crop)
-    if low == high:
-        return np.zeros(crop.shape, np.float32)
-    return np.clip((crop.astype(np.float32) - np.float32(low)) / np.float32(high - low), 0, 1)
-
-
-def intensity_range(crop: np.ndarray) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles, from a regular sample of a large crop."""
-    step = int(np.ceil((crop.size / 1e6) ** (1 / crop.ndim)))
-    low, high = np.percentile(crop[(slice(None, None, step),) * crop.ndim], (0.5, 99.5)).tolist()
-    # A small bright object on an even background lies beyond both percentiles.
-    return (low, high) if low < high else (float(crop.min()), float(crop.max()))
 
 
 def _blocks(

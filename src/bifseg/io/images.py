@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from bifseg.errors import CannotWrite, DamagedFile, MissingFile, UnsupportedFile
+from bifseg.imaging.colours import KINDS, luminance
 from bifseg.imaging.image import Image, count_not_finite, slabs
 from bifseg.io.atomic import put_in_place
 from bifseg.io.dicom_series import is_bare_dicom, read_dicom, read_series, unzip
@@ -28,15 +29,14 @@ WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 FORMATS = "NIfTI, NRRD, MHA, MHD, PNG, JPEG, BMP, TIFF, DICOM"
 UNKNOWN = f"is damaged, or not an image of a known format: {FORMATS}."
 NOT_FINITE = "holds {bad} voxels that are NaN or infinite; all must be finite."
-LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R Rec. 601
 
 
 def read_image(path: str | Path, *, series: str | None = None) -> Image:
     """Read a scan or a mask: NIfTI, NRRD, MHA/MHD, PNG, JPEG, TIFF, BMP, a folder or a zip of DICOM slices.
 
-    The array is in file order (x, y, z) and in the file's own number type; colours become their luminance
-    (Rec. 601, rounded; alpha is ignored). A 2D file is one plane and ``planar``. ``series`` picks one of
-    several DICOM series by its UID. A constant image is fine here: see ``Image.check_scan``.
+    The array is in file order (x, y, z) and in the file's own number type. Colours are kept, but for alpha, beside
+    their luminance (Rec. 601, rounded); those that are all grey are not. A 2D file is one plane and ``planar``.
+    ``series`` picks one of several DICOM series by its UID. A constant image is fine here: see ``Image.check_scan``.
 
     Raises FileNotFoundError, or InvalidInput for what is no image, is damaged, has several frames or complex,
     vector, NaN or infinite values, is sheared, or is a stack of unevenly placed slices.
@@ -131,6 +131,7 @@ def write_image(path: str | Path, array: np.ndarray, like: Image, *, names: Sequ
     The suffix picks the format: .nii.gz, .nii, .nrrd, .seg.nrrd, .mha or .png. A scan read from a NIfTI lends its
     qform, sform, codes and units to what is written as NIfTI. PNG takes one plane; bool, uint8 and uint16 keep their
     values (bool 0 and 1), floats in [0, 1] become 0 to 255; of a picture that was turned upright it is turned back.
+    Colours are (x, y, z, 3): of 8 bits for every format, of 16 for .nrrd and .mha.
     ``names``: of the labels 1, 2..., which are kept in a .seg.nrrd; labels and masks get colours in a PNG. Planar
     images become 2D files. A link is followed, and a file that is replaced keeps its mode.
 
@@ -156,7 +157,7 @@ def write_image(path: str | Path, array: np.ndarray, like: Image, *, names: Sequ
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         temporary.open("xb").close()  # says in the system's words why a folder is not writable
-        _write(temporary, image, _segments(path, image.array, names), labels=labels)
+        _write(temporary, image, _segments(path, image, names), labels=labels)
         put_in_place(temporary, path)
     except OSError as error:
         raise CannotWrite(path, f"{error.strerror or error}.") from error
@@ -173,11 +174,12 @@ def check_writable(path: Path, shape: Sequence[int]) -> None:
         raise CannotWrite(path, f"PNG holds one plane, and the image has {shape[2]}.")
 
 
-def _segments(path: Path, array: np.ndarray, names: Sequence[str] | None) -> list[str] | None:
+def _segments(path: Path, image: Image, names: Sequence[str] | None) -> list[str] | None:
     """Names of all labels, for a .seg.nrrd; None for another file."""
     if not path.name.lower().endswith(".seg.nrrd"):
         return None
-    if array.dtype.kind not in "ui":
+    array = image.array
+    if array.dtype.kind not in "ui" or image.colours is not None:
         raise CannotWrite(path, f"a .seg.nrrd holds labels, not {array.dtype}; write .nrrd.")
     given = list(names or [])
     return given + [f"object {k}" for k in range(len(given) + 1, min(int(array.max()), 65_535) + 1)]
@@ -202,6 +204,8 @@ def _write(path: Path, image: Image, segments: Sequence[str] | None, *, labels: 
 
 def _for_png(image: Image, path: Path) -> Image:
     array = image.array
+    if image.colours is not None and image.colours.dtype != np.uint8:
+        raise CannotWrite(path, "PNG is written with colours of 8 bits, and the image's have 16; write .nrrd or .mha.")
     if array.dtype.kind == "f":
         if array.min() < 0 or array.max() > 1:
             raise CannotWrite(path, "floats in a PNG must lie in [0, 1] (to become 0 to 255).")
@@ -264,33 +268,37 @@ def _unpacked_start(path: Path, file: BinaryIO) -> bytes:
 
 
 def _image(path: Path, found: Found, *, grey: bool) -> Image:
-    """The Image that a reader found: real numbers, all of them finite; colours as their luminance."""
+    """The Image that a reader found: real numbers, all of them finite."""
     array = found.array
     if array.dtype.kind == "c":
         raise UnsupportedFile(path, "holds complex numbers; save their magnitude instead.")
-    if found.channels > 1:
-        array = _luminance(array, path, grey=grey)
+    colours = _colours(array, path, grey=grey) if found.channels > 1 else None
+    array = array if colours is None else colours[..., 0]
     if any(n > 1 for n in array.shape[3:]):
         raise UnsupportedFile(path, f"has {array.ndim} axes, {array.shape}; give one frame of it, a 2D or 3D image.")
-    array = array.reshape(array.shape[:3], order="F") if array.ndim > 3 else array
+    if colours is not None and (colours[..., :1] != colours).any():
+        colours = colours.reshape((*(*array.shape, 1, 1)[:3], 3), order="F")
+        array = luminance(colours)
+    else:
+        colours = None
+        array = array.reshape(array.shape[:3], order="F") if array.ndim > 3 else array
     if bad := count_not_finite(array):
         raise UnsupportedFile(path, NOT_FINITE.format(bad=bad))
     try:
-        return Image(array, found.spacing, found.origin, found.direction, found.planar, found.calibrated, found.source)
+        return Image(
+            array, found.spacing, found.origin, found.direction, found.planar, found.calibrated, found.source, colours
+        )
     except ValueError as error:
         raise UnsupportedFile(path, f"is not usable: {error}") from error
 
 
-def _luminance(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
-    """RGB or RGBA in the last axis to grey, of the same type."""
-    if array.shape[-1] not in (3, 4) or array.dtype not in (np.uint8, np.uint16):
+def _colours(array: np.ndarray, path: Path, *, grey: bool) -> np.ndarray:
+    """Red, green and blue, alpha left out, in the last axis; with ``grey`` all have to be the same."""
+    if array.shape[-1] not in (3, 4) or array.dtype not in KINDS:
         raise UnsupportedFile(
             path, f"holds vectors of {array.shape[-1]} {array.dtype}; give one channel, or RGB colours."
         )
     colours = array[..., :3]
     if grey and (colours != colours[..., :1]).any():
         raise DamagedFile(path, "is in colour; a label map has one number per voxel.")
-    result = np.empty(array.shape[:-1], array.dtype, order="F")
-    for plane in range(result.shape[-1]):  # so that no volume of float32 stands beside it
-        result[..., plane] = np.rint(colours[..., plane, :] @ LUMINANCE)
-    return result
+    return colours

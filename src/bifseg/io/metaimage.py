@@ -56,7 +56,7 @@ def read_metaimage(path: Path, allowed: tuple[int, int] | None = None) -> Found:
 
 def write_metaimage(path: Path, image: Image, axes: int) -> None:
     """Write an image as one packed MHA of two or three axes."""
-    array = image.array.astype(image.array.dtype.newbyteorder("<"), copy=False)
+    array = image.voxels.astype(image.array.dtype.newbyteorder("<"), copy=False)
     packer = zlib.compressobj(2)
     packed = b"".join([*map(packer.compress, planes(array)), packer.flush()])
     words = {
@@ -64,6 +64,7 @@ def write_metaimage(path: Path, image: Image, axes: int) -> None:
         "CompressedData": True, "CompressedDataSize": len(packed),
         "TransformMatrix": image.direction[:axes, :axes].T.ravel().tolist(), "Offset": image.origin[:axes],
         **({"ElementSpacing": image.spacing[:axes]} if image.calibrated else {}), "DimSize": image.shape[:axes],
+        **({"ElementNumberOfChannels": 3} if image.colours is not None else {}),
         "ElementType": NAMES[array.dtype.str[1:]], "ElementDataFile": "LOCAL",
     }  # fmt: skip
     head = "".join(

@@ -13,7 +13,7 @@ import numpy as np
 
 from bifseg.errors import CannotWrite, DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import BLOCK, COARSEST, Image
-from bifseg.imaging.orientation import AXIS, CODES, HEADER, RAS, quaternion_of
+from bifseg.imaging.orientation import AXIS, CODES, HEADER, RAS, RGB24, quaternion_of
 from bifseg.io.itk import sitk
 from bifseg.io.voxels import (
     UNPACKED,
@@ -56,7 +56,7 @@ NIFTI2 = np.dtype(
 TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
 }  # fmt: skip
-COLOURS = {128: 3, 2304: 4}  # types of several uint8
+COLOURS = {RGB24: 3, 2304: 4}  # types of several uint8
 COMPLEX = (32, 1792, 2048)
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}  # mm; by custom also where the file does not say
 HEAD = 1 << 20  # bytes before the voxels that are read at once
@@ -123,14 +123,19 @@ def write_nifti(path: Path, image: Image) -> None:
     """Write an image as NIfTI-1, packed where its name says so; what was read from a NIfTI keeps its qform, sform,
     their codes and units."""
     check_axes(path, image.shape)
-    array = image.array.astype(image.array.dtype.newbyteorder("<"), copy=False)
+    array = image.voxels
+    if array.ndim == 4 and array.dtype != np.uint8:
+        raise CannotWrite(path, "NIfTI holds colours of 8 bits, and the image's have 16; write .nrrd or .mha.")
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     kind = array.dtype.str[1:]
     codes = CODES | {code: number for number, code in TYPES.items()}
     header = np.zeros((), HEADER)
     header["size"], header["magic"], header["offset"] = 348, b"n+1", HEADER.itemsize
     axes = 2 if image.planar else 3
     header["dim"] = (axes, *image.shape, 1, 1, 1, 1)
-    header["type"], header["bits"], header["slope"] = codes[kind], 8 * array.dtype.itemsize, 1
+    coloured = array.ndim == 4
+    header["type"], header["bits"] = (RGB24, 24) if coloured else (codes[kind], 8 * array.dtype.itemsize)
+    header["slope"] = 1
     for name, value in _kept(image).items():
         header[name] = value
     packer = zlib.compressobj(4, wbits=31) if path.name.lower().endswith(".gz") else None

@@ -72,26 +72,30 @@ def write_nrrd(path: Path, image: Image, axes: int, segments: Sequence[str] = ()
 
     ``segments``: names of the labels 1, 2... With them 3D Slicer opens the file as a segmentation of that many.
     """
-    array = image.array.astype(image.array.dtype.newbyteorder("<"), copy=False)
+    array = image.voxels.astype(image.array.dtype.newbyteorder("<"), copy=False)
+    first = ("3 ", "none ", "RGB-color ") if array.ndim == 4 else ("", "", "")  # what is said of the colours' axis
     vectors = (image.direction * image.spacing).T[:axes, :axes].tolist()
     vector = "({})".format
     lines = [
-        "NRRD0005", f"type: {TYPES[array.dtype.newbyteorder('=').name].split(',')[0]}", f"dimension: {axes}",
-        f"sizes: {' '.join(map(str, image.shape[:axes]))}", "endian: little", "encoding: gzip",
+        "NRRD0005", f"type: {TYPES[array.dtype.newbyteorder('=').name].split(',')[0]}",
+        f"dimension: {axes + bool(first[0])}", f"sizes: {first[0]}{' '.join(map(str, image.shape[:axes]))}",
+        "endian: little", "encoding: gzip",
     ]  # fmt: skip
     if axes == 3 and image.calibrated:
         lines += [
             "space: left-posterior-superior",
-            "space directions: " + " ".join(vector(",".join(map(repr, v))) for v in vectors),
-            "kinds: domain domain domain",
+            f"space directions: {first[1]}" + " ".join(vector(",".join(map(repr, v))) for v in vectors),
+            f"kinds: {first[2]}domain domain domain",
             "space origin: " + vector(",".join(map(repr, image.origin))),
         ]
     elif image.calibrated:
         lines += [
             "space dimension: 2",
-            "space directions: " + " ".join(vector(",".join(map(repr, v))) for v in vectors),
+            f"space directions: {first[1]}" + " ".join(vector(",".join(map(repr, v))) for v in vectors),
             "space origin: " + vector(",".join(map(repr, image.origin[:2]))),
         ]
+    if first[2] and not (axes == 3 and image.calibrated):
+        lines.append(f"kinds: {first[2]}" + " ".join(["domain"] * axes))
     for k, name in enumerate(segments):
         lines += _segment(k, name, image.shape, array)
     with path.open("wb") as file:

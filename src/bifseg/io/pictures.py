@@ -65,16 +65,16 @@ def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: 
 
 
 def write_png(path: Path, image: Image, *, labels: bool) -> None:
-    """Write one plane, uint8 or uint16. ``labels``: with a colour for each, black for 0.
+    """Write one plane, uint8 or uint16, or uint8 in colours. ``labels``: with a colour for each, black for 0.
 
     A picture that was turned upright is turned back, and says so to those who look at it.
     """
     from PIL import Image as Pillow
 
     orientation = image.source.get("exif", 1)
-    array = np.ascontiguousarray(laid(image.array[..., 0], orientation).T)
+    array = np.ascontiguousarray(laid(image.voxels[:, :, 0], orientation).swapaxes(0, 1))
     picture = Pillow.fromarray(array)
-    if labels and array.dtype == np.uint8:
+    if labels and array.dtype == np.uint8 and array.ndim == 2:
         picture.putpalette([0, 0, 0, *(c for k in range(255) for c in COLOURS[k % len(COLOURS)])])
     about = {}
     if orientation != 1:

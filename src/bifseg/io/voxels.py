@@ -109,8 +109,9 @@ def as_array(data: np.ndarray, dtype: np.dtype, shape: Sequence[int]) -> np.ndar
 
 
 def planes(array: np.ndarray) -> Iterator[bytes]:
-    """The bytes of an array (x, y, z), its first axis running fastest, plane by plane."""
-    return (plane.tobytes("F") for plane in np.moveaxis(array, 2, 0))
+    """The bytes of an array (x, y, z), its first axis running fastest, plane by plane; of (x, y, z, 3), the colours."""
+    array = np.moveaxis(array, 3, 0) if array.ndim == 4 else array
+    return (plane.tobytes("F") for plane in np.moveaxis(array, -1, 0))
 
 
 def check_room(path: Path, shape: Sequence[int], itemsize: int, allowed: tuple[int, int] | None) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import Image, coarsest_axis, normalise, resample
+from bifseg.imaging.image import Image, coarsest_axis, resample
+from bifseg.imaging.intensity import normalise
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing

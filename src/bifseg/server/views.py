@@ -97,7 +97,7 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     from no DICOM.
     """
     image = store.image(row.key)
-    full = view.array if view.array.shape == image.shape else view.box.paste(view.array, image.shape)
+    full = view.array if view.array.shape[:3] == image.shape else view.box.paste(view.array, image.shape)
     path = scratch(store.folder, f".{format}")
     try:
         if format in OBJECTS:

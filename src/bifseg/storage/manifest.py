@@ -19,7 +19,7 @@ from bifseg.storage.store import Store
 FORMAT, VERSION = "bifseg-session", 1
 DEFAULTS = Parameters().as_dict()
 GEOMETRY = ("shape", "dtype", "spacing", "origin", "direction", "planar")
-FURTHER = {"calibrated", "source"}  # that are there where they are not what 0.1 took for granted
+FURTHER = {"calibrated", "source", "colours"}  # that are there where they are not what 0.1 took for granted
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def write(store: Store, id: str) -> tuple[bytes, list[str]]:
         },
         "image": {
             "blob": image.blob, "dicom": image.dicom, **{name: getattr(image, name) for name in GEOMETRY},
-            **further(image.planar, image.calibrated, image.source),
+            **further(image.planar, image.calibrated, image.source, image.colours),
         },
         "entries": [{name: value for name, value in asdict(entry).items() if name != "key"} for entry in entries],
         "blobs": blobs,

@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 
+from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 
 
@@ -31,6 +32,7 @@ class ImageRow:
     dicom: str | None  # the blob that holds the series' headers
     calibrated: bool = True
     source: Mapping = field(default_factory=dict)
+    colours: bool = False
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> ImageRow:
@@ -40,6 +42,7 @@ class ImageRow:
             tuple(geometry["spacing"]), tuple(geometry["origin"]), tuple(map(tuple, geometry["direction"])),
             bool(geometry["planar"]), row["bytes"], row["created"], row["dicom"],
             geometry.get("calibrated", not geometry["planar"]), geometry.get("source", {}),
+            geometry.get("colours", False),
         )  # fmt: skip
 
     @property
@@ -51,21 +54,23 @@ class ImageRow:
         return {
             "key": self.key, "shape": list(self.shape), "dtype": self.dtype, "spacing": list(self.spacing),
             "origin": list(self.origin), "direction": [list(row) for row in self.direction], "planar": self.planar,
-            "calibrated": self.calibrated,
+            "calibrated": self.calibrated, "colours": self.colours,
             "bytes": self.bytes, "created": self.created, "dicom": self.dicom is not None,
         }  # fmt: skip
 
     def frame(self, array: np.ndarray) -> Image:
-        """An image with this geometry; ``array``: (x, y, z)."""
+        """An image with this geometry; ``array``: as `bifseg.imaging.colours.joined` makes it."""
+        array, colours = parted(array)
         return Image(
-            array, self.spacing, self.origin, np.array(self.direction), self.planar, self.calibrated, self.source
-        )
+            array, self.spacing, self.origin, np.array(self.direction), self.planar, self.calibrated, self.source,
+            colours,
+        )  # fmt: skip
 
 
-def further(planar: bool, calibrated: bool, source: Mapping) -> dict:
+def further(planar: bool, calibrated: bool, source: Mapping, colours: bool) -> dict:
     """What stores of 0.1 did not keep of a geometry, where it is not as they took it to be."""
     known = {} if calibrated != planar else {"calibrated": calibrated}
-    return known | ({"source": dict(source)} if source else {})
+    return known | ({"source": dict(source)} if source else {}) | ({"colours": True} if colours else {})
 
 
 def key_of(geometry: str, blob: str, headers: str | None) -> str:
@@ -79,7 +84,7 @@ def geometry_of(image: Image) -> str:
         {
             "shape": list(image.shape), "dtype": image.array.dtype.str, "spacing": list(image.spacing),
             "origin": list(image.origin), "direction": image.direction.tolist(), "planar": image.planar,
-            **further(image.planar, image.calibrated, image.source),
+            **further(image.planar, image.calibrated, image.source, image.colours is not None),
         },
         sort_keys=True,
     )  # fmt: skip

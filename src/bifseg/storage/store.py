@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.errors import Busy, InvalidInput, NotFound, StorageFull
+from bifseg.imaging.colours import joined
 from bifseg.imaging.image import Image
 from bifseg.method.parameters import Parameters, chosen
 from bifseg.prompts.interaction import Box
@@ -80,9 +81,11 @@ class Store:
         StorageFull where there is no room.
         """
         image.check_scan()
-        self.check_room(image.array.nbytes)
-        self.check_share(owner, image.array.nbytes)
-        blob = self.blobs.write(lambda file: np.lib.format.write_array(file, image.array, allow_pickle=False))
+        size = image.array.nbytes if image.colours is None else 4 * image.array.nbytes
+        self.check_room(size)
+        self.check_share(owner, size)
+        array = joined(image.array, image.colours)
+        blob = self.blobs.write(lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
         geometry = geometry_of(image)
         headers = None if dicom is None else self.blobs.put(dicom)
         key, now = key_of(geometry, blob, headers), time.time()
@@ -91,7 +94,7 @@ class Store:
                 self.record(connection, sha)
             connection.execute(
                 "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)",
-                (key, blob, geometry, image.array.nbytes, now, headers),
+                (key, blob, geometry, size, now, headers),
             )
             connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
         self._taken.pop(owner, None)

@@ -20,6 +20,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
+from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 from bifseg.io.archive import check_apart
 from bifseg.io.atomic import write_together
@@ -197,10 +198,10 @@ class _Import:
     def _image(self, manifest: Manifest) -> Image:
         about = manifest.geometry
         try:
-            array = np.lib.format.open_memmap(self._store.blobs.path(manifest.image), mode="r")
+            array, colours = parted(np.lib.format.open_memmap(self._store.blobs.path(manifest.image), mode="r"))
             image = Image(
                 array, about["spacing"], about["origin"], np.array(about["direction"]), bool(about["planar"]),
-                bool(about.get("calibrated", not about["planar"])), dict(about.get("source", {})),
+                bool(about.get("calibrated", not about["planar"])), dict(about.get("source", {})), colours,
             )  # fmt: skip
         except (TypeError, OverflowError) as error:
             raise InvalidInput(f"its image is none: {error}") from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bifseg.imaging.image import unit_range
+from bifseg.imaging.intensity import unit_range
 from bifseg.networks.guidance import nearness
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 from bifseg.training import hands

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bifseg.imaging.image import normalise
+from bifseg.imaging.intensity import normalise
 from bifseg.training.instances import MARGIN, Instance
 from bifseg.training.synthetic.anatomy import LabelMap, anatomy_sample
 from bifseg.training.synthetic.look import augment

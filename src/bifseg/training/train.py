@@ -24,7 +24,7 @@ from torch import distributed
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import normalise
+from bifseg.imaging.intensity import normalise
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork

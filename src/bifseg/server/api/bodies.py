@@ -162,6 +162,7 @@ class ImageInfo(Answer):
     direction: Annotated[list[Annotated[list[float], Three]], Three]
     planar: bool
     calibrated: Annotated[bool, Field(description="Whether spacing is in millimetres; else only its ratios count.")]
+    colours: Annotated[bool, Field(description="Whether a voxel is red, green and blue, each of dtype.")] = False
     bytes: int
     created: float
     dicom: bool

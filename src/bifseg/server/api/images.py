@@ -89,12 +89,12 @@ def forget_image(key: str, service: Served, user: User) -> Response:
 
 @router.get("/images/{key}/voxels", **RESULT)
 async def voxels(key: str, service: Served, user: User, format: Format = "raw") -> Response:
-    """The image itself: its voxels, or a file."""
+    """The image itself: its voxels, or a file; those of a colour image are red, green and blue in a last axis."""
 
     def view() -> tuple:
         row = service.store.image_row(key, user)
         image = service.store.image(row.key)
-        return row, View("image", image.array, Box((0, 0, 0), image.shape))
+        return row, View("image", image.voxels, Box((0, 0, 0), image.shape))
 
     return await answer(service.heavy, service, user, view, format)
 

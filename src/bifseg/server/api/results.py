@@ -32,7 +32,10 @@ RESULT = {
             "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA.values()},
             "headers": {
                 "X-Box": {"schema": {"type": "string"}, "description": "raw: the box they fill."},
-                "X-Shape": {"schema": {"type": "string"}, "description": "raw: its voxels along x, y and z."},
+                "X-Shape": {
+                    "schema": {"type": "string"},
+                    "description": "raw: voxels along x, y and z, then colours.",
+                },
                 "X-Dtype": {"schema": {"type": "string"}, "description": "raw: a number type of NumPy."},
                 **TAGGED,
                 "X-Number": {"schema": {"type": "integer"}, "description": "The interaction they are of."},

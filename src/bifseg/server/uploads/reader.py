@@ -60,6 +60,7 @@ def _do(job: dict, folder: Path) -> dict:
         array = unpack(mapped(path), min(limits["bytes"], SLACK + RATIO * size))  # no scan becomes so much larger
         _keep(channel(array, limits["voxels"]), folder)
         return {"shape": array.shape}
+    from bifseg.imaging.colours import joined
     from bifseg.io import images
     from bifseg.io.itk import sitk
     from bifseg.server.uploads.reading import geometry_of, image_from_upload, placed
@@ -73,7 +74,7 @@ def _do(job: dict, folder: Path) -> dict:
     if path.suffix == ".zip":
         _check_zip(path)
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
-    _keep(image.array, folder)
+    _keep(joined(image.array, image.colours), folder)
     if headers is not None:
         (folder / HEADERS).write_bytes(headers)
     return geometry_of(image)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, TooLarge, from_dict
+from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_seg, images
 from bifseg.server.settings import Limits
@@ -61,7 +62,7 @@ def read_labels(path: Path, folder: Path, limits: Limits, like: Image, *, name: 
 
 
 def read_array(path: Path, folder: Path, limits: Limits) -> tuple[np.ndarray, tuple[int, ...]]:
-    """An image (x, y, z) that came as NNIA, and the shape that it came in; errors as `read_image`."""
+    """An image that came as NNIA, in colours (x, y, z, 3), and the shape that it came in; errors as `read_image`."""
     with _read("array", path, folder, limits, "The image") as (told, at):
         return _mapped(at), tuple(told["shape"])
 
@@ -76,7 +77,8 @@ def geometry_of(image: Image) -> dict:
 
 def placed(array: np.ndarray, geometry: Mapping) -> Image:
     """The image of an array and of what `geometry_of` said."""
-    return Image(array, **{**geometry, "direction": np.array(geometry["direction"])})
+    array, colours = parted(array)
+    return Image(array, **{**geometry, "direction": np.array(geometry["direction"])}, colours=colours)
 
 
 def _mapped(folder: Path) -> np.ndarray:
