@@ -50,6 +50,7 @@ NETWORKS: dict[str, Network] = {
     "multiscale": Network("multi-scale", "bifseg.networks.multiscale:MultiScaleNet", (2, 3)),
     "fcn": Network("FCN", "bifseg.networks.fcn:FCN", (2,)),
     "listening": Network("listening", "bifseg.networks.listening:ListeningNet", (2, 3), listens=True),
+    "two-stage": Network("two-stage", "bifseg.networks.two_stage:TwoStage", (2, 3), listens=True),
     "unet": Network("U-Net", "bifseg.networks.compared:UNet", (2,), printed={}),
     "deepmedic": Network("DeepMedic", "bifseg.networks.compared:DeepMedic", (3,), printed={}),
     "highres3dnet": Network("HighRes3DNet", "bifseg.networks.compared:HighRes3DNet", (3,), printed={}),

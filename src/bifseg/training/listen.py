@@ -11,12 +11,13 @@ with its weights, moments and clock; only the boxes under way are drawn anew.
 
 from __future__ import annotations
 
+import copy
 import math
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
+from bifseg.networks.two_stage import TwoStage, normalised
 from bifseg.training.bank import Volume
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.room import Room, UnderWay
@@ -115,21 +117,26 @@ def train(
     workers: int = 1,
     seed: int = 0,
     start: Model | None = None,
+    proposal: Model | None = None,
     bf16: bool = False,
 ) -> Iterator[dict]:
     """Train for so many minutes in all, earlier runs with this output counted in; yields a record every 50 steps.
+
+    With a ``proposal``, a network that does not listen, the first masks are its, and what is trained is to refine
+    them: nothing is learnt from a box without strokes.
 
     Writes ``output`` (the averaged weights), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
     torch.manual_seed(seed)
     network, average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
     if start is not None:
-        grow(network, start.network)
+        grow(network, start.network.stage(1) if isinstance(start.network, TwoStage) else start.network)
     layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
     network = network.to(memory_format=layout)
     average.load_state_dict(network.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu")
+    proposing = None if proposal is None else _proposing(proposal, recipe, device)
     state = RunState(output)
     step, seconds = state.resume(network, average, optimiser)
     renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.settings["context"], recipe.shares, device)
@@ -138,6 +145,7 @@ def train(
         room = Room(recipe, renderer, workers, Path(folder), seed)
         try:
             number = step * 1000  # of the next batch: a run that goes on draws new ones
+            turn = -1
             ring: list[UnderWay | None] = [None] * recipe.under_way
             for slot in range(recipe.under_way):
                 ring[slot] = room.begin(slot, number)
@@ -152,7 +160,8 @@ def train(
                 done = seconds / (60 * minutes)
                 if done >= 1:
                     break
-                slot = step % recipe.under_way
+                turn += 1
+                slot = turn % recipe.under_way
                 under_way = ring[slot]
                 with watch("wait"):
                     for job in under_way.jobs:
@@ -160,6 +169,14 @@ def train(
                     under_way.jobs = []
                 with watch("input"):
                     x = room.input(under_way, device).contiguous(memory_format=layout)
+                if proposing is not None and under_way.seen == 0:
+                    with watch("proposal"):
+                        mask = proposing(x[(slice(None), slice(1), *under_way.boxes.inside)])
+                    with watch("boxes"):
+                        if waiting is not None:
+                            number = _go_on(room, ring, *waiting, number)
+                        waiting, number = None, _go_on(room, ring, slot, mask, number)
+                    continue
                 for group in optimiser.param_groups:
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * done))
@@ -211,11 +228,37 @@ def train(
         "hardware": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "data": sorted({one.source for one in volumes}), "last": record,
     }  # fmt: skip
-    if start is not None:
-        card["start"] = {"name": start.name, "sha256": start.sha256}
+    for role, model in (("start", start), ("proposal", proposal)):
+        if model is not None:
+            card[role] = {"name": model.name, "sha256": model.sha256}
     model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
+    if proposal is not None:
+        model = _behind(proposal, model)
     save_model(model, output, half=True)
     yield {"step": step, "seconds": seconds, "finished": True}
+
+
+def _proposing(proposal: Model, recipe: Recipe, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From images of boxes alone, (N, 1, ...), to the masks of a network that does not listen: bool (N, ...)."""
+    if proposal.network.listens or proposal.dimension != recipe.dimension:
+        raise InvalidInput(
+            f"{proposal.name} cannot propose masks here: give a network for {recipe.dimension}D that does not listen."
+        )
+    network = copy.deepcopy(proposal.network).to(device)
+
+    @torch.no_grad()
+    def mask(images: torch.Tensor) -> torch.Tensor:
+        logits = torch.cat([network(normalised(image[None])) for image in images])
+        return logits[:, 1] > logits[:, 0]
+
+    return mask
+
+
+def _behind(proposal: Model, refinement: Model) -> Model:
+    """Both in one model."""
+    stages = [((model.architecture, model.settings), model.network) for model in (proposal, refinement)]
+    settings = dict(zip(("proposal", "refinement"), (stage for stage, _ in stages), strict=True))
+    return replace(refinement, network=TwoStage.of(*stages), architecture="two-stage", settings=settings)
 
 
 def _go_on(room: Room, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
