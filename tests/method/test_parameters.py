@@ -1,9 +1,11 @@
+import re
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
 from bifseg import Session
+from bifseg.errors import InvalidInput
 from bifseg.method.parameters import PRESETS, Parameters, preset
 
 
@@ -40,6 +42,26 @@ def test_parameters_are_frozen_and_checked():
             Parameters(**wrong)
     with pytest.raises(ValueError, match="Unknown parameter sigmoid; known are balanced"):
         Parameters().but(sigmoid=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"lam": "3"}, "lam is '3'; it must be a number."),
+        ({"rounds": 1.5}, "rounds is 1.5; it must be a whole number."),
+        ({"weighted": "no"}, "weighted is 'no'; it must be 0 or 1."),
+        ({"balanced": 2}, "balanced is 2; it must be 0 or 1."),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(values, sentence):
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        Parameters(**values)
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        Session(np.eye(8), parameters={"preset": "fast", **values})
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Parameters(lam=np.float32(2), rounds=np.int64(3), weighted=np.True_).but(fill_holes=0).rounds == 3
 
 
 def test_the_defaults_suit_both_dimensions():

@@ -66,12 +66,12 @@ def band_cut(
     prices = lam * cell / lengths
 
     three = (1,) * (3 - ndim)
-    scan, fixed = scan.reshape(three + scan.shape), np.ascontiguousarray(fixed).reshape(three + fixed.shape)
-    grid = three + log_odds.shape
+    shape, grid = (*three, *scan.shape), (*three, *log_odds.shape)
+    scan, fixed = scan.reshape(shape), np.ascontiguousarray(fixed).reshape(shape)
     distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
     width = _width(distance, reach, voxels * distance.size / scan.size)
-    axes = [taps(n, m) for n, m in zip(grid, scan.shape, strict=True)]
-    state = np.full([n + 2 for n in scan.shape], OUTSIDE, np.uint8)
+    axes = [taps(n, m) for n, m in zip(grid, shape, strict=True)]
+    state = np.full([n + 2 for n in shape], OUTSIDE, np.uint8)
     count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
     if count:
         scale = 2.0 ** np.floor(np.log2(CEILING / (2 * prices.sum() or 1.0)))
@@ -87,7 +87,7 @@ def band_cut(
         )  # fmt: skip
         level = maximum_flow(residual, excess, listed, False)
         state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
-    return (state[1:-1, 1:-1, 1:-1] == FOREGROUND).reshape(scan.shape[3 - ndim :])
+    return (state[1:-1, 1:-1, 1:-1] == FOREGROUND).reshape(shape[3 - ndim :])
 
 
 def _width(distance: np.ndarray, reach: float, cells: float) -> float:

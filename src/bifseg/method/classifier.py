@@ -15,7 +15,7 @@ CHUNK = 1 << 14  # rows at once: their hidden layer stays in the cache
 
 def log_odds(classifier: Classifier, features: torch.Tensor) -> torch.Tensor:
     """log p / (1 - p) of the foreground: (pixels, C) -> (pixels,), float32. Two-class softmax depends on no more."""
-    first, _, last = classifier
+    first, last = classifier.linear
     direction, offset = _difference(last.weight), _difference(last.bias)
     result = torch.empty(len(features))
     hidden = torch.empty(min(CHUNK, len(features)), len(direction))
@@ -40,10 +40,10 @@ def descend(
 
     ``x``: (n, C) features. ``y``: (n,), 1 foreground, 0 background. ``w``: (n,) weights that sum to 1.
     """
-    first, _, last = classifier
+    first, last = classifier.linear
     direction, offset = _difference(last.weight), _difference(last.bias)
-    own = [first.weight, first.bias, direction, offset]
-    velocity = [torch.zeros_like(p) for p in own]
+    parameters = [first.weight, first.bias, direction, offset]
+    velocity = [torch.zeros_like(p) for p in parameters]
     # What moves the difference of the two logits moves both of them, in opposite directions: twice as fast.
     rates = [rate, rate, 2 * rate, 2 * rate]
     started = direction.clone(), offset.clone()
@@ -60,7 +60,7 @@ def descend(
         of_direction = hidden.T @ residual
         through = hidden.sign_().mul_(residual[:, None])  # a unit passes the gradient on where it is active
         gradient = [(through.T @ x) * direction[:, None], through.sum(0) * direction, of_direction, residual.sum()]
-        for p, v, g, r in zip(own, velocity, gradient, rates, strict=True):
+        for p, v, g, r in zip(parameters, velocity, gradient, rates, strict=True):
             p -= r * v.mul_(momentum).add_(g)
     for parameter, now, then in zip((last.weight, last.bias), (direction, offset), started, strict=True):
         half = (now - then) / 2
@@ -71,7 +71,14 @@ def descend(
     return (after if before is None else before), after
 
 
-def _forward(first: nn.Linear, direction: torch.Tensor, offset: torch.Tensor, rows: torch.Tensor, hidden, out) -> None:
+def _forward(
+    first: nn.Linear,
+    direction: torch.Tensor,
+    offset: torch.Tensor,
+    rows: torch.Tensor,
+    hidden: torch.Tensor,
+    out: torch.Tensor,
+) -> None:
     """The hidden layer of some rows and their log-odds, into ``hidden`` and ``out``."""
     torch.addmm(first.bias, rows, first.weight.T, out=hidden).relu_()
     torch.addmv(offset.expand(len(rows)), hidden, direction, out=out)

@@ -77,13 +77,11 @@ class Crop(Grid):
                     f"The box {box} is {long / thin:.0f} times as long as it is thin, more than the working grid can "
                     "show; draw several shorter boxes along it."
                 )
-            self._model, self._inside = (
-                model,
-                tuple(slice(model.network.context_cells, model.network.context_cells + n) for n in self.shape),
-            )
-            self._seen = normalise(self._with_context(image, model.network.context_cells))
+            cells = model.network.context_cells
+            self._model, self._inside = model, tuple(slice(cells, cells + n) for n in self.shape)
+            self._seen = normalise(self._with_context(image, cells))
         self._coarsest = coarsest_axis(native_spacing(image, box))
-        self._energy: tuple[dict, Energy] | None = None
+        self._energy: tuple[tuple[float, float, int], Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):
             self.features()
@@ -103,10 +101,11 @@ class Crop(Grid):
 
     def energy(self, parameters: Parameters) -> Energy:
         """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term."""
-        neighbours = parameters.neighbours(len(self.shape))
-        term = {"lam": parameters.lam, "sigma": parameters.sigma, "neighbours": neighbours}
+        term = parameters.lam, parameters.sigma, parameters.neighbours(len(self.shape))
         if self._energy is None or self._energy[0] != term:
-            self._energy = term, Energy(self.image01, **term, spacing=self.spacing)
+            lam, sigma, neighbours = term
+            energy = Energy(self.image01, lam=lam, sigma=sigma, neighbours=neighbours, spacing=self.spacing)
+            self._energy = term, energy
         return self._energy[1]
 
     def features(self, scribbles: np.ndarray | None = None, mask: np.ndarray | None = None) -> Features:
@@ -117,32 +116,32 @@ class Crop(Grid):
         segmented before them; None where nothing was.
         """
         listens = self._model.network.listens
-        key = b""
-        if listens:
-            scribbles = np.zeros(self.shape, np.uint8) if scribbles is None else scribbles
-            key = scribbles.tobytes() + (b"" if mask is None else np.packbits(mask).tobytes())
-        found = next((features for known, features in self._heard if known == key), None)
-        if found is None:
-            said = self._said(scribbles, mask) if listens else self._seen[None]
-            found = Features(self._views(said), self.shape)
-        self._heard = [(key, found), *(pair for pair in self._heard if pair[1] is not found)][:HEARD]
-        return found
+        strokes = np.zeros(self.shape, np.uint8) if scribbles is None else scribbles
+        key = strokes.tobytes() + (b"" if mask is None else np.packbits(mask).tobytes()) if listens else b""
+        features = next((kept for known, kept in self._heard if known == key), None)
+        if features is None:
+            channels = self._guided(strokes, mask) if listens else self._seen[None]
+            features = Features(self._views(channels), self.shape)
+        self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
+        return features
 
-    def _said(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    def _guided(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """The input of a listening trunk: float32, the channels of `guidance.CHANNELS` over box and context."""
-        said = np.zeros((len(CHANNELS), *self._seen.shape), np.float32)
-        said[0] = self._seen
-        said[(1, *self._inside)] = 1
-        said[(slice(2, None), *self._inside)] = guidance(self.image01, scribbles, mask)
-        return said
+        channels = np.zeros((len(CHANNELS), *self._seen.shape), np.float32)
+        channels[0] = self._seen
+        box = slice(None), *self._inside
+        inside = channels[box]  # a view
+        inside[1] = 1
+        inside[2:] = guidance(self.image01, scribbles, mask)
+        return channels
 
-    def _views(self, said: np.ndarray) -> list[torch.Tensor]:
+    def _views(self, channels: np.ndarray) -> list[torch.Tensor]:
         """Features (pixels, C) of what the trunk sees (c, ...), as it lies and, where the model says so, flipped; in
         3D the axis of the thickest slices is the network's z."""
         network, d = self._model.network, len(self.shape)
         flips = [flip for flip in product((False, True), repeat=d) if self._model.flips or not any(flip)]
         axes = [[axis for axis, turned in enumerate(flip) if turned] for flip in flips]
-        image = torch.from_numpy(np.stack([np.flip(said, [axis + 1 for axis in flipped]) for flipped in axes]))
+        image = torch.from_numpy(np.stack([np.flip(channels, tuple(axis + 1 for axis in flipped)) for flipped in axes]))
         # NumPy asks for huge pages, torch does not: the first touch of 100 MB takes 10 ms instead of 40.
         features = torch.from_numpy(np.empty((len(axes), *self.shape, network.channels), np.float32))
         inside, out = list(self._inside), features

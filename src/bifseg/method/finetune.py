@@ -139,7 +139,14 @@ def copy_of(classifier: Classifier) -> Classifier:
     return copy.deepcopy(classifier)
 
 
-def _weights(crop: Crop, probability, labels, scribbles, distances, parameters: Parameters) -> np.ndarray:
+def _weights(
+    crop: Crop,
+    probability: np.ndarray,
+    labels: np.ndarray,
+    scribbles: np.ndarray,
+    distances: tuple[np.ndarray, np.ndarray] | None,
+    parameters: Parameters,
+) -> np.ndarray:
     if not parameters.weighted:
         return np.ones(labels.shape, np.float32)
     return weight_map(

@@ -30,7 +30,7 @@ class Grid:
     def __init__(self, image: Image, box: Box, size: int, longest: int, floor: int = 0) -> None:
         self.box = box
         self.native, self.native_spacing = box.crop(image.array), native_spacing(image, box)
-        self.shape = working_shape(self.native.shape, self.native_spacing, size, longest, floor=floor)
+        self.shape: tuple[int, ...] = working_shape(self.native.shape, self.native_spacing, size, longest, floor=floor)
         self.array = resample(self.native, self.shape)
         self.image01 = unit_range(self.array)
         pitch = np.multiply(self.native.shape, self.native_spacing) / self.shape
@@ -47,15 +47,16 @@ class Grid:
 
     def scribbles_on_grid(self, labels: np.ndarray) -> np.ndarray:
         """Scribbles in the box (uint8, 1 foreground, 2 background) on the grid: no stroke is lost, however thin."""
-        labels = labels.reshape(self.native_shape)
-        if labels.shape == self.shape:
+        shape = self.native_shape
+        labels = labels.reshape(shape)
+        if shape == self.shape:
             return labels.copy()
-        nearest = [((np.arange(w) + 0.5) * n / w).astype(int) for w, n in zip(self.shape, labels.shape, strict=True)]
+        nearest = [((np.arange(w) + 0.5) * n / w).astype(int) for w, n in zip(self.shape, shape, strict=True)]
         grid = labels[np.ix_(*nearest)]
-        marked = np.unravel_index(np.flatnonzero(labels != 0), labels.shape)
+        marked = np.unravel_index(np.flatnonzero(labels != 0), shape)
         for label in (BACKGROUND, FOREGROUND):
             where = tuple(i[labels[marked] == label] for i in marked)
-            target = tuple((2 * i + 1) * w // (2 * n) for i, w, n in zip(where, self.shape, labels.shape, strict=True))
+            target = tuple((2 * i + 1) * w // (2 * n) for i, w, n in zip(where, self.shape, shape, strict=True))
             free = grid[target] == 0
             grid[tuple(i[free] for i in target)] = label
         return grid

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import comb
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
 
 from bifseg.errors import InvalidInput
 
 REFINEMENTS = ("none", "crf", "auto")
 SWITCHES = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
+CONNECTIVITY: dict[float, int] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}  # by the number of neighbours in 2D or 3D
+KINDS: dict[type, tuple[tuple[type, ...], str]] = {  # of a parameter, by its default: what its values may be
+    bool: ((Integral, np.bool_), "0 or 1"),
+    int: ((Integral,), "a whole number"),
+    float: ((Real,), "a number"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,26 +49,24 @@ class Parameters:
     iterations: int = 20  # gradient steps per network update
     rate: float = 1e-2  # learning rate
     momentum: float = 0.0
-    samples: int = (
-        0  # pixels per network update beside the scribbled ones, half of each class, drawn once a round; 0: all
-    )
+    samples: int = 0  # pixels per network update beside the scribbled ones, half of each class, drawn once; 0: all
     unsupervised: bool = True  # whether a box without scribbles is followed by fine-tuning or by one cut
-    full_resolution: bool = (
-        False  # a last cut on the scan's own voxels, in a band around the border of the grid's labels
-    )
+    full_resolution: bool = False  # a last cut on the scan's own voxels, in a band around the grid's border
     band_lam: float = 1.0  # lam there, a cell of the grid being the unit of length
     band_sigma: float = 0.05  # sigma there
     fill_holes: float = 0.0  # holes are filled up to this share of the mask, where nobody painted background in them
     drop_islands: float = 0.0  # pieces below this share of the largest go, where nobody painted foreground on them
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            types, description = KINDS[kind]
+            if not isinstance(value, types) or (kind is bool and value not in (0, 1)):
+                raise InvalidInput(f"{field.name} is {value!r}; it must be {description}.")
         positive = {
-            "sigma": self.sigma,
-            "rate": self.rate,
-            "omega": self.omega,
-            "reach": self.reach,
+            "sigma": self.sigma, "rate": self.rate, "omega": self.omega, "reach": self.reach,
             "band_sigma": self.band_sigma,
-        }
+        }  # fmt: skip
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
             "evidence": self.evidence, "band_lam": self.band_lam,
@@ -82,16 +90,16 @@ class Parameters:
             raise InvalidInput(f"connectivity is {self.connectivity}; it must be 1 (faces), 2 (edges) or 3 (corners).")
 
     @classmethod
-    def stored(cls, told: Mapping[str, float | int | bool]) -> Parameters:
+    def stored(cls, values: Mapping[str, float]) -> Parameters:
         """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``."""
-        if not isinstance(told, Mapping):
-            raise InvalidInput(f"Parameters are names and values; {str(told)[:40]} is none.")
-        told = dict(told)
-        if (neighbours := told.pop("neighbours", None)) is not None:
-            told["connectivity"] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}.get(neighbours, neighbours)
-        return cls().but(**told)
+        if not isinstance(values, Mapping):
+            raise InvalidInput(f"Parameters are names and values; {str(values)[:40]} is none.")
+        values = dict(values)
+        if (neighbours := values.pop("neighbours", None)) is not None:
+            values["connectivity"] = CONNECTIVITY.get(neighbours, neighbours)
+        return cls().but(**values)
 
-    def but(self, **changes: object) -> Parameters:
+    def but(self, **changes: Any) -> Parameters:
         """A copy with other values; InvalidInput names an unknown one.
 
         >>> Parameters().but(lam=1.0).lam
@@ -106,7 +114,7 @@ class Parameters:
         """How many voxels a voxel is connected to, in 2D or 3D."""
         return sum(comb(dimension, moved) * 2**moved for moved in range(1, min(self.connectivity, dimension) + 1))
 
-    def as_dict(self) -> dict[str, float | int | bool]:
+    def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
@@ -166,7 +174,7 @@ def chosen(
     return preset(changes.pop("preset", "fast"), dimension, tuned).but(**changes)
 
 
-def parsed(assignments: Iterable[str]) -> dict[str, float | int | bool]:
+def parsed(assignments: Iterable[str]) -> dict[str, float]:
     """Parameters written as ``fill_holes=0``, by their names; InvalidInput for another form or an unknown name.
 
     >>> parsed(["fill_holes=0.01", "full_resolution=no"])
@@ -183,6 +191,5 @@ def parsed(assignments: Iterable[str]) -> dict[str, float | int | bool]:
         try:
             values[name] = SWITCHES[text.lower()] if kind is bool else kind(text)
         except (ValueError, KeyError):
-            wanted = {bool: "0 or 1", int: "a whole number", float: "a number"}[kind]
-            raise InvalidInput(f"{name} is {text!r}; it must be {wanted}.") from None
+            raise InvalidInput(f"{name} is {text!r}; it must be {KINDS[kind][1]}.") from None
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,6 +17,12 @@ class Classifier(nn.Sequential):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+
+    @property
+    def linear(self) -> tuple[nn.Linear, nn.Linear]:
+        """The two layers that have weights: (C -> hidden), (hidden -> 2)."""
+        first, _, last = self
+        return cast("nn.Linear", first), cast("nn.Linear", last)
 
 
 class BoxNetwork(nn.Module):
