@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 5574a7367eb9170c038741da43c6273acfd806ebef797888695eb16d7bd544b0
+// Made by `make types`; do not edit. 944844172afbcb469485794926e82de42d4d2ed05affe76eab5e376a5e14a78b
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -93,6 +93,11 @@ export interface components {
       planar: boolean
       /** @description Whether spacing is in millimetres; else only its ratios count. */
       calibrated: boolean
+      /**
+       * @description Whether a voxel is red, green and blue, each of dtype.
+       * @default false
+       */
+      colours: boolean
       bytes: number
       created: number
       dicom: boolean
