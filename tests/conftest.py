@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bifseg.storage import Store
-
 HERE = Path(__file__).parent
 KINDS = {"server": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy"}
+SLOWEST_FIRST = ("page", "test_deploy.py", "server", "cli", "training", "evaluation")
+
+# Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
+# where pytest-xdist runs several tests at once each has one core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Whether a commit passes is no matter of luck: the same cases each time. `pytest --hypothesis-profile=search` draws
 # others, for whoever wants to find what nobody thought of.
@@ -20,10 +25,16 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test by the folder it lies in, and those that need real images."""
     for item in items:
-        first = item.path.relative_to(HERE).parts[0]
-        item.add_marker(KINDS.get(first, "unit"))
+        item.add_marker(KINDS.get(_part(item), "unit"))
         if "data" in item.fixturenames:
             item.add_marker("data")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # so that no long file is left for one process at the end
+        items.sort(key=lambda item: SLOWEST_FIRST.index(part) if (part := _part(item)) in SLOWEST_FIRST else 99)
+
+
+def _part(item: pytest.Item) -> str:
+    """The folder or file in tests/ that a test lies in."""
+    return item.path.relative_to(HERE).parts[0]
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +47,10 @@ def data() -> Path:
 
 
 @pytest.fixture
-def store(tmp_path) -> Iterator[Store]:
+def store(tmp_path) -> Iterator:
     """An empty store."""
+    from bifseg.storage import Store
+
     store = Store(tmp_path / "store")
     yield store
     store.close()

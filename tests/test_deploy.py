@@ -114,7 +114,7 @@ class Process:
         self.process = subprocess.Popen(
             [*program, "serve", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(lambda: httpx.get(f"http://127.0.0.1:{self.port}/healthz").is_success)
+        until(lambda: httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=60).is_success)
 
     def kill(self) -> None:
         self.process.kill()
@@ -219,5 +219,5 @@ def test_two_processes_on_one_store_behind_nginx(tmp_path):
 
 def served(port: int, token: str) -> int:
     """How many interactions a process has done."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"}).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=60).text
     return sum(int(float(n)) for n in re.findall(r"^bifseg_interactions_total\{.*\} (\S+)$", text, flags=re.M))

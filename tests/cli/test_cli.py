@@ -7,7 +7,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel
@@ -393,12 +392,11 @@ def test_the_command_line_answers_at_once():
     assert subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout == "[]\n"
 
     def seconds(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
+        code += "\nimport time; print(time.process_time())"
+        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
-    bare, ours = (statistics.median(seconds(code) for _ in range(5)) for code in ("pass", "import bifseg.cli"))
-    assert ours - bare < 0.6  # 0.1 s on an idle machine; 0.2 s is the aim, the rest is for busy ones
+    bare, ours = (statistics.median(seconds(code) for _ in range(3)) for code in ("pass", "import bifseg.cli"))
+    assert ours - bare < 0.4  # of computing: 0.1 s on an idle machine; 0.2 s is the aim, the rest is for busy ones
 
 
 MEBIBYTE = 1 << 20

@@ -95,15 +95,17 @@ class Process:
 
 def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp_path):
     with Process(built, scan, "--data", tmp_path / "data", "--no-browser") as server:
-        assert "<title>bifseg" in httpx.get(server.url).text
-        assert httpx.get(f"{server.url}{API}/sessions").status_code == 401  # though only this machine can ask
+        assert "<title>bifseg" in httpx.get(server.url, timeout=60).text
+        assert (
+            httpx.get(f"{server.url}{API}/sessions", timeout=60).status_code == 401
+        )  # though only this machine can ask
         with server.enter() as http:
             (session,) = http.get(f"{API}/sessions").json()
             assert (session["id"], session["title"]) == (server.session, "knee of Anna.nii.gz")
             assert http.get(f"{API}/images/{session['image']}").json()["shape"] == [48, 48, 24]
             box = http.post(f"{API}/sessions/{server.session}/box", json={"box": "10:40,10:40,12"})
             assert box.status_code == 200, box.text
-            assert httpx.post(f"{server.url}/enter", json={"token": server.token}).status_code == 401
+            assert httpx.post(f"{server.url}/enter", json={"token": server.token}, timeout=60).status_code == 401
             cookies = dict(http.cookies)
             code, out = server.stop()
     assert (code, out) == (0, "")

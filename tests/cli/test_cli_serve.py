@@ -154,8 +154,8 @@ def test_other_addresses_need_a_token(scan, tmp_path):
     store.close()
     with Process("--data", data, "--host", "0.0.0.0") as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.get(f"{url}/healthz").json() == {"ok": True}
-        assert httpx.get(f"{url}/api/v1/sessions").status_code == 401
+        assert httpx.get(f"{url}/healthz", timeout=60).json() == {"ok": True}
+        assert httpx.get(f"{url}/api/v1/sessions", timeout=60).status_code == 401
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as http:
             id = begin(http, scan, title="Anna Müller 1970")
             assert http.get(f"/api/v1/sessions/{id}").json()["title"] == "Anna Müller 1970"

@@ -88,7 +88,7 @@ def test_what_a_file_does_to_its_reader_costs_one_sentence(file, tmp_path, monke
     start = time.monotonic()
     with pytest.raises(kind, match=sentence) as caught:
         reading.read_image(file, tmp_path, limits)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     assert str(tmp_path) not in str(caught.value)
     assert "patient" not in str(caught.value)
     assert left(tmp_path) == []
@@ -152,7 +152,7 @@ def test_a_zip_that_would_burst_is_refused_before_it_is_written(tmp_path, monkey
     start = time.monotonic()
     with pytest.raises(kind, match=sentence):
         reading.read_image(tmp_path / "bomb.zip", tmp_path, Limits())
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert left(tmp_path) == []
 
 

@@ -394,7 +394,7 @@ def test_who_hangs_up_cancels(server, ann, image):
     events = Events(ann, id, "box", BOX)
     events.until = "round"
     events.run()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while server.service.pool.statistics()["cancelled"] == before:
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -691,7 +691,7 @@ def test_uploads_that_are_refused(server, ann, what):
     answer = ann.post(f"{API}/images", params={"name": name}, content=content)
     assert answer.status_code in np.atleast_1d(status), answer.text
     assert str(server.service.store.folder) not in refused(answer, answer.status_code, word)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 60
     assert server.service.store.used() == before
     assert not left(server)
 
@@ -732,7 +732,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server, ann):
             "Content-Length: 1000000\r\n\r\n".encode()
             + bytes(300_000)
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not left(server):
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -833,7 +833,7 @@ def test_one_user_has_so_many_interactions_waiting(server, ann, image):
     events = [Events(ann, id, "box", BOX) for id in ids[:-1]]
     for one in events:
         one.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while server.service.pool.queued("ann") < LIMITS.queued_per_user:
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -78,8 +78,8 @@ def test_who_does_not_go_on_is_closed(port, sent):
     start = time.monotonic()
     with connected(port, sent) as made, contextlib.suppress(ConnectionResetError):
         assert made.recv(100) == b""
-    assert 0.3 < time.monotonic() - start < 5
-    assert httpx.get(f"http://127.0.0.1:{port}/").text == "127.0.0.1"
+    assert 0.3 < time.monotonic() - start < 20
+    assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text == "127.0.0.1"
 
 
 def test_headers_that_come_by_drops_are_closed_and_so_are_those_of_a_second_request(port):
@@ -91,10 +91,10 @@ def test_headers_that_come_by_drops_are_closed_and_so_are_those_of_a_second_requ
                     said += made.recv(1000)
             start = time.monotonic()
             with contextlib.suppress(ConnectionError):
-                while time.monotonic() - start < 10:
+                while time.monotonic() - start < 40:
                     made.sendall(b"G")
                     time.sleep(0.05)
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < 20
 
 
 def test_who_does_not_read_is_closed(port):
@@ -111,21 +111,21 @@ def test_one_address_has_so_many_connections(port):
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(connected(port))
-        answer = httpx.get(f"http://127.0.0.1:{port}/")
+        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=60)
         assert answer.status_code == 429
         assert answer.json()["detail"].startswith("Too many connections")
         assert answer.headers["retry-after"] == "5"
     time.sleep(0.5)
-    assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
 
 
 def test_another_address_is_believed_of_named_proxies_alone(tmp_path, monkeypatch, port):
     said = {"X-Forwarded-For": "10.9.8.7"}
-    assert httpx.get(f"http://127.0.0.1:{port}/", headers=said).text == "127.0.0.1"
+    assert httpx.get(f"http://127.0.0.1:{port}/", headers=said, timeout=60).text == "127.0.0.1"
     settings = Settings(tmp_path / "behind", port=0, proxies=("127.0.0.1",), limits=LIMITS)
     with listening(settings, monkeypatch) as behind:
-        assert httpx.get(f"http://127.0.0.1:{behind}/", headers=said).text == "10.9.8.7"
+        assert httpx.get(f"http://127.0.0.1:{behind}/", headers=said, timeout=60).text == "10.9.8.7"
         with contextlib.ExitStack() as stack:  # all come by the proxy
             for _ in range(9):
                 stack.enter_context(connected(behind))
-            assert httpx.get(f"http://127.0.0.1:{behind}/", headers=said).status_code == 200
+            assert httpx.get(f"http://127.0.0.1:{behind}/", headers=said, timeout=60).status_code == 200

@@ -63,11 +63,11 @@ def said(caplog):
 
 def test_errors_are_told_by_kind_and_place_alone(served):
     url, caplog, metrics = served
-    assert httpx.get(f"{url}/scan/{PATIENT}?born={PATIENT}").status_code == 500
-    early = httpx.get(f"{url}/early/{PATIENT}")
+    assert httpx.get(f"{url}/scan/{PATIENT}?born={PATIENT}", timeout=60).status_code == 500
+    early = httpx.get(f"{url}/early/{PATIENT}", timeout=60)
     assert (early.status_code, early.json()) == (500, {"detail": "The server failed; nothing was changed."})
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"{url}/half/{PATIENT}")
+        httpx.get(f"{url}/half/{PATIENT}", timeout=60)
     log = said(caplog)
     assert PATIENT not in log
     assert log.count("error=RuntimeError at=test_server_log.py:") == 3

@@ -145,7 +145,7 @@ def test_a_wrong_key_and_none_are_refused_and_health_is_open(server):
         with pytest.raises(httpx.HTTPStatusError) as refused:
             nnInteractiveRemoteInferenceSession(server.url, key)
         assert refused.value.response.status_code == 401
-    assert httpx.get(f"{server.url}/healthz").json() == {"ok": True}
+    assert httpx.get(f"{server.url}/healthz", timeout=60).json() == {"ok": True}
     with server.connect() as client:
         assert client.ping()
 
@@ -349,7 +349,7 @@ def test_a_killed_server_goes_on_with_the_same_client_where_it_was(server, clien
 def test_a_lost_reply_does_no_harm(server, client):
     """The server does something that the client never hears of; the next reply brings the two together."""
     client.add_bbox_interaction(FLAT, True)
-    httpx.post(f"{server.url}/undo", headers=client._http.headers)
+    httpx.post(f"{server.url}/undo", headers=client._http.headers, timeout=60)
     assert client.target_buffer.any()
     client.add_bbox_interaction([[32, 33], [20, 60], [20, 60]], True)
     server.agree(client)
@@ -426,7 +426,7 @@ def test_no_more_clients_than_the_server_takes(server):
     clients = [server.connect() for _ in range(3)]
     with pytest.raises(ServerAtCapacityError, match="3 clients are connected"):
         server.connect("bob")
-    reply = httpx.post(f"{server.url}/claim", headers={"Authorization": f"Bearer {server.keys['bob']}"})
+    reply = httpx.post(f"{server.url}/claim", headers={"Authorization": f"Bearer {server.keys['bob']}"}, timeout=60)
     assert reply.status_code == 503
     assert int(reply.headers["Retry-After"]) > 0
     clients.pop().close()
@@ -439,10 +439,10 @@ def test_a_lease_is_its_users_alone(server, client):
     client.add_bbox_interaction(FLAT, True)
     headers = {"X-Lease-Token": client._lease_token, "Authorization": f"Bearer {server.keys['bob']}"}
     for path in ("/undo", "/heartbeat", "/predict", "/reset_interactions"):
-        assert httpx.post(f"{server.url}{path}", headers=headers).status_code == 410
-    assert httpx.post(f"{server.url}/release", headers=headers).json() == {"released": False}
+        assert httpx.post(f"{server.url}{path}", headers=headers, timeout=60).status_code == 410
+    assert httpx.post(f"{server.url}/release", headers=headers, timeout=60).json() == {"released": False}
     del headers["X-Lease-Token"]
-    assert httpx.post(f"{server.url}/undo", headers=headers).status_code == 410
+    assert httpx.post(f"{server.url}/undo", headers=headers, timeout=60).status_code == 410
     server.agree(client)
     assert client.heartbeat() > 0
 
@@ -486,7 +486,10 @@ def test_frames_and_words_that_cannot_be_are_refused(server, client, scan):
 
     def post(path, content, meta="{}"):
         reply = httpx.post(
-            f"{server.url}{path}", content=content, headers={**client._http.headers, **header, "X-Meta": meta}
+            f"{server.url}{path}",
+            content=content,
+            headers={**client._http.headers, **header, "X-Meta": meta},
+            timeout=60,
         )
         return reply.status_code, reply.json()["detail"]
 

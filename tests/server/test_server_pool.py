@@ -24,7 +24,8 @@ from bifseg.server.workers.child import StartError
 from bifseg.server.workers.pool import Pool, WorkError
 from bifseg.server.workers.queue import FairQueue
 
-SLOW = {"do": "steps", "count": 200, "seconds": 0.02}  # four seconds, to be cancelled at any of 200 moments
+SLOW = {"do": "steps", "count": 3000, "seconds": 0.02}  # a minute, to be cancelled at any of 3000 moments
+SOON = 15  # seconds: far less than SLOW takes, and enough for a machine with other work
 BRIEF = {"do": "steps", "count": 10, "seconds": 0.02}
 
 
@@ -46,12 +47,12 @@ async def pooled(factory: str = "pool_factory:handler", options: dict | None = N
 
 
 def run(test: Callable[[], Awaitable]) -> None:
-    """Run a test's coroutine: within 30 s, and with nothing that asyncio would complain of only in a log."""
+    """Run a test's coroutine: within 50 s, and with nothing that asyncio would complain of only in a log."""
     complaints = []
 
     async def watched() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        await asyncio.wait_for(test(), 30)
+        await asyncio.wait_for(test(), 50)
         gc.collect()
         await asyncio.sleep(0)
 
@@ -60,7 +61,7 @@ def run(test: Callable[[], Awaitable]) -> None:
     assert complaints == []
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = SOON) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -224,7 +225,7 @@ def test_a_progress_callback_that_fails_cancels_its_job_and_harms_no_other(tmp_p
                 await pool.run("ann", "s", {**SLOW, "log": str(tmp_path / "log"), "say": "first"}, progress=fail)
             for session in "stst":
                 job = {**BRIEF, "log": str(tmp_path / "log"), "say": "next"}
-                assert await asyncio.wait_for(pool.run("ann", session, job), 3)
+                assert await asyncio.wait_for(pool.run("ann", session, job), SOON)
 
     run(test)
     lines = [line.split()[:2] for line in (tmp_path / "log").read_text().splitlines()]
@@ -258,16 +259,20 @@ def test_jobs_of_a_session_follow_each_other_and_sessions_run_side_by_side(tmp_p
     async def test():
         async with pooled(workers=2) as pool:
             jobs = [(s, {**BRIEF, "say": s, "log": str(tmp_path / s)}) for s in "aabb"]
-            start = time.monotonic()
             await asyncio.gather(*(pool.run("ann", session, job) for session, job in jobs))
-            assert time.monotonic() - start < 4 * 0.2 * 0.95 + 0.2
 
     run(test)
     spans = {s: [line.split() for line in (tmp_path / s).read_text().splitlines()] for s in "ab"}
     for lines in spans.values():
         assert [line[0] for line in lines] == ["begin", "end", "begin", "end"]
-    assert float(spans["a"][0][2]) < float(spans["b"][1][2])
-    assert float(spans["b"][0][2]) < float(spans["a"][1][2])
+    times = {s: [float(line[2]) for line in lines] for s, lines in spans.items()}
+    both = [max(a, b) < min(c, d) for a, c in _pairs(times["a"]) for b, d in _pairs(times["b"])]
+    assert any(both), times
+
+
+def _pairs(times: list[float]) -> list[tuple[float, float]]:
+    """When each of two jobs began and ended."""
+    return [(times[0], times[1]), (times[2], times[3])]
 
 
 def test_a_session_goes_back_to_the_worker_that_had_it_if_that_one_is_free():
@@ -281,7 +286,7 @@ def test_a_session_goes_back_to_the_worker_that_had_it_if_that_one_is_free():
                 assert (await pool.run("ann", "s", {"do": "echo"}))["pid"] == first
             busy, said = await begun(pool, "t2", SLOW)
             mine = "s" if said["pid"] == first else "t"
-            elsewhere = await asyncio.wait_for(pool.run("ann", mine, {"do": "echo"}), 2)
+            elsewhere = await asyncio.wait_for(pool.run("ann", mine, {"do": "echo"}), SOON)
             assert elsewhere["pid"] != said["pid"]  # it does not wait for its own
             busy.cancel()
             await asyncio.wait([busy])
@@ -323,7 +328,7 @@ def test_a_running_job_stops_at_its_next_step(tmp_path):
             assert pool.cancel("s")
             with pytest.raises(Cancelled):
                 await task
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < SOON
             assert (tmp_path / "log").read_text().count("end") == 1  # the generator was closed, not forgotten
             assert not pool.cancel("s")
             assert (await pool.run("ann", "s", {"do": "echo"}))["pid"] == said["pid"]
@@ -335,14 +340,16 @@ def test_a_running_job_stops_at_its_next_step(tmp_path):
 def test_a_waiting_job_is_cancelled_at_once_and_never_begins(tmp_path):
     async def test():
         async with pooled() as pool:
-            running, _ = await begun(pool, "s", BRIEF)
+            running, _ = await begun(pool, "s", SLOW)
             waiting = asyncio.create_task(pool.run("ann", "t", {**SLOW, "log": str(tmp_path / "log")}))
             await asyncio.sleep(0.02)
             assert pool.cancel("t")
             with pytest.raises(Cancelled):
-                await asyncio.wait_for(waiting, 0.1)
+                await asyncio.wait_for(waiting, SOON)
             assert not running.done()
-            await running
+            pool.cancel("s")
+            with pytest.raises(Cancelled):
+                await running
             await pool.run("ann", "t", {"do": "echo"})
         assert not (tmp_path / "log").exists()
 
@@ -356,7 +363,7 @@ def test_a_job_cancelled_before_its_worker_heard_of_it_does_nothing(tmp_path):
             await asyncio.sleep(0)  # it is handed out, and not yet sent
             assert pool.cancel("s")
             with pytest.raises(Cancelled):
-                await asyncio.wait_for(task, 2)
+                await asyncio.wait_for(task, SOON)
 
     run(test)
 
@@ -367,17 +374,19 @@ def test_a_caller_who_goes_away_cancels_the_job(running, tmp_path):
         async with pooled() as pool:
             job = {**SLOW, "log": str(tmp_path / "log")}
             if not running:
-                before, _ = await begun(pool, "t", BRIEF)
+                before, _ = await begun(pool, "t", SLOW)
             task = asyncio.create_task(pool.run("ann", "s", job))
             await (until((tmp_path / "log").exists) if running else asyncio.sleep(0.02))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             if not running:
-                await before
+                pool.cancel("t")
+                with pytest.raises(Cancelled):
+                    await before
             start = time.monotonic()
             assert (await pool.run("ann", "s", {"do": "echo", "say": "next"}))["said"] == "next"
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < SOON
         assert (tmp_path / "log").exists() == running
 
     run(test)
@@ -386,12 +395,12 @@ def test_a_caller_who_goes_away_cancels_the_job(running, tmp_path):
 def test_a_cancellation_that_comes_too_late_changes_neither_this_job_nor_the_next():
     async def test():
         async with pooled() as pool:
-            task, said = await begun(pool, "s", {"do": "stubborn", "seconds": 0.2})
+            task, said = await begun(pool, "s", {"do": "stubborn", "seconds": 1})
             await asyncio.sleep(0.1)  # in its last step
             assert pool.cancel("s")
             assert await task == {"done": True}
             for _ in range(3):
-                assert (await asyncio.wait_for(pool.run("ann", "s", {"do": "echo"}), 3))["pid"] == said["pid"]
+                assert (await asyncio.wait_for(pool.run("ann", "s", {"do": "echo"}), SOON))["pid"] == said["pid"]
             assert pool.statistics()["restarts"] == 0
 
     run(test)
@@ -399,9 +408,9 @@ def test_a_cancellation_that_comes_too_late_changes_neither_this_job_nor_the_nex
 
 def test_a_job_that_takes_too_long_is_stopped_and_its_worker_lives():
     async def test():
-        async with pooled(patience=0.3) as pool:
+        async with pooled(patience=1.5) as pool:
             said = []
-            with pytest.raises(TimeoutError, match=r"0\.3 s"):
+            with pytest.raises(TimeoutError, match=r"1\.5 s"):
                 await pool.run("ann", "s", SLOW, progress=said.append)
             assert (await pool.run("ann", "s", {"do": "echo"}))["pid"] == said[-1]["pid"]
             assert pool.statistics()["restarts"] == 0
@@ -410,14 +419,14 @@ def test_a_job_that_takes_too_long_is_stopped_and_its_worker_lives():
 
 
 def test_a_job_that_does_not_hear_is_killed_and_not_tried_again(monkeypatch):
-    monkeypatch.setattr(pools, "STOPPING", 0.3)
+    monkeypatch.setattr(pools, "STOPPING", 1)
 
     async def test():
-        async with pooled(patience=0.2) as pool:
+        async with pooled(patience=1) as pool:
             said, start = [], time.monotonic()
             with pytest.raises(TimeoutError):
                 await pool.run("ann", "s", {"do": "stubborn", "seconds": 60}, progress=said.append)
-            assert time.monotonic() - start < 5
+            assert time.monotonic() - start < SOON
             assert (await pool.run("ann", "s", {"do": "echo"}))["pid"] != said[-1]["pid"]
             assert len([told for told in said if "pid" in told]) == 1
 
@@ -542,7 +551,7 @@ def test_closing_lets_all_jobs_end_within_grace_and_refuses_new_ones():
             await pool.run("cas", "u", {"do": "echo"})
         assert [told["steps"] for told in await asyncio.gather(running, *waiting)] == [10] * 3
         await closing
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < SOON
 
     run(test)
 
@@ -558,10 +567,10 @@ def test_what_does_not_end_within_grace_is_stopped_and_its_callers_hear_of_it():
         await asyncio.sleep(0.02)
         start = time.monotonic()
         await pool.close(grace=0.2)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < SOON
         for task in (running, waiting):
             with pytest.raises(Closing):
-                await asyncio.wait_for(task, 0.1)
+                await asyncio.wait_for(task, SOON)
         await pool.close()
         with pytest.raises(Closing):
             await pool.run("ann", "s", {"do": "echo"})
@@ -593,7 +602,7 @@ def test_a_worker_that_is_just_being_started_again_does_not_outlive_the_pool(tmp
         await until(lambda: pool.statistics()["restarts"] == 1)
         start = time.monotonic()
         await pool.close()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < SOON
         with pytest.raises(Closing):
             await task
 
@@ -617,7 +626,7 @@ def test_workers_die_with_their_parent():
         assert Path(f"/proc/{pid}").exists()
         time.sleep(0.3)
         parent.kill()
-    end = time.monotonic() + 5
+    end = time.monotonic() + SOON
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < end, "the worker goes on without its parent"
         time.sleep(0.02)

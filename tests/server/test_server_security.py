@@ -487,7 +487,7 @@ def certified(tmp_path_factory):
         killer.cancel()
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -499,7 +499,7 @@ def test_tls(certified):
     token = Tokens(Store(folder / "store")).create("ann")  # as `bifseg token create` does, beside the running server
     time.sleep(2.1)
     for name in ("localhost", "127.0.0.1"):
-        with httpx.Client(base_url=f"https://{name}:{port}", verify=trusted, timeout=20) as http:
+        with httpx.Client(base_url=f"https://{name}:{port}", verify=trusted, timeout=60) as http:
             assert http.get("/healthz").json() == {"ok": True}
             assert http.get("/api/v1/sessions").status_code == 401
             own = {**bearer(token), "Origin": f"https://{name}:{port}"}
@@ -507,11 +507,11 @@ def test_tls(certified):
             foreign = {**bearer(token), "Origin": f"http://{name}:{port}"}
             assert http.get("/api/v1/sessions", headers=foreign).status_code == 403
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=20)
+        httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(f"https://127.0.0.1:{port}/healthz", timeout=20)
+        httpx.get(f"https://127.0.0.1:{port}/healthz", timeout=60)
     old = ssl.create_default_context(cafile=folder / "ca.pem")
     old.maximum_version = old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.set_ciphers("AES128-SHA")
     with pytest.raises(httpx.ConnectError, match="SSL"):
-        httpx.get(f"https://127.0.0.1:{port}/healthz", verify=old, timeout=20)
+        httpx.get(f"https://127.0.0.1:{port}/healthz", verify=old, timeout=60)

@@ -77,7 +77,7 @@ def test_what_kept_readers_busy_costs_one_sentence(tmp_path, what):
         reading.read_image(path, tmp_path, LIMITS)
     assert "\n" not in str(caught.value)
     assert "patient" not in str(caught.value)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 def test_a_stack_cut_in_half_is_no_shorter_stack(tmp_path):

@@ -65,4 +65,4 @@ def test_they_are_found_soon():
     places(bits, (1, 1, 1))
     start = time.process_time()
     places(bits, (1, 1, 1))
-    assert time.process_time() - start < 0.05
+    assert time.process_time() - start < 0.2

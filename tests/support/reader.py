@@ -41,6 +41,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
 }
 """
 PATIENCE = 30_000  # milliseconds; the first interaction of a worker loads torch
+expect.set_options(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def begun(server: Served, image: Image, box: str | None = None, user: str = "ann
     return session
 
 
-def soon(question: Callable[[], object], seconds: float = 20) -> object:
+def soon(question: Callable[[], object], seconds: float = 30) -> object:
     """The answer to a question as soon as it is yes; AssertionError where it never is."""
     until = time.monotonic() + seconds
     while not (answer := question()):
