@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_files import save_dicom
+from program import Program
 
 from bifseg.cli import main
 from bifseg.cli.app import own_folder
@@ -56,7 +56,7 @@ def scan(tmp_path_factory):
     return path
 
 
-class Process:
+class Process(Program):
     """The page's server; its address, and the token in it, are what it prints."""
 
     def __init__(self, built, *options, **environment):
@@ -65,13 +65,9 @@ class Process:
             "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
         )
         kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(built), *map(str, options)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**kept, **environment},
-        )  # fmt: skip
-        self.line = self._process.stdout.readline()
+        super().__init__(sys.executable, "-c", code, built, *options, environment={**kept, **environment})
         if not (found := LINK.fullmatch(self.line)):
-            raise RuntimeError(self.line + self._process.communicate()[1])
+            raise self.failed()
         self.url, self.token, self.session = found.groups()
 
     def enter(self):
@@ -79,26 +75,12 @@ class Process:
         assert reply.status_code == 204
         return httpx.Client(base_url=self.url, cookies=reply.cookies, timeout=60)
 
-    def stop(self):
-        self._process.send_signal(signal.SIGINT)
-        out, self.log = self._process.communicate(timeout=60)
-        return self._process.returncode, out
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
 
 def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp_path):
     with Process(built, scan, "--data", tmp_path / "data", "--no-browser") as server:
         assert "<title>bifseg" in httpx.get(server.url, timeout=60).text
-        assert (
-            httpx.get(f"{server.url}{API}/sessions", timeout=60).status_code == 401
-        )  # though only this machine can ask
+        stranger = httpx.get(f"{server.url}{API}/sessions", timeout=60)
+        assert stranger.status_code == 401  # though only this machine can ask
         with server.enter() as http:
             (session,) = http.get(f"{API}/sessions").json()
             assert (session["id"], session["title"]) == (server.session, "knee of Anna.nii.gz")
@@ -107,7 +89,7 @@ def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp
             assert box.status_code == 200, box.text
             assert httpx.post(f"{server.url}/enter", json={"token": server.token}, timeout=60).status_code == 401
             cookies = dict(http.cookies)
-            code, out = server.stop()
+            code, out = server.stop(signal.SIGINT)
     assert (code, out) == (0, "")
     assert "Anna" not in server.log
     assert "Traceback" not in server.log

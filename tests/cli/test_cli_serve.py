@@ -1,6 +1,5 @@
 """`bifseg serve` as a process: how it starts, what it refuses to start as, and how it ends."""
 
-import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from program import Program
 
 from bifseg.cli import main
 from bifseg.io.images import write_image
@@ -22,29 +22,14 @@ BOX = {"box": "30:90,30:90,20:40"}
 LONG = {"rounds": 40, "iterations": 20, "samples": 2048, "connectivity": 1}
 
 
-class Process:
+class Process(Program):
     """A server on a free port; its address is what it prints first."""
 
     def __init__(self, *options: object) -> None:
-        command = [BIFSEG, "serve", "--port", "0", "--threads", "1", *map(str, options)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self._process.stdout.readline()
-        if not line.startswith("bifseg: serving on "):
-            raise RuntimeError(self._process.communicate()[1])
-        self.url, self.pid = line.split()[-1], self._process.pid
-
-    def stop(self, number=signal.SIGTERM):
-        self._process.send_signal(number)
-        out, self.log = self._process.communicate(timeout=60)
-        return self._process.returncode, out
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
+        super().__init__(BIFSEG, "serve", "--port", "0", "--threads", "1", *options)
+        if not self.line.startswith("bifseg: serving on "):
+            raise self.failed()
+        self.url = self.line.split()[-1]
 
 
 @pytest.fixture(scope="module")

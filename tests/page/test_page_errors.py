@@ -4,11 +4,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from program import Program
 from reader import PATIENCE, Scan, begun, expect, reading
 from serving import serving
 
@@ -123,20 +123,12 @@ def test_a_full_disk_is_said_and_the_session_stays_as_it_was(browser, path, tmp_
 LINK = re.compile(r"bifseg: open (http://[\d.:]+)/#enter=([\w-]+)&session=(\w+)\n")
 
 
-class App:
+class App(Program):
     """``bifseg app`` as a person starts it."""
 
     def __init__(self, port, data, *scan):
-        command = [sys.executable, "-m", "bifseg", "app", *map(str, scan), "--no-browser"]
-        self._process = subprocess.Popen(
-            [*command, "--data", str(data), "--port", str(port)], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        self.line = self._process.stdout.readline()
-
-    def end(self, how):
-        self._process.send_signal(how)
-        self._process.communicate(timeout=60)
+        command = [sys.executable, "-m", "bifseg", "app", *scan, "--no-browser", "--data", data, "--port", port]
+        super().__init__(*command, environment={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, path, tmp_path):
@@ -156,7 +148,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, 
             reader.thin()
             with reader.acting(2):
                 reader.drag("Axial", (20, 20, 12), (26, 20, 12))
-                app.end(signal.SIGKILL)  # while this stroke is computed
+                app.stop(signal.SIGKILL)  # while this stroke is computed
                 reader.told("The server cannot be reached. Nothing is lost")
                 reader.drag("Axial", (20, 26, 12), (26, 26, 12))
                 app = App(port, tmp_path / "data")
@@ -173,4 +165,4 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, 
             finally:
                 store.close()
     finally:
-        app.end(signal.SIGTERM)
+        app.stop(signal.SIGTERM)

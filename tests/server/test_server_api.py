@@ -67,18 +67,6 @@ def server(tmp_path_factory, shelf):
 
 
 @pytest.fixture(scope="module")
-def ann(server):
-    with server.client("ann") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def bob(server):
-    with server.client("bob") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def image(ann, upload):
     answer = ann.post(f"{API}/images", params={"name": "a patient's name.nii.gz"}, content=upload.read_bytes())
     assert answer.status_code == 201, answer.text

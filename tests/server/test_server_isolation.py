@@ -14,34 +14,12 @@ import pydicom
 import pytest
 from api_calls import API, BOX, LONG, SCRIBBLE, begin, do, refused
 from dicom_files import save_dicom
-from serving import serving
 
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.access import lingering
 from bifseg.server.api import interactions, sessions
 from bifseg.server.api.bodies import Mask
-from bifseg.server.settings import Limits, Settings
-
-SIZES = Limits(upload_bytes=4 << 20, array_bytes=16 << 20, voxels=2 << 20, requests_per_second=10_000)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("isolation") / "store", threads=1, limits=SIZES)) as server:
-        yield server
-
-
-@pytest.fixture
-def ann(server):
-    with server.client("ann") as client:
-        yield client
-
-
-@pytest.fixture
-def bob(server):
-    with server.client("bob") as client:
-        yield client
 
 
 @pytest.fixture

@@ -5,20 +5,11 @@ import json
 
 import pytest
 from api_calls import API, begin, refused
-from serving import serving
 
 from bifseg.server.access.turns import Turns
 from bifseg.server.api import request as requests
-from bifseg.server.settings import Limits, Settings
 
 LONG = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("long") / "store"
-    with serving(Settings(folder, threads=1, limits=Limits(requests_per_second=10_000))) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

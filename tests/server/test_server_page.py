@@ -267,12 +267,6 @@ def test_pages_of_other_servers_cannot_use_the_cookie(server, anyone):
 
 
 @pytest.fixture(scope="module")
-def ann(server):
-    with server.client("ann") as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
 def image(ann, tmp_path_factory):
     path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
     images.write_image(path, SCAN.array, SCAN)

@@ -7,21 +7,6 @@ import zipfile
 
 import pytest
 from api_calls import API, BOX, begin, do, refused
-from serving import serving
-
-from bifseg.server.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("second") / "store", threads=1)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ann(server):
-    with server.client("ann") as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -477,7 +477,7 @@ def certified(tmp_path_factory):
             [*command, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"],
             stdout=subprocess.PIPE, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-    killer = threading.Timer(60, process.kill)
+    killer = threading.Timer(600, process.kill)
     killer.start()
     try:
         said = process.stdout.readline().decode()

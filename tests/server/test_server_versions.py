@@ -4,35 +4,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from api_calls import API, BOX, SCRIBBLE, begin, do
-from serving import serving
+from api_calls import API, BOX, SCRIBBLE, do
 
 from bifseg.errors import Stale
-from bifseg.server.settings import Limits, Settings
 from bifseg.storage.durable import DurableSession
 
 QUICK = {**BOX, "refine": "none"}
 STROKE = {**SCRIBBLE, "refine": "none"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("versions") / "store"
-    with serving(Settings(folder, threads=2, workers=2, limits=Limits(requests_per_second=10_000))) as server:
-        yield server
-
-
-@pytest.fixture
-def ann(server):
-    with server.client("ann") as client:
-        yield client
-
-
-@pytest.fixture
-def id(ann):
-    id = begin(ann, ann.post(f"{API}/images/demo").json()["key"])
-    do(ann, id, "box", QUICK)
-    return id
 
 
 def act(client, id, kind, body, match, **headers):

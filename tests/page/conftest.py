@@ -1,0 +1,27 @@
+"""What tests of the page share: a browser, and a server that shows the page."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A real browser, for tests of the page; skips where there is none."""
+    from reader import browsing
+
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator:
+    """A server that shows the page to whoever has a token, as often as they ask."""
+    from serving import serving
+
+    from bifseg.server.settings import Limits, Settings
+
+    limits = Limits(requests_per_second=10_000)
+    settings = Settings(tmp_path_factory.mktemp("page") / "store", require_tokens=True, threads=1, limits=limits)
+    with serving(settings) as server:
+        yield server
