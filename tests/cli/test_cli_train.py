@@ -92,7 +92,7 @@ def test_a_killed_command_goes_on_when_it_is_given_again(dataset, tmp_path):
     command = [sys.executable, "-c", "import sys; from bifseg.cli import main; sys.exit(main(sys.argv[1:]))", "train"]
     command += [dataset, "-o", "m.safetensors", "--steps", "100000", "--every", "1", "--threads", "1", "--cache", "c"]
     process = subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    deadline = time.time() + 180
+    deadline = time.time() + 300
     while not (tmp_path / "m.state").exists():
         assert time.time() < deadline
         time.sleep(0.05)

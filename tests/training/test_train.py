@@ -83,7 +83,7 @@ def test_a_killed_run_resumes_and_its_model_loads_at_any_time(tmp_path):
     )
     here = Path(__file__).parents[1] / "support"
     process = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=here)
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while not path.with_suffix(".state").exists():
         assert time.time() < deadline
         time.sleep(0.05)
