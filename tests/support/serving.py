@@ -16,7 +16,7 @@ from bifseg.server.app import build_app
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
 
-STARTING = 60.0
+STARTING = 300.0  # seconds; far more than it takes
 
 
 @dataclass(frozen=True)
