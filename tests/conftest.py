@@ -6,7 +6,10 @@ import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
-KINDS = {"server": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy"}
+KINDS = {
+    "server": "server", "cli/test_cli_app.py": "server", "cli/test_cli_serve.py": "server", "page": "browser",
+    "benchmarks": "benchmark", "test_deploy.py": "deploy",
+}  # fmt: skip
 SLOWEST_FIRST = ("page", "test_deploy.py", "server", "cli", "training", "evaluation")
 
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
@@ -25,7 +28,8 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test by the folder it lies in, and those that need real images."""
     for item in items:
-        item.add_marker(KINDS.get(_part(item), "unit"))
+        file = item.path.relative_to(HERE)
+        item.add_marker(next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), "unit"))
         if "data" in item.fixturenames:
             item.add_marker("data")
     if "PYTEST_XDIST_WORKER" in os.environ:  # so that no long file is left for one process at the end

@@ -257,16 +257,8 @@ def test_two_processes_find_what_one_finds_bit_for_bit(serial):
     assert tried(workers=2) == serial
 
 
-def test_a_ray_cluster_finds_what_one_process_finds(serial):
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'bifseg[cluster]'")
-    ray.init(num_cpus=2, include_dashboard=False)
-    try:
-        assert tried(workers=2, backend="ray") == serial
-    finally:
-        ray.shutdown()
-
-
 def test_a_dask_cluster_finds_what_one_process_finds(serial):
+    # Ray is reached by the same lines; test_benchmark starts one.
     pytest.importorskip("dask.distributed", reason="Dask is not installed: pip install 'bifseg[cluster]'")
     assert tried(workers=2, backend="dask") == serial
 
