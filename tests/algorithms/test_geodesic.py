@@ -53,7 +53,7 @@ def prices_of(seeds):
 @pytest.mark.parametrize("spatial", [0.0, 0.01, 0.3])
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 2**32 - 1), blur=st.sampled_from([0.0, 1.0]), count=st.sampled_from([1, 2, 6]))
-def test_it_is_dijkstras(shape, spatial, seed, blur, count):
+def test_distances_are_those_of_dijkstra(shape, spatial, seed, blur, count):
     image, seeds = random_case(seed, shape, blur, count) if np.prod(shape) > 1 else (np.ones(shape), np.ones(shape) > 0)
     expected = by_scipy(image, prices_of(seeds), spatial)
     np.testing.assert_allclose(geodesic_distance(image, seeds, spatial=spatial), expected, rtol=1e-5, atol=1e-6)
@@ -62,7 +62,7 @@ def test_it_is_dijkstras(shape, spatial, seed, blur, count):
 @pytest.mark.parametrize(
     ("shape", "blur"), [((60, 50), 0.0), ((60, 50), 3.0), ((20, 18, 22), 0.0), ((20, 18, 22), 2.0)]
 )
-def test_large_images_too(shape, blur):
+def test_distances_in_large_images_are_those_of_dijkstra(shape, blur):
     image, seeds = random_case(3, shape, blur, 5)
     for spatial in (0.0, 0.01):
         expected = by_scipy(image, prices_of(seeds), spatial)
@@ -196,6 +196,6 @@ def test_bad_arguments(changed, message):
 
 
 @pytest.mark.parametrize("price", [-1.0, np.nan])
-def test_bad_prices(price):
+def test_prices_below_0_and_nan_are_refused(price):
     with pytest.raises(ValueError, match="price"):
         soft_distance(np.zeros((3, 3)), np.full((3, 3), price))

@@ -83,7 +83,7 @@ def test_scribbles_are_kept_and_the_mask_stays_where_it_may_be(kind, dimension, 
 
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_they_find_a_bright_blob(kind, dimension):
+def test_every_baseline_finds_a_bright_blob(kind, dimension):
     image, truth, box = blob(0, dimension)
     method = kind()
     mask = begun(method, image, box)

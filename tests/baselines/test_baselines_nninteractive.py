@@ -173,7 +173,7 @@ def test_flat_box_is_the_middle_slice_of_the_thickest_axis():
         assert middle == list(range(7, 7 + length))[(length - 1) // 2]
 
 
-def test_a_key():
+def test_the_servers_key_is_sent_and_a_wrong_one_is_said():
     with serving(api_key="right") as server:
         with NNInteractive(server.url, "right") as method:
             assert method.start(scan(), BOX).any()

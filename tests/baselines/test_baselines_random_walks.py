@@ -55,7 +55,7 @@ def test_every_pixel_marked():
     np.testing.assert_array_equal(got, [1, 0, 0, 1])
 
 
-def test_it_agrees_with_scikit_image():
+def test_random_walks_agree_with_scikit_image():
     segmentation = pytest.importorskip("skimage.segmentation")
     image, scribbles = random_case(3, (40, 36), blur=2.0)
     image = np.clip(image + np.random.default_rng(4).normal(0, 0.03, image.shape), 0, 1)

@@ -73,7 +73,7 @@ def test_a_stored_session_and_its_archive_keep_them(store, tmp_path):
     other.close()
 
 
-def test_the_command_line_sets_them(tmp_path, capsys):
+def test_the_command_line_sets_the_switches(tmp_path, capsys):
     write_image(tmp_path / "scan.nii.gz", scan().array, scan())
     arguments = ["segment", str(tmp_path / "scan.nii.gz"), "--box", BOX, "-o", str(tmp_path / "mask.nii.gz"), "--json"]
     assert main([*arguments, "--set", "fill_holes=0", "--set", "full_resolution=0"]) == 0

@@ -47,7 +47,7 @@ def test_the_worst_median_and_best_are_run_again(results, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [[], ["--outlines"]])
-def test_the_report_shows_them(results, tmp_path, options):
+def test_the_report_shows_the_sheets(results, tmp_path, options):
     command = ["report", str(results / "r.jsonl"), "-o", str(tmp_path), "--no-figures"]
     assert main([*command, "--pictures", str(results / "set"), *options]) == 0
     pixels = matplotlib_image.imread(io.BytesIO((tmp_path / "sheet-2d.png").read_bytes()))

@@ -305,7 +305,7 @@ def opened(path):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FORMATS)
-def test_others_see_the_same(tmp_path, name):
+def test_other_libraries_read_the_same_voxels(tmp_path, name):
     read = 0
     for number in range(COUNT):
         folder = tmp_path / str(number)

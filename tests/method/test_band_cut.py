@@ -40,7 +40,7 @@ def full_cut(scan, spacing, log_odds, fixed, lam, sigma):
 @pytest.mark.parametrize(("shape", "spacing"), SHAPES)
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), lam=st.sampled_from([0.0, 0.2, 1.0]))
-def test_is_the_full_cut_where_the_band_holds_its_border(shape, spacing, seed, lam):
+def test_a_band_that_holds_the_border_is_cut_as_the_whole_grid(shape, spacing, seed, lam):
     rng = np.random.default_rng(seed)
     scan = rng.integers(0, LEVELS + 1, shape, dtype=np.int16)
     log_odds = rng.normal(0, 1.5, shape).astype(np.float32)

@@ -63,7 +63,7 @@ def test_a_ring_keeps_its_middle_and_a_shell_its_opening():
     np.testing.assert_array_equal(tidy(tube, free(tube), fill_holes=1, drop_islands=0.1), tube)
 
 
-def test_a_tree_keeps_its_twigs():
+def test_thin_branches_stay():
     tree = np.zeros((48, 48, 48), bool)
     rng = np.random.default_rng(0)
     ends = [np.array([24, 24, 0])]

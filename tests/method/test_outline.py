@@ -47,7 +47,7 @@ def test_follows_the_scan_where_it_is_finer_than_the_grid(image):
     assert list(clock) == ["band cut"]
 
 
-def test_can_be_switched_off(image):
+def test_the_outline_can_be_switched_off(image):
     mask, grid, labels, clock = drawn(image, WHOLE, 16, OFF)
     np.testing.assert_array_equal(mask, grid.mask_in_box(labels))
     assert list(clock) == ["paste"]

@@ -21,7 +21,7 @@ def place(server):
 @pytest.mark.parametrize(
     "text", ["[1, 2.5, -1e3, null, true]", '{"a": ["\\u00e4", {"b": []}]}', '"x"', " 5 ", "[NaN]", '{"a": 1, "a": 2}']
 )
-def test_it_is_read_as_any_json(text):
+def test_long_json_is_read_as_short_json_is(text):
     assert repr(requests._yielding()(text)) == repr(json.loads(text))
 
 

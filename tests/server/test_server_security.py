@@ -494,7 +494,7 @@ def certified(tmp_path_factory):
         process.stdout.close()
 
 
-def test_tls(certified):
+def test_a_server_with_a_certificate_speaks_https_alone(certified):
     port, folder, trusted, _ = certified
     token = Tokens(Store(folder / "store")).create("ann")  # as `bifseg token create` does, beside the running server
     time.sleep(2.1)

@@ -85,7 +85,7 @@ def test_the_ends_are_the_shapes_themselves_and_the_order_does_not_matter(seed):
     assert np.count_nonzero(there != back) <= 1  # a tie of distances
 
 
-def test_what_cannot_be_between():
+def test_masks_between_which_nothing_can_be_are_refused():
     disc = np.ones((4, 4), bool)
     for first, second, share in ((disc, ~disc, 0.5), (disc, disc[:3], 0.5), (disc, disc, 1.5)):
         with pytest.raises(InvalidInput):

@@ -41,7 +41,7 @@ def test_boxes_up_to_four_times_as_long_as_thin_keep_their_grid(shape, spacing, 
         )
 
 
-def test_by_hand():
+def test_working_shapes_by_hand():
     assert working_shape((24, 24, 300), (1, 1, 1), 48, 48, floor=12) == (12, 12, 150)
     assert working_shape((4, 4, 300), (1, 1, 1), 48, 48, floor=12) == (4, 4, 300)  # no finer than the scan
     assert working_shape((40, 40, 200), (0.8, 0.8, 5), 48, 48, floor=12) == (12, 12, 375)

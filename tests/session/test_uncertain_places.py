@@ -60,7 +60,7 @@ def test_where_all_is_sure_there_is_no_place():
     assert len(places(faint, (1, 1, 1))) == 1  # beside the first the other is nothing
 
 
-def test_they_are_found_soon():
+def test_uncertain_places_are_found_in_a_fraction_of_a_second():
     bits = np.random.default_rng(1).random((80, 80, 80)).astype(np.float32)
     places(bits, (1, 1, 1))
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""What a second attack found: names that nobody sees, and session files that say what no session here could."""
+"""What is forged to look like something else: invisible names, session files with impossible settings, two lengths."""
 
 import io
 import json
