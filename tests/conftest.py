@@ -7,8 +7,8 @@ from hypothesis import settings
 
 HERE = Path(__file__).parent
 KINDS = {
-    "server": "server", "cli/test_cli_app.py": "server", "cli/test_cli_serve.py": "server", "page": "browser",
-    "benchmarks": "benchmark", "test_deploy.py": "deploy",
+    "server": "server", "cli/test_cli_app.py": "server", "cli/test_cli_program.py": "server",
+    "cli/test_cli_serve.py": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy",
 }  # fmt: skip
 SLOWEST_FIRST = ("page", "test_deploy.py", "server", "cli", "training", "evaluation")
 

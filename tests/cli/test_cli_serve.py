@@ -1,6 +1,7 @@
 """`bifseg serve` as a process: how it starts, what it refuses to start as, and how it ends."""
 
-import subprocess
+import os
+import signal
 import sys
 import threading
 import time
@@ -45,8 +46,19 @@ def begin(http, scan, **options):
     return http.post("/api/v1/sessions", json={"image": image, **options}).json()["id"]
 
 
-def test_work_in_progress_is_finished_when_the_server_is_asked_to_stop(scan, tmp_path):
+def test_a_killed_worker_is_not_noticed_and_work_in_progress_is_finished_at_the_end(scan, tmp_path):
     with Process("--data", tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        id = begin(http, scan)
+        assert http.post(f"/api/v1/sessions/{id}/box", json=BOX).status_code == 200
+        before = http.get(f"/api/v1/sessions/{id}/mask").content
+        (children,) = Path(f"/proc/{server.pid}/task").glob(f"{server.pid}/children")
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        assert http.post(f"/api/v1/sessions/{id}/refine").status_code == 200
+        assert http.post(f"/api/v1/sessions/{id}/undo").status_code == 200
+        assert http.get(f"/api/v1/sessions/{id}/mask").content == before
+        assert np.frombuffer(before, np.uint8).size
+
         id = begin(http, scan, parameters=LONG)
         replies = []
         other = threading.Thread(
@@ -148,20 +160,6 @@ def test_other_addresses_need_a_token(scan, tmp_path):
     assert token not in server.log
     assert "Anna" not in server.log
     assert id not in server.log
-
-
-def test_a_killed_worker_is_not_noticed(scan, tmp_path):
-    with Process("--data", tmp_path / "data") as server, httpx.Client(base_url=server.url, timeout=60) as http:
-        id = begin(http, scan)
-        assert http.post(f"/api/v1/sessions/{id}/box", json=BOX).status_code == 200
-        before = http.get(f"/api/v1/sessions/{id}/mask").content
-        (children,) = Path(f"/proc/{server.pid}/task").glob(f"{server.pid}/children")
-        for child in children.read_text().split():
-            subprocess.run(["kill", "-9", child], check=True)
-        assert http.post(f"/api/v1/sessions/{id}/refine").status_code == 200
-        assert http.post(f"/api/v1/sessions/{id}/undo").status_code == 200
-        assert http.get(f"/api/v1/sessions/{id}/mask").content == before
-        assert np.frombuffer(before, np.uint8).size
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import SMALL, TINY
 
 from bifseg.cli import main
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.networks import build
 from bifseg.networks.checkpoint import Model, load_model, save_model
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
 
 
 def two_discs(seed: int) -> tuple[Image, np.ndarray]:
@@ -44,11 +47,9 @@ def dataset(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch, tmp_path):
     """The shipped 2D network, small enough for a test."""
-    small = {"settings": TINY.settings, "size": 24, "batch": 2}
-
     from bifseg.training import recipes
 
-    monkeypatch.setitem(recipes.SHIPPED, "multiscale2d", recipes.SHIPPED["multiscale2d"].but(**small))
+    monkeypatch.setitem(recipes.SHIPPED, "multiscale2d", recipes.SHIPPED["multiscale2d"].but(**SMALL))
     monkeypatch.chdir(tmp_path)
 
 
@@ -89,8 +90,17 @@ def test_a_network_is_trained_on_seen_classes_and_judged_on_both(dataset, tmp_pa
 
 
 def test_a_killed_command_goes_on_when_it_is_given_again(dataset, tmp_path):
-    command = [sys.executable, "-c", "import sys; from bifseg.cli import main; sys.exit(main(sys.argv[1:]))", "train"]
-    command += [dataset, "-o", "m.safetensors", "--steps", "100000", "--every", "1", "--threads", "1", "--cache", "c"]
+    program = f"""
+import sys
+sys.path.insert(0, {SUPPORT!r})
+from tiny import SMALL, TINY
+from bifseg.cli import main
+from bifseg.training import recipes
+recipes.SHIPPED["multiscale2d"] = recipes.SHIPPED["multiscale2d"].but(**SMALL)
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, "train", dataset, "-o", "m.safetensors", "--steps", "100000"]
+    command += ["--every", "1", "--threads", "1", "--cache", "c"]
     process = subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     deadline = time.time() + 300
     while not (tmp_path / "m.state").exists():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from labelled_sets import write_set
 
+from bifseg.cli import main
 from bifseg.evaluation import benchmark as module
 from bifseg.evaluation.benchmark import benchmark, judge, plan
 from bifseg.evaluation.metrics import dice, nsd
@@ -30,13 +31,13 @@ def targets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(targets):
-    return plan(targets, FAST, ["default"], ["careful", "sloppy"], [0, 1], "rounds", 2)
+    return plan(targets, FAST, ["default"], ["careful", "sloppy"], [0], "rounds", 2)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(runs, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "r.jsonl"
-    assert benchmark(runs, path) == len(runs) == 2 * 2 * 2 * 3
+    assert benchmark(runs, path) == len(runs) == 2 * 2 * 3
     return path
 
 
@@ -47,7 +48,7 @@ def rows_of(path):
 
 def test_rows_hold_what_the_format_promises(targets, runs, undisturbed):
     rows = [json.loads(line) for line in undisturbed.read_text().splitlines()]
-    assert len(rows) == 24 * 3
+    assert len(rows) == 12 * 3
     for row in rows:
         assert {*KEY, "patient", "seen", "step", "dice", "nsd", "strokes", "length", "box", *MEASURED} < set(row)
         assert 0 <= row["dice"] <= 1
@@ -56,7 +57,7 @@ def test_rows_hold_what_the_format_promises(targets, runs, undisturbed):
     assert {row["network"] for row in rows if row["method"] == "growcut"} == {None}
     assert {row["network"] for row in rows if row["method"] == "crf"} == {"fcn2d"}
     assert {row["seen"] for row in rows} == {False}
-    assert len({tuple(row[name] for name in KEY) for row in rows}) == 24
+    assert len({tuple(row[name] for name in KEY) for row in rows}) == 12
     # The refinements of one network get the same first scribbles.
     first = {
         (r["case"], r["user"], r["seed"], r["method"]): (r["strokes"], r["length"]) for r in rows if r["step"] == 1
@@ -97,7 +98,14 @@ def test_several_processes_give_the_same_file(runs, undisturbed, tmp_path):
 
 def test_a_ray_cluster_of_two_workers_gives_the_same_file(runs, undisturbed, tmp_path):
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
+    for patience in (True, True, False):  # it gives a machine with other work 30 s to start it
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
+            break
+        except Exception:
+            ray.shutdown()
+            if not patience:
+                raise
     try:
         benchmark(runs, tmp_path / "r.jsonl", jobs=2, backend="ray")
     finally:
@@ -109,10 +117,10 @@ def test_a_benchmark_killed_at_some_moment_goes_on(targets, undisturbed, tmp_pat
     folder, path = targets[0].case.labels_path.parent.parent, tmp_path / "r.jsonl"
     command = [
         sys.executable, "-c", "import sys; from bifseg.cli import main; sys.exit(main())", "benchmark", str(folder),
-        "--labels", "box", "--methods", ",".join(FAST), "--users", "careful,sloppy", "--repeats", "2", "--rounds", "2",
+        "--labels", "box", "--methods", ",".join(FAST), "--users", "careful,sloppy", "--repeats", "1", "--rounds", "2",
         "-o", str(path),
     ]  # fmt: skip
-    for lines in (7, 30):
+    for lines in (4, 15):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 240
             while time.monotonic() < deadline and process.poll() is None:
@@ -120,8 +128,8 @@ def test_a_benchmark_killed_at_some_moment_goes_on(targets, undisturbed, tmp_pat
                     break
                 time.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
-        assert path.read_bytes().count(b"\n") < 72
-    subprocess.run(command, check=True, capture_output=True)
+        assert path.read_bytes().count(b"\n") < 36
+    assert main(command[3:]) == 0
     assert rows_of(path) == rows_of(undisturbed)
 
 
@@ -131,12 +139,12 @@ def test_stale_rows_are_made_again_and_rows_of_others_kept(runs, undisturbed, tm
     other = [{**rows[0], "method": "somebody's"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows + other))
     monkeypatch.setattr(module.users, "VERSION", "next")
-    changed = [run for run in runs if run.method == "growcut" and run.seed == 0]
+    changed = [run for run in runs if run.method == "growcut" and run.user == "sloppy"]
     assert benchmark(changed, path) == len(changed)
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert len(found) == len(rows) + 1
     assert sum(row["method"] == "somebody's" for row in found) == 1
-    assert {row["fingerprint"] for row in found if row["method"] == "growcut" and row["seed"] == 0} == {
+    assert {row["fingerprint"] for row in found if row["method"] == "growcut" and row["user"] == "sloppy"} == {
         run.fingerprint for run in changed
     }
 
