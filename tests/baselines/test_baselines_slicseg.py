@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from bifseg.baselines.slicseg import SlicSeg, local_features, with_foreground_scribble
+from bifseg.errors import MissingExtra
 from bifseg.evaluation.metrics import dice
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
@@ -59,5 +60,5 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ValueError, match=r'pip install "bifseg\[evaluation\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "bifseg\[evaluation\]"'):
         SlicSeg()

@@ -52,7 +52,8 @@ class GrabCut:
             self._grid.image01, lam=self.lam, sigma=self.sigma, neighbours=8 if box.dimension == 2 else 6
         )
         self._scribbles = np.zeros(image.shape, np.uint8)
-        self._labels, self._mixtures = self._inside.copy(), None
+        self._labels = self._inside.copy()
+        self._mixtures: list[Mixture] = []  # of the foreground and of the background, once there are labels
         return self.refine(self._scribbles)
 
     def refine(self, scribbles: np.ndarray) -> np.ndarray:
@@ -70,15 +71,15 @@ class GrabCut:
                 break
         mask = np.zeros(self._image.shape, bool)
         mask[frame] = self._grid.mask_in_box(self._labels)
-        kept = np.zeros_like(mask)
-        kept[self._box.slices] = mask[self._box.slices]
-        kept[self._scribbles == FOREGROUND], kept[self._scribbles == BACKGROUND] = True, False
-        return kept
+        in_box = np.zeros_like(mask)
+        in_box[self._box.slices] = mask[self._box.slices]
+        in_box[self._scribbles == FOREGROUND], in_box[self._scribbles == BACKGROUND] = True, False
+        return in_box
 
     def _round(self, fixed: np.ndarray) -> np.ndarray:
         """The labels after mixtures and cut are each fitted once; ``fixed``: scribbles and frame, on the grid."""
         counts = [np.bincount(self._level[side], minlength=len(LEVELS)) for side in (self._labels, ~self._labels)]
-        if self._mixtures is None:
+        if not self._mixtures:
             self._mixtures = [Mixture.begun(n, k) for n, k in zip(counts, self.components, strict=True)]
         self._mixtures = [m.fitted(n) for m, n in zip(self._mixtures, counts, strict=True)]
         foreground, background = (m.density() for m in self._mixtures)
@@ -131,7 +132,5 @@ class Mixture:
 def _framed(box: Box, shape: tuple[int, int, int]) -> Box:
     """A box and what surrounds it, a quarter of its extent or two voxels at least, as far as the image goes."""
     wider = [0 if axis == box.plane else max(2, n // 4) for axis, n in enumerate(box.shape)]
-    return Box(
-        tuple(max(0, a - w) for a, w in zip(box.start, wider, strict=True)),
-        tuple(min(n, b + w) for b, w, n in zip(box.stop, wider, shape, strict=True)),
-    )
+    sides = zip(box.start, box.stop, wider, shape, strict=True)
+    return Box(*zip(*((max(0, a - w), min(n, b + w)) for a, b, w, n in sides), strict=True))

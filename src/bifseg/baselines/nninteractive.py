@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import find_objects, label
@@ -12,6 +14,9 @@ from scipy.ndimage import find_objects, label
 from bifseg.errors import InvalidInput, TookTooLong
 from bifseg.imaging.image import Image, extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class SessionLostError(ConnectionError):
@@ -42,7 +47,9 @@ class NNInteractive:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             raise InvalidInput("The api_key holds characters that no header can carry; give printable ASCII.")
         self.server, self.api_key, self.timeout = server.rstrip("/"), api_key, timeout
-        self._session = self._image = self._box = None
+        self._session: Any = None  # an nnInteractiveRemoteInferenceSession; its package brings no types
+        self._image: Image | None = None
+        self._box: Box | None = None
 
     def start(self, image: Image, box: Box) -> np.ndarray:
         """The mask after the box alone: bool (x, y, z), of the image's shape.
@@ -65,7 +72,7 @@ class NNInteractive:
         Without any the mask stays. Raises what `start` raises, `SessionLostError` (a ConnectionError) for a lost
         session, and InvalidInput for scribbles of another shape or before a start.
         """
-        if self._box is None:
+        if self._image is None or self._box is None:
             raise InvalidInput("There is nothing to refine: call start with an image and a box first.")
         if scribbles.shape != self._image.shape:
             raise InvalidInput(f"The scribbles have the shape {scribbles.shape}; the image has {self._image.shape}.")
@@ -75,7 +82,7 @@ class NNInteractive:
             for number, (send, what, sign) in enumerate(prompts, start=1):
                 call = getattr(self._session, f"add_{send}_interaction")
                 call(**what, include_interaction=sign == FOREGROUND, run_prediction=number == len(prompts))
-        return self._mask()
+        return self._mask(self._box)
 
     def close(self) -> None:
         """Give the session back to the server; nothing happens where none is held."""
@@ -106,17 +113,17 @@ class NNInteractive:
             pairs = list(zip(drawn.start, drawn.stop, strict=True))[::-1]
             session.add_bbox_interaction(pairs, include_interaction=True)
         self._box = box
-        return self._mask()
+        return self._mask(box)
 
-    def _mask(self) -> np.ndarray:
-        """A copy, in file order, of the buffer that the client pastes into."""
+    def _mask(self, box: Box) -> np.ndarray:
+        """A copy, in file order, of the buffer that the client pastes into; of a plane's box, that plane alone."""
         mask = self._session.target_buffer.T != 0
-        if self._box.plane is None:
+        if box.plane is None:
             return mask
-        kept = np.zeros_like(mask)
-        plane = tuple(s if axis == self._box.plane else slice(None) for axis, s in enumerate(self._box.slices))
-        kept[plane] = mask[plane]
-        return kept
+        in_plane = np.zeros_like(mask)
+        plane = tuple(s if axis == box.plane else slice(None) for axis, s in enumerate(box.slices))
+        in_plane[plane] = mask[plane]
+        return in_plane
 
     def _claim(self) -> None:
         remote = _client()
@@ -206,8 +213,8 @@ def flat_box(box: Box, spacing: tuple[float, float, float]) -> Box:
     '0:9,4:9,14'
     """
     through = max(range(3), key=lambda axis: (spacing[axis], axis))
-    ranges = list(zip(box.start, box.stop, strict=True))
-    ranges[through] = sum(ranges[through]) - 1 >> 1
+    ranges: list[tuple[int, int] | int] = list(zip(box.start, box.stop, strict=True))
+    ranges[through] = (box.start[through] + box.stop[through] - 1) // 2
     return Box.of(ranges, box.stop)
 
 
@@ -240,14 +247,14 @@ def _is_address(server: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.host) and not (url.userinfo or url.query or url.fragment)
 
 
-def _detail(error: Exception) -> str:
+def _detail(error: httpx.HTTPStatusError) -> str:
     """The server's own words on a refused request, or its status line."""
     with suppress(ValueError, KeyError, TypeError):
         return str(error.response.json()["detail"])
     return f"status {error.response.status_code}."
 
 
-def _client():
+def _client() -> ModuleType:
     try:
         from nnInteractive.inference import remote
     except ImportError as error:

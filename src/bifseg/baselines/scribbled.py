@@ -68,16 +68,16 @@ def region(scribbles: np.ndarray, field_of_view: Box) -> Box:
     whole field of view. ``scribbles``: uint8 (x, y, z), 1 foreground, 2 background.
     """
     inside = scribbles[field_of_view.slices]
-    extents = [extent(inside == label) for label in (FOREGROUND, BACKGROUND)]
-    if None in extents:
+    foreground, background = extent(inside == FOREGROUND), extent(inside == BACKGROUND)
+    if foreground is None or background is None:
         return field_of_view
-    enclosed = [low < a and b < high for (a, b), (low, high) in zip(*extents, strict=True)]
+    enclosed = [low < a and b < high for (a, b), (low, high) in zip(foreground, background, strict=True)]
     if sum(enclosed) < 2:
         return field_of_view
     ranges = []
     for axis, (start, stop) in enumerate(zip(field_of_view.start, field_of_view.stop, strict=True)):
         if enclosed[axis]:
-            low, high = extents[1][axis]
+            low, high = background[axis]
             wider = ceil(MARGIN * (high - low))
             start, stop = max(start, start + low - wider), min(stop, start + high + wider)
         ranges.append((start, stop))

@@ -6,10 +6,10 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.baselines.scribbled import Scribbled
-from bifseg.errors import InvalidInput
+from bifseg.errors import MissingExtra
 from bifseg.method.energy import Energy
 from bifseg.method.grid import Grid
-from bifseg.prompts.interaction import FOREGROUND
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 SCALES = (1.0, 2.0, 4.0)  # of the features, in pixels of the working grid; their window is 9 pixels wide
 SURE = 0.02  # how close to 0 and 1 a forest's vote counts: a few hundred scribbled pixels cannot tell more
@@ -37,7 +37,7 @@ class SlicSeg(Scribbled):
         try:
             import sklearn  # noqa: F401
         except ImportError:
-            raise InvalidInput('SlicSeg needs scikit-learn: pip install "bifseg[evaluation]".') from None
+            raise MissingExtra('SlicSeg needs scikit-learn: pip install "bifseg[evaluation]".') from None
         self.trees, self.depth, self.lam, self.sigma, self.seed = trees, depth, lam, sigma, seed
 
     def _begin(self, grid: Grid) -> None:
@@ -51,8 +51,8 @@ class SlicSeg(Scribbled):
         from sklearn.ensemble import RandomForestClassifier
 
         flat, rng = scribbles.ravel(), np.random.default_rng(self.seed)
-        learnt = [np.flatnonzero(flat == label) for label in (1, 2)]
-        learnt = np.concatenate([rng.choice(k, DRAW, replace=False) if len(k) > DRAW else k for k in learnt])
+        pixels = [np.flatnonzero(flat == label) for label in (FOREGROUND, BACKGROUND)]
+        learnt = np.concatenate([rng.choice(k, DRAW, replace=False) if len(k) > DRAW else k for k in pixels])
         forest = RandomForestClassifier(
             self.trees, max_depth=self.depth, class_weight="balanced", random_state=self.seed, n_jobs=1
         )

@@ -57,7 +57,7 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def build(architecture: str, **settings) -> BoxNetwork:
+def build(architecture: str, **settings: Any) -> BoxNetwork:
     """The network of a name and its settings; ValueError lists the known names."""
     if architecture not in NETWORKS:
         raise InvalidInput(f"Unknown architecture {architecture!r}; known are {', '.join(NETWORKS)}.")

@@ -79,7 +79,8 @@ def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:
 
 def cropped(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The first ``size`` pixels of every side of maps (N, C, ...): what `padded` added is taken off."""
-    return maps[(slice(None), slice(None), *(slice(n) for n in size))]
+    corner = slice(None), slice(None), *(slice(n) for n in size)
+    return maps[corner]
 
 
 def upsampled(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

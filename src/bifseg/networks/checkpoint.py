@@ -122,18 +122,15 @@ def _read(path: Path) -> Model:
                 raise InvalidInput(f"{path} is not a bifseg model: its header does not say format bifseg.")
             if header.get("version") != VERSION:
                 raise InvalidInput(f"{path} has version {header.get('version')}; this bifseg reads version {VERSION}.")
-            architecture, settings, size = (
-                header["architecture"],
-                json.loads(header["settings"]),
-                int(header["size"]),
-            )
+            architecture, size = header["architecture"], int(header["size"])
+            settings = json.loads(header["settings"])
             with torch.device("meta"):  # no memory is reserved until the shapes agree
                 network = build(architecture, **settings)
-            wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
-            given = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if wanted != given:
+            expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            if shapes != expected:
                 raise InvalidInput(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
-            network.load_state_dict({name: file.get_tensor(name).float() for name in wanted}, assign=True)
+            network.load_state_dict({name: file.get_tensor(name).float() for name in expected}, assign=True)
             tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
             flips = json.loads(header.get("flips", "false")) is True
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:

@@ -62,9 +62,10 @@ def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor, inside: tupl
     weight = (at - below)[:, None, None, None]
     slices = maps.float().movedim(0, -1)  # (x, y, z, c): memory's order
     slices = torch.lerp(slices[below], slices[(below + 1).clamp_(max=entering - 1)], weight).movedim(-1, 1)
+    within = slice(None), *inside[1:]
     for k in range(0, n, SLICES):
         plane = upsampled(slices[k : k + SLICES], size[1:]).movedim(1, -1)
-        out[k : k + SLICES].copy_(plane[(slice(None), *inside[1:])])
+        out[k : k + SLICES].copy_(plane[within])
 
 
 def chosen(precision: str | None = None, halves: bool = True) -> torch.dtype:
@@ -149,9 +150,7 @@ class _Convolution(nn.Module):
 
     def _pack(self, shape: torch.Size) -> torch.Tensor:
         """The weights in the layout for maps of a shape; the layout for another can be a hundred times slower."""
-        reorder = (
-            torch._C._nn.mkldnn_reorder_conv2d_weight if len(shape) == 4 else torch._C._nn.mkldnn_reorder_conv3d_weight
-        )
+        reorder = getattr(torch._C._nn, f"mkldnn_reorder_conv{len(shape) - 2}d_weight")
         packed = reorder(self.weight.to_mkldnn(), *self.how, list(shape))
         self.packed = {**dict(list(self.packed.items())[1 - SHAPES :]), shape: packed}
         return packed

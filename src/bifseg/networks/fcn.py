@@ -56,7 +56,8 @@ class FCN(BoxNetwork):
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
         whole = x = padded(image, 32)
         size, finest, pooled = x.shape[2:], [], []
-        for k, (*convolutions, pool) in enumerate(self.stages):
+        for k, stage in enumerate(self.stages):
+            *convolutions, pool = stage.children()
             for layer in convolutions:
                 x = layer(x)
             if k < 2:

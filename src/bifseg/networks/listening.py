@@ -19,7 +19,7 @@ class Residual(nn.Module):
     def __init__(self, dimension: int, width: int) -> None:
         super().__init__()
         first, second = (_convolution(dimension, width, width) for _ in range(2))
-        self.body = nn.Sequential(*first, *second[:-1])
+        self.body = nn.Sequential(*first, *list(second)[:-1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + self.body(x))

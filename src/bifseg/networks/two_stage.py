@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,25 +64,30 @@ class TwoStage(BoxNetwork):
         """The network of one stage by itself, 0 or 1, with its own classifier: what `of` was given."""
         networks = [_built(stage) for stage in self.stages]
         column = sum(network.channels + 1 for network in networks[:index])
-        row = sum(network.classifier[0].out_features + 1 for network in networks[:index])
-        first, last = self.classifier[0].weight, self.classifier[2].weight
-        turn, passed = column + networks[index].channels, row + networks[index].classifier[0].out_features
-        own = {"0.weight": first[row:passed, column:turn], "0.bias": first[row:passed, turn]}
-        own |= {"2.weight": last[:, row:passed], "2.bias": last[:, passed]}
-        weights = self.members[index].state_dict() | {f"classifier.{name}": t for name, t in own.items()}
-        networks[index].load_state_dict(weights)
+        row = sum(network.classifier.linear[0].out_features + 1 for network in networks[:index])
+        first, last = (layer.weight for layer in self.classifier.linear)
+        turn, passed = column + networks[index].channels, row + networks[index].classifier.linear[0].out_features
+        classifier = {
+            "classifier.0.weight": first[row:passed, column:turn],
+            "classifier.0.bias": first[row:passed, turn],
+            "classifier.2.weight": last[:, row:passed],
+            "classifier.2.bias": last[:, passed],
+        }
+        networks[index].load_state_dict(self.members[index].state_dict() | classifier)
         return networks[index]
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
         """``image``: (N, 7, ...), the channels of `guidance.CHANNELS` over the box and its context; N views of it."""
         size = image.shape[2:]
         heard = bool(image[:, STROKES].any())
-        for turn, member in zip((not heard, heard), self.members, strict=True):
+        for turn, module in zip((not heard, heard), self.members, strict=True):
+            member = cast("BoxNetwork", module)
             if not turn:
                 yield image.new_zeros(len(image), member.channels + 1, *[1] * len(size)), size
                 continue
             margin = 0 if heard else self.context_cells
-            seen = image if heard else normalised(image[(..., *(slice(margin, n - margin) for n in size))][:, :1])
+            image_in_box = slice(None), slice(0, 1), *(slice(margin, n - margin) for n in size)
+            seen = image if heard else normalised(image[image_in_box])
             for maps, whole in member.parts(seen):
                 if margin:
                     maps = F.pad(cropped(upsampled(maps, whole), seen.shape[2:]), [margin] * 2 * len(size))
@@ -95,19 +100,20 @@ def joined(classifiers: Sequence[Classifier]) -> Classifier:
 
     Biases become weights of the feature that says whose turn it is: who is silent adds nothing.
     """
-    first, last = [one[0] for one in classifiers], [one[2] for one in classifiers]
-    both = Classifier(sum(layer.in_features + 1 for layer in first), sum(layer.out_features + 1 for layer in first))
+    layers = [classifier.linear for classifier in classifiers]
+    both = Classifier(sum(a.in_features + 1 for a, _ in layers), sum(a.out_features + 1 for a, _ in layers))
+    first, last = both.linear
     with torch.no_grad():
         for parameter in both.parameters():
             parameter.zero_()
         column = row = 0
-        for a, b in zip(first, last, strict=True):
+        for a, b in layers:
             turn, passed = column + a.in_features, row + a.out_features
-            both[0].weight[row:passed, column:turn] = a.weight
-            both[0].weight[row:passed, turn] = a.bias
-            both[0].weight[passed, turn] = 1
-            both[2].weight[:, row:passed] = b.weight
-            both[2].weight[:, passed] = b.bias
+            first.weight[row:passed, column:turn] = a.weight
+            first.weight[row:passed, turn] = a.bias
+            first.weight[passed, turn] = 1
+            last.weight[:, row:passed] = b.weight
+            last.weight[:, passed] = b.bias
             column, row = turn + 1, passed + 1
     return both
 
