@@ -12,7 +12,7 @@ from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits, Settings
-from bifseg.storage import store as module
+from bifseg.storage import contents
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def small(tmp_path, monkeypatch):
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", folder], capture_output=True).returncode:
         pytest.skip("no small file system can be mounted here")
-    monkeypatch.setattr(module, "RESERVE", 0)
+    monkeypatch.setattr(contents, "RESERVE", 0)
     monkeypatch.setattr("tempfile.tempdir", str(folder))  # as `bifseg serve` has it
     try:
         with serving(Settings(folder / "store", threads=1, limits=Limits(requests_per_second=1000))) as server:

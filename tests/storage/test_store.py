@@ -20,7 +20,7 @@ from stored_sessions import append, files, fill, one, scan, state_of
 from bifseg.errors import Busy, NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
-from bifseg.storage import Store
+from bifseg.storage import Store, contents
 from bifseg.storage import store as module
 from bifseg.storage.retention import sweep
 from bifseg.storage.snapshot import pack
@@ -417,7 +417,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_refuses_and_loses_nothing(small_disk, monkeypatch):
-    monkeypatch.setattr(module, "RESERVE", 0)  # others may fill the disk, too
+    monkeypatch.setattr(contents, "RESERVE", 0)  # others may fill the disk, too
     with contextlib.closing(Store(small_disk)) as store:
         id = store.create(store.add_image(scan(), "ann"), "ann")
         for k in range(5):
@@ -444,7 +444,7 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk, monkeypatch):
 
 
 def test_contents_leave_room_to_delete_them(small_disk, monkeypatch):
-    monkeypatch.setattr(module, "RESERVE", 1 << 20)
+    monkeypatch.setattr(contents, "RESERVE", 1 << 20)
     with contextlib.closing(Store(small_disk)) as store:
         id = store.create(store.add_image(scan(), "ann"), "ann")
         append(store, id)

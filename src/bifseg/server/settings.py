@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from bifseg.storage.store import LOCAL
+from bifseg.storage.contents import LOCAL
 
 __all__ = ["LOCAL", "Limits", "Settings"]
 

@@ -1,0 +1,152 @@
+"""What a store's folder keeps by content: blobs and arrays, who refers to them, and how much room they take."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bifseg.errors import InvalidInput, StorageFull
+from bifseg.prompts.interaction import Box
+from bifseg.storage.blobs import Blobs
+from bifseg.storage.database import Database
+from bifseg.storage.disk import FULL
+
+LOCAL = "local"  # the user of a server that asks nobody who they are
+RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
+RECALLED = 10.0  # seconds for which it is taken as known what a user keeps
+
+
+class Contents:
+    """Files named by their hash, and the rows that refer to them.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    quota
+        Bytes that all contents may take; None: as the disk allows.
+    share
+        Bytes of them that may be one user's; None: all.
+    """
+
+    def __init__(self, folder: Path, quota: int | None = None, share: int | None = None) -> None:
+        self.folder, self.quota, self.share = Path(folder), quota, share
+        self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # what is in it is about patients
+        self.blobs = Blobs(self.folder / "blobs")
+        self._database = Database(self.folder / "store.sqlite")
+        self.transaction, self.read = self._database.transaction, self._database.read
+
+    # ---- contents
+
+    def add_blob(self, content: bytes) -> str:
+        """Keep bytes: their name. StorageFull where there is no room."""
+        self.check_room(len(content))
+        sha = self.blobs.put(content)
+        with self.transaction() as connection:
+            self.record(connection, sha)
+        return sha
+
+    def blob(self, sha: str) -> bytes:
+        """The bytes of this name; NotFound where there are none."""
+        return self.blobs.get(sha)
+
+    def add_array(self, array: np.ndarray) -> str:
+        """Keep an array of numbers as an .npy file: its name."""
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return self.add_blob(file.getvalue())
+
+    def array(self, sha: str) -> np.ndarray:
+        """The array of this name; NotFound where there is none, InvalidInput where it is no array."""
+        return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
+
+    def refer(self, array: np.ndarray, box: Box) -> dict:
+        """Keep an array of a box's shape: what interactions call it, see `bifseg.storage.durable`."""
+        return {"blob": self.add_array(array), "box": str(box)}
+
+    # ---- room
+
+    def used(self) -> int:
+        """Bytes that blobs take."""
+        return self.read("SELECT coalesce(sum(bytes), 0) FROM blobs")[0][0]
+
+    def check_room(self, needed: int) -> None:
+        """StorageFull where so many bytes more would exceed the quota, or leave the journal no room on the disk."""
+        if shutil.disk_usage(self.folder).free < needed + RESERVE:
+            raise StorageFull(FULL)
+        if self.quota is not None and self.used() + needed > self.quota:
+            raise StorageFull(
+                f"The store may take {self.quota / 2**30:.3g} GiB, and this does not fit; delete sessions or images."
+            )
+
+    def taken(self, owner: str) -> int:
+        """Bytes of a user's images and sessions, each counted whole, whoever else has the same."""
+        images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
+        sessions = (
+            "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
+            "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
+        )
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
+
+    def check_share(self, owner: str, needed: int) -> None:
+        """StorageFull where so many bytes more would exceed the user's share."""
+        if self.share is None or owner == LOCAL:
+            return
+        when, taken = self._taken.get(owner, (0.0, 0))
+        if taken + needed > self.share or time.monotonic() > when + RECALLED:
+            taken = self.taken(owner)
+            self._taken[owner] = time.monotonic(), taken
+        if taken + needed > self.share:
+            raise StorageFull(
+                f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
+            )
+
+    @contextmanager
+    def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+        """A transaction that deletes; files of the contents that it adds to the list go when it is committed.
+
+        Whoever is killed in between leaves files that nothing refers to, which the sweep takes: never a session that
+        lacks one.
+        """
+        gone: list[str] = []
+        start = time.time()
+        with self.transaction() as connection:
+            yield connection, gone
+        if gone:
+            with self.transaction() as connection:  # so that none of them becomes known again meanwhile
+                for sha in gone:
+                    known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
+                    if not known and self.blobs.age(sha, start) >= 0:  # one written since then is on its way to be
+                        self.blobs.delete(sha)
+
+    def drop_unused(self, connection: sqlite3.Connection, blobs: Iterable[str]) -> list[str]:
+        """Forget those of the contents that nothing refers to, within a transaction of `forgetting`: their names."""
+        dropped = []
+        for sha in blobs:
+            used = connection.execute(
+                "SELECT 1 FROM refs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE blob = ?1 OR dicom = ?1",
+                (sha,),
+            ).fetchone()
+            if not used:
+                connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
+                dropped.append(sha)
+        return dropped
+
+    def record(self, connection: sqlite3.Connection, sha: str) -> None:
+        """A blob's row; InvalidInput where its file is gone (deleted with the last session that used it)."""
+        path = self.blobs.path(sha)
+        if not path.is_file():
+            raise InvalidInput(f"The store no longer holds the array {sha[:12]}; send it again.")
+        connection.execute(
+            "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (sha) DO UPDATE SET created = excluded.created",
+            (sha, path.stat().st_size, time.time()),
+        )
