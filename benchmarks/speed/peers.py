@@ -10,9 +10,8 @@ import numpy as np
 from benchmarks.speed.ours import model_of
 from benchmarks.speed.scenes import Scene, scene
 from benchmarks.speed.timing import FIRST, REFINEMENT, WHOLE, Case, Seconds, timed
-from bifseg.evaluation.methods import METHODS, make
+from bifseg.evaluation.methods import METHODS, FromNetwork, make
 from bifseg.prompts.interaction import InteractiveMethod
-from bifseg.session.session import BIFSeg
 
 PEERS = ("grabcut", "random_walks", "growcut", "geos", "slicseg")
 OURS = "bifseg"
@@ -56,9 +55,9 @@ def cases(dimension: int, side: int, names: tuple[str, ...], seeds: int) -> list
     return made
 
 
-def _ours(dimension: int, grid: int) -> Callable[[], BIFSeg]:
+def _ours(dimension: int, grid: int) -> Callable[[], FromNetwork]:
     model = model_of("default", dimension, grid)
-    return lambda: BIFSeg(model=model, parameters="fast")
+    return lambda: FromNetwork("auto", model=model, parameters="fast")
 
 
 def _facts(dimension: int, side: int, name: str, grid: int) -> dict:

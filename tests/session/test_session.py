@@ -1,4 +1,6 @@
+import re
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 
 import bifseg
 from bifseg import Box, Image, Parameters, Session, Stroke
+from bifseg.errors import InvalidInput
+from bifseg.evaluation.methods import FromNetwork
 from bifseg.method.parameters import preset
 from bifseg.prompts.interaction import merge
 from bifseg.prompts.painting import rasterise
-from bifseg.session.session import BIFSeg
 from bifseg.training.synthetic.phantom import phantom
 
 QUICK = {d: preset("fast", d).but(rounds=1, iterations=3, samples=500) for d in (2, 3)}
@@ -307,6 +310,15 @@ def test_a_flat_image_and_a_2d_array_work_alike(scan):
     assert not by_array.scribble(labels)[10, 10, 0]
 
 
+@pytest.mark.parametrize("path", ["scan.nii.gz", Path("scan.nii.gz")])
+def test_a_path_is_refused_and_says_how_a_file_is_read(path):
+    sentence = (
+        "A Session takes an Image or an array; 'scan.nii.gz' is a path. Read the file first: Session(bifseg.read_"
+    )
+    with pytest.raises(InvalidInput, match=re.escape(sentence)):
+        Session(path)
+
+
 def test_the_paper_preset_models_and_methods_are_selectable(scan):
     image, _ = scan
     session = Session(image, model="multiscale2d", parameters="paper")
@@ -316,7 +328,7 @@ def test_the_paper_preset_models_and_methods_are_selectable(scan):
     assert len(report["rounds"]) == 5
     with pytest.raises(ValueError, match=r"is for 2D boxes; .* is 3D"):
         session.box(BOX)
-    method = BIFSeg(refine="crf")
+    method = FromNetwork("crf")
     mask = method.start(image, Box.of(PLANE, image.shape))
     assert mask.any()
     assert not (method.refine(np.where(mask, 2, 0).astype(np.uint8)) & mask).any()
