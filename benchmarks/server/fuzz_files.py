@@ -1,282 +1,36 @@
 """Damaged files of every format through the code that reads uploads: none may abort it, hang it, or find a bug.
 
-    python -m benchmarks.server.fuzz_files --files 20000 [--seed 0] [--keep FOLDER] [--in-child 100]
+    python -m benchmarks.server.fuzz_files --files 20000 --uploads 2000 [--seed 0] [--keep FOLDER]
 
-Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format.
-It is read in a process with the limits of `bifseg.server.uploads.reader`, many files to a process for speed; some go
-through a process of their own, as uploads do. What is found is kept, and the exit code is 1.
+Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format
+(damage.py). ``--files`` of them are read in a process with the limits of `bifseg.server.uploads.reader`, many files to
+a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own. What is
+found is kept, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
+import logging
 import multiprocessing
-import re
 import signal
-import struct
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable
-from io import BytesIO
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
+import httpx
+
+from benchmarks.server.damage import made, whole
 
 SECONDS = 10  # that one file may take
 VOXELS, BYTES = 1 << 24, 1 << 27
-NUMBERS = (0, 1, 2, 7, 127, 128, 255, 256, 32767, 32768, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
-WORDS = (
-    b"0", b"-1", b"1", b"99999999999", b"nan", b"inf", b"", b"1e400", b"none", b"(0,0,0)", b"%s%n", b"LIST", b"../x",
-    b"\xff\xfe", b"0 0 0", b"1.5", b"True", b"LOCAL", b"gzip", b"raw", b"big", b"MET_DOUBLE", b"double",
-)  # fmt: skip
-Rng = np.random.Generator
-
-
-# ---- whole files
-
-
-def whole() -> dict[str, bytes]:
-    """A small file of every kind, by a name that ends as it should."""
-    import pydicom
-    import SimpleITK
-    import tifffile
-    from PIL import Image as Pillow
-    from pydicom.data import get_testdata_file
-    from pydicom.uid import RLELossless
-
-    from bifseg.imaging.image import Image
-    from bifseg.io.images import write_image
-
-    rng = np.random.default_rng(0)
-    scan = rng.integers(-1000, 1500, (6, 5, 4)).astype(np.int16)
-    grey = rng.integers(0, 256, (9, 11)).astype(np.uint8)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for ending in ("nii", "nii.gz", "mha", "nrrd"):
-            write_image(folder / f"a.{ending}", scan, Image(scan, (1, 1, 2)))
-        itk = SimpleITK.GetImageFromArray(scan.T)
-        for ending in ("nrrd", "mha"):
-            SimpleITK.WriteImage(itk, str(folder / f"raw.{ending}"), False)
-        picture = Pillow.fromarray(grey)
-        for ending in ("png", "jpg", "bmp", "tif"):
-            picture.save(folder / f"a.{ending}")
-        for kind in ("tiff_lzw", "packbits"):
-            picture.save(folder / f"{kind}.tif", compression=kind)
-        picture.convert("RGB").save(folder / "colour.png")
-        picture.convert("P").save(folder / "palette.png")
-        picture.convert("1").save(folder / "bit.bmp")
-        picture.convert("RGB").save(folder / "progressive.jpg", progressive=True)
-        Pillow.fromarray(np.tile(grey, (9, 9)).astype(np.uint16)).save(folder / "deep.png")
-        for kind, options in {
-            "zip": {"compression": "zlib"}, "tiled": {"tile": (16, 16)}, "big": {"bigtiff": True},
-            "other": {"byteorder": ">"}, "imagej": {"imagej": True}, "ome": {"ome": True},
-        }.items():  # fmt: skip
-            stack = np.abs(scan).T.astype(np.uint16)
-            tifffile.imwrite(folder / f"{kind}.tif", stack, photometric="minisblack", **options)
-        single = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
-        single.save_as(folder / "native.dcm")
-        single.compress(RLELossless)
-        single.save_as(folder / "rle.dcm")
-        with zipfile.ZipFile(folder / "slices.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for k in range(3):
-                piece = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
-                piece.SOPInstanceUID = piece.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
-                piece.ImagePositionPatient = [0, 0, 5 * k]
-                content = BytesIO()
-                piece.save_as(content)
-                archive.writestr(f"{k}.dcm", content.getvalue())
-        wide = np.tile(grey, (1, 8, 8)).astype(np.uint16)
-        for kind in ("JPEG", "JPEG2000"):
-            writer = SimpleITK.ImageFileWriter()
-            writer.SetImageIO("GDCMImageIO")
-            writer.SetUseCompression(True)
-            writer.SetCompressor(kind)
-            writer.SetFileName(str(folder / f"{kind}.dcm"))
-            writer.Execute(SimpleITK.GetImageFromArray(wide))
-        found = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    for name in ("MR_small.dcm", "MR_small_bigendian.dcm", "examples_palette.dcm", "rtdose_1frame.dcm"):
-        found[name] = Path(get_testdata_file(name)).read_bytes()
-    return found
-
-
-# ---- damage
-
-
-def bytewise(content: bytes, rng: Rng) -> bytes:
-    """Cut, longer, or with bytes changed, taken out, put in, doubled or exchanged."""
-    new, at, count = bytearray(content), int(rng.integers(len(content) or 1)), int(rng.integers(1, 100))
-    kind = int(rng.integers(8))
-    if kind == 0:
-        del new[at + 1 :]
-    elif kind == 1:
-        new += rng.bytes(count)
-    elif kind == 2:
-        new[at : at + count] = bytes(len(new[at : at + count]))
-    elif kind == 3:
-        del new[at : at + count]
-    elif kind == 4:
-        new[at:at] = rng.bytes(count)
-    elif kind == 5:
-        new[at:at] = new[at : at + count]
-    elif kind == 6 and len(new) > 2 * count:
-        other = int(rng.integers(len(new) - count))
-        new[at : at + count], new[other : other + count] = new[other : other + count], new[at : at + count]
-    elif new:
-        new[at % len(new)] ^= 1 << int(rng.integers(8))
-    return bytes(new)
-
-
-def numbers(content: bytes, rng: Rng, first: int = 0, last: int = 600) -> bytes:
-    """With a number of 2, 4 or 8 bytes that counts or points set to one that is seldom meant."""
-    size = int(rng.choice([1, 2, 4, 8]))
-    if len(content) < first + size:
-        return bytewise(content, rng)
-    at = int(rng.integers(first, max(first + 1, min(last, len(content)) - size)))
-    if rng.random() < 0.2:
-        value = struct.pack(str(rng.choice(["<f", ">f", "<d"])), float(rng.choice([np.nan, np.inf, -1, 1e30, 0.5])))
-    else:
-        number = int(rng.choice(NUMBERS)) % (1 << 8 * size)
-        value = number.to_bytes(size, str(rng.choice(["little", "big"])))
-    return content[:at] + value + content[at + len(value) :]
-
-
-def lines(content: bytes, rng: Rng) -> bytes:
-    """NRRD, MHA: with a line of the header changed, taken out, doubled or moved."""
-    end = content.find(b"ElementDataFile") if b"ElementDataFile" in content else content.find(b"\n\n")
-    head, data = content[:end].split(b"\n"), content[end:]
-    k, kind = int(rng.integers(len(head))), int(rng.integers(5))
-    if kind == 0:
-        del head[k]
-    elif kind == 1:
-        head.insert(k, head[int(rng.integers(len(head)))] if head else b"")
-    elif kind == 2:
-        other = int(rng.integers(len(head)))
-        head[k], head[other] = head[other], head[k]
-    else:
-        found = list(re.finditer(rb"[^\s:=,()]+", head[k]))
-        if found:
-            word = found[int(rng.integers(len(found)))]
-            head[k] = head[k][: word.start()] + WORDS[int(rng.integers(len(WORDS)))] + head[k][word.end() :]
-    return b"\n".join(head) + data
-
-
-def chunks(content: bytes, rng: Rng) -> bytes:
-    """PNG: with a chunk changed (and its checksum made right), taken out, doubled or moved."""
-    found, at = [], 8
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + length]))
-        at += 12 + length
-    if not found:
-        return bytewise(content, rng)
-    k, kind = int(rng.integers(len(found))), int(rng.integers(4))
-    if kind == 0:
-        del found[k]
-    elif kind == 1:
-        found.insert(int(rng.integers(len(found))), found[k])
-    else:
-        found[k] = (found[k][0], numbers(found[k][1], rng) if rng.random() < 0.6 else bytewise(found[k][1], rng))
-    return content[:8] + b"".join(
-        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in found
-    )
-
-
-def tags(content: bytes, rng: Rng) -> bytes:
-    """TIFF: with a field of an entry, or the way to the next page, changed."""
-    order, big = "<" if content[:2] == b"II" else ">", content[2:4] in (b"+\0", b"\0+")
-    try:
-        (at,) = struct.unpack_from(order + ("Q" if big else "I"), content, 8 if big else 4)
-        (count,) = struct.unpack_from(order + ("Q" if big else "H"), content, at)
-    except struct.error:
-        return bytewise(content, rng)
-    size, first = (20, at + 8) if big else (12, at + 2)
-    k = int(rng.integers(min(count, 100) + 1))
-    return numbers(content, rng, first + size * k, first + size * (k + 1))
-
-
-def elements(content: bytes, rng: Rng) -> bytes:
-    """DICOM, explicit: with an element's length, type, value or place changed, or taken out, or doubled."""
-    found, at = [], 132
-    while at + 8 <= len(content) and len(found) < 500:
-        long = content[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF")
-        length = int.from_bytes(content[at + 8 : at + 12] if long else content[at + 6 : at + 8], "little")
-        step = (12 if long else 8) + (0 if length == 0xFFFFFFFF else length)
-        found.append((at, at + step, 12 if long else 8))
-        at += step
-    if not found:
-        return bytewise(content, rng)
-    start, stop, head = found[int(rng.integers(len(found)))]
-    kind = int(rng.integers(6))
-    if kind == 0:
-        return content[:start] + content[stop:]
-    if kind == 1:
-        return content[:stop] + content[start:stop] + content[stop:]
-    if kind == 2:
-        return numbers(content, rng, start + 4, start + head)
-    if kind == 3:
-        value = WORDS[int(rng.integers(len(WORDS)))][: stop - start - head].ljust(max(0, stop - start - head))
-        return content[: start + head] + value + content[stop:]
-    if kind == 4:
-        return numbers(content, rng, start + head, max(stop, start + head + 1))
-    vr = bytes(rng.choice(list(b"ABCDFILOSTUWQ"), 2).astype(np.uint8))
-    return content[: start + 4] + vr + content[start + 6 :]
-
-
-def segments(content: bytes, rng: Rng) -> bytes:
-    """JPEG: with a number in a segment, or the length of it, changed."""
-    markers = [match.start() for match in re.finditer(rb"\xff[\xc0-\xfe]", content)]
-    if not markers:
-        return bytewise(content, rng)
-    at = int(rng.choice(markers))
-    return numbers(content, rng, at + 1, at + 20)
-
-
-def inside(content: bytes, rng: Rng) -> bytes:
-    """Packed whole: with what is inside damaged, and packed anew."""
-    if content[:2] == b"\x1f\x8b":
-        return gzip.compress(numbers(gzip.decompress(content), rng) if rng.random() < 0.7 else
-                             bytewise(gzip.decompress(content), rng), 1)  # fmt: skip
-    packed = BytesIO()
-    with zipfile.ZipFile(BytesIO(content)) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made:
-        names = archive.namelist()
-        spoilt = int(rng.integers(len(names)))
-        for k, name in enumerate(names):
-            data = archive.read(name)
-            made.writestr(name, damaged(name, data, rng) if k == spoilt else data)
-    return packed.getvalue()
-
-
-def tail(content: bytes, rng: Rng) -> bytes:
-    """Zip: with a number in its table of contents changed."""
-    return numbers(content, rng, max(0, content.find(b"PK\1\2")), len(content))
-
-
-KNOWING: dict[str, tuple[Callable[[bytes, Rng], bytes], ...]] = {
-    ".nii": (numbers,), ".gz": (inside, numbers), ".nrrd": (lines,), ".mha": (lines,), ".png": (chunks,),
-    ".tif": (tags,), ".dcm": (elements,), ".jpg": (segments,), ".bmp": (lambda c, r: numbers(c, r, 0, 60),),
-    ".zip": (inside, tail),
-}  # fmt: skip
-
-
-def damaged(name: str, content: bytes, rng: Rng) -> bytes:
-    """A file with one to three faults."""
-    knowing = KNOWING[Path(name).suffix]
-    for _ in range(int(rng.integers(1, 4))):
-        kind = knowing[int(rng.integers(len(knowing)))] if rng.random() < 0.75 else bytewise
-        try:
-            content = kind(content, rng)
-        except Exception:  # it is damaged so far already that its parts are not found
-            content = bytewise(content, rng)
-    return content
-
+FAULTS = ("bug", "fault", "hang", "abort")
 
 # ---- reading
 
@@ -318,8 +72,6 @@ def work(pipe: multiprocessing.connection.Connection, names: list[str], contents
     def late(*_: object) -> None:
         raise Hang
 
-    import logging
-
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, late)
@@ -338,14 +90,7 @@ def work(pipe: multiprocessing.connection.Connection, names: list[str], contents
     pipe.send(None)
 
 
-def made(names: list[str], contents: list[bytes], seed: int, number: int) -> tuple[str, bytes]:
-    """The file of a number: always the same."""
-    rng = np.random.default_rng((seed, number))
-    name = names[number % len(names)]
-    return name, damaged(name, contents[number % len(names)], rng)
-
-
-def run(files: int, seed: int, keep: Path, in_child: int) -> dict:
+def run(files: int, seed: int, keep: Path) -> dict:
     """Read damaged files; what came of them."""
     seeds = whole()
     names, contents = list(seeds), list(seeds.values())
@@ -364,47 +109,80 @@ def run(files: int, seed: int, keep: Path, in_child: int) -> dict:
                 slowest = max(slowest, (round(seconds, 2), number))
                 outcomes[outcome[0]] += 1
                 if outcome[0] in ("bug", "hang"):
-                    found(keep, names, contents, seed, number, outcome)
+                    record(keep, names, contents, seed, number, outcome)
                 number += 1
                 if number % 1000 == 0:
                     print(f"{number} files, {time.monotonic() - begun:.0f} s: {dict(outcomes)}", flush=True)
         except EOFError:
             child.join()
             outcomes["abort"] += 1
-            found(keep, names, contents, seed, number, ("abort", f"exit code {child.exitcode}"))
+            record(keep, names, contents, seed, number, ("abort", f"exit code {child.exitcode}"))
             number += 1
         child.join()
     result = {"files": files, "seed": seed, "slowest_s": slowest[0], "slowest": slowest[1], **outcomes}
-    result["in_child"] = dict(through_children(names, contents, seed, in_child, keep))
     return result | {"seconds": round(time.monotonic() - begun, 1)}
 
 
-def through_children(names: list[str], contents: list[bytes], seed: int, count: int, keep: Path) -> Counter:
-    """The same for some files, each in a process of its own."""
-    from bifseg.errors import BifsegError
-    from bifseg.server.settings import Limits
-    from bifseg.server.uploads import reading
+def through_http(count: int, seed: int, keep: Path) -> dict:
+    """Upload some files to a ``bifseg serve`` of its own: what came of them.
 
-    limits = Limits(array_bytes=BYTES, voxels=VOXELS, seconds_per_reading=SECONDS)
+    ``abort``: the server, or the connection to it, went away; ``fault``: an answer of 500 or more; ``hang``: an answer
+    that took more than `SECONDS`, twice.
+    """
+    from benchmarks.server.soak import Server
+
+    seeds = whole()
+    names, contents = list(seeds), list(seeds.values())
     outcomes: Counter = Counter()
+    begun, slowest, memory = time.monotonic(), 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for k in range(count):
-            name, content = made(names, contents, seed + 1, k)
-            path = Path(folder, name)
-            path.write_bytes(content)
-            try:
-                reading.read_image(path, Path(folder), limits)
-                outcomes["read"] += 1
-            except BifsegError:
-                outcomes["refused"] += 1
-            except Exception:
-                outcomes["bug"] += 1
-                found(keep, names, contents, seed + 1, k, ("bug", traceback.format_exc()))
-            path.unlink()
-    return outcomes
+        server = Server(Path(folder), workers=1, threads=1)
+        server.start()
+
+        def answer(number: int) -> tuple[int, str, str, float]:
+            name, content = made(names, contents, seed, number)
+            for _ in range(2):
+                start = time.monotonic()
+                kind, words = uploaded(server.url, name, content)
+                seconds = time.monotonic() - start
+                if kind == "abort" or seconds <= SECONDS:
+                    return number, kind, words, seconds
+            return number, "hang", f"{seconds:.1f} s", seconds
+
+        try:
+            with ThreadPoolExecutor(2) as clients:
+                for number, kind, words, seconds in clients.map(answer, range(count)):
+                    outcomes[kind] += 1
+                    slowest = max(slowest, seconds)
+                    if kind in FAULTS:
+                        record(keep, names, contents, seed, number, (kind, words))
+                    if number % 200 == 199 or number + 1 == count:
+                        memory = max(memory, server.memory())
+                        said = f"{number + 1} uploads, {time.monotonic() - begun:.0f} s: {dict(outcomes)}"
+                        print(f"{said}, {memory:.0f} MiB", flush=True)
+            if server.process.poll() is not None:
+                outcomes["abort"] += 1
+        finally:
+            server.stop()
+    return {
+        **outcomes, "uploads": count, "slowest_s": round(slowest, 2), "server_mib": round(memory),
+        "seconds": round(time.monotonic() - begun, 1),
+    }  # fmt: skip
 
 
-def found(keep: Path, names: list[str], contents: list[bytes], seed: int, number: int, outcome: tuple) -> None:
+def uploaded(url: str, name: str, content: bytes) -> tuple[str, str]:
+    """What a server answers to an upload: a kind of outcome, and a word about it."""
+    try:
+        answer = httpx.post(f"{url}/api/v1/images", params={"name": name}, content=content, timeout=300)
+    except httpx.HTTPError as error:
+        return "abort", repr(error)
+    if answer.status_code == 201:
+        return "read", ""
+    kind = "fault" if answer.status_code >= 500 else "refused"
+    return kind, f"{answer.status_code} {answer.text}"
+
+
+def record(keep: Path, names: list[str], contents: list[bytes], seed: int, number: int, outcome: tuple) -> None:
     """Keep a file, and say what it did."""
     name, content = made(names, contents, seed, number)
     keep.mkdir(parents=True, exist_ok=True)
@@ -417,11 +195,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzzed"))
-    parser.add_argument("--in-child", type=int, default=100)
-    asked = parser.parse_args()
-    result = run(asked.files, asked.seed, asked.keep, asked.in_child)
-    print(json.dumps(result))
-    sys.exit(any(result.get(kind) or result["in_child"].get(kind) for kind in ("bug", "hang", "abort")))
+    parser.add_argument("--uploads", type=int, default=200)
+    options = parser.parse_args()
+    results = {"files": run(options.files, options.seed, options.keep)}
+    results["uploads"] = through_http(options.uploads, options.seed + 1, options.keep)
+    print(json.dumps(results))
+    sys.exit(any(result.get(kind) for result in results.values() for kind in FAULTS))
 
 
 if __name__ == "__main__":
