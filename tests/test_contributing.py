@@ -6,15 +6,23 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from labelled_sets import write_set
 
 from bifseg.cli import main
+from bifseg.errors import CannotWrite, DamagedFile, TooLarge
 from bifseg.evaluation.methods import METHODS, Method
 from bifseg.evaluation.protocols import PROTOCOLS, Protocol
+from bifseg.imaging.image import Image
+from bifseg.io.formats import FORMATS, Format
+from bifseg.io.images import read_image, read_upload, write_image
 from bifseg.networks import NETWORKS, Network
 from bifseg.networks.checkpoint import load_model
+from bifseg.server.uploads.receiving import suffix_of
+from bifseg.server.views import media_types
 from bifseg.training.recipes import own
+from docs.generate import formats
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +68,25 @@ def test_a_baseline(example, folder, tmp_path):
     assert [row["method"] for row in rows] == ["growcut", "growcut", name, name]
     assert rows[-1]["dice"] > 0.5
     assert "nearest mean" in told
+
+
+def test_a_file_format(example, tmp_path):
+    name = example("A file format", FORMATS, Format)
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    write_image(tmp_path / "a.npy", array, Image(array))
+    (tmp_path / "a").write_bytes((tmp_path / "a.npy").read_bytes())  # known by its content
+    assert np.array_equal(read_image(tmp_path / "a").array, array)
+    assert not read_upload(tmp_path / "a.npy", voxels=24, bytes=48).calibrated
+    with pytest.raises(TooLarge):
+        read_upload(tmp_path / "a.npy", voxels=23, bytes=48)
+    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
+    with pytest.raises(DamagedFile, match="no NPY"):
+        read_image(tmp_path / "b.npy")
+    assert suffix_of("scan.npy") == ".npy"
+    assert media_types()[name] == "application/octet-stream"
+    assert "| NPY | `.npy` | `.npy` | any numbers |" in formats.page()
+    with pytest.raises(CannotWrite, match=r"\.npy"):
+        write_image(tmp_path / "a.xyz", array, Image(array))
 
 
 def test_a_network(example, tmp_path, folder, capsys):

@@ -6,34 +6,34 @@ import inspect
 import re
 
 from bifseg.io import images
-from bifseg.server.uploads.receiving import SUFFIXES
-from bifseg.server.views import MEDIA
-
-RAW = "raw"  # voxels alone: no file
+from bifseg.io.formats import FORMATS, Format, upload_endings
+from bifseg.server.views import RAW, media_types
 
 
 def page() -> str:
-    media = "\n".join(f"| `{name}` | {kind} |" for name, kind in MEDIA.items() if name != RAW)
+    rows = "\n".join(map(_row, FORMATS.values()))
+    media = "\n".join(f"| `{name}` | {kind} |" for name, kind in media_types().items() if name != RAW)
     return f"""# Formats
 
 Arrays are in the file's order, x, y, z, and in its own number type. Geometry is in millimetres, LPS.
 
+| format | read | written | what is written | needs |
+|---|---|---|---|---|
+{rows}
+
 ## Read
 
-{images.FORMATS}; a folder or a zip of DICOM slices ([how to](../how-to/dicom.md)).
-What a file is, its content says, not its name.
+What a file is, its content says, not its name. A folder of DICOM slices is read as well ([how to](../how-to/dicom.md)).
 
 {_docstring(images.read_image)}
 
 ## Written
 
-{_listed(images.WRITABLE)}
-
 {_docstring(images.write_image)}
 
 ## Taken by the server
 
-{_listed(SUFFIXES)}: one file that says itself what it holds; there are [limits](../how-to/serve.md#limits).
+{_listed(upload_endings())}: one file that says itself what it holds; there are [limits](../how-to/serve.md#limits).
 
 ## Given out by the server
 
@@ -45,7 +45,15 @@ What a file is, its content says, not its name.
 """
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _row(entry: Format) -> str:
+    holds = {"numbers": "any numbers", "objects": "labels"}[entry.holds] if entry.written else ""
+    holds += {(2,): " of one plane", (3,): " of a volume"}.get(entry.axes, "") if entry.written else ""
+    needs = [f"`bifseg[{entry.extra}]`" if entry.extra else "", "a DICOM scan" if entry.needs_series else ""]
+    cells = (entry.title, _listed(entry.endings), _listed(entry.written), holds, ", ".join(filter(None, needs)))
+    return f"| {' | '.join(cells)} |"
+
+
+def _listed(names) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 

@@ -160,10 +160,11 @@ READER = """
 import hashlib, logging, sys, warnings
 from pathlib import Path
 from bifseg.io import images
+from bifseg.io.formats import ReadOptions
 logging.disable(50); warnings.simplefilter("ignore")
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        array = images._read(path, allowed=(10_000_000, 1 << 28)).array
+        array = images._read(path, ReadOptions(allowed=(10_000_000, 1 << 28))).array
         print(path.name, array.shape, array.dtype, hashlib.sha256(array.tobytes()).hexdigest())
     except ValueError as error:
         assert len(str(error).splitlines()) == 1, error

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bifseg.imaging.image import Image
-from bifseg.io.images import WRITABLE, read_image, read_labels, write_image
+from bifseg.io.formats import written_endings
+from bifseg.io.images import read_image, read_labels, write_image
 
 LPS = np.diag((-1.0, -1.0, 1.0, 1.0))  # to and from the RAS of NIfTI
+WRITABLE = written_endings("numbers")
 VOLUMES = [suffix for suffix in WRITABLE if suffix != ".png"]
 ORIENTATIONS = [
     np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
@@ -410,11 +412,11 @@ def test_zips_that_would_fill_the_disk(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for k in range(21):
             archive.writestr(str(k), bytes(1 << 20))
-    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_FILES", 20)
+    monkeypatch.setattr("bifseg.io.archive.ZIP_FILES", 20)
     with pytest.raises(ValueError, match="21 files"):
         read_image(path)
-    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_FILES", 21)
-    monkeypatch.setattr("bifseg.io.dicom_series.ZIP_BYTES", 20 << 20)
+    monkeypatch.setattr("bifseg.io.archive.ZIP_FILES", 21)
+    monkeypatch.setattr("bifseg.io.archive.ZIP_BYTES", 20 << 20)
     with pytest.raises(ValueError, match="at most"):
         read_image(path)
 

@@ -11,7 +11,7 @@ from PIL import ImageDraw
 
 from bifseg.errors import CannotWrite, InvalidInput
 from bifseg.imaging.image import Image
-from bifseg.io import dicom_seg, exports, rtstruct, stl
+from bifseg.io import dicom_seg, images, rtstruct, stl
 from bifseg.io.images import read_image
 
 pydicom = pytest.importorskip("pydicom")
@@ -110,11 +110,11 @@ def test_what_no_structure_set_holds(tmp_path):
     with pytest.raises(InvalidInput, match="3 slices"):
         rtstruct.write_rtstruct(tmp_path / "a.dcm", labels[..., :2], ["a", "b"], image, headers)
     with pytest.raises(CannotWrite, match="came from none"):
-        exports.write_objects(tmp_path / "a.rtstruct.dcm", labels, ["a", "b"], image)
+        images.write_image(tmp_path / "a.rtstruct.dcm", labels, image, names=["a", "b"])
     assert not (tmp_path / "a.dcm").exists()
     (tmp_path / "a.nii.gz").write_bytes(b"no DICOM")
     with pytest.raises(CannotWrite, match="is none"):
-        exports.headers_for(tmp_path / "a.rtstruct.dcm", tmp_path / "a.nii.gz")
+        images.headers_for(tmp_path / "a.rtstruct.dcm", tmp_path / "a.nii.gz")
     save_dicom(tmp_path / "bare", [(1, 2, 4 * k) for k in range(2)])
     for file in (tmp_path / "bare").iterdir():
         content = pydicom.dcmread(file)
@@ -144,7 +144,7 @@ def test_a_surface_encloses_its_object_where_it_lies(tmp_path, sign, spacing):
     shape = (40, 36, 30)
     mask = ball(shape, (18, 17, 14), 11)
     image = Image(mask.astype(np.uint8), spacing, (-100, 20, 300), direction)
-    exports.write_objects(tmp_path / "a.stl", mask.astype(np.uint8), ["a"], image)
+    images.write_image(tmp_path / "a.stl", mask.astype(np.uint8), image, names=["a"])
     found = triangles(tmp_path / "a.stl")
     corners = found["corners"].astype(float)
     inside = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
@@ -161,7 +161,7 @@ def test_a_surface_encloses_its_object_where_it_lies(tmp_path, sign, spacing):
 def test_itself_at_the_border_and_several_objects(tmp_path):
     labels = np.zeros((6, 6, 6), np.uint8)
     labels[:2], labels[4:] = 1, 3
-    stl.write_stl(tmp_path / "a.stl", labels, Image(labels, (1, 1, 1)))
+    stl.write_stl(tmp_path / "a.stl", labels, [], Image(labels, (1, 1, 1)))
     corners = triangles(tmp_path / "a.stl")["corners"].astype(float)
     inside = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
     assert inside == pytest.approx(2 * 72, rel=0.1)
@@ -171,12 +171,12 @@ def test_what_has_no_surface(tmp_path):
     mask = np.ones((4, 5, 1), np.uint8)
     for image, words in ((Image(mask, (1, 1, 1), planar=True), "single plane"), (Image(mask), "how large a voxel")):
         with pytest.raises(CannotWrite, match=words):
-            exports.check_objects(tmp_path / "a.stl", image)
+            images.check_writable(tmp_path / "a.stl", image)
         with pytest.raises(CannotWrite, match=words):
-            stl.write_stl(tmp_path / "a.stl", mask, image)
+            stl.write_stl(tmp_path / "a.stl", mask, [], image)
     image = Image(mask, (1, 1, 1))
     with pytest.raises(InvalidInput, match="are empty"):
-        stl.write_stl(tmp_path / "a.stl", mask * 0, image)
+        stl.write_stl(tmp_path / "a.stl", mask * 0, [], image)
     with pytest.raises(InvalidInput, match="the image has"):
-        stl.write_stl(tmp_path / "a.stl", mask[:2], image)
+        stl.write_stl(tmp_path / "a.stl", mask[:2], [], image)
     assert list(tmp_path.iterdir()) == []

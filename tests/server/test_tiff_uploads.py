@@ -11,7 +11,7 @@ import pytest
 
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput
 from bifseg.io import images
-from bifseg.io.untrusted import ONE_FILE
+from bifseg.io.formats import upload_endings
 from bifseg.server.settings import Limits
 from bifseg.server.uploads import reading
 
@@ -50,7 +50,7 @@ def test_a_stack_is_read_as_by_the_command_line(tmp_path):
         np.testing.assert_array_equal(image.array, STACK.T)
         assert headers is None
         assert not image.calibrated
-        assert suffix in ONE_FILE
+        assert suffix in upload_endings()
 
 
 HOSTILE = {

@@ -19,7 +19,8 @@ from pydicom.uid import JPEG2000Lossless
 from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image
 from bifseg.io import images
-from bifseg.io.untrusted import ONE_FILE, check_single
+from bifseg.io.formats import upload_endings
+from bifseg.io.untrusted import check_single
 
 LIMITS = {"voxels": 50_000, "bytes": 1 << 20}
 NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
@@ -316,7 +317,7 @@ def test_zips(tmp_path):
 
 
 def test_every_ending_that_may_be_uploaded_is_checked(tmp_path):
-    for suffix in ONE_FILE:
+    for suffix in upload_endings():
         path = tmp_path / f"a{suffix}"
         path.write_bytes(b"nonsense" * 20)
         with pytest.raises(ValueError, match=re.escape(str(path))):

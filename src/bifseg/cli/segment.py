@@ -13,6 +13,7 @@ import typer
 from bifseg.cli.common import check_folder, progress
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_json, write_together
+from bifseg.io.formats import titles, written_endings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 BOX = "Voxel ranges x,y,z in file order, half-open; a single index makes it a plane. Repeat it for several objects."
 
-OUTPUT = "Mask to write: 0, 1; with several boxes 0, 1, 2... Also .stl (surfaces), .seg.dcm (DICOM-SEG), .rtstruct.dcm."
+IMAGE = f"{titles()}; or a folder of DICOM slices."
+OUTPUT = f"Mask to write: 0, 1; with several boxes 0, 1, 2... Its ending says how: {', '.join(written_endings())}."
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG or JPEG; a folder or a zip of DICOM slices.")],
+    image: Annotated[Path, typer.Argument(help=IMAGE)],
     output: Annotated[Path, typer.Option("-o", "--output", help=OUTPUT)],
     box: Annotated[list[str] | None, typer.Option(metavar="40:80,52:90,12", help=BOX)] = None,
     name: Annotated[list[str] | None, typer.Option(help="Name of an object; one per box.")] = None,
@@ -66,8 +68,7 @@ def segment(
     outputs = [path for path in (output, probability, uncertainty, report) if path]
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
-    from bifseg.io.exports import check_objects, headers_for, write_objects
-    from bifseg.io.images import check_writable, read_image, write_image
+    from bifseg.io.images import check_writable, headers_for, read_image, write_image
     from bifseg.method.parameters import parsed
     from bifseg.method.timing import Stopwatch
     from bifseg.session.session import Session
@@ -77,9 +78,9 @@ def segment(
         with clock("open"):
             say(f"Opening {image.name}")
             scan = read_image(image, series=series)
-            check_objects(output, scan)
-            for path in outputs[1:]:
-                check_writable(path, scan.shape)
+            for path in (output, probability, uncertainty):
+                if path:
+                    check_writable(path, scan)
             headers = headers_for(output, image, series)
             session = Session(scan, model, {"preset": preset, **changes}, seed)
             begun = _mask(initial, label, session)
@@ -94,7 +95,7 @@ def segment(
 
         say("Writing")
         writers = {
-            output: lambda path: write_objects(path, session.labels, session.names, session.image, headers),
+            output: lambda path: write_image(path, session.labels, session.image, names=session.names, headers=headers),
             probability: lambda path: write_image(path, session.probability(), session.image),
             uncertainty: lambda path: write_image(path, session.uncertainty(), session.image),
             report: lambda path: write_json(path, result()),
@@ -120,14 +121,11 @@ def _check_request(
 
 
 def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -> None:
-    from bifseg.io.exports import OBJECTS
-    from bifseg.io.images import WRITABLE
-
     for path in inputs:
         if not path.exists():
             raise MissingFile(f"{path} does not exist.")
     for k, path in enumerate(outputs):
-        possible = OBJECTS if k == 0 else WRITABLE
+        possible = written_endings() if k == 0 else written_endings("numbers")
         if path != report and not path.name.lower().endswith(possible):
             raise InvalidInput(f"Cannot write {path}: the suffix must be one of {', '.join(possible)}.")
         if path.resolve() in [other.resolve() for other in (*inputs, *outputs[:k])]:

@@ -69,15 +69,16 @@ def show(id: Id, data: Data, as_json: AsJson = False) -> None:
 def export(id: Id, data: Data, output: Annotated[Path, typer.Option("-o", "--output", help="The file.")]) -> None:
     """Write a session, with its image and every step, into one file.
 
-    A file named .nii.gz, .nii, .nrrd, .mha, .png, .stl, .seg.dcm or .rtstruct.dcm gets its objects instead.
+    A file whose name ends as one that `bifseg segment` writes gets its objects instead.
     """
     from bifseg.cli.common import check_folder
-    from bifseg.io.exports import OBJECTS, write_objects
+    from bifseg.io.formats import written_endings
+    from bifseg.io.images import write_image
     from bifseg.storage.transfer import export
 
     check_folder(output.parent)
     with _store(data) as store:
-        if not output.name.lower().endswith(OBJECTS):
+        if not output.name.lower().endswith(written_endings()):
             export(store, id, output)
             return
         row = store.image_row(store.session(id).image)
@@ -85,7 +86,7 @@ def export(id: Id, data: Data, output: Annotated[Path, typer.Option("-o", "--out
         if not state.objects:
             raise InvalidInput("There is nothing to write: the session has no object yet.")
         image, headers = store.image(row.key), None if row.dicom is None else store.blob(row.dicom)
-        write_objects(output, state.labels(image.shape), state.names, image, headers)
+        write_image(output, state.labels(image.shape), image, names=state.names, headers=headers)
 
 
 @sessions_app.command(name="import")

@@ -12,25 +12,10 @@ from numpy.typing import ArrayLike
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import BLOCK, Image
+from bifseg.imaging.nifti_header import AXIS, filled, numbers, placed
 
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))  # from LPS mm, and back
-AXIS = (1 << 15) - 1  # voxels along an axis that a NIfTI-1 file may have
 SHOWN = {"u1": "u1", "i1": "i2", "i2": "i2", "u2": "u2", "i4": "i4"}  # integers for which readers have textures
-CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "u2": 512}
-RGB24 = 128
-HEADER = np.dtype(
-    {
-        "names": [
-            "size", "dim", "type", "bits", "pixdim", "offset", "slope", "units", "qform_code", "sform_code",
-            "quaternion", "qoffset", "sform", "magic",
-        ],
-        "formats": [
-            "<i4", "<8i2", "<i2", "<i2", "<8f4", "<f4", "<f4", "u1", "<i2", "<i2", "<3f4", "<3f4", "(3,4)<f4", "S3"
-        ],
-        "offsets": [0, 40, 70, 72, 76, 108, 112, 123, 252, 254, 256, 268, 280, 344],
-        "itemsize": 352,  # with the four bytes that say: no extensions follow
-    }
-)  # fmt: skip
 
 
 def axes_of(direction: ArrayLike) -> tuple[int, int, int]:
@@ -77,7 +62,7 @@ def nifti(image: Image) -> tuple[int, Iterator[bytes]]:
         raise InvalidInput(f"The image has the shape {image.shape}; NIfTI-1 holds at most {AXIS} voxels along an axis.")
     array, affine = canonical(image)
     kind = "u1" if array.ndim == 4 else SHOWN.get(array.dtype.str[1:], "f4")
-    header = _header(array.shape, affine, kind)
+    header = filled(dim=(3, *array.shape[:3], 1, 1, 1, 1), units=2, **numbers(kind, array.ndim), **placed(affine))  # mm
     size = len(header) + array.size * int(kind[1])
 
     def pieces() -> Iterator[bytes]:
@@ -94,33 +79,31 @@ def nifti(image: Image) -> tuple[int, Iterator[bytes]]:
     return size, pieces()
 
 
-def _header(shape: tuple[int, ...], affine: np.ndarray, kind: str) -> bytes:
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    u, _, vh = np.linalg.svd(affine[:3, :3] / spacing)
-    rotation = u @ vh
-    handed = np.sign(np.linalg.det(rotation))
-    header = np.zeros((), HEADER)
-    header["size"], header["magic"], header["offset"] = 348, b"n+1", HEADER.itemsize
-    coloured = len(shape) == 4
-    header["dim"], header["pixdim"] = (3, *shape[:3], 1, 1, 1, 1), (handed, *spacing, 0, 0, 0, 0)
-    header["type"], header["bits"] = (RGB24, 24) if coloured else (CODES[kind], 8 * int(kind[1]))
-    header["slope"], header["units"] = 1, 2  # mm
-    header["sform_code"] = header["qform_code"] = 1  # the scanner's own millimetres
-    header["sform"], header["qoffset"] = affine[:3], affine[:3, 3]
-    header["quaternion"] = quaternion_of(rotation * (1, 1, handed))
-    return header.tobytes()
+def turned_like(image: Image, like: Image) -> Image:
+    """An image with its axes ordered and directed as another's, if it then lies on the same voxels; else itself."""
+    if image.planar or like.planar or lies_on(image, like):
+        return image
+    turn = np.linalg.inv(like.direction) @ image.direction  # column k: where axis k of the image runs in the other
+    order = np.abs(turn).argmax(1)  # of the image's axes, along the other's
+    if sorted(order.tolist()) != [0, 1, 2]:
+        return image
+    signs = [1 if turn[k, axis] > 0 else -1 for k, axis in enumerate(order)]
+    array = image.array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+    first = [0 if signs[list(order).index(axis)] > 0 else image.shape[axis] - 1 for axis in range(3)]
+    turned = Image(
+        array, [image.spacing[axis] for axis in order], (image.affine @ (*first, 1))[:3].tolist(),
+        image.direction[:, order] * signs, calibrated=image.calibrated,
+    )  # fmt: skip
+    return turned if lies_on(turned, like) else image
 
 
-def quaternion_of(rotation: np.ndarray) -> np.ndarray:
-    """(i, j, k) of the unit quaternion of a rotation whose real part is not negative."""
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
-    form = np.array(  # whose largest eigenvector it is: no case needs to be told apart (Bar-Itzhack 2000)
-        [
-            [xx - yy - zz, xy + yx, xz + zx, zy - yz],
-            [xy + yx, yy - xx - zz, yz + zy, xz - zx],
-            [xz + zx, yz + zy, zz - xx - yy, yx - xy],
-            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
-        ]
-    )
-    found = np.linalg.eigh(form)[1][:, -1]
-    return found[:3] if found[3] >= 0 else -found[:3]
+def lies_on(image: Image, like: Image) -> bool:
+    """Whether two images have the same voxels, to a tenth of one."""
+    return image.shape == like.shape and distance(image, like) <= 0.1 * min(like.spacing)
+
+
+def distance(image: Image, like: Image) -> float:
+    """How far the corners of two images of one shape lie from each other, at most, in mm."""
+    last = np.array(like.shape) - 1
+    corners = np.array([(*(np.array(corner) * last), 1) for corner in np.ndindex(2, 2, 2)])
+    return float(np.linalg.norm(corners @ (image.affine - like.affine).T, axis=1).max())

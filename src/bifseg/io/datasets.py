@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput, MissingFile, UnsupportedFile
 from bifseg.imaging.image import Image
+from bifseg.io.formats import read_endings
 from bifseg.io.images import read_image, read_labels
 
-READABLE = (
-    ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".zip",
-)  # fmt: skip
 PATIENT = ("patient", "patient_id", "subject")
 
 
@@ -140,23 +139,28 @@ def _datalist(file: Path, channel: int) -> Dataset:
     entries = about.get("training")
     if not isinstance(entries, list) or not entries:
         raise InvalidInput(f'{file} lists no cases; it needs "training": [{{"image": PATH, "label": PATH}}, ...].')
-    found = []
+    members: list[tuple[str, str, dict]] = []
     for number, entry in enumerate(entries):
         entry = entry if isinstance(entry, dict) else {}
         images, label = entry.get("image"), entry.get("label")
         images = images if isinstance(images, list) else [images]
-        if not images or not all(isinstance(text, str) and text for text in (*images, label)):
+        if (
+            not images
+            or not isinstance(label, str)
+            or not all(isinstance(text, str) for text in images)
+            or ("" in (*images, label))
+        ):
             raise InvalidInput(
                 f'{file} is malformed: entry {number} of "training" needs the paths "image" and "label".'
             )
         _check_channel(channel, set(range(len(images))), f"entry {number} of {file}")
-        found.append((images[channel], label, entry))
-    names = [_stem(Path(image)) for image, _, _ in found]
+        members.append((images[channel], label, entry))
+    names = [_stem(Path(image)) for image, _, _ in members]
     if len(set(names)) < len(names):  # scans in folders of their own, under one name
-        names = [str(Path(image).with_name(_stem(Path(image)))) for image, _, _ in found]
+        names = [str(Path(image).with_name(_stem(Path(image)))) for image, _, _ in members]
     cases = [
         Case(file.absolute().parent.name, name, _patient(entry, name), _beside(file, image), _beside(file, label))
-        for name, (image, label, entry) in zip(names, found, strict=True)
+        for name, (image, label, entry) in zip(names, members, strict=True)
     ]
     return _dataset(cases, about, file)
 
@@ -219,7 +223,8 @@ class _Found(Mapping):
 def _classes(labels: object, source: Path) -> dict[str, tuple[int, ...]]:
     """Class names and their values, of either {"liver": 1}, {"liver": [1, 2]} or {"1": "liver"}."""
     classes: dict[str, tuple[int, ...]] = {}
-    for name, value in labels.items() if isinstance(labels, dict) else [("", labels)]:
+    entries: list[tuple[str, Any]] = list(labels.items()) if isinstance(labels, dict) else [("", labels)]
+    for name, value in entries:
         if isinstance(value, str) and re.fullmatch(r"-?\d+", name):
             name, value = value, int(name)
         values = value if isinstance(value, list) and value else [value]
@@ -265,12 +270,12 @@ def _stem(path: Path) -> str:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Images, and folders of DICOM slices, by name without suffix, sorted."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(READABLE)):
+        if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(read_endings())):
             continue
         stem = path.name if path.is_dir() else _stem(path)
-        if stem in found:
-            raise InvalidInput(f"{folder} holds both {found[stem].name} and {path.name}; a case has one file there.")
-        found[stem] = path
-    return found
+        if stem in files:
+            raise InvalidInput(f"{folder} holds both {files[stem].name} and {path.name}; a case has one file there.")
+        files[stem] = path
+    return files

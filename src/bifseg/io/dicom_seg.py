@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +17,10 @@ import numpy as np
 
 from bifseg.errors import DamagedFile, InvalidInput, MissingExtra, UnsupportedFile
 from bifseg.imaging.image import Image
+from bifseg.io.archive import unzip
 from bifseg.io.atomic import write_atomically
-from bifseg.io.dicom_series import frame_order, series_files, unzip
-from bifseg.io.dicom_slices import DAMAGE, DEFLATED
+from bifseg.io.dicom_file import DAMAGE, DEFLATED
+from bifseg.io.dicom_series import frame_order, series_files
 from bifseg.io.untrusted import mapped
 
 MAY_BE_EMPTY = (
@@ -92,8 +93,8 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
             f"The labels have the shape {labels.shape}; the series has "
             f"{sources[0].Columns} x {sources[0].Rows} x {slices} voxels."
         )
-    found = np.unique(frames[frames > 0])
-    if not len(found) or found[-1] > len(names):
+    numbers = np.unique(frames[frames > 0])
+    if not len(numbers) or numbers[-1] > len(names):
         raise InvalidInput("There is nothing to write: the labels are empty, or hold numbers that have no name.")
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name="bifseg", version=version("bifseg"), family=codes.cid7162.ArtificialIntelligence
@@ -158,11 +159,11 @@ def frames_in_order(headers: bytes) -> list[int]:
 
 
 @contextmanager
-def _files(path: Path, series: str | None):
+def _files(path: Path, series: str | None) -> Iterator[Sequence[str]]:
     """The files of a series, in the order of their slices."""
     if path.is_dir():
         yield series_files(path, path, series)
-    elif path.suffix.lower() == ".zip":
+    elif zipfile.is_zipfile(path):
         with TemporaryDirectory() as folder:
             names = unzip(path, Path(folder))
             yield series_files(Path(folder), path, series, names)

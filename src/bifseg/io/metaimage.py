@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bifseg.errors import DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import Image
-from bifseg.io.voxels import Found, as_array, check_room, place_of, planes, stored, unpacked
+from bifseg.io.formats import ReadOptions
+from bifseg.io.voxels import Content, as_array, check_room, place_of, planes, stored, unpacked, written_axes
 
 HEAD = 1 << 16  # bytes in which the header must end
 TYPES = {
@@ -26,12 +28,13 @@ def is_metaimage(start: bytes) -> bool:
     return re.match(rb"\s*(ObjectType|NDims|Comment|ObjectSubType)\s*=", start) is not None
 
 
-def read_metaimage(path: Path, allowed: tuple[int, int] | None = None) -> Found:
-    """What a MetaImage holds. ``allowed``: voxels and bytes that a stranger's may, which then is a single file.
+def read_metaimage(path: Path, options: ReadOptions) -> Content:
+    """What a MetaImage holds.
 
     Raises InvalidInput for a header that says too little or contradicts itself, and for a file that holds fewer or more
     bytes of voxels than it says.
     """
+    allowed = options.allowed
     fields, data, lines = _header(path)
     axes = _whole(path, fields, "ndims", 1)[0]
     if axes not in (2, 3, 4):
@@ -49,13 +52,14 @@ def read_metaimage(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     count = int(np.prod(shape, dtype=object)) * channels * dtype.itemsize
     raw = _voxels(path, fields, data, lines, count, shape[-1], alone=allowed is not None)
     array = as_array(raw, dtype, (channels, *shape) if channels > 1 else shape)
-    return Found(
+    return Content(
         np.moveaxis(array, 0, -1) if channels > 1 else array, channels=channels, **_geometry(path, fields, axes)
     )
 
 
-def write_metaimage(path: Path, image: Image, axes: int) -> None:
+def write_metaimage(path: Path, image: Image, names: Sequence[str] | None = None) -> None:
     """Write an image as one packed MHA of two or three axes."""
+    axes = written_axes(image)
     array = image.voxels.astype(image.array.dtype.newbyteorder("<"), copy=False)
     packer = zlib.compressobj(2)
     packed = b"".join([*map(packer.compress, planes(array)), packer.flush()])
@@ -147,21 +151,21 @@ def _names(path: Path, where: str, lines: list[str], slices: int) -> list[str]:
 def _geometry(path: Path, fields: dict[str, str], axes: int) -> dict:
     inner = min(axes, 3)
     direction = np.eye(3)
-    told = next((fields[key] for key in ("transformmatrix", "rotation", "orientation") if key in fields), None)
-    if told is not None:
-        matrix = _numbers(path, told, axes * axes, "TransformMatrix").reshape(axes, axes).T
+    text = next((fields[key] for key in ("transformmatrix", "rotation", "orientation") if key in fields), None)
+    if text is not None:
+        matrix = _numbers(path, text, axes * axes, "TransformMatrix").reshape(axes, axes).T
         lengths = np.linalg.norm(matrix[:inner, :inner], axis=0)
         if (lengths == 0).any():
             raise UnsupportedFile(path, "is not usable: its TransformMatrix has an axis of no length.")
         direction[:inner, :inner] = place_of(path, matrix[:inner, :inner], "TransformMatrix")[1]
     origin = next((fields[key] for key in ("offset", "position", "origin") if key in fields), None)
     spacing = fields.get("elementspacing") or fields.get("elementsize")
-    found = {"direction": direction, "planar": axes == 2}
+    place = {"direction": direction, "planar": axes == 2}
     if origin is not None:
-        found["origin"] = (*_numbers(path, origin, axes, "Offset"), 0.0)[:3]
+        place["origin"] = (*_numbers(path, origin, axes, "Offset"), 0.0)[:3]
     if spacing is not None:
-        found["spacing"] = (*_numbers(path, spacing, axes, "ElementSpacing"), 1.0)[:3]
-    return found
+        place["spacing"] = (*_numbers(path, spacing, axes, "ElementSpacing"), 1.0)[:3]
+    return place
 
 
 def _numbers(path: Path, text: str, count: int, name: str) -> np.ndarray:

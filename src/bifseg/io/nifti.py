@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +13,23 @@ import numpy as np
 
 from bifseg.errors import CannotWrite, DamagedFile, InvalidInput, UnsupportedFile
 from bifseg.imaging.image import BLOCK, COARSEST, Image
-from bifseg.imaging.orientation import AXIS, CODES, HEADER, RAS, RGB24, quaternion_of
+from bifseg.imaging.nifti_header import (
+    AXIS,
+    NO_EXTENSION,
+    RGB24,
+    SIZES,
+    TYPES,
+    filled,
+    layout,
+    numbers,
+    placed,
+)  # fmt: skip
+from bifseg.imaging.orientation import RAS
+from bifseg.io.formats import ReadOptions
 from bifseg.io.itk import sitk
 from bifseg.io.voxels import (
     UNPACKED,
-    Found,
+    Content,
     as_array,
     check_room,
     place_of,
@@ -27,35 +39,6 @@ from bifseg.io.voxels import (
     unpacking,
 )
 
-NIFTI1 = np.dtype(
-    {
-        "names": [
-            "size", "dim", "type", "bits", "pixdim", "offset", "scale", "units", "qform_code", "sform_code",
-            "quaternion", "qoffset", "sform", "magic",
-        ],
-        "formats": [
-            "i4", "8i2", "i2", "i2", "8f4", "f4", "2f4", "u1", "i2", "i2", "3f4", "3f4", "(3,4)f4", "S3",
-        ],
-        "offsets": [0, 40, 70, 72, 76, 108, 112, 123, 252, 254, 256, 268, 280, 344],
-        "itemsize": 348,
-    }
-)  # fmt: skip
-NIFTI2 = np.dtype(
-    {
-        "names": [
-            "size", "magic", "type", "bits", "dim", "pixdim", "offset", "scale", "qform_code", "sform_code",
-            "quaternion", "qoffset", "sform", "units",
-        ],
-        "formats": [
-            "i4", "S3", "i2", "i2", "8i8", "8f8", "i8", "2f8", "i4", "i4", "3f8", "3f8", "(3,4)f8", "i4",
-        ],
-        "offsets": [0, 4, 12, 14, 16, 104, 168, 176, 344, 348, 352, 376, 400, 500],
-        "itemsize": 540,
-    }
-)  # fmt: skip
-TYPES = {
-    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
-}  # fmt: skip
 COLOURS = {RGB24: 3, 2304: 4}  # types of several uint8
 COMPLEX = (32, 1792, 2048)
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}  # mm; by custom also where the file does not say
@@ -66,12 +49,18 @@ BY_ITK = 1 << 22  # bytes of voxels from which on ITK's faster unpacking is wort
 
 
 class Head(NamedTuple):
-    """The header of a NIfTI, as this machine reads it."""
+    """The header of a NIfTI. ``least``: bytes before the first that may be a voxel's."""
 
     fields: np.void
+    least: int
     swapped: bool
     packed: bool
     shape: tuple[int, ...]
+
+    @property
+    def offset(self) -> int:
+        """Where the voxels begin; what says 0 means: right behind the header."""
+        return int(self.fields["offset"]) or self.least
 
 
 def is_nifti(start: bytes) -> bool:
@@ -79,12 +68,13 @@ def is_nifti(start: bytes) -> bool:
     return start[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c")
 
 
-def read_nifti(path: Path, allowed: tuple[int, int] | None = None) -> Found:
-    """What a NIfTI holds, scaled as it says. ``allowed``: voxels and bytes that a stranger's may.
+def read_nifti(path: Path, options: ReadOptions) -> Content:
+    """What a NIfTI holds, scaled as it says.
 
     Raises InvalidInput for damage, fewer bytes of voxels than the header says, several frames, complex numbers and
     shear.
     """
+    allowed = options.allowed
     head = _head(path, allowed)
     fields, kind = head.fields, int(head.fields["type"])
     if kind in COMPLEX:
@@ -104,49 +94,42 @@ def read_nifti(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     raw = _voxels(path, head, int(np.prod(head.shape, dtype=object)) * channels * dtype.itemsize, allowed)
     shape = (*head.shape, 1)[: max(2, min(3, len(head.shape)))]
     array = as_array(raw, dtype, (channels, *shape) if channels > 1 else shape)
-    slope, intercept = np.where(np.isfinite(fields["scale"]), fields["scale"], 0).astype(float).tolist()
-    if channels == 1 and slope and (slope, intercept) != (1, 0):
+    slope, intercept = _scale(path, fields)
+    if channels == 1 and (slope, intercept) != (1, 0):
         array = _scaled(array, slope, intercept)
-    return Found(np.moveaxis(array, 0, -1) if channels > 1 else array, channels=channels, **place)
+    return Content(np.moveaxis(array, 0, -1) if channels > 1 else array, channels=channels, **place)
 
 
-def check_axes(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse to write an array that NIfTI-1 has no room for."""
-    if max(shape) > AXIS:
+def check_axes(path: Path, image: Image) -> None:
+    """Refuse to write an image that NIfTI-1 has no room for."""
+    if max(image.shape) > AXIS:
         raise CannotWrite(
             path,
-            f"NIfTI-1 holds at most {AXIS} voxels along an axis, and the image has {max(shape)}; write .nrrd or .mha.",
+            f"NIfTI-1 holds at most {AXIS} voxels along an axis, and the image has {max(image.shape)}; "
+            "write .nrrd or .mha.",
         )
 
 
-def write_nifti(path: Path, image: Image) -> None:
+def write_nifti(path: Path, image: Image, names: Sequence[str] | None = None) -> None:
     """Write an image as NIfTI-1, packed where its name says so; what was read from a NIfTI keeps its qform, sform,
     their codes and units."""
-    check_axes(path, image.shape)
     array = image.voxels
     if array.ndim == 4 and array.dtype != np.uint8:
         raise CannotWrite(path, "NIfTI holds colours of 8 bits, and the image's have 16; write .nrrd or .mha.")
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    kind = array.dtype.str[1:]
-    codes = CODES | {code: number for number, code in TYPES.items()}
-    header = np.zeros((), HEADER)
-    header["size"], header["magic"], header["offset"] = 348, b"n+1", HEADER.itemsize
     axes = 2 if image.planar else 3
-    header["dim"] = (axes, *image.shape, 1, 1, 1, 1)
-    coloured = array.ndim == 4
-    header["type"], header["bits"] = (RGB24, 24) if coloured else (codes[kind], 8 * array.dtype.itemsize)
-    header["slope"] = 1
-    for name, value in _kept(image).items():
-        header[name] = value
+    header = filled(
+        dim=(axes, *image.shape, 1, 1, 1, 1), **numbers(array.dtype.str[1:], array.ndim), **_place_fields(image)
+    )
     packer = zlib.compressobj(4, wbits=31) if path.name.lower().endswith(".gz") else None
     with path.open("wb") as file:
-        for piece in chain([header.tobytes()], planes(array)):
+        for piece in chain([header], planes(array)):
             file.write(packer.compress(piece) if packer else piece)
         if packer:
             file.write(packer.flush())
 
 
-def _kept(image: Image) -> Mapping[str, Any]:
+def _place_fields(image: Image) -> Mapping[str, Any]:
     """Where an image lies, in the fields of a header: those that it came with, if they still say that."""
     kept = image.source.get("nifti")
     if kept:
@@ -156,16 +139,8 @@ def _kept(image: Image) -> Mapping[str, Any]:
         except ValueError:
             affine = None
         if affine is not None and np.allclose(RAS @ affine, image.affine, rtol=1e-4, atol=1e-3 * min(image.spacing)):
-            return {"pixdim": (*kept["pixdim"], 0, 0, 0, 0)} | {n: v for n, v in kept.items() if n != "pixdim"}
-    affine = RAS @ image.affine
-    u, _, vh = np.linalg.svd(affine[:3, :3] / image.spacing)
-    rotation = u @ vh
-    handed = np.sign(np.linalg.det(rotation))
-    return {
-        "pixdim": (handed, *image.spacing, 0, 0, 0, 0), "units": 2 if image.calibrated else 0, "qform_code": 1,
-        "sform_code": 1, "sform": affine[:3], "qoffset": affine[:3, 3],
-        "quaternion": quaternion_of(rotation * (1, 1, handed)),
-    }  # fmt: skip
+            return {**kept, "pixdim": (*kept["pixdim"], 0, 0, 0, 0)}
+    return {"units": 2 if image.calibrated else 0, **placed(RAS @ image.affine)}
 
 
 def _head(path: Path, allowed: tuple[int, int] | None) -> Head:
@@ -177,65 +152,57 @@ def _head(path: Path, allowed: tuple[int, int] | None) -> Head:
             try:
                 for piece in unpacking(file, "gzip"):
                     raw += piece
-                    if len(raw) >= NIFTI2.itemsize:
+                    if len(raw) >= max(SIZES.values()):
                         break
             except (EOFError, zlib.error, OSError) as error:
                 raise DamagedFile(path, UNPACKED) from error
         else:
-            raw = file.read(NIFTI2.itemsize)
-    size = int.from_bytes(raw[:4], "little")
-    swapped = size not in (348, 540)
+            raw = file.read(max(SIZES.values()))
+    swapped = int.from_bytes(raw[:4], "little") not in SIZES.values()
     size = int.from_bytes(raw[:4], "big" if swapped else "little")
-    layout = {348: NIFTI1, 540: NIFTI2}.get(size)
-    if layout is None or len(raw) < layout.itemsize:
+    version = next((version for version, bytes_ in SIZES.items() if bytes_ == size), None)
+    if version is None or len(raw) < size:
         raise DamagedFile(path, "is not a NIfTI-1 file, nor a NIfTI-2, or its header is truncated.")
-    fields = np.frombuffer(raw[: layout.itemsize], layout.newbyteorder(">" if swapped else "<"))[0]
-    magic, right = fields["magic"].rstrip(b"\0"), b"n+1" if layout is NIFTI1 else b"n+2"
-    if magic in (b"ni1", b"ni2") or (not magic and layout is NIFTI1):
+    fields = np.frombuffer(raw[:size], layout(version, ">" if swapped else "<"))[0]
+    magic = fields["magic"].rstrip(b"\0")
+    if magic in (b"ni1", b"ni2") or (not magic and version == 1):
         kind = "NIfTI" if magic else "Analyze"
         raise UnsupportedFile(
             path, f"is one of the two files of an image in {kind} format (.hdr, .img); save it as .nii."
         )
-    if magic != right:
+    if magic != b"n+%d" % version:
         raise UnsupportedFile(path, "is not a NIfTI-1 file, nor a NIfTI-2: its header does not say so.")
     axes = int(fields["dim"][0])
     shape = tuple(int(n) for n in fields["dim"][1 : axes + 1]) if 1 <= axes <= 7 else ()
     if not shape or min(shape) < 1:
         raise DamagedFile(path, f"is damaged: its axes are {fields['dim'].tolist()}.")
     offset = float(fields["offset"])
-    least = layout.itemsize + 4
+    least = size + len(NO_EXTENSION)
     if not (offset == 0 or least <= offset < 1 << 40):
         raise DamagedFile(path, f"is damaged: its voxels begin at byte {offset:.6g}, within its header of {least}.")
     if allowed and offset > least + SURPLUS:
         raise DamagedFile(path, f"has its voxels behind {offset:.4g} other bytes; save it anew.")
-    return Head(fields, swapped, packed, shape)
+    return Head(fields, least, swapped, packed, shape)
 
 
-def _offset(head: Head) -> int:
-    """Where the voxels begin; what says 0 means: right behind the header."""
-    return int(head.fields["offset"]) or (NIFTI1 if head.fields["size"] == 348 else NIFTI2).itemsize + 4
-
-
-def _voxels(path: Path, head: Head, wanted: int, allowed: tuple[int, int] | None) -> np.ndarray:
-    """The bytes of the voxels, uint8."""
-    offset = _offset(head)
+def _voxels(path: Path, head: Head, size: int, allowed: tuple[int, int] | None) -> np.ndarray:
+    """The ``size`` bytes of the voxels, uint8."""
     if not head.packed:
-        found = max(0, path.stat().st_size - offset)
-        if allowed and found > wanted + SURPLUS:
+        if allowed and path.stat().st_size > head.offset + size + SURPLUS:
             raise DamagedFile(path, "holds more than its header says; it may be damaged, or a trap.")
-        return stored(path, offset, wanted)
-    if wanted >= BY_ITK and (voxels := _by_itk(path, head, wanted)) is not None:
+        return stored(path, head.offset, size)
+    if size >= BY_ITK and (voxels := _by_itk(path, head, size)) is not None:
         return voxels
-    return unpacked(path, 0, wanted, "gzip", before=offset, surplus=SURPLUS if allowed else 1 << 60)
+    return unpacked(path, 0, size, "gzip", before=head.offset, surplus=SURPLUS if allowed else 1 << 60)
 
 
-def _by_itk(path: Path, head: Head, wanted: int) -> np.ndarray | None:
+def _by_itk(path: Path, head: Head, size: int) -> np.ndarray | None:
     """The voxels of a packed file, if the checksum at its end is that of its header and of what ITK read.
 
     Then they are what was written, and nothing follows them. ITK unpacks four times as fast as `zlib`. None where they
     are not proven so: scaled, of swapped bytes, in several parts, or damaged.
     """
-    offset, (slope, intercept) = _offset(head), head.fields["scale"]
+    offset, (slope, intercept) = head.offset, head.fields["scale"]
     scaled = (np.isfinite(slope) and slope not in (0, 1)) or (np.isfinite(intercept) and intercept != 0)
     name = str(path)
     if offset > HEAD or head.swapped or scaled or not name.isprintable() or not name.lower().endswith(".nii.gz"):
@@ -245,7 +212,7 @@ def _by_itk(path: Path, head: Head, wanted: int) -> np.ndarray | None:
     except (RuntimeError, UnicodeError):
         return None
     voxels = np.asarray(_Pixels(itk)).reshape(-1).view(np.uint8)
-    if voxels.nbytes != wanted:
+    if voxels.nbytes != size:
         return None
     with path.open("rb") as file:
         before = b""
@@ -254,9 +221,8 @@ def _by_itk(path: Path, head: Head, wanted: int) -> np.ndarray | None:
             if len(before) == offset:
                 break
         file.seek(-8, os.SEEK_END)
-        told = np.frombuffer(file.read(), "<u4").tolist()
-    proof = [zlib.crc32(voxels, zlib.crc32(before)), (offset + wanted) % (1 << 32)]
-    return voxels if told == proof else None
+        trailer = np.frombuffer(file.read(), "<u4").tolist()
+    return voxels if trailer == [zlib.crc32(voxels.data, zlib.crc32(before)), (offset + size) % (1 << 32)] else None
 
 
 class _Pixels:
@@ -265,6 +231,16 @@ class _Pixels:
     def __init__(self, itk: Any) -> None:
         self.itk = itk
         self.__array_interface__ = sitk().GetArrayViewFromImage(itk).__array_interface__
+
+
+def _scale(path: Path, fields: np.void) -> tuple[float, float]:
+    """Slope and intercept; (1, 0) where a slope that is 0 or none says that the numbers are as they are stored."""
+    slope, intercept = map(float, fields["scale"])
+    if not np.isfinite(slope) or slope == 0:
+        return 1.0, 0.0
+    if not np.isfinite(intercept):
+        raise DamagedFile(path, f"is damaged: its numbers are scaled by {slope:g} and then moved by {intercept:g}.")
+    return slope, intercept
 
 
 def _scaled(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:

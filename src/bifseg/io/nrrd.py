@@ -7,12 +7,14 @@ import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bifseg.errors import DamagedFile, UnsupportedFile
 from bifseg.imaging.image import Image
-from bifseg.io.voxels import Found, as_array, check_room, place_of, planes, stored, unpacked
+from bifseg.io.formats import ReadOptions
+from bifseg.io.voxels import Content, as_array, check_room, place_of, planes, stored, unpacked, written_axes
 
 HEAD = 1 << 20  # bytes in which the header must end
 TYPES = {
@@ -40,12 +42,13 @@ def is_nrrd(start: bytes) -> bool:
     return re.match(rb"NRRD\d{4}", start) is not None
 
 
-def read_nrrd(path: Path, allowed: tuple[int, int] | None = None) -> Found:
-    """What a NRRD holds. ``allowed``: voxels and bytes that a stranger's may, which then is a single file.
+def read_nrrd(path: Path, options: ReadOptions) -> Content:
+    """What a NRRD holds.
 
     Raises InvalidInput for a header that says too little or contradicts itself, for a file that holds fewer or more
     bytes of voxels than it says, and for sheared axes.
     """
+    allowed = options.allowed
     fields, data, lines = _header(path)
     axes = _integers(path, fields, "dimension", 1)[0]
     if not 1 < axes <= 16:
@@ -57,21 +60,30 @@ def read_nrrd(path: Path, allowed: tuple[int, int] | None = None) -> Found:
     encoding = fields.get("encoding", "").lower()
     if encoding not in ENCODINGS:
         raise UnsupportedFile(path, f"has the encoding {encoding[:40]!r}; possible are {', '.join(ENCODINGS)}.")
-    order = {"big": ">", "little": "<"}.get(fields.get("endian", "little").lower())
-    if order is None or ("endian" not in fields and np.dtype(DTYPES[kind]).itemsize > 1):
+    endian = fields.get("endian", "little").lower()
+    if endian not in ("big", "little") or ("endian" not in fields and np.dtype(DTYPES[kind]).itemsize > 1):
         raise UnsupportedFile(path, "does not say whether its numbers are big- or little-endian.")
-    dtype = np.dtype(DTYPES[kind]).newbyteorder(order)
+    dtype = np.dtype(DTYPES[kind]).newbyteorder(">" if endian == "big" else "<")
     check_room(path, shape, dtype.itemsize, allowed)
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize
     raw = _voxels(path, fields, data, lines, count, ENCODINGS[encoding], shape, alone=allowed is not None)
     return _placed(path, fields, as_array(raw, dtype, shape))
 
 
-def write_nrrd(path: Path, image: Image, axes: int, segments: Sequence[str] = ()) -> None:
-    """Write an image as one packed NRRD of two or three axes.
+def write_nrrd(path: Path, image: Image, names: Sequence[str] | None = None) -> None:
+    """Write an image as one packed NRRD of two or three axes."""
+    _write(path, image, written_axes(image))
 
-    ``segments``: names of the labels 1, 2... With them 3D Slicer opens the file as a segmentation of that many.
-    """
+
+def write_segmentation(
+    path: Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes | None = None
+) -> None:
+    """Write labels as a NRRD that 3D Slicer opens as a segmentation; ``names``: of the labels 1, 2..."""
+    last = min(int(labels.max()), 65_535)
+    _write(path, image.with_array(labels), 3, [*names, *(f"object {k}" for k in range(len(names) + 1, last + 1))])
+
+
+def _write(path: Path, image: Image, axes: int, segments: Sequence[str] = ()) -> None:
     array = image.voxels.astype(image.array.dtype.newbyteorder("<"), copy=False)
     first = ("3 ", "none ", "RGB-color ") if array.ndim == 4 else ("", "", "")  # what is said of the colours' axis
     vectors = (image.direction * image.spacing).T[:axes, :axes].tolist()
@@ -157,10 +169,10 @@ def _voxels(
     shape: Sequence[int], *, alone: bool,
 ) -> np.ndarray:  # fmt: skip
     """The bytes of the voxels, whichever file they are in."""
-    told = [fields.get(key, "0") for key in ("line skip", "byte skip")]
-    if not all(re.fullmatch(r"-?\d{1,15}", word) for word in told):
-        raise DamagedFile(path, f"is damaged: it skips {told[0][:40]!r} lines and {told[1][:40]!r} bytes.")
-    skips = [int(word) for word in told]
+    words = [fields.get(key, "0") for key in ("line skip", "byte skip")]
+    if not all(re.fullmatch(r"-?\d{1,15}", word) for word in words):
+        raise DamagedFile(path, f"is damaged: it skips {words[0][:40]!r} lines and {words[1][:40]!r} bytes.")
+    skips = [int(word) for word in words]
     if alone and "data file" in fields:
         raise DamagedFile(path, "keeps its voxels in another file; save header and voxels as one NRRD.")
     if any(skips) and alone:
@@ -213,14 +225,15 @@ def _names(path: Path, where: str, lines: list[str], shape: Sequence[int]) -> li
     return [where]
 
 
-def _placed(path: Path, fields: dict[str, str], array: np.ndarray) -> Found:
+def _placed(path: Path, fields: dict[str, str], array: np.ndarray) -> Content:
     """The array with its channels last, and where it lies."""
     axes = array.ndim
     vectors = _vectors(path, fields, axes)
+    directed = range(axes) if vectors is None else [k for k in range(axes) if vectors[k]]
     kinds = [kind.lower() for kind in fields.get("kinds", "").split()] or [""] * axes
     if len(kinds) != axes:
         raise DamagedFile(path, f"is damaged: it names {len(kinds)} kinds of axes for {axes}.")
-    inner = [k for k in range(axes) if kinds[k] in DOMAIN and (vectors is None or vectors[k] is not None)]
+    inner = [k for k in range(axes) if kinds[k] in DOMAIN and k in directed]
     other = [k for k in range(axes) if k not in inner]
     channels = int(np.prod([array.shape[k] for k in other])) if other else 1
     if channels > 1 and (len(other) > 1 or kinds[other[0]] in FRAMES):
@@ -229,27 +242,26 @@ def _placed(path: Path, fields: dict[str, str], array: np.ndarray) -> Found:
         raise UnsupportedFile(path, f"has {len(inner)} axes in space; give a 2D or 3D image.")
     array = array.transpose(*inner, *other)
     array = array if channels > 1 else array.reshape(array.shape[: len(inner)], order="F")
-    found = {"channels": channels, "planar": len(inner) == 2}
     three = inner[:3]
-    if vectors is not None:
-        found |= _by_vectors(path, fields, [vectors[k] for k in three])
+    if vectors is None:
+        place = _by_spacings(path, fields, three, axes)
     else:
-        found |= _by_spacings(path, fields, three, axes)
-    return Found(array, **found)
+        place = _by_vectors(path, fields, [vectors[k] for k in three])
+    return Content(array, channels=channels, planar=len(inner) == 2, **place)
 
 
-def _vectors(path: Path, fields: dict[str, str], axes: int) -> list[list[float] | None] | None:
-    """The direction of each axis in space, None of an axis that has none; None where the file does not tell."""
+def _vectors(path: Path, fields: dict[str, str], axes: int) -> list[list[float]] | None:
+    """The direction of each axis in space, empty for an axis that has none; None where the file does not tell."""
     text = fields.get("space directions")
     if text is None:
         return None
     words = re.findall(r"none|\([^()]*\)", text)
     if len(words) != axes or re.sub(r"none|\([^()]*\)|\s", "", text):
         raise DamagedFile(path, f"is damaged: it gives {len(words)} space directions for {axes} axes.")
-    return [None if word == "none" else _vector(path, word) for word in words]
+    return [[] if word == "none" else _vector(path, word) for word in words]
 
 
-def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) -> dict:
+def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) -> dict[str, Any]:
     lengths = {len(vector) for vector in vectors}
     size = lengths.pop()
     if lengths or size not in (2, 3) or size < len(vectors):
@@ -264,7 +276,7 @@ def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) 
     if len(vectors) == 2:  # a plane has the axis that stands on it
         direction = np.c_[direction, np.cross(direction[:, 0], direction[:, 1])]
     scale = 1.0 if unit is None else unit
-    found = {
+    place = {
         "spacing": (*(s * scale for s in spacing), 1.0)[:3],
         "direction": direction,
         "calibrated": unit is not None,
@@ -274,16 +286,16 @@ def _by_vectors(path: Path, fields: dict[str, str], vectors: list[list[float]]) 
         if len(origin) != size:
             raise DamagedFile(path, f"is damaged: its space origin has {len(origin)} numbers.")
         if not np.isnan(origin).any():
-            found["origin"] = tuple(signs * (*(o * scale for o in origin), 0.0)[:3])
-    return found
+            place["origin"] = tuple(signs * (*(o * scale for o in origin), 0.0)[:3])
+    return place
 
 
-def _by_spacings(path: Path, fields: dict[str, str], inner: list[int], axes: int) -> dict:
+def _by_spacings(path: Path, fields: dict[str, str], inner: list[int], axes: int) -> dict[str, Any]:
     """Where there are no directions: spacings, and minima of the axes."""
     if "spacings" not in fields:
         return {}
-    told = _list(path, fields, "spacings", axes)
-    spacing = [told[k] for k in inner]
+    numbers = _list(path, fields, "spacings", axes)
+    spacing = [numbers[k] for k in inner]
     unit = _unit(path, fields)
     if np.isnan(spacing).any():  # that is how a NRRD says that it does not know
         if np.isnan(spacing).all():
@@ -292,29 +304,27 @@ def _by_spacings(path: Path, fields: dict[str, str], inner: list[int], axes: int
             path, f"is not usable: it knows the spacing of some axes only, {fields['spacings'][:60]}."
         )
     scale = 1.0 if unit is None else unit
-    found = {"spacing": (*(s * scale for s in spacing), 1.0)[:3], "calibrated": unit is not None}
+    place = {"spacing": (*(s * scale for s in spacing), 1.0)[:3], "calibrated": unit is not None}
     if "axis mins" in fields or "axismins" in fields:
         key = "axis mins" if "axis mins" in fields else "axismins"
         mins = [_list(path, fields, key, axes)[k] for k in inner]
         node = [word.lower() == "node" for word in fields.get("centers", fields.get("centerings", "")).split()]
         node = node if len(node) == axes else [False] * axes
         if not np.isnan(mins).any():
-            found["origin"] = tuple(
-                scale * (m + (0 if node[k] else s / 2)) for m, s, k in zip(mins, spacing, inner, strict=True)
-            )
-            found["origin"] = (*found["origin"], 0.0)[:3]
-    return found
+            origin = [scale * (m + (0 if node[k] else s / 2)) for m, s, k in zip(mins, spacing, inner, strict=True)]
+            place["origin"] = (*origin, 0.0)[:3]
+    return place
 
 
 def _unit(path: Path, fields: dict[str, str]) -> float | None:
     """Millimetres of a unit of length, which is one where the file names none; None where it is unknown."""
     words = re.findall(r'"([^"]*)"', fields.get("space units", fields.get("units", "")))
-    named = {word.strip() for word in words if word.strip() and word.strip().lower() != "none"}
-    if len(named) > 1 and "space units" in fields:
+    units = {word.strip() for word in words if word.strip() and word.strip().lower() != "none"}
+    if len(units) > 1 and "space units" in fields:
         raise UnsupportedFile(
-            path, f"measures its axes in different units, {', '.join(sorted(named))}; resample it first."
+            path, f"measures its axes in different units, {', '.join(sorted(units))}; resample it first."
         )
-    return UNITS.get(named.pop().lower()) if named else 1.0
+    return UNITS.get(units.pop().lower()) if units else 1.0
 
 
 def _vector(path: Path, text: str) -> list[float]:

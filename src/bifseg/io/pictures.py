@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bifseg.errors import BifsegError, DamagedFile, UnsupportedFile
+from bifseg.errors import BifsegError, CannotWrite, DamagedFile, UnsupportedFile
 from bifseg.imaging.image import Image
+from bifseg.io.formats import ReadOptions
 from bifseg.io.untrusted import mapped
-from bifseg.io.voxels import Found, check_room, unpacking
+from bifseg.io.voxels import Content, check_room, unpacking
 
 EXIF = 0x0112  # the tag of the orientation
 PNG, JPEG, BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"
@@ -28,29 +30,42 @@ TURNS = {
 }  # fmt: skip
 
 
-def is_picture(start: bytes) -> bool:
-    """Whether a file that starts so is a PNG, a JPEG or a BMP."""
-    return start.startswith((PNG, JPEG)) or (start.startswith(BMP) and start[6:10] == bytes(4))
+def is_png(start: bytes) -> bool:
+    """Whether a file that starts so is a PNG."""
+    return start.startswith(PNG)
 
 
-def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: bool = False) -> Found:
+def is_jpeg(start: bytes) -> bool:
+    """Whether a file that starts so is a JPEG."""
+    return start.startswith(JPEG)
+
+
+def is_bmp(start: bytes) -> bool:
+    """Whether a file that starts so is a BMP."""
+    return start.startswith(BMP) and start[6:10] == bytes(4)
+
+
+def read_picture(path: Path, options: ReadOptions) -> Content:
     """The pixels of a picture (x, y), colours as channels, alpha left out. Nothing tells how large a pixel is.
 
-    ``labels``: an indexed picture holds its indices, not their colours. Raises InvalidInput for one that is damaged or
-    ends too early, or is none.
+    Raises InvalidInput for one that is damaged or ends too early, or is none.
     """
     with path.open("rb") as file:
         start = file.read(64)
-    whole = {PNG[:2]: _check_png, JPEG[:2]: _check_jpeg, BMP: _check_bmp}[start[:2]]
+    whole = {PNG[:2]: _check_png, JPEG[:2]: _check_jpeg, BMP: _check_bmp}.get(start[:2])
+    if whole is None:
+        raise DamagedFile(path, "is none of the pictures that are read, PNG, JPEG and BMP, or its start is damaged.")
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             picture = _opened(file, start)
             deep = start.startswith(PNG) and start[24] == 16 and start[25] != 0
             channels = {0: 1, 4: 2, 2: 3, 6: 4}.get(start[25], 3) if deep else len(picture.getbands())
-            check_room(path, picture.size, channels * (2 if deep or picture.mode.startswith("I") else 1), allowed)
+            check_room(
+                path, picture.size, channels * (2 if deep or picture.mode.startswith("I") else 1), options.allowed
+            )
             whole(path)
-            array = _deep(path, picture.size, channels) if deep else _pixels(picture, start, labels=labels)
+            array = _deep(path, picture.size, channels) if deep else _pixels(picture, start, labels=options.labels)
             orientation = picture.getexif().get(EXIF, 1)
         except (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, zlib.error, EOFError) as error:
             if isinstance(error, BifsegError):
@@ -61,26 +76,44 @@ def read_picture(path: Path, allowed: tuple[int, int] | None = None, *, labels: 
     array = upright(array.swapaxes(0, 1), orientation)
     array.flags.writeable = False
     source = {"exif": orientation} if orientation != 1 else {}
-    return Found(array, planar=True, channels=array.shape[2] if array.ndim == 3 else 1, source=source)
+    return Content(array, planar=True, channels=array.shape[2] if array.ndim == 3 else 1, source=source)
 
 
-def write_png(path: Path, image: Image, *, labels: bool) -> None:
-    """Write one plane, uint8 or uint16, or uint8 in colours. ``labels``: with a colour for each, black for 0.
+def check_plane(path: Path, image: Image) -> None:
+    """Refuse to write a volume."""
+    if image.shape[2] > 1:
+        raise CannotWrite(path, f"PNG holds one plane, and the image has {image.shape[2]}.")
+
+
+def write_png(path: Path, image: Image, names: Sequence[str] | None = None) -> None:
+    """Write one plane, uint8, uint16, uint8 in colours, or floats in [0, 1] as 0 to 255; labels with a colour each.
 
     A picture that was turned upright is turned back, and says so to those who look at it.
     """
     from PIL import Image as Pillow
 
     orientation = image.source.get("exif", 1)
-    array = np.ascontiguousarray(laid(image.voxels[:, :, 0], orientation).swapaxes(0, 1))
-    picture = Pillow.fromarray(array)
-    if labels and array.dtype == np.uint8 and array.ndim == 2:
+    array = _writable(path, laid(image.voxels[:, :, 0], orientation))
+    picture = Pillow.fromarray(np.ascontiguousarray(array.swapaxes(0, 1)))
+    if names is not None and array.dtype == np.uint8 and array.ndim == 2:
         picture.putpalette([0, 0, 0, *(c for k in range(255) for c in COLOURS[k % len(COLOURS)])])
     about = {}
     if orientation != 1:
         about["exif"] = Pillow.Exif()
         about["exif"][EXIF] = orientation
     picture.save(path, "PNG", compress_level=4, **about)
+
+
+def _writable(path: Path, array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3 and array.dtype != np.uint8:
+        raise CannotWrite(path, "PNG is written with colours of 8 bits, and the image's have 16; write .nrrd or .mha.")
+    if array.dtype.kind == "f":
+        if array.min() < 0 or array.max() > 1:
+            raise CannotWrite(path, "floats in a PNG must lie in [0, 1] (to become 0 to 255).")
+        return np.rint(array * 255).astype(np.uint8)
+    if array.dtype not in (np.uint8, np.uint16):
+        raise CannotWrite(path, f"PNG holds uint8, uint16 or floats in [0, 1], not {array.dtype}.")
+    return array
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -152,15 +185,15 @@ def _check_png(path: Path) -> None:
         bits = content[24] * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(content[25], 0)
         if content[12:16] != b"IHDR" or not (width and height and bits):
             raise DamagedFile(path, "is damaged: its header is none of a PNG.")
-        wanted = sum(h * (1 + (w * bits + 7) // 8) for w, h in _passes(width, height, content[28]) if w and h)
-        if wanted > 1100 * sum(length for _, length in data):
+        expected = sum(h * (1 + (w * bits + 7) // 8) for w, h in _passes(width, height, content[28]) if w and h)
+        if expected > 1100 * sum(length for _, length in data):
             raise DamagedFile(path, f"is truncated: {sum(length for _, length in data)} bytes cannot hold its pixels.")
         try:
-            found = sum(map(len, unpacking(_Joined(content, data), "zlib")))
+            size = sum(map(len, unpacking(_Joined(content, data), "zlib")))
         except (zlib.error, EOFError) as error:
             raise DamagedFile(path, "is truncated or damaged: its pixels cannot be unpacked.") from error
-    if found < wanted:
-        raise DamagedFile(path, f"is truncated: its pixels unpack to {found} of {wanted} bytes.")
+    if size < expected:
+        raise DamagedFile(path, f"is truncated: its pixels unpack to {size} of {expected} bytes.")
 
 
 def _passes(width: int, height: int, interlaced: int) -> list[tuple[int, int]]:
@@ -181,7 +214,7 @@ class _Joined:
             for at in range(start, start + length, 1 << 20)
         )
 
-    def read(self, _: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         return next(self._pieces, b"")
 
 
@@ -203,13 +236,13 @@ def _check_bmp(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(54).ljust(54, b"\0")
     core = int.from_bytes(head[14:18], "little") == 12
-    width, height, bits = (head[18:20], head[20:22], head[24:26]) if core else (head[18:22], head[22:26], head[28:30])
-    width, height, bits = (int.from_bytes(n, "little", signed=True) for n in (width, height, bits))
+    fields = (head[18:20], head[20:22], head[24:26]) if core else (head[18:22], head[22:26], head[28:30])
+    width, height, bits = (int.from_bytes(field, "little", signed=True) for field in fields)
     offset = int.from_bytes(head[10:14], "little")
     if not core and int.from_bytes(head[30:34], "little") not in (0, 3, 6):
         raise DamagedFile(path, "is a packed BMP; save it as PNG.")
     if width <= 0 or height == 0 or bits not in (1, 4, 8, 16, 24, 32) or offset < 26:
         raise DamagedFile(path, "is damaged: its header is none of a BMP.")
-    wanted, found = offset + (width * bits + 31) // 32 * 4 * abs(height), path.stat().st_size
-    if found < wanted:
-        raise DamagedFile(path, f"is truncated: the end of the image is missing; it has {found} of {wanted} bytes.")
+    expected, size = offset + (width * bits + 31) // 32 * 4 * abs(height), path.stat().st_size
+    if size < expected:
+        raise DamagedFile(path, f"is truncated: the end of the image is missing; it has {size} of {expected} bytes.")

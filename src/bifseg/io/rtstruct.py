@@ -38,16 +38,16 @@ def write_rtstruct(path: str | Path, labels: np.ndarray, names: Sequence[str], i
     """
     labels = np.asarray(labels)
     slices = _slices(headers, image)
-    found = ndimage.find_objects(labels.astype(np.int32, copy=False))
+    boxes = ndimage.find_objects(labels.astype(np.int32, copy=False))
     if labels.shape != image.shape or len(slices) != image.shape[2]:
         raise InvalidInput(
             f"The labels have the shape {labels.shape}, the image {image.shape}; the series has {len(slices)} slices."
         )
-    if not any(found) or len(found) > len(names):
+    if not any(boxes) or len(boxes) > len(names):
         raise InvalidInput("There is nothing to write: the labels are empty, or hold numbers that have no name.")
     structures = _structure_set(slices)
     for number, name in enumerate(names, start=1):
-        box = found[number - 1] if number <= len(found) else None
+        box = boxes[number - 1] if number <= len(boxes) else None
         contours = [] if box is None else list(_contours(labels[box] == number, [s.start for s in box], image, slices))
         _add(structures, number, label_of(name) or f"object {number}", contours)
     content = io.BytesIO()
@@ -148,13 +148,13 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
         from skimage.measure import find_contours, points_in_poly
     except ImportError:
         raise MissingExtra(NEEDED) from None
-    found = [_corners(line[:-1] - 1) for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5)]
-    areas = [_area(line) for line in found]
+    lines = [_corners(line[:-1] - 1) for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5)]
+    areas = [_area(line) for line in lines]
     outer = max(areas, key=abs, default=0)  # nothing lies around the largest
     rings = sorted((abs(area), k) for k, area in enumerate(areas) if area * outer > 0)
-    joined = {k: found[k] for _, k in rings}
-    for hole in (line for line, area in zip(found, areas, strict=True) if area * outer < 0):
-        around = next(k for _, k in rings if points_in_poly(hole[:1], found[k])[0])
+    joined = {k: lines[k] for _, k in rings}
+    for hole in (line for line, area in zip(lines, areas, strict=True) if area * outer < 0):
+        around = next(k for _, k in rings if points_in_poly(hole[:1], lines[k])[0])
         joined[around] = _joined(joined[around], hole)
     return list(joined.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ def check_surface(path: str | Path, image: Image) -> None:
         raise CannotWrite(path, "STL is in millimetres, and the image does not tell how large a voxel is.")
 
 
-def write_stl(path: str | Path, labels: np.ndarray, image: Image) -> None:
-    """Write the surfaces of all objects as one binary STL, LPS mm, seen from outside; atomic.
+def write_stl(
+    path: str | Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes | None = None
+) -> None:
+    """Write the surfaces of all objects as one binary STL, LPS mm, seen from outside; atomic. It holds no names.
 
     ``labels``: integers (x, y, z) on the voxels of ``image``, 0 is outside. The surface runs halfway between the
     centres of voxels inside and outside. Raises InvalidInput where there is nothing in the labels, CannotWrite for

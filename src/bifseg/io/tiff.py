@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bifseg.errors import BifsegError, DamagedFile, MissingExtra, UnsupportedFile
+from bifseg.io.formats import ReadOptions
 from bifseg.io.pictures import TURNS, upright
-from bifseg.io.voxels import Found, check_room
+from bifseg.io.voxels import Content, check_room
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NEEDED = 'TIFF needs tifffile, which is not installed: pip install "bifseg[tiff]"'
@@ -39,7 +40,7 @@ def is_tiff(start: bytes) -> bool:
     return start.startswith(MAGIC)
 
 
-def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: bool = False) -> Found:
+def read_tiff(path: Path, options: ReadOptions) -> Content:
     """The pixels of a TIFF: a plane, or a stack of planes of one kind.
 
     Raises InvalidInput for several channels, times or kinds of planes, of which one is asked for; for what is damaged;
@@ -53,7 +54,7 @@ def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: boo
     try:
         check_pages(path)
         with tifffile.TiffFile(path) as file:
-            return _read(file, path, allowed, labels=labels)
+            return _read(file, path, options)
     except (tifffile.TiffFileError, *DAMAGE) as error:
         if isinstance(error, BifsegError):
             raise
@@ -62,7 +63,8 @@ def read_tiff(path: Path, allowed: tuple[int, int] | None = None, *, labels: boo
 
 def check_pages(path: Path) -> None:
     """Refuse a TIFF whose pages lead beyond its end, in a circle, or are more than any stack has."""
-    size, seen = path.stat().st_size, set()
+    size = path.stat().st_size
+    seen: set[int] = set()
     with path.open("rb") as file:
         start = file.read(16)
         order = "<" if start.startswith(b"II") else ">"
@@ -82,7 +84,7 @@ def check_pages(path: Path) -> None:
             (at,) = struct.unpack(order + link, file.read(struct.calcsize(order + link)))
 
 
-def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: bool) -> Found:
+def _read(file: Any, path: Path, options: ReadOptions) -> Content:
     series = [one for one in file.series if one.kind not in ("thumbnail",)] if file.is_ome else list(file.series)
     if not series:
         raise DamagedFile(path, "is damaged: it is a TIFF without pictures.")
@@ -105,7 +107,9 @@ def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: boo
     pages = [page for page in one.pages if page is not None]
     planes = int(np.prod(shape, dtype=object)) // (first.imagewidth * first.imagelength * first.samplesperpixel)
     samples = first.samplesperpixel
-    check_room(path, (first.imagewidth, first.imagelength, max(1, planes)), samples * first.dtype.itemsize, allowed)
+    check_room(
+        path, (first.imagewidth, first.imagelength, max(1, planes)), samples * first.dtype.itemsize, options.allowed
+    )
     if first.dtype.kind not in "buif":
         raise UnsupportedFile(path, f"holds {first.dtype}; give a TIFF of real numbers.")
     orientation = int(first.tags[274].value) if 274 in first.tags else 1
@@ -116,7 +120,7 @@ def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: boo
     array = array.reshape(-1, *_plane(first))
     if samples > 1 and first.planarconfig == 2:
         array = np.moveaxis(array, 1, -1)
-    if first.photometric == 3 and not labels:
+    if first.photometric == 3 and not options.labels:
         array = _coloured(array, first)
         samples = 3
     if samples in (2, 4) and 338 in first.tags:  # the last is alpha
@@ -135,7 +139,7 @@ def _read(file: Any, path: Path, allowed: tuple[int, int] | None, *, labels: boo
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     array.flags.writeable = False
-    return Found(
+    return Content(
         array[:, :, 0] if flat else array, planar=flat, channels=samples, spacing=spacing,
         source={"exif": orientation} if flat and orientation != 1 else {},
     )  # fmt: skip
@@ -198,7 +202,7 @@ def _spacing(file: Any, series: Any, path: Path) -> tuple[float, float, float] |
     """Millimetres along x, y and from plane to plane; None where the file does not tell all that it has axes for."""
     stacked = len(series.pages) > 1 or int(np.prod(series.shape[:-2], dtype=object)) > 1
     if file.is_ome:
-        found = _ome(file.ome_metadata)
+        pitches = _ome(file.ome_metadata)
     else:
         about = file.imagej_metadata or {} if file.is_imagej else {}
         unit = _text(about.get("unit", "")).lower() if about else None
@@ -208,10 +212,11 @@ def _spacing(file: Any, series: Any, path: Path) -> tuple[float, float, float] |
             scale = {3: 10.0}.get(int(page.tags[296].value)) if 296 in page.tags else None
         x, y = (_pitch(page, tag) for tag in (282, 283))
         z = float(about.get("spacing", 0)) or None
-        found = None if scale is None else tuple(None if n is None else n * scale for n in (x, y, z))
-    if found is None or found[0] is None or found[1] is None or (stacked and found[2] is None):
+        pitches = None if scale is None else tuple(None if n is None else n * scale for n in (x, y, z))
+    x, y, z = pitches or (None, None, None)
+    if x is None or y is None or (stacked and z is None):
         return None
-    return (abs(found[0]), abs(found[1]), abs(found[2]) if stacked else 1.0)
+    return (abs(x), abs(y), abs(z) if stacked and z is not None else 1.0)
 
 
 def _pitch(page: Any, tag: int) -> float | None:
@@ -236,6 +241,6 @@ def _ome(text: str) -> tuple[float | None, ...] | None:
 
 
 def _physical(element: Any, axis: str) -> float | None:
-    told = element.get(f"PhysicalSize{axis}")
+    size = element.get(f"PhysicalSize{axis}")
     scale = MILLIMETRES.get(element.get(f"PhysicalSize{axis}Unit", "µm").lower())
-    return None if told is None or scale is None else float(told) * scale
+    return None if size is None or scale is None else float(size) * scale

@@ -5,18 +5,17 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
+from typing import Any
 
 from bifseg.errors import TooLarge, UnsupportedFile
-
-ONE_FILE = (
-    ".nii.gz", ".nii", ".nrrd", ".mha", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".zip",
-)  # fmt: skip
+from bifseg.io import formats
 
 
 def check_single(path: Path) -> None:
     """Refuse a file whose name does not end as those that may be uploaded."""
-    if not path.name.lower().endswith(ONE_FILE):
-        raise UnsupportedFile(path, f"is of a kind that cannot be uploaded; possible are {', '.join(ONE_FILE)}.")
+    endings = formats.upload_endings()
+    if not path.name.lower().endswith(endings):
+        raise UnsupportedFile(path, f"is of a kind that cannot be uploaded; possible are {', '.join(endings)}.")
 
 
 def check_extent(path: Path, shape: tuple[int, ...], voxel: int, voxels: int, limit: int) -> None:
@@ -48,7 +47,7 @@ def check_listing(path: Path, files: int) -> None:
         raise TooLarge(path, f"lists {count} files in {size} bytes; at most {files} files are allowed.")
 
 
-def mapped(path: Path) -> mmap.mmap:
-    """The bytes of a file that is not empty, without room for them."""
+def mapped(path: Path) -> Any:
+    """The bytes of a file that is not empty, without room for them: an `mmap.mmap`, which pydicom's types lack."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -7,11 +7,12 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
 from bifseg.errors import DamagedFile, UnsupportedFile
+from bifseg.imaging.image import Image
 from bifseg.io.untrusted import check_extent
 
 PIECE = 1 << 20  # bytes read, and unpacked, at once
@@ -21,8 +22,14 @@ UNPACKED = "is truncated or damaged: its compressed data cannot be unpacked."
 WINDOW = {"gzip": 31, "zlib": 15}  # what zlib calls the two
 
 
+class Readable(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 @dataclass(frozen=True, eq=False)
-class Found:
+class Content:
     """What a file holds, as its reader understood it. ``array``: (x, y, z), or fewer or more axes, then the channels.
 
     ``channels``: how many numbers a voxel has; where there are several they are the array's last axis. ``spacing``:
@@ -41,8 +48,7 @@ class Found:
 
 def stored(path: Path, offset: int, count: int) -> np.ndarray:
     """The bytes of a file from ``offset`` on, uint8 (count,); InvalidInput where there are fewer."""
-    found = max(0, path.stat().st_size - offset)
-    check_whole(path, found, count)
+    check_whole(path, max(0, path.stat().st_size - offset), count)
     with path.open("rb") as file:
         file.seek(offset)
         data = np.fromfile(file, np.uint8, count)
@@ -59,25 +65,25 @@ def unpacked(path: Path, offset: int, count: int, kind: str, *, before: int = 0,
     packed = max(0, path.stat().st_size - offset)
     if kind in DENSEST and count > DENSEST[kind] * packed:  # before there is room made for them
         raise DamagedFile(path, f"is truncated: {packed} bytes cannot hold {count} bytes of voxels.")
-    data, found = np.empty(count, np.uint8), -before
-    view = memoryview(data)
+    data, place = np.empty(count, np.uint8), -before
+    view = data.data
     with path.open("rb") as file:
         file.seek(offset)
         try:
             for piece in unpacking(file, kind):
-                start = max(0, found)
-                part = memoryview(piece)[max(0, -found) :][: max(0, count - start)]
+                start = max(0, place)
+                part = memoryview(piece)[max(0, -place) :][: max(0, count - start)]
                 view[start : start + len(part)] = part
-                found += len(piece)
-                if found > count + surplus:
+                place += len(piece)
+                if place > count + surplus:
                     raise DamagedFile(path, "unpacks to more than its header says; it may be damaged, or a trap.")
         except (zlib.error, OSError, EOFError) as error:
             raise DamagedFile(path, UNPACKED) from error
-    check_whole(path, max(0, found), count)
+    check_whole(path, max(0, place), count)
     return data
 
 
-def unpacking(file: BinaryIO, kind: str) -> Iterator[bytes]:
+def unpacking(file: Readable, kind: str) -> Iterator[bytes]:
     """What a stream unpacks to, in pieces, up to its end, where its checksum is compared; joined streams are one.
 
     Raises zlib.error or OSError for damage, EOFError where it has no end.
@@ -108,6 +114,12 @@ def as_array(data: np.ndarray, dtype: np.dtype, shape: Sequence[int]) -> np.ndar
     return array
 
 
+def written_axes(image: Image) -> int:
+    """Two or three axes, which a file of an image has: a plane that stands obliquely in space stays a thin volume."""
+    flat = image.planar and np.allclose(image.direction[2], (0, 0, 1)) and image.origin[2] == 0
+    return 2 if flat else 3
+
+
 def planes(array: np.ndarray) -> Iterator[bytes]:
     """The bytes of an array (x, y, z), its first axis running fastest, plane by plane; of (x, y, z, 3), the colours."""
     array = np.moveaxis(array, 3, 0) if array.ndim == 4 else array
@@ -120,10 +132,10 @@ def check_room(path: Path, shape: Sequence[int], itemsize: int, allowed: tuple[i
         check_extent(path, tuple(shape), itemsize, *allowed)
 
 
-def check_whole(path: Path, found: int, wanted: int) -> None:
+def check_whole(path: Path, size: int, expected: int) -> None:
     """Refuse a file with fewer bytes of voxels than it says."""
-    if found < wanted:
-        raise DamagedFile(path, f"is truncated: it holds {found} of {wanted} bytes of voxels.")
+    if size < expected:
+        raise DamagedFile(path, f"is truncated: it holds {size} of {expected} bytes of voxels.")
 
 
 def place_of(path: Path, columns: np.ndarray, what: str) -> tuple[tuple[float, ...], np.ndarray]:

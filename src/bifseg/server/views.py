@@ -5,15 +5,15 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from shutil import disk_usage
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
+from pydantic import AfterValidator, WithJsonSchema
 
 from bifseg.errors import FileError, InvalidInput, NotFound, StorageFull
-from bifseg.imaging.image import Image
-from bifseg.io import dicom_seg, images, rtstruct, stl
+from bifseg.io.formats import FORMATS, written_as
+from bifseg.io.images import write_image
 from bifseg.prompts.interaction import Box
 from bifseg.server.uploads.scratch import scratch
 from bifseg.session.state import Segment, State
@@ -22,19 +22,22 @@ from bifseg.storage.disk import FULL, is_full
 from bifseg.storage.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
-Format = Literal["raw", "nii.gz", "nii", "nrrd", "mha", "png", "dcm", "rtstruct.dcm", "stl"]
-MEDIA = {
-    "raw": "application/octet-stream",
-    "nii.gz": "application/gzip",
-    "nii": "application/octet-stream",
-    "nrrd": "application/octet-stream",
-    "mha": "application/octet-stream",
-    "png": "image/png",
-    "dcm": "application/dicom",
-    "rtstruct.dcm": "application/dicom",
-    "stl": "model/stl",
-}
-OBJECTS = {"dcm": "DICOM-SEG", "rtstruct.dcm": "RTSTRUCT", "stl": "STL"}  # what holds no other numbers
+RAW = "raw"  # the voxels of a box, no file
+
+
+def media_types() -> dict[str, str]:
+    """What may be asked for, by the ending of the file without its point: the media type of the answer."""
+    files = {ending[1:]: media for format_ in FORMATS.values() for ending, media in format_.written.items()}
+    return {RAW: "application/octet-stream"} | files
+
+
+def _known(name: str) -> str:
+    if name not in media_types():
+        raise ValueError(f"must be one of {', '.join(media_types())}")
+    return name
+
+
+Format = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(media_types())})]
 PIECE = 1 << 20
 
 
@@ -99,11 +102,14 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     image = store.image(row.key)
     full = view.array if view.array.shape[:3] == image.shape else view.box.paste(view.array, image.shape)
     path = scratch(store.folder, f".{format}")
+    entry = written_as(path)
+    if entry.holds == "objects" and not view.names:
+        raise InvalidInput(f"{entry.title} holds objects, not {view.title}; ask for labels or a mask.")
+    if entry.needs_series and row.dicom is None:
+        raise InvalidInput(f"The image came from no DICOM series, and {entry.title} needs one; ask for another format.")
+    headers = store.blob(row.dicom) if entry.needs_series else None
     try:
-        if format in OBJECTS:
-            _write_objects(path, full, view, image, store, row)
-        else:
-            images.write_image(path, full, image)
+        write_image(path, full, image, names=view.names or None, headers=headers)
         return path.open("rb")
     except (ValueError, OSError) as error:
         # ITK does not say why a file did not arrive
@@ -112,19 +118,6 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
         raise (error.of(f"a file .{format}") if isinstance(error, FileError) else error) from None
     finally:
         path.unlink(missing_ok=True)
-
-
-def _write_objects(path: Path, labels: np.ndarray, view: View, image: Image, store: Store, row: ImageRow) -> None:
-    kind = OBJECTS["".join(path.suffixes)[1:]]
-    if not view.names:
-        raise InvalidInput(f"{kind} holds objects, not {view.title}; ask for labels or a mask.")
-    if kind == "STL":
-        stl.write_stl(path, labels, image)
-        return
-    if row.dicom is None:
-        raise InvalidInput(f"The image came from no DICOM series, and {kind} needs one; ask for another format.")
-    write = dicom_seg.write_dicom_seg if kind == "DICOM-SEG" else rtstruct.write_rtstruct
-    write(path, labels, view.names, image, store.blob(row.dicom))
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -142,7 +142,13 @@ function entry(entry: EntryInfo): HTMLElement {
 // ---- exports
 
 /** Offer what may be saved; `figure` draws the page's own picture. */
-export function showExport(api: Api, id: string, image: ImageInfo, title: string, figure: () => Promise<Blob>): void {
+export async function showExport(
+  api: Api,
+  id: string,
+  image: ImageInfo,
+  title: string,
+  figure: () => Promise<Blob>,
+): Promise<void> {
   const { status, alert, lines } = told()
   let busy = false
   const saved = async ({ ending, load }: Export) => {
@@ -160,7 +166,11 @@ export function showExport(api: Api, id: string, image: ImageInfo, title: string
     }
     busy = false
   }
-  const choices = exportsOf(api, id, image, figure).map((choice) =>
+  const offered = await exportsOf(api, id, image, figure).catch((error) => {
+    alert.textContent = sentenceOf(error)
+    return []
+  })
+  const choices = offered.map((choice) =>
     h(
       'li',
       {},
@@ -183,26 +193,18 @@ interface Export {
   load: () => Promise<Blob>
 }
 
-function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise<Blob>): Export[] {
-  const labels = (format: string, name: string, what: string): Export => ({
-    name,
-    what,
-    ending: `labels.${format}`,
-    load: () => api.file(`sessions/${encodeURIComponent(id)}/labels?format=${format}`),
-  })
+async function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise<Blob>): Promise<Export[]> {
+  const { exports } = await api.server()
+  const suitable = exports.filter(
+    ({ axes, needs_series }) => axes.includes(image.planar ? 2 : 3) && (image.dicom || !needs_series),
+  )
   return [
-    labels('nii.gz', 'NIfTI', 'All objects as labels on the voxels of the scan; most programs read it.'),
-    labels('nrrd', 'NRRD', 'The same, as 3D Slicer likes it.'),
-    labels('mha', 'MHA', 'The same, as ITK and MITK like it.'),
-    ...(image.dicom
-      ? [
-          labels('dcm', 'DICOM-SEG', 'The same for the archive, with the patient and series of the scan.'),
-          labels('rtstruct.dcm', 'RTSTRUCT', 'Outlines in the slices, for planning of radiotherapy.'),
-        ]
-      : []),
-    image.planar
-      ? labels('png', 'PNG labels', 'The first object has grey level 1, the second 2: it looks black.')
-      : labels('stl', 'STL', 'Surfaces of all objects in millimetres, for printers.'),
+    ...suitable.map(({ format, title, help }) => ({
+      name: title,
+      what: help,
+      ending: `labels.${format}`,
+      load: () => api.file(`sessions/${encodeURIComponent(id)}/labels?format=${format}`),
+    })),
     { name: 'PNG figure', what: 'The view as it is now, as a picture.', ending: 'figure.png', load: figure },
     {
       name: 'Session',

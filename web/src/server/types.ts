@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 944844172afbcb469485794926e82de42d4d2ed05affe76eab5e376a5e14a78b
+// Made by `make types`; do not edit. 042a17dcd8c34ba2648d8f54d80a4570cf2e777287682c3127d13ed567f2dd7c
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -75,6 +75,17 @@ export interface components {
         [key: string]: unknown
       }
       created: number
+    }
+    /** @description A format in which objects can be downloaded: which images it suits, and what it is good for. */
+    ExportInfo: {
+      /** @description What GET /sessions/{id}/labels takes as `format`. */
+      format: string
+      title: string
+      help: string
+      /** @description 2 for planar images, 3 for volumes. */
+      axes: number[]
+      /** @description Whether the image must have come as DICOM. */
+      needs_series: boolean
     }
     /** @description A file or a folder that may be opened by its path. */
     FileInfo: {
@@ -324,6 +335,7 @@ export interface components {
       presets: string[]
       upload_formats: string[]
       download_formats: string[]
+      exports: components['schemas']['ExportInfo'][]
       /** @description Whether it has a folder of images to open. */
       images: boolean
       limits: {
@@ -415,6 +427,7 @@ export type Cancellation = components['schemas']['Cancellation']
 export type Correct = components['schemas']['Correct']
 export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']
+export type ExportInfo = components['schemas']['ExportInfo']
 export type FileInfo = components['schemas']['FileInfo']
 export type ImageInfo = components['schemas']['ImageInfo']
 export type Interpolate = components['schemas']['Interpolate']

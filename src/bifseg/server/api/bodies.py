@@ -296,6 +296,16 @@ class PlaceInfo(Answer):
     uncertainty: float
 
 
+class ExportInfo(Answer):
+    """A format in which objects can be downloaded: which images it suits, and what it is good for."""
+
+    format: Annotated[str, Field(description="What GET /sessions/{id}/labels takes as `format`.")]
+    title: str
+    help: str
+    axes: Annotated[list[int], Field(description="2 for planar images, 3 for volumes.")]
+    needs_series: Annotated[bool, Field(description="Whether the image must have come as DICOM.")]
+
+
 class ServerInfo(Answer):
     """What this server offers, and to whom it speaks."""
 
@@ -305,6 +315,7 @@ class ServerInfo(Answer):
     presets: list[str]
     upload_formats: list[str]
     download_formats: list[str]
+    exports: list[ExportInfo]
     images: Annotated[bool, Field(description="Whether it has a folder of images to open.")]
     limits: dict[str, float]
 

@@ -16,7 +16,7 @@ from bifseg.server.api.bodies import MeasureInfo, PlaceInfo
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
-from bifseg.server.views import MEDIA, Format, View, What
+from bifseg.server.views import RAW, Format, View, What, media_types
 from bifseg.session.uncertain_places import places
 from bifseg.storage.journal import check_current
 from bifseg.storage.rows import ImageRow
@@ -29,7 +29,7 @@ RESULT = {
             "description": (
                 "raw: the voxels in the box, C order (z runs fastest), little-endian; else a file of the whole image."
             ),
-            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in MEDIA.values()},
+            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in media_types().values()},
             "headers": {
                 "X-Box": {"schema": {"type": "string"}, "description": "raw: the box they fill."},
                 "X-Shape": {
@@ -96,7 +96,7 @@ async def result(
     """
     history = await run_in_threadpool(service.store.history, session.id)
     version = history.number if what == "labels" else history.version(object)
-    weak = "W/" if format in ("dcm", "rtstruct.dcm") else ""  # each DICOM file has UIDs of its own
+    weak = "W/" if format.endswith("dcm") else ""  # each DICOM file has UIDs of its own
     headers = {"X-Number": str(history.number)} | ({} if version is None else {"ETag": weak + etag(version)})
     check_current(history, expected, "" if what == "labels" else object)
     if version is not None and known(request, str(version)):
@@ -119,11 +119,11 @@ async def answer(
 
     def make() -> Response:
         row, shown = view()
-        if format == "raw":
+        if format == RAW:
             content, headers = views.raw(shown)
-            return Response(content, media_type=MEDIA[format], headers=headers)
+            return Response(content, media_type=media_types()[format], headers=headers)
         file = views.file(service.store, row, shown, format)
         headers = {"Content-Disposition": f'attachment; filename="{shown.title}.{format}"'}
-        return StreamingResponse(views.pieces(file), media_type=MEDIA[format], headers=headers)
+        return StreamingResponse(views.pieces(file), media_type=media_types()[format], headers=headers)
 
     return await lane.run(user, make)

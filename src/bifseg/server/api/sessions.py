@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.io.formats import FORMATS, upload_endings
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies import EntryInfo, Imported, NewSession, ServerInfo, SessionInfo, SessionState, parsed
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import Expected, etag
-from bifseg.server.uploads.receiving import SUFFIXES, called, received
+from bifseg.server.uploads.receiving import called, received
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage.manifest import Manifest
 from bifseg.storage.transfer import export, import_
 
 router = APIRouter(tags=["sessions"], **ROUTER)
+SAID = ("title", "help", "axes", "needs_series")  # of a format, to who exports
 ARCHIVE = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -35,8 +37,13 @@ def server(service: Served, user: User) -> dict:
         "user": user,
         "models": settings.known_models,
         "presets": list(PRESETS),
-        "upload_formats": list(SUFFIXES),
-        "download_formats": list(get_args(views.Format)),
+        "upload_formats": list(upload_endings()),
+        "download_formats": list(views.media_types()),
+        "exports": [
+            {"format": next(iter(entry.written))[1:], **{name: getattr(entry, name) for name in SAID}}
+            for entry in FORMATS.values()
+            if entry.help
+        ],
         "images": settings.images is not None,
         "limits": vars(settings.limits),
     }

@@ -18,6 +18,7 @@ from fastapi import APIRouter, File, Form, HTTPException, Query, Response, Uploa
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import InvalidInput, NotFound, Stale
+from bifseg.io.formats import upload_endings
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
@@ -26,7 +27,7 @@ from bifseg.server.monailabel.datastore import Datastore
 from bifseg.server.monailabel.painted import HIDDEN, Asked, cut, interactions
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_image, read_labels
-from bifseg.server.uploads.receiving import SUFFIXES, suffix_of
+from bifseg.server.uploads.receiving import suffix_of
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage import Store
 from bifseg.storage.disk import on_disk
@@ -34,7 +35,7 @@ from bifseg.storage.rows import ImageRow, SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
 MODEL, CLIENT = "bifseg", "monailabel"
-LABELS = (".nii.gz", ".nii", ".nrrd", ".mha")  # formats of label maps that may come
+LABELS = (".nii.gz", ".nii", ".nrrd", ".mha")  # label maps that may come, as its clients write them
 FINAL = "final"  # the tag of what is submitted without one
 Name = Annotated[str, Query(max_length=200)]
 Tag = Annotated[str, Query(max_length=100)]
@@ -201,7 +202,7 @@ async def submit(
     return {"image": image, "label": image, "tag": tag}
 
 
-@router.get("/datastore/label", **_file_reply(views.MEDIA["nii.gz"]))
+@router.get("/datastore/label", **_file_reply(views.media_types()["nii.gz"]))
 async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) -> Response:
     """The label map submitted last for an image, as NIfTI."""
 
@@ -213,7 +214,7 @@ async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) 
         return _content(service.store, service.store.image_row(key), view, ".nii.gz")
 
     return Response(
-        await service.heavy.run(user, find), media_type=views.MEDIA["nii.gz"],
+        await service.heavy.run(user, find), media_type=views.media_types()["nii.gz"],
         headers={"Content-Disposition": 'attachment; filename="label.nii.gz"'},
     )  # fmt: skip
 
@@ -242,7 +243,7 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
 
 def _keep(service: Service, user: str, upload: UploadFile) -> str:
     """Put an uploaded image into the store: its key."""
-    with _saved(service, upload, SUFFIXES) as path:
+    with _saved(service, upload, upload_endings()) as path:
         image, headers = read_image(path, service.store.folder, service.settings.limits)
     return service.store.add_image(image, user, headers)
 

@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.errors import BifsegError, StorageFull, TooLarge
-from bifseg.io.archive import RATIO, SLACK, check_apart, check_growth, opened
-from bifseg.io.dicom_series import ZIP_FILES
+from bifseg.io.archive import RATIO, SLACK, ZIP_FILES, check_apart, check_growth, opened
 from bifseg.io.untrusted import check_listing, mapped
 from bifseg.storage.disk import FULL
 

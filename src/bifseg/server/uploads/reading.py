@@ -37,8 +37,7 @@ def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None 
     TooLarge as `bifseg.io.images.read_upload`.
     """
     image = images.read_upload(path, voxels=voxels, bytes=size, series=series)
-    is_dicom = path.is_dir() or path.suffix.lower() in (".zip", ".dcm")
-    return image, dicom_seg.headers_of(path, series=series) if is_dicom else None
+    return image, dicom_seg.headers_of(path, series=series) if images.format_of(path).series else None
 
 
 def read_image(

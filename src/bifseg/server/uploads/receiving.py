@@ -11,20 +11,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from bifseg.errors import FileError, InvalidInput
-from bifseg.io.untrusted import ONE_FILE
+from bifseg.io import formats
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage.disk import on_disk
 
-SUFFIXES = ONE_FILE
 PIECE = 1 << 20  # bytes gathered before they are written
 
 
 def suffix_of(name: str) -> str:
     """The ending of a file's name, which says its format; InvalidInput for one that nobody reads."""
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise InvalidInput(f"The file name ends in {Path(name).suffix[:20]!r}; it must end in {', '.join(SUFFIXES)}.")
-    return suffix
+    endings = formats.upload_endings()
+    ending = formats.ending_of(name, endings)
+    if ending is None:
+        raise InvalidInput(f"The file name ends in {Path(name).suffix[:20]!r}; it must end in {', '.join(endings)}.")
+    return ending
 
 
 async def pour(chunks: AsyncIterable[bytes], file: BinaryIO) -> int:

@@ -1,0 +1,196 @@
+"""Every file format, an entry each: how it is recognised, what reads and writes it, and what it can hold.
+
+A format is a module here and one entry of `FORMATS`. Whoever lists formats, the command line, the server, the page and
+docs, asks this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+OCTETS = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a file is read.
+
+    ``series``: UID, number or description of one of several DICOM series. ``allowed``: voxels, and bytes unpacked, that
+    a stranger's file may hold, which then may not refer to other files. ``labels``: numbers are wanted, not the colours
+    that they stand for.
+    """
+
+    series: str | None = None
+    allowed: tuple[int, int] | None = None
+    labels: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """One entry. Functions are named ``module:function``, and imported when they are first called.
+
+    Parameters
+    ----------
+    title : str
+        What people call it.
+    endings : tuple of str
+        Endings of the names of files that are read, in small letters, with the point.
+    signature : str
+        ``(start: bytes) -> bool``: whether a file that begins so is one; ``start`` are its first 540 bytes, unpacked.
+    reader : str
+        ``(path: Path, options: ReadOptions) -> bifseg.io.voxels.Content``.
+    detached : tuple of str
+        Endings of files whose voxels lie in other files: they cannot be uploaded.
+    series : bool
+        Whether files that are read belong to a DICOM series, whose headers are kept.
+    written : mapping of str to str
+        Endings that are written, the usual one first, and their media types.
+    writer : str
+        Of numbers: ``(path: Path, image: Image, names: Sequence[str] | None)``, ``names``: of the labels 1, 2..., None
+        where the image holds no labels. Of objects: ``(path, labels: ndarray, names, image, headers: bytes | None)``,
+        ``headers``: of the image's DICOM series.
+    holds : {"numbers", "objects"}
+        What is written: any array, or labels alone.
+    check : str
+        ``(path: Path, image: Image)``: raises CannotWrite for an image of which nothing can be written, before the
+        work is done.
+    axes : tuple of int
+        Of images that can be written.
+    needs_series : bool
+        Whether it is written for images alone that came as a DICOM series.
+    extra : str
+        ``pip install "bifseg[extra]"``.
+    help : str
+        What it is good for, as the page says it to who exports; empty: the page does not offer it.
+    """
+
+    title: str
+    endings: tuple[str, ...] = ()
+    signature: str = ""
+    reader: str = ""
+    detached: tuple[str, ...] = ()
+    series: bool = False
+    written: Mapping[str, str] = field(default_factory=dict)
+    writer: str = ""
+    holds: Literal["numbers", "objects"] = "numbers"
+    check: str = ""
+    axes: tuple[int, ...] = (2, 3)
+    needs_series: bool = False
+    extra: str = ""
+    help: str = ""
+
+
+FORMATS: dict[str, Format] = {  # recognised in this order; what stands before DICOM in its files may be a TIFF
+    "dicom": Format(
+        "DICOM", (".dcm", ".ima"), "bifseg.io.dicom_file:is_dicom", "bifseg.io.dicom_series:read_dicom", series=True,
+    ),
+    "zip": Format(
+        "zip of DICOM", (".zip",), "bifseg.io.archive:is_zip", "bifseg.io.dicom_series:read_zip", series=True,
+    ),
+    "nifti": Format(
+        "NIfTI", (".nii.gz", ".nii"), "bifseg.io.nifti:is_nifti", "bifseg.io.nifti:read_nifti",
+        written={".nii.gz": "application/gzip", ".nii": OCTETS}, writer="bifseg.io.nifti:write_nifti",
+        check="bifseg.io.nifti:check_axes",
+        help="All objects as labels on the voxels of the scan; most programs read it.",
+    ),
+    "nrrd": Format(
+        "NRRD", (".nrrd", ".nhdr"), "bifseg.io.nrrd:is_nrrd", "bifseg.io.nrrd:read_nrrd", (".nhdr",),
+        written={".nrrd": OCTETS}, writer="bifseg.io.nrrd:write_nrrd", help="The same, without names.",
+    ),
+    "slicer": Format(
+        "3D Slicer segmentation", written={".seg.nrrd": OCTETS}, writer="bifseg.io.nrrd:write_segmentation",
+        holds="objects", help="The same with names and colours, as 3D Slicer likes it.",
+    ),
+    "metaimage": Format(
+        "MHA", (".mha", ".mhd"), "bifseg.io.metaimage:is_metaimage", "bifseg.io.metaimage:read_metaimage", (".mhd",),
+        written={".mha": OCTETS}, writer="bifseg.io.metaimage:write_metaimage",
+        help="The same, as ITK and MITK like it.",
+    ),
+    "png": Format(
+        "PNG", (".png",), "bifseg.io.pictures:is_png", "bifseg.io.pictures:read_picture",
+        written={".png": "image/png"}, writer="bifseg.io.pictures:write_png", check="bifseg.io.pictures:check_plane",
+        axes=(2,), help="Labels of a picture, a colour for each; their numbers are its indices.",
+    ),
+    "jpeg": Format(
+        "JPEG", (".jpg", ".jpeg"), "bifseg.io.pictures:is_jpeg", "bifseg.io.pictures:read_picture",
+    ),
+    "bmp": Format("BMP", (".bmp",), "bifseg.io.pictures:is_bmp", "bifseg.io.pictures:read_picture"),
+    "tiff": Format("TIFF", (".tif", ".tiff"), "bifseg.io.tiff:is_tiff", "bifseg.io.tiff:read_tiff", extra="tiff"),
+    "dicom_seg": Format(
+        "DICOM-SEG", written=dict.fromkeys((".seg.dcm", ".dcm"), "application/dicom"),
+        writer="bifseg.io.dicom_seg:write_dicom_seg", holds="objects", needs_series=True, extra="dicom",
+        help="The same for the archive, with the patient and series of the scan.",
+    ),
+    "rtstruct": Format(
+        "RTSTRUCT", written={".rtstruct.dcm": "application/dicom"}, writer="bifseg.io.rtstruct:write_rtstruct",
+        holds="objects", needs_series=True, extra="dicom",
+        help="Outlines in the slices, for planning of radiotherapy.",
+    ),
+    "stl": Format(
+        "STL", written={".stl": "model/stl"}, writer="bifseg.io.stl:write_stl", holds="objects",
+        check="bifseg.io.stl:check_surface", axes=(3,), extra="mesh",
+        help="Surfaces of all objects in millimetres, for printers.",
+    ),
+}  # fmt: skip
+
+
+def function(place: str) -> Callable[..., Any]:
+    """The function of a ``module:function``."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def titles() -> str:
+    """What is read, as a sentence lists it."""
+    return ", ".join(format_.title for format_ in FORMATS.values() if format_.reader)
+
+
+def read_endings() -> tuple[str, ...]:
+    """Of the names of all files that are read."""
+    return tuple(ending for format_ in FORMATS.values() for ending in format_.endings)
+
+
+def upload_endings() -> tuple[str, ...]:
+    """Of the names of files that hold all that belongs to them."""
+    return tuple(ending for format_ in FORMATS.values() for ending in format_.endings if ending not in format_.detached)
+
+
+def written_endings(*holds: str) -> tuple[str, ...]:
+    """Of the names of all files that are written, or of those alone that hold "numbers", or "objects"."""
+    formats = (format_ for format_ in FORMATS.values() if not holds or format_.holds in holds)
+    return tuple(ending for format_ in formats for ending in format_.written)
+
+
+def ending_of(name: str | Path, endings: Iterable[str]) -> str | None:
+    """The longest of some endings that a file's name has, None where it has none of them."""
+    name = Path(name).name.lower()
+    return max((ending for ending in endings if name.endswith(ending)), key=len, default=None)
+
+
+def written_as(name: str | Path) -> Format | None:
+    """The format that a file of a name is written in; None where there is none."""
+    ending = ending_of(name, written_endings())
+    return next((format_ for format_ in FORMATS.values() if ending in format_.written), None)
+
+
+def named(name: str | Path, *, packed: bool = False) -> Format | None:
+    """The format of a file that is read, as its name says; None where that says none. ``packed``: it is gzipped."""
+    ending = ending_of(name, read_endings())
+    formats = (format_ for format_ in FORMATS.values() if _packable(format_) or not packed)
+    return next((format_ for format_ in formats if ending in format_.endings), None)
+
+
+def recognised(start: bytes, *, packed: bool = False) -> Format | None:
+    """The format of a file that begins so, unpacked; None where that is none's. ``packed``: it is gzipped."""
+    for format_ in FORMATS.values():
+        if format_.signature and (_packable(format_) or not packed) and function(format_.signature)(start):
+            return format_
+    return None
+
+
+def _packable(format_: Format) -> bool:
+    return any(ending.endswith(".gz") for ending in format_.endings)
