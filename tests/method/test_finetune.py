@@ -1,10 +1,12 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop, Features
-from bifseg.method.finetune import copy_of, fine_tune, foreground_probability, update_network
+from bifseg.method.finetune import fine_tune, foreground_probability, update_network
 from bifseg.method.parameters import FAST, PAPER
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Box
@@ -40,7 +42,7 @@ def scribbles_on(truth, rng):
 def test_every_network_update_lowers_the_loss_of_equation_12(case, preset, supervised):
     crop, classifier, truth, dimension = case
     scribbles = scribbles_on(truth, np.random.default_rng(0)) * np.uint8(supervised)
-    rounds = list(fine_tune(crop, copy_of(classifier), preset[dimension], scribbles=scribbles))
+    rounds = list(fine_tune(crop, deepcopy(classifier), preset[dimension], scribbles=scribbles))
     assert len(rounds) == preset[dimension].rounds + 1
     for step in rounds[:-1]:
         assert step.loss[1] < step.loss[0]
@@ -52,7 +54,7 @@ def test_every_network_update_lowers_the_loss_of_equation_12(case, preset, super
 def test_the_loss_is_equation_12_as_a_weighted_mean(case):
     crop, classifier, truth, dimension = case
     weights = np.random.default_rng(1).uniform(0, 5, crop.shape).astype(np.float32)
-    own = copy_of(classifier)
+    own = deepcopy(classifier)
     parameters = PAPER[dimension].but(iterations=0)
     as_it_lies = Features(crop.features().views[:1], crop.shape)  # an update learns from no other view
     before, after = update_network(own, as_it_lies.views, truth, weights, np.zeros(crop.shape, np.uint8), parameters)
@@ -69,7 +71,7 @@ def test_a_sampled_update_estimates_the_full_loss(case):
     for samples in (0, 2000):
         parameters = FAST[dimension].but(iterations=0, samples=samples)
         losses.append(
-            update_network(copy_of(classifier), crop.features().views, truth, weights, scribbles, parameters)[0]
+            update_network(deepcopy(classifier), crop.features().views, truth, weights, scribbles, parameters)[0]
         )
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
 
@@ -82,7 +84,7 @@ def test_labels_are_optimal_obey_scribbles_and_locks_and_end_with_a_label_update
     locked &= scribbles == 0
     parameters = FAST[dimension]
     energy = crop.energy(parameters)
-    for step in fine_tune(crop, copy_of(classifier), parameters, scribbles=scribbles, locked=locked):
+    for step in fine_tune(crop, deepcopy(classifier), parameters, scribbles=scribbles, locked=locked):
         assert step.labels[scribbles == 1].all()
         assert not step.labels[scribbles == 2].any()
         assert not step.labels[locked].any()
@@ -97,7 +99,7 @@ def test_the_shared_classifier_never_changes_and_a_seed_repeats_a_run(case):
     scribbles = scribbles_on(truth, np.random.default_rng(0))
     runs = []
     for _ in range(2):
-        own = copy_of(classifier)
+        own = deepcopy(classifier)
         last = list(fine_tune(crop, own, FAST[dimension].but(samples=500), scribbles=scribbles, seed=7))[-1]
         runs.append((last.probability, own.state_dict()))
     np.testing.assert_array_equal(runs[0][0], runs[1][0])
@@ -108,7 +110,7 @@ def test_the_shared_classifier_never_changes_and_a_seed_repeats_a_run(case):
 
 def test_crf_alone_is_one_label_update_with_the_classifier_untouched(case):
     crop, classifier, _, dimension = case
-    own = copy_of(classifier)
+    own = deepcopy(classifier)
     rounds = list(fine_tune(crop, own, PAPER[dimension].but(rounds=0), scribbles=np.zeros(crop.shape, np.uint8)))
     assert len(rounds) == 1
     assert all(
@@ -120,14 +122,14 @@ def test_without_weighting_every_pixel_counts_as_one(case):
     crop, classifier, truth, dimension = case
     parameters = PAPER[dimension].but(weighted=False, rounds=1, iterations=1)
     scribbles = scribbles_on(truth, np.random.default_rng(0))
-    first = next(fine_tune(crop, copy_of(classifier), parameters, scribbles=scribbles))
+    first = next(fine_tune(crop, deepcopy(classifier), parameters, scribbles=scribbles))
     assert (first.weights == 1).all()
 
 
 def test_an_initial_mask_teaches_the_classifier(case):
     crop, classifier, truth, dimension = case
     steps = fine_tune(
-        crop, copy_of(classifier), FAST[dimension], scribbles=np.zeros(crop.shape, np.uint8), initial=truth
+        crop, deepcopy(classifier), FAST[dimension], scribbles=np.zeros(crop.shape, np.uint8), initial=truth
     )
     first, *_, last = steps
     np.testing.assert_array_equal(first.labels, truth)
@@ -154,7 +156,7 @@ def test_thin_strokes_survive_a_coarser_grid_and_masks_come_back_exactly():
 
 def test_blend_holds_on_to_the_trained_classifier(case):
     crop, classifier, _, _ = case
-    other = copy_of(classifier)
+    other = deepcopy(classifier)
     for parameter in other.parameters():
         parameter.mul_(0.5)
     new, old = (foreground_probability(c, crop.features()) for c in (other, classifier))
@@ -169,11 +171,11 @@ def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):
     crop, classifier, _, dimension = case
     free = np.zeros(crop.shape, np.uint8)
     strong = FAST[dimension].but(rounds=0, lam=1e4, never_empty=False)
-    (emptied,) = fine_tune(crop, copy_of(classifier), strong, scribbles=free)
+    (emptied,) = fine_tune(crop, deepcopy(classifier), strong, scribbles=free)
     assert not emptied.labels.any() or emptied.labels.all()
     mark = free.copy()
     mark[0] = 2  # so that "all background" is the cheapest labelling
-    (kept,) = fine_tune(crop, copy_of(classifier), strong.but(never_empty=True), scribbles=mark)
+    (kept,) = fine_tune(crop, deepcopy(classifier), strong.but(never_empty=True), scribbles=mark)
     expected = (kept.probability > 0.5) & (mark == 0)
     assert expected.any()
     np.testing.assert_array_equal(kept.labels, expected)

@@ -39,15 +39,42 @@ def band_cut(
     reach: float = REACH,
     voxels: int = VOXELS,
 ) -> np.ndarray:
-    """The labels of a box's voxels: bool, the scan's shape.
+    """The labels of a box's voxels, cut anew in a band around the border of the grid's labels.
 
-    ``scan``: the box's voxels, (x, y) or (x, y, z), any real type; ``window``: its values that become 0 and 1, the
-    scale of ``sigma``. ``spacing``: mm, one per axis. ``log_odds``, ``labels``: float and bool, on a grid over the same
-    box. ``fixed``: uint8, the scan's shape, 1 foreground, 2 background, 0 free; what is fixed is kept, in the band or
-    not. ``lam``: the weight of the pairwise term, its d_ij in cells of the grid: so it means the same in millimetres
-    however fine the scan is. Neighbours are all 8 or 26, whose cuts are the smoothest. ``reach``: how far from the
-    grid's border a voxel may lie to be cut anew, in cells, at most 1.5; less where more than about ``voxels`` would.
-    Of several minima it is the one with the smallest foreground. Raises InvalidInput for arrays that do not fit.
+    Neighbours are all 8 or 26, whose cuts are the smoothest; of several minima it is the one with the smallest
+    foreground. What is fixed is kept, in the band or not.
+
+    Parameters
+    ----------
+    scan
+        The box's voxels, (x, y) or (x, y, z), any real type.
+    window
+        The intensities that become 0 and 1, the scale of ``sigma``.
+    spacing
+        mm, one per axis.
+    log_odds, labels
+        float and bool, on a grid over the same box.
+    fixed
+        uint8, the scan's shape: 1 foreground, 2 background, 0 free.
+    lam
+        The weight of the pairwise term, its d_ij in cells of the grid: the same in millimetres however fine the scan
+        is.
+    sigma
+        The intensity scale of the pairwise term, in parts of the window.
+    reach
+        How far from the grid's border a voxel may lie to be cut anew: in cells, at most 1.5.
+    voxels
+        About how many the band may have; it is narrower where there would be more.
+
+    Returns
+    -------
+    ndarray
+        bool, the scan's shape.
+
+    Raises
+    ------
+    InvalidInput
+        For arrays that do not fit, and a reach that is out of range.
     """
     ndim = scan.ndim
     if len(spacing) != ndim or log_odds.ndim != ndim or labels.shape != log_odds.shape or fixed.shape != scan.shape:

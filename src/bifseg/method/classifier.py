@@ -14,7 +14,20 @@ CHUNK = 1 << 14  # rows at once: their hidden layer stays in the cache
 
 
 def log_odds(classifier: Classifier, features: torch.Tensor) -> torch.Tensor:
-    """log p / (1 - p) of the foreground: (pixels, C) -> (pixels,), float32. Two-class softmax depends on no more."""
+    """log p / (1 - p) of the foreground; two-class softmax depends on no more.
+
+    Parameters
+    ----------
+    classifier
+        Not changed.
+    features
+        (pixels, C), float32.
+
+    Returns
+    -------
+    Tensor
+        (pixels,), float32.
+    """
     first, last = classifier.linear
     direction, offset = _difference(last.weight), _difference(last.bias)
     result = torch.empty(len(features))
@@ -36,9 +49,25 @@ def descend(
     rate: float,
     momentum: float = 0.0,
 ) -> tuple[float, float]:
-    """Gradient descent on Eq. 12, the weighted cross entropy, changing ``classifier`` in place: the loss before, after.
+    """Gradient descent on Eq. 12, the weighted cross entropy.
 
-    ``x``: (n, C) features. ``y``: (n,), 1 foreground, 0 background. ``w``: (n,) weights that sum to 1.
+    Parameters
+    ----------
+    classifier
+        Changed in place.
+    x
+        (n, C) features.
+    y
+        (n,), 1 foreground, 0 background.
+    w
+        (n,) weights that sum to 1.
+    iterations, rate, momentum
+        Of the descent, as in `Parameters`.
+
+    Returns
+    -------
+    tuple of float
+        The loss before and after.
     """
     first, last = classifier.linear
     direction, offset = _difference(last.weight), _difference(last.bias)

@@ -27,8 +27,13 @@ HEARD = 2  # features of so many different strokes are kept: of those before an 
 class Features:
     """What a trunk makes of a crop and of what was said about it.
 
-    ``views``: one (pixels, C) matrix for every way that the crop was flipped, all in C order of the grid as it lies;
-    the first is of the crop as it is. ``shape``: the grid's.
+    Parameters
+    ----------
+    views
+        One (pixels, C) matrix for every way that the crop was flipped, all in C order of the grid as it lies; the first
+        is of the crop as it is.
+    shape
+        The grid's.
     """
 
     def __init__(self, views: list[torch.Tensor], shape: tuple[int, ...]) -> None:
@@ -36,10 +41,19 @@ class Features:
         self._answers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def log_odds(self, classifier: Classifier) -> torch.Tensor:
-        """log p / (1 - p) of the foreground by a classifier, the mean of all views: (pixels,), float32, not to be
-        changed.
+        """log p / (1 - p) of the foreground by a classifier, the mean of all views.
 
         The last two answers are kept: a refinement begins with the classifiers that the one before ended with.
+
+        Parameters
+        ----------
+        classifier
+            Of as many features as the views have.
+
+        Returns
+        -------
+        Tensor
+            (pixels,), float32, not to be changed.
         """
         weights = torch.cat([parameter.detach().ravel() for parameter in classifier.parameters()])
         answer = next((a for known, a in self._answers if torch.equal(known, weights)), None)
@@ -59,8 +73,19 @@ class Crop(Grid):
     The grid of a listening trunk goes on around the box for ``model.network.context_cells`` points on every side;
     beyond the border of the image its outermost voxels go on. Everything else looks at the box alone.
 
-    Raises InvalidInput where the image is constant inside the box, and where the box is so long and thin that its grid
-    is a line.
+    Parameters
+    ----------
+    image, box
+        The scan and where in it.
+    model
+        Of the box's dimension.
+    clock
+        Takes the time of the stages "crop" and "features".
+
+    Raises
+    ------
+    InvalidInput
+        Where the image is constant inside the box, and where the box is so long and thin that its grid is a line.
     """
 
     def __init__(self, image: Image, box: Box, model: Model, clock: Stopwatch | None = None) -> None:
@@ -100,7 +125,18 @@ class Crop(Grid):
         return np.ascontiguousarray(resample(scan, [n + 2 * cells for n in self.shape], window=window))
 
     def energy(self, parameters: Parameters) -> Energy:
-        """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term."""
+        """Eq. 1 on this crop; its graph is built once and serves all refinements with the same pairwise term.
+
+        Parameters
+        ----------
+        parameters
+            Of them ``lam``, ``sigma`` and ``connectivity``.
+
+        Returns
+        -------
+        Energy
+            Kept until other parameters ask for another.
+        """
         term = parameters.lam, parameters.sigma, parameters.neighbours(len(self.shape))
         if self._energy is None or self._energy[0] != term:
             lam, sigma, neighbours = term
@@ -109,11 +145,19 @@ class Crop(Grid):
         return self._energy[1]
 
     def features(self, scribbles: np.ndarray | None = None, mask: np.ndarray | None = None) -> Features:
-        """What the trunk makes of the crop once it heard these scribbles; of a trunk that does not listen, always the
-        same.
+        """What the trunk makes of the crop; of one that listens, once it heard these scribbles.
 
-        ``scribbles``: uint8 on the grid, 1 object, 2 background, 0 none. ``mask``: bool on the grid, what was
-        segmented before them; None where nothing was.
+        Parameters
+        ----------
+        scribbles
+            uint8 on the grid: 1 object, 2 background, 0 none.
+        mask
+            bool on the grid, what was segmented before them; None where nothing was.
+
+        Returns
+        -------
+        Features
+            Those of the last few scribbles are kept.
         """
         listens = self._model.network.listens
         strokes = np.zeros(self.shape, np.uint8) if scribbles is None else scribbles

@@ -19,11 +19,24 @@ class Energy:
     phi = -[y log p + (1 - y) log(1 - p)], and psi = [y_i != y_j] exp(-(X_i - X_j)^2 / (2 sigma^2)) / d_ij over
     neighbouring voxels, each unordered pair counted once (Eq. 1-4; Wang et al., IEEE TMI 37(7), 2018).
 
-    ``image01``: (x, y) or (x, y, z), intensities in [0, 1], the scale of ``sigma``. ``neighbours``: 4 or 8 in
-    2D; 6, 18 or 26 in 3D. ``spacing``: one length per axis, isotropic when None; d_ij is in units of the smallest.
-    Weights have the precision of the image: float32 of float32.
-    Raises InvalidInput for intensities outside [0, 1], a negative ``lam`` or a ``sigma`` that is not above 0.
+    Parameters
+    ----------
+    image01
+        (x, y) or (x, y, z), intensities in [0, 1], the scale of ``sigma``. Weights have its precision.
+    lam, sigma
+        Weight and intensity scale of the pairwise term.
+    neighbours
+        4 or 8 in 2D; 6, 18 or 26 in 3D.
+    spacing
+        One length per axis, isotropic when None; d_ij is in units of the smallest.
 
+    Raises
+    ------
+    InvalidInput
+        For intensities outside [0, 1], a negative ``lam`` or a ``sigma`` that is not above 0.
+
+    Examples
+    --------
     >>> energy = Energy(np.zeros((3, 3)), lam=1.0, sigma=0.1, neighbours=4)
     >>> probability = np.full((3, 3), 0.9)
     >>> probability[1, 1] = 0.4                        # a hole, which costs 4 edges: more than filling it
@@ -73,14 +86,28 @@ class Energy:
         return float(value)
 
     def label_update(self, probability: np.ndarray, scribbles: np.ndarray | None = None) -> np.ndarray:
-        """The labelling of least energy among those that agree with every scribble: bool, True foreground.
+        """The labelling of least energy among those that agree with every scribble.
 
-        ``probability``: of the foreground, clipped to [1e-6, 1 - 1e-6]. ``scribbles``: 0 none, 1 foreground,
-        2 background. Of several minima, the one with the smallest foreground; with lam = 0, ``probability > 0.5``.
-        Raises InvalidInput for arrays of another shape, probabilities outside [0, 1] and other scribble labels.
+        Eq. 5-7, with Eq. 7 as meant, not as printed: there its two cases are swapped, and the infinite cost falls on
+        the label that agrees with the scribble. Here it falls on the label that contradicts it.
 
-        Eq. 5-7, with Eq. 7 as meant, not as printed: there its two cases are swapped, and the infinite cost falls
-        on the label that agrees with the scribble. Here it falls on the label that contradicts it.
+        Parameters
+        ----------
+        probability
+            Of the foreground, clipped to [1e-6, 1 - 1e-6].
+        scribbles
+            0 none, 1 foreground, 2 background.
+
+        Returns
+        -------
+        ndarray
+            bool, True foreground. Of several minima the one with the smallest foreground; with lam = 0, ``probability >
+            0.5``.
+
+        Raises
+        ------
+        InvalidInput
+            For arrays of another shape, probabilities outside [0, 1] and other scribble labels.
         """
         p = self._clipped(probability)
         scribbles = self._fitting(np.zeros(self.shape, np.uint8) if scribbles is None else scribbles, "scribbles")

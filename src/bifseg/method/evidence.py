@@ -14,12 +14,28 @@ NIL = 0.01  # log-odds; less is no evidence, and not searched for (a probability
 
 
 def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: float, reach: float) -> np.ndarray | None:
-    """strength * [exp(-G(i, S_f) / reach) - exp(-G(i, S_b) / reach)]: log-odds, float32; None where it is 0 everywhere.
+    """strength * [exp(-G(i, S_f) / reach) - exp(-G(i, S_b) / reach)]: what scribbles say of the tissue around them.
 
-    ``image01``: (x, y) or (x, y, z), in [0, 1]. ``scribbles``: 0 none, 1 foreground, 2 background. ``strength``: the
-    log-odds at a scribble itself. ``reach``: the geodesic distance over which they fall to a third; G counts changes of
-    intensity and a little length. Of a scribble, less than ``NIL`` counts as 0.
-    Raises InvalidInput for a strength below 0 and a reach that is not above 0.
+    Parameters
+    ----------
+    image01
+        (x, y) or (x, y, z), in [0, 1].
+    scribbles
+        uint8 of its shape: 0 none, 1 foreground, 2 background.
+    strength
+        The log-odds at a scribble itself. Of a scribble, less than ``NIL`` counts as 0.
+    reach
+        The geodesic distance over which they fall to a third; G counts changes of intensity and a little length.
+
+    Returns
+    -------
+    ndarray or None
+        Log-odds, float32; None where they are 0 everywhere.
+
+    Raises
+    ------
+    InvalidInput
+        For a strength below 0 and a reach that is not above 0.
     """
     if not 0 <= strength < np.inf or not 0 < reach < np.inf:
         raise InvalidInput(f"The evidence has the strength {strength} and the reach {reach}; give >= 0 and > 0.")
@@ -37,8 +53,22 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
 
 
 def with_evidence(probability: np.ndarray, evidence: np.ndarray | None) -> np.ndarray:
-    """The probability of the foreground after evidence, as log-odds, was added to it (float32).
+    """The probability of the foreground after evidence was added to its log-odds.
 
+    Parameters
+    ----------
+    probability
+        Of the foreground.
+    evidence
+        Log-odds of the same shape, or None.
+
+    Returns
+    -------
+    ndarray
+        float32; the ``probability`` itself where there is no evidence.
+
+    Examples
+    --------
     >>> with_evidence(np.array([0.5, 0.9]), np.array([0.0, -np.log(9)])).round(6).tolist()
     [0.5, 0.5]
     """

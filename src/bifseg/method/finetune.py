@@ -6,7 +6,6 @@ one hidden layer on a (pixels, C) matrix; the trunk's features are computed once
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -40,9 +39,21 @@ class Round:
 def foreground_probability(
     classifier: Classifier, features: Features, trained: Classifier | None = None, blend: float = 1.0
 ) -> np.ndarray:
-    """P(y_i = 1) of every pixel: float32, on the grid of the ``features``.
+    """P(y_i = 1) of every pixel.
 
-    ``blend`` below 1 mixes in the logit of the ``trained`` classifier: a pull back that few scribbles cannot overcome.
+    Parameters
+    ----------
+    classifier, features
+        Of the object, and of its crop.
+    trained
+        The classifier as it came with the network.
+    blend
+        Below 1, the rest of the logit is the trained classifier's: a pull back that few scribbles cannot overcome.
+
+    Returns
+    -------
+    ndarray
+        float32, on the grid of the ``features``.
     """
     logit = features.log_odds(classifier)
     if trained is not None and blend < 1:
@@ -62,14 +73,33 @@ def fine_tune(
     trained: Classifier | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
-    """Alternate label and network updates, changing ``classifier`` in place; yields every round, the last one last.
+    """Alternate label and network updates. The same seed gives the same result on one machine.
 
-    ``scribbles``: uint8 on the crop's grid, 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
-    ``locked``: bool, pixels of finished objects: background here. ``initial``: bool, labels that replace the first
-    label update, but for what is scribbled or locked. ``so_far``: bool, what was segmented before these scribbles,
-    which a listening trunk sees; None where nothing was. ``trained``: the classifier that ``parameters.blend`` holds on
-    to. ``rounds = 0`` is one label update alone, the paper's "+CRF". To stop iterating is to cancel. The same seed
-    gives the same result on one machine.
+    Parameters
+    ----------
+    crop
+        Of the object's box.
+    classifier
+        Changed in place.
+    parameters
+        ``rounds = 0`` is one label update alone, the paper's "+CRF".
+    scribbles
+        uint8 on the crop's grid: 1 foreground, 2 background, 0 none; all 0 is unsupervised fine-tuning.
+    locked
+        bool, pixels of finished objects: background here.
+    initial
+        bool, labels that replace the first label update, but for what is scribbled or locked.
+    so_far
+        bool, what was segmented before these scribbles, which a listening trunk sees; None where nothing was.
+    trained
+        The classifier that ``parameters.blend`` holds on to.
+    seed
+        Of the pixels that are drawn to learn from.
+
+    Yields
+    ------
+    Round
+        Each as soon as it is computed; to stop iterating is to cancel.
     """
     clock = Stopwatch()
     with clock("graph"):
@@ -117,11 +147,31 @@ def update_network(
     parameters: Parameters,
     seed: tuple[int, ...] = (0,),
 ) -> tuple[float, float]:
-    """Minimise Eq. 12 over the classifier by gradient descent; returns the loss before and after.
+    """Minimise Eq. 12 over the classifier by gradient descent.
 
-    ``views``: of the crop's `Features`; each pixel is learnt from one of them, drawn at random.
     The loss is the w-weighted mean over pixels, so that a learning rate means the same for boxes of any size.
-    Pixels of weight 0 are left out; ``parameters.samples`` bounds how many of the rest are used (see `_sample`).
+
+    Parameters
+    ----------
+    classifier
+        Changed in place.
+    views
+        Of the crop's `Features`; each pixel is learnt from one of them, drawn at random.
+    labels
+        bool, on the grid.
+    weights
+        w(i), float32, on the grid; pixels of weight 0 are left out.
+    scribbles
+        uint8, on the grid.
+    parameters
+        ``samples`` bounds how many pixels are used (see `_sample`).
+    seed
+        Of what is drawn.
+
+    Returns
+    -------
+    tuple of float
+        The loss before and after.
     """
     w = torch.from_numpy(weights.ravel().astype(np.float32))
     y = torch.from_numpy(labels.ravel().astype(np.float32))
@@ -132,11 +182,6 @@ def update_network(
     return descend(
         classifier, x, y, w, iterations=parameters.iterations, rate=parameters.rate, momentum=parameters.momentum
     )
-
-
-def copy_of(classifier: Classifier) -> Classifier:
-    """A classifier of one's own to adapt: the shared one never changes."""
-    return copy.deepcopy(classifier)
 
 
 def _weights(

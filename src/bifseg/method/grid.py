@@ -17,14 +17,32 @@ LONGEST_2D = 3  # a 2D grid's longer side, in units of its shorter: bounds the c
 class Grid:
     """A box of an image on a grid whose pixels are as long as they are wide (and deep), so its size bounds all costs.
 
-    ``size``, ``longest``: in 2D the smaller side becomes ``size`` pixels, in 3D the largest becomes ``size`` voxels,
-    and no side exceeds ``longest``; ``floor`` points are kept along the shortest, if that can be; see `working_shape`.
-    Arrays "on the grid" have shape ``shape``, (x, y) or
-    (x, y, z); arrays "in the box" have the box's voxels, always three axes.
+    Arrays "on the grid" have shape ``shape``, (x, y) or (x, y, z); arrays "in the box" have the box's voxels, always
+    three axes.
 
-    ``array``: the resampled crop, float32. ``image01``: the same scaled to [0, 1], all 0 where the crop is constant.
-    ``spacing``: mm between the grid's points, one length per axis of the grid. ``native``: the box's voxels, a view of
-    the scan; ``native_spacing``: mm between them.
+    Parameters
+    ----------
+    image, box
+        The scan and where in it.
+    size
+        In 2D the smaller side becomes so many pixels, in 3D the largest so many voxels.
+    longest
+        Points that no side exceeds.
+    floor
+        Points that are kept along the shortest side, if that can be; see `working_shape`.
+
+    Attributes
+    ----------
+    array
+        The resampled crop, float32.
+    image01
+        The same scaled to [0, 1], all 0 where the crop is constant.
+    spacing
+        mm between the grid's points, one length per axis of the grid.
+    native
+        The box's voxels, a view of the scan.
+    native_spacing
+        mm between them.
     """
 
     def __init__(self, image: Image, box: Box, size: int, longest: int, floor: int = 0) -> None:
@@ -38,6 +56,7 @@ class Grid:
 
     @property
     def native_shape(self) -> tuple[int, ...]:
+        """Voxels of the box along the axes of the grid."""
         return tuple(n for axis, n in enumerate(self.box.shape) if axis != self.box.plane)
 
     @cached_property
@@ -46,7 +65,18 @@ class Grid:
         return intensity_range(self.native)
 
     def scribbles_on_grid(self, labels: np.ndarray) -> np.ndarray:
-        """Scribbles in the box (uint8, 1 foreground, 2 background) on the grid: no stroke is lost, however thin."""
+        """Scribbles on the grid: no stroke is lost, however thin.
+
+        Parameters
+        ----------
+        labels
+            uint8 in the box: 1 foreground, 2 background.
+
+        Returns
+        -------
+        ndarray
+            uint8 on the grid; foreground wins where both fall on one point.
+        """
         shape = self.native_shape
         labels = labels.reshape(shape)
         if shape == self.shape:
@@ -62,18 +92,62 @@ class Grid:
         return grid
 
     def mask_on_grid(self, mask: np.ndarray) -> np.ndarray:
-        """A mask in the box, on the grid: bool."""
+        """A mask on the grid.
+
+        Parameters
+        ----------
+        mask
+            bool in the box.
+
+        Returns
+        -------
+        ndarray
+            bool on the grid.
+        """
         return resample_labels(mask.reshape(self.native_shape), self.shape)
 
     def mask_in_box(self, labels: np.ndarray) -> np.ndarray:
-        """A mask on the grid, in the box's voxels: bool; exact where grid and box agree."""
+        """A mask in the box's voxels; exact where grid and box agree.
+
+        Parameters
+        ----------
+        labels
+            bool on the grid.
+
+        Returns
+        -------
+        ndarray
+            bool in the box.
+        """
         return resample_labels(labels, self.native_shape).reshape(self.box.shape)
 
     def map_in_box(self, values: np.ndarray) -> np.ndarray:
-        """A float map on the grid, in the box's voxels: float32."""
+        """A map in the box's voxels.
+
+        Parameters
+        ----------
+        values
+            float on the grid.
+
+        Returns
+        -------
+        ndarray
+            float32 in the box.
+        """
         return resample(values, self.native_shape).reshape(self.box.shape)
 
 
 def native_spacing(image: Image, box: Box) -> list[float]:
-    """The image's spacing, mm, along the axes of a box's content: two for a plane, else three."""
+    """The image's spacing along the axes of a box's content.
+
+    Parameters
+    ----------
+    image, box
+        The scan and where in it.
+
+    Returns
+    -------
+    list of float
+        mm; two for a plane, else three.
+    """
     return [s for axis, s in enumerate(image.spacing) if axis != box.plane]

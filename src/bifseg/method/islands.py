@@ -14,14 +14,32 @@ from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 
 def tidy(mask: np.ndarray, fixed: np.ndarray, *, fill_holes: float, drop_islands: float) -> np.ndarray:
-    """The mask without small islands and holes: bool, a new array unless nothing changes.
+    """The mask without small islands and holes.
 
-    ``mask``: bool, (x, y) or (x, y, z), everything in the object's box. ``fixed``: uint8, the same shape, 1 where the
-    user says foreground, 2 background, or another's, 0 free. ``drop_islands``: a piece goes that has no voxel of fixed
-    foreground and is smaller than this share of the largest piece. ``fill_holes``: a hole is filled that the mask
-    encloses within the box (its plane, in 2D), that has no voxel of fixed background and is not larger than this share
-    of the mask. 0 leaves all as it is. Raises InvalidInput for arrays of other shapes and shares outside [0, 1].
+    Parameters
+    ----------
+    mask
+        bool, (x, y) or (x, y, z), everything in the object's box.
+    fixed
+        uint8, the same shape: 1 where the user says foreground, 2 background, or another's, 0 free.
+    fill_holes
+        A hole is filled that the mask encloses within the box (its plane, in 2D), that has no voxel of fixed background
+        and is not larger than this share of the mask. 0: none.
+    drop_islands
+        A piece goes that has no voxel of fixed foreground and is smaller than this share of the largest piece. 0: none.
 
+    Returns
+    -------
+    ndarray
+        bool, a new array unless nothing changes.
+
+    Raises
+    ------
+    InvalidInput
+        For arrays of other shapes and shares outside [0, 1].
+
+    Examples
+    --------
     >>> mask = np.ones((9, 9), bool)
     >>> mask[4, 4] = False
     >>> tidy(mask, np.zeros((9, 9), np.uint8), fill_holes=0.1, drop_islands=0).all()

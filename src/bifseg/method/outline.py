@@ -22,11 +22,25 @@ def outline(
     parameters: Parameters,
     clock: Stopwatch | None = None,
 ) -> np.ndarray:
-    """The mask in the box: bool, three axes.
+    """The mask in the box, where no band is cut within a cell of the grid of what scribbles and locks say.
 
-    ``labels``, ``probability``: bool and float on the grid, the minimum of Eq. 1 and what it was cut from.
-    ``scribbles``, ``locked``: uint8 (1 foreground, 2 background) and bool, in the box; where no band is cut the mask
-    may still contradict them, by less than a cell of the grid.
+    Parameters
+    ----------
+    grid
+        Of the box.
+    labels, probability
+        bool and float on the grid: the minimum of Eq. 1, and what it was cut from.
+    scribbles, locked
+        uint8 (1 foreground, 2 background) and bool, in the box.
+    parameters
+        ``full_resolution`` and what follows it.
+    clock
+        Takes the time of the stages.
+
+    Returns
+    -------
+    ndarray
+        bool, three axes.
     """
     clock = Stopwatch() if clock is None else clock
     p = parameters

@@ -91,7 +91,18 @@ class Parameters:
 
     @classmethod
     def stored(cls, values: Mapping[str, float]) -> Parameters:
-        """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``."""
+        """The parameters of an `as_dict`, also of version 0.1.0.dev, which counted ``neighbours``.
+
+        Parameters
+        ----------
+        values
+            By name; those that are missing have the paper's.
+
+        Returns
+        -------
+        Parameters
+            InvalidInput is raised for what are none.
+        """
         if not isinstance(values, Mapping):
             raise InvalidInput(f"Parameters are names and values; {str(values)[:40]} is none.")
         values = dict(values)
@@ -100,8 +111,20 @@ class Parameters:
         return cls().but(**values)
 
     def but(self, **changes: Any) -> Parameters:
-        """A copy with other values; InvalidInput names an unknown one.
+        """A copy with other values.
 
+        Parameters
+        ----------
+        **changes
+            By name; InvalidInput is raised for an unknown one.
+
+        Returns
+        -------
+        Parameters
+            This one stays as it is.
+
+        Examples
+        --------
         >>> Parameters().but(lam=1.0).lam
         1.0
         """
@@ -111,10 +134,28 @@ class Parameters:
         return replace(self, **changes)
 
     def neighbours(self, dimension: int) -> int:
-        """How many voxels a voxel is connected to, in 2D or 3D."""
+        """How many voxels a voxel is connected to.
+
+        Parameters
+        ----------
+        dimension
+            2 or 3.
+
+        Returns
+        -------
+        int
+            4 or 8 in 2D; 6, 18 or 26 in 3D.
+        """
         return sum(comb(dimension, moved) * 2**moved for moved in range(1, min(self.connectivity, dimension) + 1))
 
     def as_dict(self) -> dict[str, float]:
+        """All values by name, ready for JSON.
+
+        Returns
+        -------
+        dict
+            What `stored` takes.
+        """
         return asdict(self)
 
 
@@ -140,9 +181,21 @@ PRESETS = {"paper": PAPER, "fast": FAST}
 
 
 def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None) -> Parameters:
-    """The parameters of a preset for 2D or 3D; for ``fast``, values tuned for the network take precedence.
+    """The parameters of a preset.
 
-    InvalidInput lists the presets for an unknown name.
+    Parameters
+    ----------
+    name
+        ``paper`` or ``fast``.
+    dimension
+        2 or 3.
+    tuned
+        Values found for a network, by name; in ``fast`` they take precedence.
+
+    Returns
+    -------
+    Parameters
+        InvalidInput is raised for an unknown name.
     """
     if name not in PRESETS:
         raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
@@ -151,7 +204,13 @@ def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None
 
 
 def check_refinement(refine: str) -> None:
-    """Refuse a refinement that there is not: InvalidInput lists those that there are."""
+    """Refuse a refinement that there is not.
+
+    Parameters
+    ----------
+    refine
+        InvalidInput lists those that there are.
+    """
     if refine not in REFINEMENTS:
         raise InvalidInput(f"Unknown refinement {refine!r}; known are {', '.join(REFINEMENTS)}.")
 
@@ -159,10 +218,24 @@ def check_refinement(refine: str) -> None:
 def chosen(
     parameters: Parameters | str | Mapping, dimension: int, tuned: Mapping[str, Mapping] | None = None
 ) -> Parameters:
-    """What was asked for, in 2D or 3D: parameters as they are, a preset by its name, or a preset but for some values.
+    """The parameters that were asked for.
 
-    InvalidInput for an unknown preset or parameter.
+    Parameters
+    ----------
+    parameters
+        Themselves; a preset by its name; or a preset but for some values.
+    dimension
+        2 or 3.
+    tuned
+        As in `preset`.
 
+    Returns
+    -------
+    Parameters
+        InvalidInput is raised for an unknown preset or parameter.
+
+    Examples
+    --------
     >>> chosen({"preset": "fast", "fill_holes": 0}, 3).fill_holes
     0
     """
@@ -175,8 +248,20 @@ def chosen(
 
 
 def parsed(assignments: Iterable[str]) -> dict[str, float]:
-    """Parameters written as ``fill_holes=0``, by their names; InvalidInput for another form or an unknown name.
+    """Parameters that were written as text.
 
+    Parameters
+    ----------
+    assignments
+        Each of the form ``fill_holes=0``.
+
+    Returns
+    -------
+    dict
+        Values by name, of each parameter's kind. InvalidInput is raised for another form or an unknown name.
+
+    Examples
+    --------
     >>> parsed(["fill_holes=0.01", "full_resolution=no"])
     {'fill_holes': 0.01, 'full_resolution': False}
     """

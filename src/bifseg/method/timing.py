@@ -27,13 +27,25 @@ class Stopwatch(dict[str, float]):
             self[stage] = self.get(stage, 0.0) + 1e3 * (time.perf_counter() - start)
 
     def add(self, milliseconds: Mapping[str, float]) -> None:
-        """Take over what another stopwatch measured."""
+        """Take over what another stopwatch measured.
+
+        Parameters
+        ----------
+        milliseconds
+            By stage.
+        """
         for stage, spent in milliseconds.items():
             self[stage] = self.get(stage, 0.0) + spent
 
 
 def peak_memory() -> int | None:
-    """The most MiB that this process ever held; None where the system does not tell it."""
+    """The most memory that this process ever held.
+
+    Returns
+    -------
+    int or None
+        MiB; None where the system does not tell it.
+    """
     try:
         import resource
     except ImportError:  # Windows

@@ -22,13 +22,39 @@ def weight_map(
     unsure: float = 0.0,
     distances: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """w(i), float32: ``omega`` on scribbles, ``unsure`` on U_p and U_s, 1 elsewhere; scribbles win (Eq. 13).
+    """w(i): ``omega`` on scribbles, ``unsure`` on U_p and U_s, 1 elsewhere; scribbles win (Eq. 13).
 
-    All arrays (x, y) or (x, y, z), of one shape. ``probability``: of the foreground. ``labels``: the current
-    ones, True or 1 for foreground. ``scribbles``: 0 none, 1 foreground, 2 background. ``image01``: in [0, 1].
-    ``unsure``: 0 in the paper. ``distances``: `scribble_distances` of these scribbles, exact up to ``epsilon``, if
-    already known: they do not change during the rounds of one refinement.
-    Raises InvalidInput for unequal shapes, for ``omega`` or ``unsure`` below 0, and as the functions below do.
+    All arrays are (x, y) or (x, y, z), of one shape.
+
+    Parameters
+    ----------
+    probability
+        Of the foreground.
+    labels
+        The current ones, True or 1 for foreground.
+    scribbles
+        0 none, 1 foreground, 2 background.
+    image01
+        Intensities in [0, 1].
+    t0, t1
+        As in `network_uncertainty`.
+    epsilon
+        As in `scribble_uncertainty`.
+    omega, unsure
+        Weights; ``unsure`` is 0 in the paper.
+    distances
+        `scribble_distances` of these scribbles, exact up to ``epsilon``, if already known: they do not change during
+        the rounds of one refinement.
+
+    Returns
+    -------
+    ndarray
+        float32.
+
+    Raises
+    ------
+    InvalidInput
+        For unequal shapes, ``omega`` or ``unsure`` below 0, and as the functions below.
     """
     if not (0 <= omega < np.inf and 0 <= unsure < np.inf):
         raise InvalidInput(f"omega is {omega} and unsure is {unsure}; both must be finite and 0 or more.")
@@ -46,9 +72,19 @@ def weight_map(
 
 
 def network_uncertainty(probability: np.ndarray, t0: float, t1: float) -> np.ndarray:
-    """U_p = {t0 < p < t1}, bool: where the network is undecided (empty for t0 = t1).
+    """U_p = {t0 < p < t1}: where the network is undecided.
 
-    Raises ValueError unless 0 <= t0 <= t1 <= 1.
+    Parameters
+    ----------
+    probability
+        Of the foreground, any shape.
+    t0, t1
+        0 <= t0 <= t1 <= 1; InvalidInput is raised for others.
+
+    Returns
+    -------
+    ndarray
+        bool; empty for t0 = t1.
     """
     if not 0 <= t0 <= t1 <= 1:
         raise InvalidInput(f"t0 is {t0} and t1 is {t1}; they must satisfy 0 <= t0 <= t1 <= 1.")
@@ -58,10 +94,25 @@ def network_uncertainty(probability: np.ndarray, t0: float, t1: float) -> np.nda
 def scribble_uncertainty(
     labels: np.ndarray, scribbles: np.ndarray, distances: tuple[np.ndarray, np.ndarray], epsilon: float
 ) -> np.ndarray:
-    """U_s, bool: background near a foreground scribble, and foreground near a background one.
+    """U_s: background near a foreground scribble, and foreground near a background one.
 
-    U_s = {i not in S, G(i, S_f) < epsilon, y_i = 0} + {i not in S, G(i, S_b) < epsilon, y_i = 1}, with
-    ``distances`` from `scribble_distances`. Empty for epsilon = 0; raises InvalidInput for one below 0.
+    U_s = {i not in S, G(i, S_f) < epsilon, y_i = 0} + {i not in S, G(i, S_b) < epsilon, y_i = 1}.
+
+    Parameters
+    ----------
+    labels
+        The current ones, True or 1 for foreground.
+    scribbles
+        0 none, 1 foreground, 2 background.
+    distances
+        From `scribble_distances`.
+    epsilon
+        A geodesic distance; InvalidInput is raised for one below 0.
+
+    Returns
+    -------
+    ndarray
+        bool; empty for epsilon = 0.
     """
     if not epsilon >= 0:
         raise InvalidInput(f"epsilon is {epsilon}; it must be 0 or more.")
@@ -76,8 +127,19 @@ def scribble_distances(
 ) -> tuple[np.ndarray, np.ndarray]:
     """G(i, S_f) and G(i, S_b): the geodesic distances to the foreground and the background scribbles.
 
-    Infinite from ``limit`` on, and where there is no such scribble, so that it makes no voxel uncertain. U_s asks only
-    for {G < epsilon}: a ``limit`` of epsilon gives the same U_s in a fraction of the time.
+    Parameters
+    ----------
+    image01
+        Intensities in [0, 1], (x, y) or (x, y, z).
+    scribbles
+        0 none, 1 foreground, 2 background.
+    limit
+        U_s asks only for {G < epsilon}: a limit of epsilon gives the same U_s in a fraction of the time.
+
+    Returns
+    -------
+    tuple of ndarray
+        Infinite from ``limit`` on, and where there is no such scribble, so that it makes no voxel uncertain.
     """
     to_foreground, to_background = (
         geodesic_distance(image01, np.equal(scribbles, label), limit=limit) for label in (FOREGROUND, BACKGROUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
-from bifseg.method.finetune import Round, copy_of, fine_tune, foreground_probability
+from bifseg.method.finetune import Round, fine_tune, foreground_probability
 from bifseg.method.outline import outline
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
@@ -108,11 +109,12 @@ def _weights_of(classifier: Classifier) -> dict[str, np.ndarray]:
 
 def _with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> Classifier:
     """A copy of the classifier with other weights: the shared one never changes."""
-    own = copy_of(classifier)
-    if {name: a.shape for name, a in weights.items()} != {name: tuple(t.shape) for name, t in own.state_dict().items()}:
+    adapted = deepcopy(classifier)
+    shapes = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
+    if {name: array.shape for name, array in weights.items()} != shapes:
         raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
-    own.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-    return own
+    adapted.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    return adapted
 
 
 def _record(step: Round) -> dict:
