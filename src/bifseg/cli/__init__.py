@@ -25,6 +25,7 @@ from bifseg.cli.token import token_app
 from bifseg.cli.train import train
 from bifseg.cli.tune import tune
 from bifseg.errors import BifsegError
+from bifseg.threads import sleep_while_waiting
 
 app = typer.Typer(
     help="Draw a box around anything in a medical image and get it segmented; scribble where it is wrong.",
@@ -42,6 +43,7 @@ for group in (sessions_app, token_app):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, given without the program's name; returns its exit code."""
+    sleep_while_waiting()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return app(arguments or ["--help"], prog_name="bifseg", standalone_mode=False, obj=arguments) or 0

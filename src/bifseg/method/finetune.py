@@ -6,7 +6,9 @@ one hidden layer on a (pixels, C) matrix; the trunk's features are computed once
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +21,10 @@ from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
 from bifseg.networks.base import Classifier
+from bifseg.networks.threads import one_thread
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+
+SMALL = 1 << 17  # pixels of a grid, on which one thread is as fast as several
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +60,11 @@ def foreground_probability(
     ndarray
         float32, on the grid of the ``features``.
     """
-    logit = features.log_odds(classifier)
-    if trained is not None and blend < 1:
-        logit = (blend * logit).add_(features.log_odds(trained), alpha=1 - blend)
-    return logit.sigmoid().numpy().reshape(features.shape)
+    with one_thread() if math.prod(features.shape) <= SMALL else nullcontext():
+        logit = features.log_odds(classifier)
+        if trained is not None and blend < 1:
+            logit = (blend * logit).add_(features.log_odds(trained), alpha=1 - blend)
+        return logit.sigmoid().numpy().reshape(features.shape)
 
 
 def fine_tune(
@@ -130,7 +136,7 @@ def fine_tune(
         if not last:
             with clock("weight map"):
                 weights = _weights(crop, probability, labels, scribbles, distances, parameters)
-            with clock("network update"):
+            with clock("network update"), one_thread():
                 loss = update_network(classifier, features.views, labels, weights, scribbles, parameters, (seed, index))
             with clock("classifier"):
                 probability = foreground_probability(classifier, features, trained, parameters.blend)

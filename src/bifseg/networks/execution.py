@@ -18,6 +18,7 @@ from torch import nn
 
 from bifseg.errors import InvalidInput
 from bifseg.networks.base import BoxNetwork, upsampled
+from bifseg.networks.threads import calm
 
 SLICES = 8  # upsampled at once
 SHAPES = 4  # of maps, whose packed weights a layer keeps
@@ -38,6 +39,7 @@ def write_features(
     strides. ``inside``: which part of the image ``out`` is of; all by default. ``precision``: as ``BIFSEG_PRECISION``,
     which it replaces. InvalidInput for another word, or for bfloat16 where it can only be imitated.
     """
+    calm()
     dtype = chosen(precision, network.halves)
     layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
     trunk = _prepared(network, dtype) if _has_onednn() else network

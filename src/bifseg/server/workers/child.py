@@ -14,9 +14,9 @@ from typing import Protocol
 
 from bifseg.errors import Cancelled, from_dict
 from bifseg.server.workers.main import LENGTH, encode
+from bifseg.threads import waits
 
 STARTING = 120.0  # seconds that a worker may take to load its model
-SPINS = "1000"  # turns that a thread of OpenMP waits awake; more, on cores that others use, too, costs seconds
 STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
 
 
@@ -71,7 +71,7 @@ class Child:
                 [*command, json.dumps(options)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={"GOMP_SPINCOUNT": SPINS, **os.environ, **threads},
+                env={**os.environ, **waits(), **threads},
             )
         self._reader, self._writer = await asyncio.open_connection(sock=mine)
         try:
