@@ -8,7 +8,7 @@ PAGE := src/bifseg/server/static/index.html
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder  # of pytest: two files at once; tests/conftest.py orders them
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page check test lint format types docs clean
+.PHONY: demo app page check portable plainest test lint format types docs clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -32,6 +32,13 @@ test: lint $(if $(NODE),page)
 
 check: lint
 	$(BIN)/python -m pytest -q -m unit $(PARALLEL)
+
+# The same without what only POSIX has, and on the plainest CPU: what other machines will do.
+portable: .venv/dev
+	PYTHONPATH=tests/support/without_posix $(BIN)/python -m pytest -q -m unit
+
+plainest: .venv/dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -q -m unit
 
 lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .

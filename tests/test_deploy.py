@@ -48,7 +48,7 @@ def understood(words: list[str]) -> None:
 
 def lines_of(path: Path) -> list[str]:
     """Every command line beginning with bifseg that a file shows, comment signs and continuations taken away."""
-    text = re.sub(r"\\\n[#\s]*", "", path.read_text())
+    text = re.sub(r"\\\n[#\s]*", "", path.read_text(encoding="utf-8"))
     found = re.findall(r"(?:^|[ /`])(bifseg (?:serve|token|sessions) [^`#|>&\n]*--[^`#|>&\n]*)", text, flags=re.M)
     return [line.strip() for line in found]
 

@@ -26,7 +26,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 @cache
 def anchors(path: Path) -> set[str]:
     """What links may name after #: the headings, as GitHub spells them."""
-    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
     headings = re.findall(r"^#+ +(.+?) *$", text, flags=re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -34,7 +34,7 @@ def anchors(path: Path) -> set[str]:
 def broken(page: Path) -> list[str]:
     """The links of a page that lead nowhere."""
     found = []
-    for link in LINK.findall(CODE.sub("", page.read_text())):
+    for link in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")

@@ -97,7 +97,7 @@ class Server:
         total = 0
         for pid in _tree(self.process.pid):
             try:
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
             except OSError:
                 continue
             total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
@@ -108,7 +108,7 @@ def _tree(pid: int) -> list[int]:
     found = [pid]
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):  # it ended meanwhile
-            for child in children.read_text().split():
+            for child in children.read_text(encoding="utf-8").split():
                 found += _tree(int(child))
     return found
 

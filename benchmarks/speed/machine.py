@@ -102,7 +102,7 @@ def _best(call, best_of: int) -> float:
 
 def _cpu() -> tuple[str, set[str]]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine(), set()
     told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}

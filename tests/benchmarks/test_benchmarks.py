@@ -56,7 +56,9 @@ def test_no_case_is_both_developed_on_and_reported(module, data):
 
 def test_the_published_runs_are_ones_that_the_command_knows(module):
     judge = module("benchmarks.published.judge")
-    known = set(re.findall(r"^    (\w+): Annotated", Path(benchmark.__globals__["__file__"]).read_text(), re.M))
+    known = set(
+        re.findall(r"^    (\w+): Annotated", Path(benchmark.__globals__["__file__"]).read_text(encoding="utf-8"), re.M)
+    )
     for parts in judge.PARTS.values():
         for _, *options in parts:
             given = dict(zip(options[::2], options[1::2], strict=True))

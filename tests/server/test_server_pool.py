@@ -70,7 +70,7 @@ async def until(condition: Callable[[], object], seconds: float = SOON) -> None:
 
 def children() -> set[int]:
     """This process's children, zombies included."""
-    return {int(n) for n in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+    return {int(n) for n in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="utf-8").split()}
 
 
 async def begun(pool: Pool, session: str, job: dict, user: str = "ann", **kw) -> tuple[asyncio.Task, dict]:

@@ -26,7 +26,7 @@ def write():
 
 
 def where():
-    Path(sys.argv[2]).write_text(tempfile.gettempdir())
+    Path(sys.argv[2]).write_text(tempfile.gettempdir(), encoding="utf-8")
     raise InvalidInput("It is no image.")
 
 

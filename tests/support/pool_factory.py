@@ -38,8 +38,8 @@ def lame(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
 def mortal(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
     """As `handler`, but a process is killed while it starts, as often as there are letters in ``options["deaths"]``."""
     deaths = Path(options["deaths"])
-    if left := deaths.read_text():
-        deaths.write_text(left[1:])
+    if left := deaths.read_text(encoding="utf-8"):
+        deaths.write_text(left[1:], encoding="utf-8")
         os.kill(os.getpid(), signal.SIGKILL)
     return handler(options)
 
@@ -87,7 +87,7 @@ def fail(job: dict, options: dict) -> Generator[dict, None, dict]:
 
 def missing(job: dict, options: dict) -> Generator[dict, None, dict]:
     yield from ()
-    return {"content": Path("/nowhere/at all").read_text()}
+    return {"content": Path("/nowhere/at all").read_text(encoding="utf-8")}
 
 
 def crash(job: dict, options: dict) -> Generator[dict, None, dict]:
@@ -110,5 +110,5 @@ def unsayable(job: dict, options: dict) -> Generator[dict, None, dict]:
 
 def _log(job: dict, what: str) -> None:
     if "log" in job:
-        with Path(job["log"]).open("a") as file:
+        with Path(job["log"]).open("a", encoding="utf-8") as file:
             file.write(f"{what} {job.get('say', '')} {time.monotonic()}\n")

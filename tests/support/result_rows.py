@@ -38,7 +38,7 @@ def many(seed=0, methods=(*LEARNT, "grabcut", "geos"), datasets=("Dataset001_A",
 
 
 def write(path: Path, rows, about=None, end="\n") -> Path:
-    path.write_text("\n".join(json.dumps(row) for row in rows) + end)
+    path.write_text("\n".join(json.dumps(row) for row in rows) + end, encoding="utf-8")
     if about is not None:
         path.with_suffix(".about.json").write_text(json.dumps(about))
     return path

@@ -79,15 +79,12 @@ def app(
 
 def own_folder() -> Path:
     """Where this user's programs keep what they make; InvalidInput where there is no such place."""
-    try:
-        if sys.platform == "darwin":
-            return Path.home() / "Library" / "Application Support" / "bifseg"
-        windows = sys.platform == "win32"
-        told = Path(os.environ.get("LOCALAPPDATA" if windows else "XDG_DATA_HOME", ""))
-        usual = Path("AppData", "Local") if windows else Path(".local", "share")
-        return (told if told.is_absolute() else Path.home() / usual) / "bifseg"
-    except RuntimeError:  # the user has no home
-        raise InvalidInput("You have no home folder to keep images and sessions in; give --data FOLDER.") from None
+    from platformdirs import user_data_path
+
+    folder = user_data_path("bifseg", appauthor=False)
+    if not folder.is_absolute():  # the user has no home
+        raise InvalidInput("You have no home folder to keep images and sessions in; give --data FOLDER.")
+    return folder
 
 
 def _has_screen() -> bool:

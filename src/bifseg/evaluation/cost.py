@@ -33,7 +33,7 @@ def _start() -> int | None:
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
     try:
-        CLEAR.write_text("5")  # forgets the peak so far
+        CLEAR.write_text("5", encoding="utf-8")  # forgets the peak so far
         return _kib("VmRSS:")
     except OSError:
         return None
@@ -41,7 +41,7 @@ def _start() -> int | None:
 
 def _kib(name: str) -> int | None:
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)

@@ -8,13 +8,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
-
-try:
-    import fcntl
-except ImportError:  # Windows: nobody looks whether two benchmarks write to one file
-    fcntl = None
 
 KEY = ("protocol", "dataset", "case", "label", "dimension", "method", "network", "user", "seed")
 MEASURED = ("seconds", "user_seconds", "peak_mib")  # what differs between two runs of the same
@@ -25,22 +22,31 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
 
     def __enter__(self) -> Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b", buffering=0)
         try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
+            self._lock.acquire(blocking=False)
+        except Timeout:
             raise InvalidInput(
                 f"Another benchmark is writing to {self.path}; wait for it, or choose another."
             ) from None
+        try:
+            self._file = self.path.open("a+b", buffering=0)
+        except BaseException:
+            self._unlock()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._file.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        with contextlib.suppress(OSError):  # Windows, which deletes no open file
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
     def keep(self, wanted: Mapping[tuple, tuple[str, int]]) -> set[tuple]:
         """Which ``wanted`` runs are done. What else the file says of them is dropped: halves, and stale rows.
@@ -57,9 +63,11 @@ class Results:
         content = _lines(kept)
         self._file.seek(0)
         if self._file.read() != content:
-            self._file.close()  # the lock goes with the file: the new one is locked before anything is added to it
-            write_atomically(self.path, content)
-            self.__enter__()
+            self._file.close()
+            try:
+                write_atomically(self.path, content)
+            finally:
+                self._file = self.path.open("a+b", buffering=0)
         return done
 
     def rows(self) -> list[dict]:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,9 @@ def _digest(file: BinaryIO) -> str:
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename last through a power cut."""
+    """Make a rename last through a power cut; Windows opens no folder, and needs no such call."""
+    if sys.platform == "win32":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

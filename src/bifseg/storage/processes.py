@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
 import threading
 from pathlib import Path
-from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # where there are no such locks, a claim ends when its time does
-    fcntl = None  # type: ignore[assignment]  # a module or None is what there is no type for
+from filelock import FileLock, Timeout
 
 NAME = re.compile(r"[0-9a-f-]{1,64}")
 
 
 class Processes:
-    """The processes that work on a store, this one among them; a file for each, whose lock the system gives back."""
+    """The processes that work on a store, this one among them; for each a file, and a lock that ends with it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._own: BinaryIO | None = None
+        self._own: FileLock | None = None
         self.name = f"{os.getpid()}-{secrets.token_hex(8)}"
         self._lock = threading.Lock()
 
@@ -32,38 +27,41 @@ class Processes:
         with self._lock:
             if self._own is None:
                 self._folder.mkdir(exist_ok=True)
-                draft = self._folder / f".{self.name}"  # no name of a process: nobody can take it for a dead one
-                self._own = draft.open("xb")
-                if fcntl is not None:
-                    fcntl.flock(self._own, fcntl.LOCK_EX)
-                draft.rename(self._folder / self.name)
+                self._own = self._lock_of(self.name)
+                self._own.acquire()
+                (self._folder / self.name).touch()  # seen from here on: nobody can take it for a dead one
         return self.name
 
     def alive(self, name: str) -> bool:
         """Whether a process still runs, as far as one can tell."""
-        if fcntl is None or not NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             return True
-        try:
-            with (self._folder / name).open("rb") as file:
-                return not self._free(file)
-        except FileNotFoundError:
-            return False
+        return (self._folder / name).exists() and not self._free(name)
 
     def sweep(self) -> None:
         """Delete the files of processes that are no more."""
         for path in self._folder.glob("*"):
-            if not self.alive(path.name):
+            if NAME.fullmatch(path.name) and not self.alive(path.name):
                 path.unlink(missing_ok=True)
+                self._locked(path.name).unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._own is not None:
-            self._own.close()
             (self._folder / self.name).unlink(missing_ok=True)
+            self._own.release(force=True)
+            self._locked(self.name).unlink(missing_ok=True)
             self._own = None
 
-    @staticmethod
-    def _free(file: BinaryIO) -> bool:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return True
-        return False
+    def _locked(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
+
+    def _lock_of(self, name: str) -> FileLock:
+        return FileLock(self._locked(name), thread_local=False)
+
+    def _free(self, name: str) -> bool:
+        """Whether nobody holds a process's lock; it is taken for a moment to see."""
+        try:
+            with self._lock_of(name).acquire(blocking=False):
+                return True
+        except Timeout:
+            return False

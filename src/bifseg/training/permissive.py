@@ -53,7 +53,7 @@ def permissive_volumes(root: Path, scene_count: int = 300) -> Iterator[Volume]:
     """Every volume that a shipped network learns from, out of a folder of data sets."""
     for name, source in SOURCES.items():
         folder = root / name
-        names = json.loads((folder / "dataset.json").read_text())["labels"]
+        names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
         if not source.images:
             for path in sorted((folder / "labelsTr").glob("*.nii.gz")):
                 image = read_image(path)

@@ -32,7 +32,7 @@ except ImportError:  # where there are no such limits, the parent's patience is 
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 RESERVE = 16 << 20  # bytes of the disk that are left free
-NO_NEW_PRIVILEGES, DEATH_SIGNAL = 38, 1  # of Linux's prctl
+NO_NEW_PRIVILEGES, DEATH_SIGNAL, KILL = 38, 1, 9  # of Linux's prctl
 
 
 def main(job: dict) -> None:
@@ -45,7 +45,7 @@ def main(job: dict) -> None:
         answer = {"refused": TooLarge(job["path"], "needs more memory to be read than is allowed.").as_dict()}
     except Exception as error:
         answer = _told(error, job)
-    (folder / ANSWER).write_text(json.dumps(answer))
+    (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _do(job: dict, folder: Path) -> dict:
@@ -117,10 +117,10 @@ def _confine(job: dict) -> None:
     """Give up what a reader does not need."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        libc.prctl(DEATH_SIGNAL, signal.SIGKILL)
+        libc.prctl(DEATH_SIGNAL, KILL)
         libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         with contextlib.suppress(OSError):  # where memory ends all the same, this process goes, and none that serves
-            Path("/proc/self/oom_score_adj").write_text("1000")
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)  # who draws comes first
     if resource is not None:
@@ -134,7 +134,7 @@ def _confine(job: dict) -> None:
 def _limit_memory(more: int) -> None:
     """Let the process have so many bytes beside what its libraries took."""
     if resource is not None and sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + more)
 
 

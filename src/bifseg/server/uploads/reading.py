@@ -109,6 +109,9 @@ def _read(
         shutil.rmtree(at, ignore_errors=True)
 
 
+CRASHED = 1 << 31  # from here on, an exit status is Windows' word for a crash
+
+
 def _answer(job: dict, at: Path, name: str) -> dict:
     """Have a process do a job: its answer; InvalidInput where it gave none."""
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries say what they read
@@ -123,12 +126,17 @@ def _answer(job: dict, at: Path, name: str) -> dict:
             process.kill()
             raise
     if (at / ANSWER).is_file() and not process.returncode:
-        return json.loads((at / ANSWER).read_text())
-    if process.returncode in (-getattr(signal, "SIGXCPU", 24), -signal.SIGKILL):
+        return json.loads((at / ANSWER).read_text(encoding="utf-8"))
+    if process.returncode in (-getattr(signal, "SIGXCPU", 24), -getattr(signal, "SIGKILL", 9)):
         raise _too_long(name, job)
-    if process.returncode >= 0:
+    if 0 <= process.returncode < CRASHED:
         raise WorkError(f"{name} was not read: the process for it ended with the status {process.returncode}.")
-    raise DamagedFile(name, f"cannot be read: the process that tried to crashed (signal {-process.returncode}).")
+    raise DamagedFile(name, f"cannot be read: the process that tried to crashed ({_crash(process.returncode)}).")
+
+
+def _crash(status: int) -> str:
+    """How a process that crashed ended: by a signal or, on Windows, with a status that says so."""
+    return f"signal {-status}" if status < 0 else f"status 0x{status:08X}"
 
 
 def _too_long(name: str, job: dict) -> TooLarge:

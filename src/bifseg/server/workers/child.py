@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from bifseg.errors import Cancelled, from_dict
-from bifseg.server.workers.main import LENGTH, encode
+from bifseg.server.workers.main import LENGTH, SHARED, encode
 from bifseg.threads import waits
 
 STARTING = 120.0  # seconds that a worker may take to load its model
@@ -66,13 +66,8 @@ class Child:
         threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
         mine, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "bifseg.server.workers.main", self._factory, str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                [*command, json.dumps(options)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **waits(), **threads},
-            )
+            command = [sys.executable, "-m", "bifseg.server.workers.main", self._factory]
+            self._process = _started(command, json.dumps(options), theirs, {**os.environ, **waits(), **threads})
         self._reader, self._writer = await asyncio.open_connection(sock=mine)
         try:
             if self._closed:  # meanwhile
@@ -141,3 +136,14 @@ class Child:
             return json.loads(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, OSError):
             raise DeadError from None
+
+
+def _started(command: list[str], options: str, theirs: socket.socket, environment: dict[str, str]) -> subprocess.Popen:
+    """A process that has a socket of ours: by its number or, on Windows, by what its standard input tells of it."""
+    if not hasattr(theirs, "share"):
+        command = [*command, str(theirs.fileno()), options]
+        return subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen([*command, SHARED, options], stdin=subprocess.PIPE, env=environment)
+    with contextlib.suppress(BrokenPipeError), process.stdin as told:  # one that is dead is noticed by who listens
+        told.write(theirs.share(process.pid))
+    return process

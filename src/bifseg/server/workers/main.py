@@ -21,6 +21,7 @@ from bifseg.errors import BifsegError, StorageFull
 from bifseg.storage.disk import FULL, is_full
 
 LENGTH = struct.Struct("<I")
+SHARED = "shared"  # in the place of a socket's number, where processes cannot pass one on: standard input tells of it
 
 
 def encode(message: dict) -> bytes:
@@ -29,12 +30,12 @@ def encode(message: dict) -> bytes:
     return LENGTH.pack(len(content)) + content
 
 
-def main(factory: str, handle: int, options: dict) -> None:
+def main(factory: str, handle: str, options: dict) -> None:
     """Do jobs until the parent closes its end."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which lets running jobs end
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
-    with socket.socket(fileno=handle) as connection:
+    with _connection(handle) as connection:
         module, _, function = factory.partition(":")
         handler = getattr(import_module(module), function)(options)
         with contextlib.suppress(ConnectionError, EOFError):
@@ -43,6 +44,12 @@ def main(factory: str, handle: int, options: dict) -> None:
                 message = _receive(connection)
                 if "job" in message:  # else it is a cancellation that came too late
                     connection.sendall(_work(handler, message, connection))
+
+
+def _connection(handle: str) -> socket.socket:
+    if handle == SHARED:
+        return socket.fromshare(sys.stdin.buffer.read())
+    return socket.socket(fileno=int(handle))
 
 
 def _work(handler: Callable[[dict], Generator[dict, None, dict]], message: dict, connection: socket.socket) -> bytes:
@@ -102,8 +109,8 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 def _die_with_parent() -> None:
     """On Linux, end also when the parent was killed in the middle of a long computation."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))

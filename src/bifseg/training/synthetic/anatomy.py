@@ -65,7 +65,7 @@ def read_label_maps(dataset: Path) -> Iterator[LabelMap]:
     if not paths:
         raise MissingFile(f"There are no label maps labelsTr/*.nii.gz in {dataset}.")
     description = dataset / "dataset.json"
-    names = json.loads(description.read_text())["labels"] if description.is_file() else {}
+    names = json.loads(description.read_text(encoding="utf-8"))["labels"] if description.is_file() else {}
     for path in paths:
         yield LabelMap.of(read_image(path).array, names)
 
