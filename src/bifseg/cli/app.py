@@ -81,8 +81,11 @@ def own_folder() -> Path:
     """Where this user's programs keep what they make; InvalidInput where there is no such place."""
     from platformdirs import user_data_path
 
-    folder = user_data_path("bifseg", appauthor=False)
-    if not folder.is_absolute():  # the user has no home
+    try:
+        folder = user_data_path("bifseg", appauthor=False)
+    except RuntimeError:  # the user has no home
+        folder = Path()
+    if not folder.is_absolute():
         raise InvalidInput("You have no home folder to keep images and sessions in; give --data FOLDER.")
     return folder
 
