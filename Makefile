@@ -45,6 +45,7 @@ lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/python -m docs.docstrings
 	$(if $(NODE),npm --prefix web run lint)
 
 format: .venv/dev

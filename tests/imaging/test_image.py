@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bifseg.imaging.image import Image, extent, resample, resample_labels, working_shape
+from bifseg.imaging.image import Image, extent
 from bifseg.imaging.intensity import normalise, unit_range
+from bifseg.imaging.resampling import resample, resample_labels, working_shape
 
 sizes = st.integers(1, 9)
 
@@ -52,6 +53,7 @@ def test_resample_equals_the_slow_one(case):
 def test_resample_in_many_blocks_equals_the_slow_one(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bifseg.imaging.image.BLOCK", 20)
+        patch.setattr("bifseg.imaging.resampling.BLOCK", 20)
         array, shape = case
         assert np.allclose(resample(array, shape), slow_resample(array, shape), atol=2e-3)
         mask = array > np.median(array)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 from bifseg.method.band_cut import LEVELS, band_cut
 from bifseg.method.energy import Energy
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from bifseg.imaging.image import Image, resample
+from bifseg.imaging.image import Image
 from bifseg.imaging.intensity import unit_range
+from bifseg.imaging.resampling import resample
 from bifseg.method.crop import Crop
 from bifseg.method.grid import Grid
 from bifseg.networks.checkpoint import load_model

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bifseg import Box, Image, Session
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import FAST
 from bifseg.networks import build

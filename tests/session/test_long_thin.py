@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bifseg import Box, Image, Session
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import STRETCH, working_shape
+from bifseg.imaging.resampling import STRETCH, working_shape
 from bifseg.method.crop import Crop
 from bifseg.networks.checkpoint import load_model
 

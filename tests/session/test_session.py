@@ -12,8 +12,8 @@ from bifseg import Box, Image, Parameters, Session, Stroke
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.methods import FromNetwork
 from bifseg.method.parameters import preset
-from bifseg.prompts.interaction import merge
 from bifseg.prompts.painting import rasterise
+from bifseg.prompts.scribbles import merge
 from bifseg.training.synthetic.phantom import phantom
 
 QUICK = {d: preset("fast", d).but(rounds=1, iterations=3, samples=500) for d in (2, 3)}

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bifseg.evaluation.users import simulated_box
-from bifseg.imaging.image import Image, resample, resample_labels
+from bifseg.imaging.image import Image
+from bifseg.imaging.resampling import resample, resample_labels
 from bifseg.io.datasets import Case, Dataset, open_dataset
 from bifseg.io.images import write_image
 from bifseg.method import crop

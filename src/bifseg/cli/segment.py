@@ -143,7 +143,7 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
 def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarray | None:
     """The mask to start from; InvalidInput where it has several labels and none of them is chosen."""
     from bifseg.io.images import read_labels
-    from bifseg.prompts.interaction import only_label
+    from bifseg.prompts.scribbles import only_label
 
     if initial is None:
         return None

@@ -28,12 +28,31 @@ def read_image(path: str | Path, *, series: str | None = None) -> Image:
     """Read a scan or a mask, of any format that `bifseg.io.formats` lists, or a folder of DICOM slices.
 
     The array is in file order (x, y, z) and in the file's own number type. Colours are kept, but for alpha, beside
-    their luminance (Rec. 601, rounded); those that are all grey are not. A 2D file is one plane and ``planar``.
-    ``series`` picks one of several DICOM series by its UID. A constant image is fine here: see ``Image.check_scan``.
+    their luminance (Rec. 601, rounded); those that are all grey are not. A 2D file is one plane and ``planar``. A
+    constant image is fine here: see ``Image.check_scan``.
 
-    Raises FileNotFoundError, or InvalidInput for what is no image, is damaged, has several frames or complex,
-    vector, NaN or infinite values, is sheared, or is a stack of unevenly placed slices.
+    Parameters
+    ----------
+    path
+        The file or folder.
+    series
+        UID of one of several DICOM series.
 
+    Returns
+    -------
+    Image
+        With the file's geometry.
+
+    Raises
+    ------
+    MissingFile
+        Where there is nothing of that name.
+    InvalidInput
+        For what is no image, is damaged, has several frames or complex, vector, NaN or infinite values, is sheared, or
+        is a stack of unevenly placed slices.
+
+    Examples
+    --------
     >>> read_image("scan.nii.gz").shape  # doctest: +SKIP
     (512, 512, 120)
     """
@@ -94,19 +113,36 @@ def write_image(
     path: str | os.PathLike, array: np.ndarray, like: Image, *, names: Sequence[str] | None = None,
     headers: bytes | None = None,
 ) -> None:  # fmt: skip
-    """Write an array (x, y, z) with the geometry of ``like``; an old file is replaced whole or not at all.
+    """Write an array with the geometry of an image; an old file is replaced whole or not at all.
 
     The ending of the name picks the format (`bifseg.io.formats`). A scan read from a NIfTI lends its qform, sform,
     codes and units to what is written as NIfTI. PNG takes one plane; bool, uint8 and uint16 keep their values (bool 0
-    and 1), floats in [0, 1] become 0 to 255; of a picture that was turned upright it is turned back. Colours are
-    (x, y, z, 3): of 8 bits for every format of numbers, of 16 for .nrrd and .mha. Planar images become 2D files. A link
-    is followed, and a file that is replaced keeps its mode.
+    and 1), floats in [0, 1] become 0 to 255; of a picture that was turned upright it is turned back. Planar images
+    become 2D files. A link is followed, and a file that is replaced keeps its mode.
 
-    ``names``: of the labels 1, 2... in the array, which formats of objects keep; labels and masks get colours in a PNG.
-    ``headers``: those of the DICOM series that ``like`` came from (`headers_for`), for DICOM-SEG and RTSTRUCT.
+    Parameters
+    ----------
+    path
+        The file.
+    array
+        (x, y, z), of the image's shape. Colours are (x, y, z, 3): of 8 bits for every format of numbers, of 16 for
+        .nrrd and .mha.
+    like
+        The image whose geometry the file gets.
+    names
+        Of the labels 1, 2... in the array, which formats of objects keep; labels and masks get colours in a PNG.
+    headers
+        Those of the DICOM series that ``like`` came from (`headers_for`), for DICOM-SEG and RTSTRUCT.
 
-    Raises InvalidInput for what the format cannot hold, OSError where the file cannot be written.
+    Raises
+    ------
+    CannotWrite
+        For what the format cannot hold, and where the file cannot be written.
+    InvalidInput
+        For another shape.
 
+    Examples
+    --------
     >>> write_image("mask.nii.gz", mask, like=image)  # doctest: +SKIP
     """
     path, array = Path(path), np.asarray(array)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.image import Image, coarsest_axis, resample
+from bifseg.imaging.image import Image, coarsest_axis
 from bifseg.imaging.intensity import normalise
+from bifseg.imaging.resampling import resample
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing

@@ -6,8 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from bifseg.imaging.image import Image, resample, resample_labels, working_shape
+from bifseg.imaging.image import Image
 from bifseg.imaging.intensity import intensity_range, unit_range
+from bifseg.imaging.resampling import resample, resample_labels, working_shape
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
 THINNEST = 4  # of its size, one part is what a working grid keeps of points along its shortest side, if it can

@@ -63,10 +63,26 @@ def shipped() -> list[str]:
 
 
 def load_model(name: str | os.PathLike = "default", dimension: int | None = None) -> Model:
-    """A shipped model by name, or a checkpoint file by path; ``default`` is the one for ``dimension``.
+    """A shipped model by name, or a checkpoint file by path.
 
-    Raises FileNotFoundError for an unknown name, InvalidInput for a file that is damaged, of another kind, or made for
-    the other dimension.
+    Parameters
+    ----------
+    name
+        ``default`` is the shipped one for ``dimension``.
+    dimension
+        2 or 3, which the model has to have; None: any.
+
+    Returns
+    -------
+    Model
+        Its network is shared and never changes.
+
+    Raises
+    ------
+    MissingFile
+        For an unknown name, and a file that is not there.
+    InvalidInput
+        For a file that is damaged, of another kind, or made for the other dimension.
     """
     if name == "default":
         name = DEFAULT[dimension or 2]

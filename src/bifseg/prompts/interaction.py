@@ -25,6 +25,13 @@ class Box:
 
     A box of one plane asks for a 2D segmentation of that plane; any other for a 3D one.
 
+    Parameters
+    ----------
+    start, stop
+        Voxel indices x, y, z, not checked against an image; see `Box.of`.
+
+    Examples
+    --------
     >>> Box.parse("40:80,52:90,12").shape
     (40, 38, 1)
     """
@@ -34,10 +41,25 @@ class Box:
 
     @classmethod
     def of(cls, ranges: Box | Sequence, shape: Sequence[int]) -> Box:
-        """The box of one (start, stop) pair or single index per axis, checked against an image's shape.
+        """The box of one range per axis, checked against an image's shape.
 
-        ``ranges`` holds three entries; two are enough for an image of one plane. Raises InvalidInput for a box that
-        is empty, inverted, partly outside the image, or thinner than two voxels along two axes or more.
+        Parameters
+        ----------
+        ranges
+            Per axis a (start, stop) pair or a single index; two axes are enough for an image of one plane.
+        shape
+            Of the image, (x, y, z).
+
+        Returns
+        -------
+        Box
+            Within the image.
+
+        Raises
+        ------
+        InvalidInput
+            For a box that is empty, inverted, partly outside the image, or thinner than two voxels along two axes or
+            more.
         """
         if isinstance(ranges, Box):
             ranges = list(zip(ranges.start, ranges.stop, strict=True))
@@ -61,7 +83,20 @@ class Box:
 
     @classmethod
     def parse(cls, text: str, shape: Sequence[int] | None = None) -> Box:
-        """The box written as ``"40:80,52:90,12"``; checked against ``shape`` where one is given."""
+        """The box that a text describes.
+
+        Parameters
+        ----------
+        text
+            As in ``"40:80,52:90,12"``.
+        shape
+            Of the image, (x, y, z); None: not checked against one.
+
+        Returns
+        -------
+        Box
+            InvalidInput is raised as by `Box.of`, and for another form.
+        """
         ranges = []
         for part in text.split(","):
             numbers = part.strip().split(":")
@@ -73,9 +108,19 @@ class Box:
 
     @classmethod
     def around(cls, mask: np.ndarray, margin: float = 0.1) -> Box:
-        """The extent of a mask (x, y, z), on every side wider by a share of it; one voxel thick, it stays a plane.
+        """The extent of a mask, wider on every side; one voxel thick, it stays a plane.
 
-        Raises InvalidInput for an empty mask.
+        Parameters
+        ----------
+        mask
+            (x, y, z), 0 outside the object; InvalidInput is raised for an empty one.
+        margin
+            By which share of the extent it is wider.
+
+        Returns
+        -------
+        Box
+            Within the mask's array.
         """
         extents = extent(mask)
         if extents is None:
@@ -88,18 +133,31 @@ class Box:
 
     @classmethod
     def spanning(cls, boxes: Iterable[Box]) -> Box:
-        """The smallest box that holds all of these, of which there is at least one."""
+        """The smallest box that holds all of these.
+
+        Parameters
+        ----------
+        boxes
+            One or more.
+
+        Returns
+        -------
+        Box
+            Of the least start and the largest stop.
+        """
         boxes = list(boxes)
         starts, stops = zip(*(box.start for box in boxes), strict=True), zip(*(box.stop for box in boxes), strict=True)
         return cls(tuple(map(min, starts)), tuple(map(max, stops)))
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Voxels along x, y, z."""
         x, y, z = (b - a for a, b in zip(self.start, self.stop, strict=True))
         return x, y, z
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
+        """What indexes an image's array (x, y, z)."""
         x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
         return x, y, z
 
@@ -110,15 +168,40 @@ class Box:
 
     @property
     def dimension(self) -> int:
+        """2 for a plane, else 3."""
         return 3 if self.plane is None else 2
 
     def crop(self, array: np.ndarray) -> np.ndarray:
-        """The view of ``array`` (x, y, z) inside the box; a plane loses its axis and becomes 2D."""
+        """The content of the box.
+
+        Parameters
+        ----------
+        array
+            (x, y, z), of the image's shape.
+
+        Returns
+        -------
+        ndarray
+            A view; that of a plane loses its axis and is 2D.
+        """
         view = array[self.slices]
         return view if self.plane is None else view.squeeze(self.plane)
 
     def paste(self, inside: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """An array of ``shape`` (x, y, z) with ``inside``, of the box's shape, in the box; 0 outside, Fortran order."""
+        """An array that is 0 outside the box.
+
+        Parameters
+        ----------
+        inside
+            Of the box's shape, three axes.
+        shape
+            Of the image, (x, y, z).
+
+        Returns
+        -------
+        ndarray
+            Of ``shape``, Fortran order.
+        """
         full = np.zeros(shape, inside.dtype, order="F")
         full[self.slices] = inside
         return full
@@ -131,8 +214,19 @@ class Box:
 class Stroke:
     """A polyline painted with a round brush; a single point is a click.
 
-    ``points``: (n, 3) voxel coordinates, file order (x, y, z). ``label``: 1 foreground, 2 background, 0 takes away the
-    scribbles that the brush touches. ``radius``: in units of the finest voxel spacing; 0 marks single voxels.
+    Parameters
+    ----------
+    points
+        (n, 3) voxel coordinates, file order (x, y, z).
+    label
+        1 foreground, 2 background, 0 takes away the scribbles that the brush touches.
+    radius
+        In units of the finest voxel spacing; 0 marks single voxels.
+
+    Raises
+    ------
+    InvalidInput
+        For points, a label or a radius that cannot be.
     """
 
     points: Sequence[Sequence[float]]
@@ -184,64 +278,6 @@ def overlap(one: Box, other: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]
         tuple(slice(a, b) for a, b in zip(start - o, stop - o, strict=True)) for o in (one.start, other.start)
     )
     return here, there
-
-
-def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
-    """The voxels of one label of a label map: bool; without ``label`` of the only one there is, besides 0.
-
-    Raises InvalidInput where it has several and none is chosen, or not the chosen one.
-    """
-    if labels.dtype == bool and label in (None, 1):
-        return labels
-    values = np.unique(labels)
-    values = values[values != 0]
-    listed = ", ".join(str(value) for value in values[:10].tolist()) + (", ..." if len(values) > 10 else "")
-    if label is None and len(values) > 1:
-        raise InvalidInput(f"The initial mask holds the labels {listed}; choose one of them with label={values[0]}.")
-    if label is not None and label not in values:
-        raise InvalidInput(f"The initial mask has no label {label}; it holds {listed or 'nothing but 0'}.")
-    return labels != 0 if label is None else labels == label
-
-
-def merge(foreground: np.ndarray | None, background: np.ndarray | None) -> Patch:
-    """Two scribble masks (x, y, z) of one shape as uint8 labels; InvalidInput for a voxel that is in both."""
-    given = {FOREGROUND: foreground, BACKGROUND: background}
-    masks = {label: np.asarray(mask) for label, mask in given.items() if mask is not None}
-    if not masks:
-        raise InvalidInput("No scribbles are given: give labels, or a foreground or a background mask.")
-    shapes = [mask.shape for mask in masks.values()]
-    if shapes[0] != shapes[-1]:
-        raise InvalidInput(f"The scribble masks have the shapes {shapes[0]} and {shapes[1]}.")
-    extents = [found for found in map(extent, masks.values()) if found]
-    if not extents:
-        return Patch.of(np.zeros((0, 0, 0), np.uint8))
-    ranges = [(min(a for a, _ in pairs), max(b for _, b in pairs)) for pairs in zip(*extents, strict=True)]
-    box = Box(*zip(*ranges, strict=True))
-    inside = {label: mask[box.slices] != 0 for label, mask in masks.items()}
-    if len(inside) == 2 and (both := np.count_nonzero(inside[FOREGROUND] & inside[BACKGROUND])):
-        raise InvalidInput(f"{both} voxels are in the foreground and the background scribbles; each can be in one.")
-    return Patch(box, sum(mask * np.uint8(label) for label, mask in inside.items()))
-
-
-def scribbles_in(box: Box, patch: Patch, locked: np.ndarray) -> np.ndarray:
-    """The labels of a patch inside a box, checked: uint8, the box's shape; ``ERASED`` where strokes erase.
-
-    ``locked``: bool, the box's shape, voxels of other objects. Raises InvalidInput for scribbles outside the box, for
-    labels other than 0, 1 and 2, and for foreground on a locked voxel. An eraser may leave the box: it is a rough tool.
-    """
-    inside = patch.inside(box)
-    everywhere, drawn = patch.labels, inside
-    if patch.erases:
-        everywhere, drawn = (np.where(labels == ERASED, 0, labels) for labels in (everywhere, inside))
-    if outside := np.count_nonzero(everywhere) - np.count_nonzero(drawn):
-        raise InvalidInput(f"{outside} scribble voxels lie outside the box {box}.")
-    if strange := set(np.unique(drawn[drawn != 0]).tolist()) - {FOREGROUND, BACKGROUND}:
-        raise InvalidInput(f"The scribbles hold the labels {sorted(strange)}; 1 is foreground, 2 background, 0 none.")
-    if clash := np.count_nonzero(locked & (inside == FOREGROUND)):
-        raise InvalidInput(
-            f"{clash} foreground scribble voxels lie in a finished object; select that one to change it."
-        )
-    return inside.astype(np.uint8, copy=False)
 
 
 class InteractiveMethod(Protocol):

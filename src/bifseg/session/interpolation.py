@@ -14,11 +14,29 @@ CONTRAST = 2.0  # of an object against the rest of its box, in median deviations
 
 
 def shape_between(first: np.ndarray, second: np.ndarray, share: float, spacing: Sequence[float]) -> np.ndarray:
-    """The shape a ``share`` (0 to 1) of the way from one mask to another: bool, their shape.
+    """The shape a share of the way from one mask to another.
 
-    ``first``, ``second``: bool (x, y), neither empty. ``spacing``: mm, one per axis. Both are moved to the centroid in
-    between, so that an oblique vessel stays as wide as it is, and their signed distances averaged by the share (Raya
-    and Udupa, IEEE TMI 9(1), 1990). At 0 and at 1 it is the one and the other itself.
+    Both are moved to the centroid in between, so that an oblique vessel stays as wide as it is, and their signed
+    distances averaged by the share (Raya and Udupa, IEEE TMI 9(1), 1990).
+
+    Parameters
+    ----------
+    first, second
+        bool (x, y), neither empty.
+    share
+        0 to 1; at 0 and at 1 it is the one and the other itself.
+    spacing
+        mm, one per axis.
+
+    Returns
+    -------
+    ndarray
+        bool, their shape.
+
+    Raises
+    ------
+    InvalidInput
+        For masks of two shapes or without a voxel, and a share outside [0, 1].
     """
     from scipy import ndimage  # here, for a session that never interpolates need not wait for it
 
@@ -39,9 +57,20 @@ def shape_between(first: np.ndarray, second: np.ndarray, share: float, spacing: 
 def goes_on(before: np.ndarray, after: np.ndarray, scan_before: np.ndarray, scan_after: np.ndarray) -> bool:
     """Whether a mask is of the same object as that of the slice beside it.
 
-    ``before``, ``after``: bool (x, y), of one box in two slices; ``scan_before``, ``scan_after``: its voxels in them.
     It is not where one is empty, where they hardly overlap, or where the object was brighter or darker than the rest of
     its box and what is found now is rather like that rest: a network looks for an object in mere noise, too.
+
+    Parameters
+    ----------
+    before, after
+        bool (x, y), of one box in two slices.
+    scan_before, scan_after
+        The box's voxels in them.
+
+    Returns
+    -------
+    bool
+        Whether to go on.
     """
     both = np.count_nonzero(before & after)
     if not both or 2 * both < LEAST_OVERLAP * (np.count_nonzero(before) + np.count_nonzero(after)):
@@ -58,8 +87,20 @@ def goes_on(before: np.ndarray, after: np.ndarray, scan_before: np.ndarray, scan
 
 
 def gaps(drawn: Sequence[int]) -> list[tuple[int, int]]:
-    """Neighbours among the planes that are drawn, with planes between them.
+    """Neighbours among planes that are drawn in, with planes between them.
 
+    Parameters
+    ----------
+    drawn
+        Indices, in any order.
+
+    Returns
+    -------
+    list of tuple
+        Pairs of indices, in their order.
+
+    Examples
+    --------
     >>> gaps([9, 2, 3, 6])
     [(3, 6), (6, 9)]
     """
@@ -68,8 +109,22 @@ def gaps(drawn: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def away(plane: int, start: int, stop: int) -> tuple[range, range]:
-    """The planes of a range, ``start`` <= index < ``stop``, as they lie away from one: upwards, and downwards.
+    """The planes of a range as they lie away from one.
 
+    Parameters
+    ----------
+    plane
+        From which on.
+    start, stop
+        The range, half-open.
+
+    Returns
+    -------
+    tuple of range
+        Upwards, and downwards.
+
+    Examples
+    --------
     >>> [list(way) for way in away(5, 3, 8)]
     [[6, 7], [4, 3]]
     """

@@ -13,12 +13,24 @@ Voxel = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Measure:
-    """``ml``: volume of the voxels; ``area_mm2``: of a picture's pixels, which have no volume. ``diameter_mm``: the
-    longest distance between the centres of two voxels of one slice; ``ends``: those voxels, (x, y, z), None where there
-    is no voxel. Where nobody knows how large a voxel is all three are None, and ``diameter_px`` tells the distance in
-    voxels.
+    """How large an object is. Where nobody knows how large a voxel is, there are no millimetres.
 
     A line between the ends is as long as it says; from rim to rim it would be about a voxel more.
+
+    Parameters
+    ----------
+    voxels
+        How many.
+    ml
+        Volume of the voxels; None of a picture.
+    diameter_mm
+        The longest distance between the centres of two voxels of one slice.
+    ends
+        Those voxels, (x, y, z); None where there is no voxel.
+    area_mm2
+        Of a picture's pixels, which have no volume.
+    diameter_px
+        The distance in voxels, where it is not known in mm.
     """
 
     voxels: int
@@ -33,10 +45,25 @@ def measure(
     mask: np.ndarray, start: Sequence[int], spacing: Sequence[float], axis: int, *, planar: bool = False,
     calibrated: bool = True,
 ) -> Measure:  # fmt: skip
-    """The measures of a mask, bool (x, y, z), whose first voxel is ``start`` in the image.
+    """The measures of a mask.
 
-    ``spacing``: mm along x, y, z. ``axis``: across the slices in one of which the diameter lies. ``planar``,
-    ``calibrated``: of the image, as in `bifseg.imaging.image.Image`.
+    Parameters
+    ----------
+    mask
+        bool (x, y, z).
+    start
+        Its first voxel in the image.
+    spacing
+        mm along x, y, z.
+    axis
+        Across the slices in one of which the diameter lies.
+    planar, calibrated
+        Of the image, as in `bifseg.imaging.image.Image`.
+
+    Returns
+    -------
+    Measure
+        Volume or area, and diameter.
     """
     voxels = int(np.count_nonzero(mask))
     square = 0.0

@@ -16,7 +16,20 @@ EVERYWHERE = "end"  # of planes: until the object ends, both ways
 
 
 def planes_of(to: str | Sequence[int], axis: int, size: int) -> tuple[int, int]:
-    """A range of planes (start, stop), half-open, of those there are; InvalidInput for what is none."""
+    """A range of planes.
+
+    Parameters
+    ----------
+    to
+        (start, stop), half-open, or ``end``: all there are.
+    axis, size
+        Across the planes, and how many there are.
+
+    Returns
+    -------
+    tuple of int
+        Start and stop. InvalidInput is raised for what is no range.
+    """
     if isinstance(to, str) and to == EVERYWHERE:
         return 0, size
     if isinstance(to, str) or not _is_pair(to) or not 0 <= to[0] < to[1] <= size:
@@ -28,19 +41,60 @@ def planes_of(to: str | Sequence[int], axis: int, size: int) -> tuple[int, int]:
 
 
 def two_of(between: Sequence[int], axis: int, size: int) -> tuple[int, int]:
-    """Two planes in their order; InvalidInput for what is not."""
+    """Two planes in their order.
+
+    Parameters
+    ----------
+    between
+        Their indices.
+    axis, size
+        Across the planes, and how many there are.
+
+    Returns
+    -------
+    tuple of int
+        The lower first. InvalidInput is raised for what are not two planes.
+    """
     if not _is_pair(between) or not 0 <= min(between) < max(between) < size:
         raise InvalidInput(f"There are no two planes {between!r} along {AXES[axis]}; the image has 0 to {size - 1}.")
     return int(min(between)), int(max(between))
 
 
 def drawn_in(state: State, root: str, axis: int) -> Mapping[int, Segment]:
-    """The planes across an axis that an object is in, and its part there."""
+    """The planes that an object is in.
+
+    Parameters
+    ----------
+    state
+        All objects as they stand.
+    root
+        The object's name.
+    axis
+        Across the planes.
+
+    Returns
+    -------
+    dict
+        Its part in each, by the plane's index.
+    """
     return {part.box.start[axis]: part for part in state.family(root).values() if part.box.plane == axis}
 
 
 def moved(box: Box, axis: int, index: int) -> Box:
-    """A plane's box in another plane across the same axis."""
+    """A plane's box in another plane.
+
+    Parameters
+    ----------
+    box
+        One voxel thick along ``axis``.
+    axis, index
+        Across the planes, and which one.
+
+    Returns
+    -------
+    Box
+        Of the same extent.
+    """
     ranges: list[tuple[int, int]] = list(zip(box.start, box.stop, strict=True))
     ranges[axis] = int(index), int(index) + 1
     (x0, x1), (y0, y1), (z0, z1) = ranges
@@ -48,7 +102,20 @@ def moved(box: Box, axis: int, index: int) -> Box:
 
 
 def part_name(state: State, root: str, index: int) -> str:
-    """A free name for an object's part in a plane."""
+    """A free name for an object's part in a plane.
+
+    Parameters
+    ----------
+    state
+        All objects as they stand.
+    root, index
+        The object's name, and the plane.
+
+    Returns
+    -------
+    str
+        Of at most `LONGEST_NAME` characters.
+    """
     ends = chain([f" @{index}"], (f" @{index} ({k})" for k in count(2)))
     names = (root[: LONGEST_NAME - len(end)] + end for end in ends)
     return next(name for name in names if name not in state.objects)

@@ -30,9 +30,23 @@ def begin(
     part_of: str = "",
     start: Mapping[str, np.ndarray] | None = None,
 ) -> Segment:
-    """An object of which only the box is known: no mask yet. ``part_of``: the object that it continues, if any.
+    """An object of which only the box is known: no mask yet.
 
-    ``start``: weights to begin with instead of the trained classifier's. Raises InvalidInput where they do not fit.
+    Parameters
+    ----------
+    name
+        Of the object.
+    crop, model, parameters
+        Of its box.
+    part_of
+        The object that it continues, if any.
+    start
+        Weights to begin with instead of the trained classifier's.
+
+    Returns
+    -------
+    Segment
+        InvalidInput is raised where the weights do not fit.
     """
     trained = model.network.classifier
     classifier = trained if start is None else _with_weights(trained, start)
@@ -57,12 +71,36 @@ def adapt(
     seed: int = 0,
     clock: Stopwatch | None = None,
 ) -> Generator[Round, None, Segment]:
-    """Fit a segment to its scribbles: yields the rounds, returns the new segment; the old one is untouched.
+    """Fit a segment to its scribbles; the old segment is untouched.
 
-    ``refine``: as in `Session.box`; ``none`` keeps the mask there is, if any, but for the scribbles. ``locked``:
-    bool, voxels of other objects. ``initial``: bool, a mask to start from; a mask that was given before and not fitted
-    yet is one, too. Both have the box's shape. Whatever the rounds say, the returned mask has the scribbled label on
-    every scribbled voxel and no locked voxel.
+    Whatever the rounds say, the new mask has the scribbled label on every scribbled voxel and no locked voxel.
+
+    Parameters
+    ----------
+    segment
+        As it stands.
+    crop, model
+        Of its box.
+    refine
+        As in `Session.box`; ``none`` keeps the mask there is, if any, but for the scribbles.
+    locked
+        bool, the box's shape: voxels of other objects.
+    initial
+        bool, the box's shape: a mask to start from; one that was given before and not fitted yet is one, too.
+    seed
+        Of what is random.
+    clock
+        Takes the time of the stages.
+
+    Returns
+    -------
+    Segment
+        The new one.
+
+    Yields
+    ------
+    Round
+        Each as soon as it is computed.
     """
     clock = Stopwatch() if clock is None else clock
     trained = model.network.classifier

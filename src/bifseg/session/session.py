@@ -167,10 +167,12 @@ class Session(SessionView):
 
         Parameters
         ----------
-        ranges, refine
+        ranges
             As in `box`; the dimension may be another.
         scribbles
             Further ones.
+        refine
+            As in `box`.
 
         Returns
         -------
@@ -256,9 +258,9 @@ class Session(SessionView):
         *arguments, **options
             Of the interaction that is named.
 
-        Yields
-        ------
-        Round
+        Returns
+        -------
+        iterator of Round
             Each as soon as it is computed.
 
         Examples

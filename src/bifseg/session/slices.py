@@ -24,10 +24,33 @@ if TYPE_CHECKING:
 def carried(
     state: State, source: Segment, axis: int, planes: tuple[int, int], refine: str, bench: Workbench
 ) -> Generator[Round, None, State]:
-    """Carry an object from its plane through a range of planes, start and stop, both ways, until it ends.
+    """Carry an object from its plane through a range of planes, both ways, until it ends.
 
-    ``axis``: across the planes. Yields the rounds of all parts, returns the state with them; the last one is current.
-    Raises InvalidInput where there is none.
+    Parameters
+    ----------
+    state, source
+        All objects, and the part to go on from.
+    axis, planes
+        Across the planes; start and stop.
+    refine
+        As in `Session.propagate`.
+    bench
+        Image, network and crops.
+
+    Returns
+    -------
+    State
+        With the new parts, the last of which is current.
+
+    Yields
+    ------
+    Round
+        Of all parts.
+
+    Raises
+    ------
+    InvalidInput
+        Where there is no new part.
     """
     root, first = source.part_of or source.name, state
     drawn = drawn_in(state, root, axis)
@@ -65,8 +88,31 @@ def interpolated(
 ) -> Generator[Round, None, State]:
     """Fill the planes between those an object was drawn in by the shapes in between.
 
-    Yields nothing, returns the state with the new parts; the last one is current. Raises InvalidInput where there is
-    nothing to fill.
+    Parameters
+    ----------
+    state, source
+        All objects, and a part of the one to fill.
+    axis
+        Across the planes.
+    between
+        Two planes that the gaps lie between; None: all gaps.
+    bench
+        Image, network and crops.
+
+    Returns
+    -------
+    State
+        With the new parts, the last of which is current.
+
+    Yields
+    ------
+    Round
+        Never: no network is asked.
+
+    Raises
+    ------
+    InvalidInput
+        Where there is nothing to fill.
     """
     root, first = source.part_of or source.name, state
     spacing = [s for k, s in enumerate(bench.image.spacing) if k != axis]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bifseg.imaging.image import Image, resample, slabs
+from bifseg.imaging.image import Image, slabs
 from bifseg.imaging.orientation import axes_of
+from bifseg.imaging.resampling import resample
 from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 from bifseg.session.measure import Measure, measure
@@ -28,8 +29,10 @@ class ModelId:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One object, or its part in another plane. Arrays have the box's shape, three axes (x, y, z); those named "grid"
-    lie on the crop's grid."""
+    """One object, or its part in another plane.
+
+    Arrays have the box's shape, three axes (x, y, z); those named "grid" lie on the crop's grid.
+    """
 
     name: str
     box: Box
@@ -53,14 +56,26 @@ class Segment:
         return np.unpackbits(self.packed, count=count).view(bool).reshape(self.box.shape)
 
     def probability(self) -> np.ndarray:
-        """P(foreground) by the classifier: float32, the box's shape; scribbled voxels have 1 or 0."""
+        """P(foreground) by the classifier.
+
+        Returns
+        -------
+        ndarray
+            float32, the box's shape; scribbled voxels have 1 or 0.
+        """
         inside = self._in_box(self.grid_probability)
         inside[self.scribbles == FOREGROUND] = 1
         inside[self.scribbles == BACKGROUND] = 0
         return inside
 
     def uncertainty(self) -> np.ndarray:
-        """Entropy of `probability` in bits: float32, the box's shape, 0 (sure) to 1 (p = 0.5)."""
+        """Entropy of `probability`.
+
+        Returns
+        -------
+        ndarray
+            float32, the box's shape, bits, 0 (sure) to 1 (p = 0.5).
+        """
         from scipy.special import entr  # here, for it takes as long as a refinement
 
         inside = self.probability()
@@ -69,14 +84,26 @@ class Segment:
         return inside
 
     def weight_map(self) -> np.ndarray | None:
-        """w(i) of the last network update (Eq. 13): float32, the box's shape; None where there was none."""
+        """w(i) of the last network update (Eq. 13).
+
+        Returns
+        -------
+        ndarray or None
+            float32, the box's shape; None where there was no network update.
+        """
         if self.grid_weights is None:
             return None
         omega = np.float32(self.parameters.omega if self.parameters.weighted else 1)
         return np.where(self.scribbles > 0, omega, self._in_box(self.grid_weights))
 
     def report(self) -> dict:
-        """What was done and what it cost, ready for JSON."""
+        """What was done and what it cost.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         return {
             "name": self.name,
             "part_of": self.part_of or None,
@@ -108,8 +135,18 @@ class State:
         return tuple(name for name, segment in self.objects.items() if not segment.part_of)
 
     def labels(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """All objects in an image of ``shape``: 0 background, k the k-th of `names` with its parts; uint8, or uint16
-        beyond 255 objects."""
+        """All objects in one label map.
+
+        Parameters
+        ----------
+        shape
+            Of the image, (x, y, z).
+
+        Returns
+        -------
+        ndarray
+            0 background, k the k-th of `names` with its parts; uint8, or uint16 beyond 255 objects.
+        """
         numbers = {name: k for k, name in enumerate(self.names, start=1)}
         labels = np.zeros(shape, np.uint8 if len(numbers) < 256 else np.uint16, order="F")
         for name, segment in self.objects.items():
@@ -117,26 +154,55 @@ class State:
         return labels
 
     def family(self, name: str) -> dict[str, Segment]:
-        """An object and its parts, by their names."""
+        """An object and its parts.
+
+        Parameters
+        ----------
+        name
+            Of the object.
+
+        Returns
+        -------
+        dict
+            Segments by their names.
+        """
         return {key: segment for key, segment in self.objects.items() if name in (key, segment.part_of)}
 
     def measures(
         self, spacing: Sequence[float], direction: ArrayLike, *, planar: bool = False,
         calibrated: bool = True,
     ) -> dict[str, Measure]:  # fmt: skip
-        """The measures of each object with its parts, by its name. ``spacing`` and the others: of the image.
+        """The measures of each object with its parts.
 
         The diameter lies in the object's own planes where it has been drawn in planes, else in an axial slice.
+
+        Parameters
+        ----------
+        spacing, direction, planar, calibrated
+            Of the image, as in `bifseg.imaging.image.Image`.
+
+        Returns
+        -------
+        dict
+            `Measure`s by the objects' names.
         """
         axial = 2 if planar else abs(axes_of(direction)[2]) - 1
         about = {"planar": planar, "calibrated": calibrated}
         return {name: _measured(self.family(name).values(), spacing, axial, **about) for name in self.names}
 
     def report(self, image: Image) -> list[dict]:
-        """What was done and what it cost, of each object and part, ready for JSON; of objects, how large they are, too.
+        """What was done and what it cost, of each object and part; of objects, how large they are, too.
 
-        ``image``: whatever has the scan's ``spacing``, ``direction``, ``planar`` and ``calibrated``. A picture has an
-        area; where nobody knows how large a pixel is there are no millimetres.
+        Parameters
+        ----------
+        image
+            The scan: its spacing, direction, ``planar`` and ``calibrated``. A picture has an area; where nobody knows
+            how large a pixel is there are no millimetres.
+
+        Returns
+        -------
+        list of dict
+            Ready for JSON.
         """
         measures = self.measures(image.spacing, image.direction, planar=image.planar, calibrated=image.calibrated)
         return [
@@ -145,7 +211,20 @@ class State:
         ]
 
     def taken(self, box: Box, but: str) -> np.ndarray:
-        """Voxels of a box that belong to other objects than ``but``: bool, the box's shape."""
+        """Voxels of a box that belong to other objects.
+
+        Parameters
+        ----------
+        box
+            Where to look.
+        but
+            The object that does not count.
+
+        Returns
+        -------
+        ndarray
+            bool, the box's shape.
+        """
         taken = np.zeros(box.shape, bool)
         for other in self.objects.values():
             here, there = overlap(box, other.box)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 
 CELLS = 48  # along a box's mean side: enough to say where something is, and quick for any box
 BLUR = 0.03  # of the mean side: the spread of the Gaussian that gathers uncertainty
@@ -18,10 +18,22 @@ Voxel = tuple[int, int, int]
 
 
 def places(uncertainty: np.ndarray, spacing: Sequence[float], count: int = 8) -> list[tuple[Voxel, float]]:
-    """Where most uncertainty is gathered, most first: voxels (x, y, z) of the array, and bits, blurred, at each.
+    """Where most uncertainty is gathered.
 
-    ``uncertainty``: (x, y, z), bits, 0 to 1; in a plane one axis has one voxel. ``spacing``: mm along x, y, z. At most
-    ``count`` places, none near another; none at all where nothing is unsure.
+    Parameters
+    ----------
+    uncertainty
+        (x, y, z), bits, 0 to 1; in a plane one axis has one voxel.
+    spacing
+        mm along x, y, z.
+    count
+        Of places, at most.
+
+    Returns
+    -------
+    list of tuple
+        Voxel (x, y, z) of the array, and bits, blurred, at it: most first, none near another, none at all where nothing
+        is unsure.
     """
     from scipy.ndimage import gaussian_filter  # here, for few who load this module look for places
 

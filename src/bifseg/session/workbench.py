@@ -14,8 +14,9 @@ from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.checkpoint import Model, load_model
-from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke, scribbles_in
+from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
+from bifseg.prompts.scribbles import scribbles_in
 from bifseg.session import slices
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Segment, State
@@ -26,8 +27,16 @@ CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are comp
 class Workbench:
     """Makes objects out of boxes, scribbles and what objects there are.
 
-    ``model``: a `Model`, or None for the default of the box's dimension. ``parameters``: as `Session` takes
-    them. ``seed``: of what is random.
+    Parameters
+    ----------
+    image
+        The scan.
+    model
+        None for the default of the box's dimension.
+    parameters
+        As `Session` takes them.
+    seed
+        Of what is random.
     """
 
     def __init__(self, image: Image, model: Model | None, parameters: Parameters | str | Mapping, seed: int) -> None:
@@ -38,7 +47,18 @@ class Workbench:
     # ---- networks and crops
 
     def model_for(self, box: Box) -> Model:
-        """The network for a box; InvalidInput for one of the other dimension."""
+        """The network for a box.
+
+        Parameters
+        ----------
+        box
+            In a plane or not.
+
+        Returns
+        -------
+        Model
+            InvalidInput is raised where the session's is of the other dimension.
+        """
         if self._model is None:
             return load_model("default", box.dimension)
         if self._model.dimension != box.dimension:
@@ -48,7 +68,18 @@ class Workbench:
         return self._model
 
     def model_of(self, segment: Segment) -> Model:
-        """The network that an object was begun with; InvalidInput where the session has another by now."""
+        """The network that an object was begun with.
+
+        Parameters
+        ----------
+        segment
+            The object.
+
+        Returns
+        -------
+        Model
+            InvalidInput is raised where the session has another by now.
+        """
         model = self.model_for(segment.box)
         if model.sha256 != segment.model.sha256:
             raise InvalidInput(
@@ -58,7 +89,20 @@ class Workbench:
         return model
 
     def crop(self, box: Box, clock: Stopwatch | None = None) -> Crop:
-        """The crop of a box; those used last are kept."""
+        """The crop of a box; those used last are kept.
+
+        Parameters
+        ----------
+        box
+            Where in the image.
+        clock
+            Takes the time, where it is made.
+
+        Returns
+        -------
+        Crop
+            Image and features.
+        """
         crop = self._crops.pop(box, None) or Crop(self.image, box, self.model_for(box), clock)
         self._crops[box] = crop  # the most recently used is last
         while len(self._crops) > CROPS_KEPT:
@@ -68,7 +112,20 @@ class Workbench:
     # ---- labels
 
     def patch(self, labels: Labels, box: Box | None = None) -> Patch:
-        """Labels as they lie in the image; the brush of strokes drawn in a plane ``box`` is a disc in it."""
+        """Labels as they lie in the image.
+
+        Parameters
+        ----------
+        labels
+            A label map of the image's shape, strokes, or a patch.
+        box
+            Of strokes drawn in a plane: their brush is a disc in it.
+
+        Returns
+        -------
+        Patch
+            InvalidInput is raised for another shape.
+        """
         if isinstance(labels, Patch):
             return labels
         if isinstance(labels, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in labels):
@@ -76,7 +133,18 @@ class Workbench:
         return Patch.of(self.shaped(labels))
 
     def shaped(self, labels: np.ndarray | Sequence) -> np.ndarray:
-        """A label map or mask, if it has the image's shape; that of a picture may have two axes."""
+        """A label map or mask that has the image's shape; that of a picture may have two axes.
+
+        Parameters
+        ----------
+        labels
+            (x, y, z).
+
+        Returns
+        -------
+        ndarray
+            InvalidInput is raised for another shape.
+        """
         array = np.asarray(labels)
         if array.ndim == 2 and self.image.shape[2] == 1:
             array = array[..., None]
@@ -85,7 +153,20 @@ class Workbench:
         return array
 
     def scribbled(self, segment: Segment, labels: Labels, state: State) -> Segment:
-        """An object with further scribbles, not refined yet; where a new one crosses an older one it wins."""
+        """An object with further scribbles, not refined yet; where a new one crosses an older one it wins.
+
+        Parameters
+        ----------
+        segment, labels
+            The object, and what is painted on it.
+        state
+            All objects: foreground on another is refused.
+
+        Returns
+        -------
+        Segment
+            InvalidInput is raised as in `Session.scribble`.
+        """
         taken, patch = state.taken(segment.box, but=segment.name), self.patch(labels, segment.box)
         new, old = scribbles_in(segment.box, patch, taken), segment.scribbles
         scribbles = np.where(new > 0, new, old)
@@ -110,7 +191,24 @@ class Workbench:
         part_of: str = "",
         start: Mapping[str, np.ndarray] | None = None,
     ) -> Segment:
-        """An object that knows nothing but its box; ``parameters``: else the session's."""
+        """An object that knows nothing but its box.
+
+        Parameters
+        ----------
+        box, name
+            Of the object.
+        clock
+            Takes the time of the stages.
+        parameters
+            None: the session's.
+        part_of, start
+            As in `refine.begin`.
+
+        Returns
+        -------
+        Segment
+            Without a mask.
+        """
         model, crop = self.model_for(box), self.crop(box, clock)
         wanted = self.parameters if parameters is None else parameters
         settings = chosen(wanted, model.dimension, model.tuned)
@@ -131,9 +229,25 @@ class Workbench:
         part_of: str = "",
         start: Mapping[str, np.ndarray] | None = None,
     ) -> Generator[Round, None, State]:
-        """An object of this name from its box, replacing one that has it; ``kept``: its scribbles so far.
+        """An object of this name from its box, replacing one that has it.
 
-        What it was given is checked now, and computed as the rounds are taken; they return the state that follows.
+        What it was given is checked now, and computed as the rounds are taken.
+
+        Parameters
+        ----------
+        state
+            All objects as they stand.
+        box, name, refine, initial, scribbles
+            As in `Session.box`.
+        kept
+            Its scribbles so far: uint8, the box's shape.
+        parameters, part_of, start
+            As in `fresh`.
+
+        Returns
+        -------
+        generator of Round
+            It returns the state that follows.
         """
         check_refinement(refine)
         if state.taken(box, but=name).all():
@@ -154,7 +268,20 @@ class Workbench:
         initial: np.ndarray | None = None,
         clock: Stopwatch | None = None,
     ) -> Generator[Round, None, State]:
-        """An object fitted to its scribbles: the rounds, which return the state in which it is the current one."""
+        """An object fitted to its scribbles.
+
+        Parameters
+        ----------
+        state, segment
+            All objects, and the one to fit.
+        refine, initial, clock
+            As in `refine.adapt`.
+
+        Returns
+        -------
+        generator of Round
+            It returns the state in which the object is the current one.
+        """
         check_refinement(refine)
         return self._rounds(state, segment, self.model_of(segment), refine, initial, clock)
 
@@ -173,13 +300,35 @@ class Workbench:
     def carried(
         self, state: State, source: Segment, axis: int, planes: tuple[int, int], refine: str
     ) -> Generator[Round, None, State]:
-        """An object carried through a range of planes until it ends: see `slices.carried`."""
+        """An object carried through a range of planes until it ends.
+
+        Parameters
+        ----------
+        state, source, axis, planes, refine
+            As in `slices.carried`.
+
+        Returns
+        -------
+        generator of Round
+            It returns the state that follows.
+        """
         self.model_of(source)
         return slices.carried(state, source, axis, planes, refine, self)
 
     def interpolated(
         self, state: State, source: Segment, axis: int, between: tuple[int, int] | None
     ) -> Generator[Round, None, State]:
-        """The planes between those that an object was drawn in, filled: see `slices.interpolated`."""
+        """The planes between those that an object was drawn in, filled.
+
+        Parameters
+        ----------
+        state, source, axis, between
+            As in `slices.interpolated`.
+
+        Returns
+        -------
+        generator of Round
+            It returns the state that follows.
+        """
         self.model_of(source)
         return slices.interpolated(state, source, axis, between, self)

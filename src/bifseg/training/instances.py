@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.errors import BifsegError, InvalidInput
-from bifseg.imaging.image import Image, resample, resample_labels, slicing_axis, working_shape
+from bifseg.imaging.image import Image, slicing_axis
+from bifseg.imaging.resampling import resample, resample_labels, working_shape
 from bifseg.io.atomic import write_atomically
 from bifseg.io.datasets import Case, Dataset
 from bifseg.method.grid import LONGEST_2D, THINNEST

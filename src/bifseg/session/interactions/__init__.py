@@ -20,7 +20,22 @@ INTERACTIONS: dict[str, type[Interaction]] = {
 
 
 def interaction_of(request: Mapping, arrays: Arrays, shape: Sequence[int]) -> Interaction:
-    """The interaction that JSON tells; InvalidInput for a kind that there is not, and for another form."""
+    """The interaction that JSON holds.
+
+    Parameters
+    ----------
+    request
+        ``kind``, and what its class reads.
+    arrays
+        The array that JSON refers to.
+    shape
+        Of the image, (x, y, z).
+
+    Returns
+    -------
+    Interaction
+        InvalidInput is raised for an unknown kind, and for another form.
+    """
     kind = request.get("kind")
     if kind not in INTERACTIONS:
         raise InvalidInput(f"Unknown interaction {str(kind)[:80]!r}; known are {', '.join(INTERACTIONS)}.")

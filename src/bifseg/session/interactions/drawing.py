@@ -12,7 +12,8 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.method.parameters import check_refinement
 from bifseg.method.timing import Stopwatch
-from bifseg.prompts.interaction import AXES, Box, Labels, merge, only_label, overlap
+from bifseg.prompts.interaction import AXES, Box, Labels, overlap
+from bifseg.prompts.scribbles import merge, only_label
 from bifseg.session.interactions.base import (
     Arrays,
     Interaction,

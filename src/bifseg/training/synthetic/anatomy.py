@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from bifseg.errors import InvalidInput, MissingFile
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 from bifseg.io.images import read_image
 from bifseg.training.synthetic.look import Look, acquire, cast_shadows
 from bifseg.training.synthetic.sample import Sample, wide_margin

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 from bifseg.training.synthetic.scene import Field
 
 
