@@ -1,11 +1,11 @@
-"""What one greedy user costs the others: numbers for docs/server.md.
+"""What one greedy user costs the others: numbers for docs/how-to/serve.md.
 
-    python -m benchmarks.server.fairness --seconds 30 -o docs/results/server-fairness.json
+    python -m benchmarks.server.fairness -o docs/results/server-fairness.json
 
-Four users draw, see their masks and undo, with a pause between; then they do the same beside a fifth, in a process of
+Four users draw, see their masks and undo, with a pause between; in turns alone, and beside a fifth, in a process of
 its own, who from many connections downloads, exports, uploads, posts zips and long JSON, and draws long strokes, each
-again as soon as it is answered or refused. Reported is the 95th percentile of each call alone and beside, and what the
-greedy one got.
+again as soon as it is answered or refused. Alone and beside come in pairs, one after the other, so that what else the
+machine does is in both. Reported is the 95th percentile of each call alone and beside, and what the greedy one got.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from bifseg.storage import Store
 from bifseg.training.synthetic.phantom import phantom
 
 USERS = 4
+SETTLING = 4.0  # seconds
 BOX = "30:90,30:90,20:40"
 JSON = {"Content-Type": "application/json"}
 CALLS = ("scribble", "mask", "undo")
@@ -56,25 +57,33 @@ def session_of(http: httpx.Client, image: str) -> str:
     return id
 
 
-def draw(url: str, token: str, image: str, seconds: float, pause: float, times: dict[str, list[float]]) -> None:
-    """One of the others, for so long; ``times`` gets the seconds of each call."""
-    with client(url, token) as http:
-        place, k = f"{API}/sessions/{session_of(http, image)}", 0
-        until = time.monotonic() + seconds
-        calls = {
-            "scribble": lambda: http.post(f"{place}/scribble", json=scribble(k)).raise_for_status(),
-            "mask": lambda: http.get(f"{place}/mask").raise_for_status(),
-            "undo": lambda: http.post(f"{place}/undo").raise_for_status(),
-        }
-        while time.monotonic() < until:
-            for call in CALLS:
-                times[call].append(_timed(calls[call]))
-                time.sleep(pause)
-            k += 1
+class Reader(threading.Thread):
+    """One of the others: draws, looks and undoes, with a pause before each call, while ``going`` is set."""
+
+    def __init__(self, url: str, token: str, image: str, pause: float, going: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.url, self.token, self.image, self.pause, self.going = url, token, image, pause, going
+        self.times: dict[str, list[float]] = defaultdict(list)
+
+    def run(self) -> None:
+        with client(self.url, self.token) as http:
+            place, k = f"{API}/sessions/{session_of(http, self.image)}", 0
+            calls = {
+                "scribble": lambda: http.post(f"{place}/scribble", json=scribble(k)).raise_for_status(),
+                "mask": lambda: http.get(f"{place}/mask").raise_for_status(),
+                "undo": lambda: http.post(f"{place}/undo").raise_for_status(),
+            }
+            while True:
+                for call in CALLS:
+                    time.sleep(self.pause)
+                    self.going.wait()
+                    self.times[call].append(_timed(calls[call]))
+                k += 1
 
 
-def greedy(url: str, token: str, image: str, seconds: float, told, kinds: list[str]) -> None:
-    """The fifth: all of it at once, from three connections for each kind; ``told`` gets what it was answered."""
+def greedy(url: str, token: str, image: str, kinds: list[str], going, ended, told) -> None:
+    """The fifth: all of it at once, from three connections for each kind, while ``going`` is set; when all has
+    ``ended``, ``told`` gets what it was answered."""
     with client(url, token) as http:
         id = session_of(http, image)
         archive = http.get(f"{API}/sessions/{id}/export").content
@@ -96,11 +105,12 @@ def greedy(url: str, token: str, image: str, seconds: float, told, kinds: list[s
         "json": lambda http: http.post(f"{API}/sessions/{id}/scribble", content=wide, headers=JSON),
         "mask": lambda http: http.get(f"{API}/sessions/{id}/mask"),
     }
-    answers, until = Counter(), time.monotonic() + seconds
+    answers: Counter[str] = Counter()
 
     def again(kind: str) -> None:
         with client(url, token) as http:
-            while time.monotonic() < until:
+            while not ended.is_set():
+                going.wait()
                 try:
                     answers[f"{kind} {work[kind](http).status_code}"] += 1
                 except httpx.HTTPError as error:
@@ -109,40 +119,61 @@ def greedy(url: str, token: str, image: str, seconds: float, told, kinds: list[s
     threads = [threading.Thread(target=again, args=(kind,), daemon=True) for kind in kinds or work for _ in range(3)]
     for thread in threads:
         thread.start()
+    told.put("ready")
+    ended.wait()
     for thread in threads:
-        thread.join(max(0, until - time.monotonic()) + 10)
+        thread.join(10)
     told.put(dict(sorted(answers.items())))
 
 
-def measured(server: Server, tokens: list[str], keys: list[str], options: argparse.Namespace, beside: bool) -> dict:
-    """The others' times, alone or beside the greedy one."""
-    context, answers = multiprocessing.get_context("spawn"), None
-    told = context.Queue()
-    if beside:
-        process = context.Process(
-            target=greedy, args=(server.url, tokens[-1], keys[-1], options.seconds + 10, told, options.kinds)
-        )
-        process.start()
-        time.sleep(5)  # it needs a moment to begin
-    times = [defaultdict(list) for _ in range(USERS)]
-    threads = [
-        threading.Thread(target=draw, args=(server.url, tokens[k], keys[k], options.seconds, options.pause, times[k]))
-        for k in range(USERS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if beside:
-        answers = told.get(timeout=60)
-        process.join(10)
-    calls = {call: _spread([second for own in times for second in own[call]]) for call in CALLS}
-    return {"calls": calls} | ({} if answers is None else {"greedy": answers})
+def measured(server: Server, tokens: list[str], keys: list[str], options: argparse.Namespace) -> dict:
+    """The others' times, in turns alone and beside the greedy one."""
+    context, going = multiprocessing.get_context("spawn"), threading.Event()
+    begun, ended, told = context.Event(), context.Event(), context.Queue()
+    fifth = (server.url, tokens[-1], keys[-1], options.kinds, begun, ended, told)
+    process = context.Process(target=greedy, args=fifth)
+    process.start()
+    told.get(timeout=120)
+    readers = [Reader(server.url, tokens[k], keys[k], options.pause, going) for k in range(USERS)]
+    pairs: list[dict[str, dict[str, list[float]]]] = []
+    for reader in readers:
+        reader.start()
+    for _ in range(options.pairs):
+        pair = {}
+        for beside in (False, True):
+            (begun.set if beside else begun.clear)()
+            going.set()
+            time.sleep(SETTLING)  # it needs a moment to begin, and what it asked for to end
+            before = [{call: len(reader.times[call]) for call in CALLS} for reader in readers]
+            time.sleep(options.seconds)
+            since = zip(readers, before, strict=True)
+            got = [{call: reader.times[call][n[call] :] for call in CALLS} for reader, n in since]
+            pair["beside" if beside else "alone"] = {call: [s for own in got for s in own[call]] for call in CALLS}
+        pairs.append(pair)
+    going.clear()
+    ended.set()
+    answers = told.get(timeout=120)
+    process.join(10)
+    whole = {
+        how: {call: [second for pair in pairs for second in pair[how][call]] for call in CALLS}
+        for how in ("alone", "beside")
+    }
+    return {
+        "p95_beside_over_alone": {call: _ratio(whole, call) for call in CALLS},
+        "of_each_pair": [{call: _ratio(pair, call) for call in CALLS} for pair in pairs],
+        **{how: {call: _spread(times) for call, times in calls.items()} for how, calls in whole.items()},
+        "greedy": answers,
+    }
+
+
+def _ratio(times: dict[str, dict[str, list[float]]], call: str) -> float:
+    return round(_spread(times["beside"][call])["p95"] / _spread(times["alone"][call])["p95"], 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=30, help="alone, and again beside")
+    parser.add_argument("--seconds", type=float, default=15, help="alone, and again beside, of each pair")
+    parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.5, help="seconds that the others think before each call")
     parser.add_argument("--kinds", nargs="+", default=[], help="what the greedy one does, else all of it")
     parser.add_argument("--workers", type=int, default=2)
@@ -157,17 +188,15 @@ def main() -> None:
         store.close()
         server.start()
         try:
-            alone = measured(server, tokens, keys, options, beside=False)
-            beside = measured(server, tokens, keys, options, beside=True)
+            told = measured(server, tokens, keys, options)
         finally:
             server.stop()
-    ratio = {call: round(beside["calls"][call]["p95"] / alone["calls"][call]["p95"], 2) for call in CALLS}
     told = {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "load": [round(n, 2) for n in os.getloadavg()], "users": USERS, "seconds": options.seconds,
-        "pause": options.pause, "workers": options.workers, "threads": options.threads,
-        "p95_beside_over_alone": ratio, "alone": alone, "beside": beside,
+        "pairs": options.pairs, "pause": options.pause, "workers": options.workers, "threads": options.threads,
+        "kinds": options.kinds or "all", **told,
     }  # fmt: skip
     print(json.dumps(told, indent=2))
     if options.output:

@@ -69,6 +69,25 @@ def connected(port, *sent):
     return made
 
 
+def test_a_body_that_drips_is_closed(port):
+    """A byte is no silence; but by bytes a connection could be kept for days."""
+    start = time.monotonic()
+    with connected(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n") as made:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                made.sendall(b"a")
+                time.sleep(0.1)
+        assert time.monotonic() - start < 8
+
+
+def test_a_body_that_comes_is_not(port):
+    with connected(port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n") as made:
+        for _ in range(20):
+            made.sendall(bytes(1000))
+            time.sleep(0.1)
+        assert made.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", b"GET / HT", GET, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"],
@@ -107,16 +126,18 @@ def test_who_does_not_read_is_closed(port):
         assert got < 64 << 20
 
 
-def test_one_address_has_so_many_connections(port):
-    with contextlib.ExitStack() as stack:
+def test_one_address_has_so_many_connections(tmp_path, monkeypatch):
+    patient = Settings(tmp_path / "patient", port=0, limits=Limits(connections_per_address=5))
+    with listening(patient, monkeypatch) as port, contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(connected(port))
         answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=60)
         assert answer.status_code == 429
         assert answer.json()["detail"].startswith("Too many connections")
         assert answer.headers["retry-after"] == "5"
-    time.sleep(0.5)
-    assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
+        stack.close()
+        time.sleep(0.5)
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).status_code == 200
 
 
 def test_another_address_is_believed_of_named_proxies_alone(tmp_path, monkeypatch, port):

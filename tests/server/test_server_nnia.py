@@ -159,3 +159,11 @@ def _refused_or_an_array(frame: bytes) -> None:
         return
     assert array.nbytes <= LIMIT
     assert array.dtype.name in nnia.DTYPES
+
+
+def test_a_mask_takes_a_byte_a_voxel_or_what_a_real_one_could():
+    """89 bytes say that 537 million voxels of eight bytes follow, all alike: 4 GB, in the server's own process."""
+    voxels = 512 * 512 * 2048
+    assert nnia.most(voxels, 89) == voxels
+    assert nnia.most(1000, 89) == 8000
+    assert nnia.most(voxels, 1 << 30) == 8 * voxels

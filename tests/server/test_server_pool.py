@@ -120,6 +120,35 @@ def test_a_session_has_one_job_at_a_time_and_holds_up_no_other():
     assert queue.take() is second
 
 
+def test_who_had_less_of_the_workers_time_goes_first():
+    now = [0.0]
+    queue = FairQueue(clock=lambda: now[0])
+    for k in range(3):
+        queue.put(Waiting("greedy", f"greedy {k}"))
+    long = queue.take()
+    now[0] = 30.0
+    for k in range(2):
+        queue.put(Waiting("ann", f"ann {k}"))
+        queue.put(Waiting("ben", f"ben {k}"))
+    queue.done(long)  # it took 30 s; who comes meanwhile has no debts, and no credit
+    order = []
+    while job := queue.take():
+        order.append(job.session)
+        now[0] += 30.0 if job.user == "greedy" else 0.1
+        queue.done(job)
+    assert order == ["greedy 1", "ann 0", "ben 0", "ann 1", "ben 1", "greedy 2"]
+
+
+def test_one_user_may_have_a_part_of_the_workers_only():
+    queue = FairQueue(own=lambda user: 1)
+    jobs = [Waiting("greedy", "a"), Waiting("greedy", "b"), Waiting("ann", "c")]
+    for job in jobs:
+        queue.put(job)
+    assert (queue.take(), queue.take(), queue.take()) == (jobs[0], jobs[2], None)
+    queue.done(jobs[0])
+    assert queue.take() is jobs[1]
+
+
 def test_a_job_is_taken_out_of_the_line_once():
     queue = FairQueue()
     job, twin = Waiting("ann", "s"), Waiting("ann", "s")

@@ -5,7 +5,7 @@ import pytest
 
 from bifseg import Box
 from bifseg.prompts.interaction import Patch
-from bifseg.server.api import bodies
+from bifseg.server.api import drawn
 from bifseg.session.interactions import INTERACTIONS, interaction_of
 
 SHAPE = (9, 9, 9)
@@ -22,9 +22,9 @@ TOLD = {
     "rename": {"name": "a", "to": "b"},
 }
 BODIES = {
-    "box": bodies.Begin, "scribble": bodies.Correct, "resize": bodies.Resize, "propagate": bodies.Propagate,
-    "interpolate": bodies.Interpolate,
-    "select": bodies.Named, "remove": bodies.Named, "rename": bodies.Rename,
+    "box": drawn.Begin, "scribble": drawn.Correct, "resize": drawn.Resize, "propagate": drawn.Propagate,
+    "interpolate": drawn.Interpolate,
+    "select": drawn.Named, "remove": drawn.Named, "rename": drawn.Rename,
 }  # fmt: skip
 
 

@@ -22,8 +22,8 @@ from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
 from bifseg.storage import Store, contents
 from bifseg.storage import store as module
+from bifseg.storage.journal import History
 from bifseg.storage.retention import sweep
-from bifseg.storage.snapshot import pack
 from bifseg.storage.transfer import verify
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -299,8 +299,83 @@ def test_a_content_that_comes_back_while_it_is_deleted_stays(store, monkeypatch)
     assert back[0] in store.blobs
 
 
+def test_halves_are_kept_as_numbers_that_can_be_computed_with(store):
+    image = Image(scan().array.astype(np.float16), (1, 1, 1))
+    kept = store.image(store.add_image(image, "ann")).array
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept, image.array)
+
+
+def test_an_image_whose_file_is_deleted_in_between_is_written_again(store, monkeypatch):
+    """With the last session of somebody who had the same voxels: no reason to refuse this one."""
+    write, written = store.blobs.write, []
+
+    def deleted(fill):
+        written.append(write(fill))
+        if len(written) == 1:
+            store.blobs.delete(written[0])
+        return written[-1]
+
+    monkeypatch.setattr(store.blobs, "write", deleted)
+    key = store.add_image(scan(), "ann")
+    np.testing.assert_array_equal(store.image(key).array, scan().array)
+
+
+def test_an_undo_is_one_transaction(store, id, monkeypatch):
+    """Each waits for the disk: of three, who looks for a moment waits three times."""
+    append(store, id)
+    begun, transaction = [], store.transaction
+
+    def counted():
+        begun.append(1)
+        return transaction()
+
+    monkeypatch.setattr(store, "transaction", counted)
+    monkeypatch.setattr(store.claims._database, "transaction", counted)
+    assert store.move(id, "me", "undo")["changed"]
+    assert len(begun) == 1
+
+
+def test_who_undoes_takes_the_session_from_one_that_was_too_slow(store, id):
+    append(store, id)
+    fence = store.claim(id, "slow", -1)  # over
+    store.move(id, "me", "undo")
+    with pytest.raises(Busy):
+        store.append(id, fence, "submit", {}, state=None, summary={})
+    assert [entry.kind for entry in store.entries(id)] == ["box", "undo"]
+
+
+def test_an_array_in_pieces_is_the_same_as_one(store):
+    array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    box = Box((0, 0, 0), array.shape)
+    assert store.refer_pieces(iter([array.tobytes()[:7], array.tobytes()[7:]]), box) == store.refer(array, box)
+
+
+def test_what_was_brought_in_vain_goes_and_what_is_used_stays(store, id):
+    array, box = np.ones((2, 2, 2), np.uint8), Box((0, 0, 0), (2, 2, 2))
+    one_, other = store.refer(array, box)["blob"], store.refer(2 * array, box)["blob"]
+    with store.claimed(id, "worker", 60) as fence:
+        store.append(id, fence, "submit", {}, state=None, summary={}, blobs=[other])
+    store.withdraw([one_, other])
+    assert (one_ in store.blobs, other in store.blobs) == (False, True)
+
+
+def test_a_history_that_is_known_follows_the_journal(store, id, monkeypatch):
+    monkeypatch.setattr(module, "STATES", 3)
+    others = [store.create(store.add_image(scan(), "ann"), "ann") for _ in range(3)]
+    for k in range(3):
+        for session in (id, *others):
+            append(store, session, k)
+            assert store.history(session) == store.history(session, History())
+    store.move(id, "me", "undo")
+    assert store.history(id) == store.history(id, History())
+    assert len(store._histories) == 1
+
+
 def test_segments_in_memory_are_bounded(store, monkeypatch):
-    monkeypatch.setattr(module, "CACHED", 3 * len(pack(one())))
+    """By what they take in memory: scribbles, which a file keeps as those few voxels, are a whole box."""
+    assert one().nbytes >= one().scribbles.nbytes + one().grid_probability.nbytes
+    monkeypatch.setattr(module, "CACHED", 3 * one().nbytes)
     shas = [state_of(store, k)[1][0] for k in range(8)]
     loaded = [store.segment(sha) for sha in shas]
     assert [segment.milliseconds["cut"] for segment in loaded] == list(range(8))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
+from anyio import to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
@@ -42,6 +43,7 @@ from bifseg.storage.disk import FULL, is_full
 from bifseg.storage.retention import sweep
 
 HOURLY = 3600.0
+THREADS = 128  # that answer what is short; what is long has a few of its own, see `bifseg.server.access.turns`
 STATUS = {  # the first that fits; what is not here is a fault of ours
     TooLarge: 413,
     KeyReused: 422,
@@ -68,6 +70,7 @@ def build_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         await service.pool.start()
         tidy = asyncio.create_task(_tidy(service))
         try:
@@ -92,16 +95,17 @@ def build_app(settings: Settings) -> FastAPI:
         app.include_router(protocol.router)
     for error, status in STATUS.items():
         app.add_exception_handler(error, _refusal(status))
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(OSError, _system)
-    app.add_exception_handler(HTTPException, _http)
+    # Starlette's own types know no errors but Exception.
+    app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(OSError, _system)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_middleware(Guard, settings=settings, tokens=service.tokens)
     app.add_middleware(RequestLog, metrics=service.metrics)
     return app
 
 
-def _refusal(status: int):
-    async def refuse(request: Request, error: Exception) -> JSONResponse:
+def _refusal(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def refuse(request: Request, error: Exception) -> Response:
         if isinstance(error, WorkError):
             failure(error)
         if is_full(error) and not isinstance(error, StorageFull):  # which says whose share it is

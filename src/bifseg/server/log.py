@@ -21,8 +21,9 @@ _failures = logging.getLogger("bifseg.failures")
 def start_log() -> None:
     """Write the log to standard error, with the time in UTC."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("time=%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S"))
-    handler.formatter.converter = time.gmtime
+    formatter = logging.Formatter("time=%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     logger = logging.getLogger("bifseg")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
@@ -21,7 +21,7 @@ NOT_BUILT = (
     "The page was not built: type make app, which needs Node.js 20 or newer, or install a wheel, which contains it."
 )
 DAYS = 30.0  # that a browser stays known
-READ = {"methods": ["GET", "HEAD"], "include_in_schema": False, "response_class": FileResponse}
+READ: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False, "response_class": FileResponse}
 MEDIA = {  # said here, for what Python knows of types depends on the machine
     ".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".json": "application/json",
     ".png": "image/png", ".svg": "image/svg+xml", ".wasm": "application/wasm", ".woff2": "font/woff2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from bifseg.server.settings import Settings
 
 MEMORY = Path("/dev/shm")
 HEADERS = 1 << 16  # bytes of a request's line and headers
+SWITCH = (
+    0.0005  # seconds that a thread keeps the interpreter from the event loop, which hands over many times a request
+)
 
 
 def say(address: str) -> None:
@@ -53,6 +57,7 @@ def run(
             _signals_ignored(),
         ):  # uvicorn hears them; when it has ended, it sends them again
             start_log()
+            sys.setswitchinterval(SWITCH)
             server.run(sockets=[listener])
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.errors import Busy, InvalidInput, StorageFull
+from bifseg.errors import BifsegError, Busy, InvalidInput, StorageFull
 from bifseg.server.access.tokens import Tokens
 from bifseg.server.access.turns import Turns
 from bifseg.server.metrics import Metrics
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
-from bifseg.server.settings import Settings
+from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
-from bifseg.storage.journal import MOVES
+from bifseg.storage.journal import MOVES, blobs_of
 
+QUICK = 32 << 20  # voxels of an array that is made, or packed, in a fraction of a second
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
 
@@ -35,7 +39,10 @@ class Service:
         self.heavy = Turns(at_once=2, own=1, waiting=16)  # seconds or gigabytes: files, whole images, exports, uploads
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
         self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
+        self.storing = Turns(at_once=8, own=2, waiting=16)  # what an interaction brings with it
         self.quick = Turns(at_once=4, own=2, waiting=64)  # what a reader waits for: masks, measures
+        self.sending = Turns(at_once=64, own=4, waiting=16)  # files on the disk, until they are read
+        self._brought: Counter[str] = Counter()  # contents that interactions under way refer to
         limits = settings.limits
         self.pool = Pool(
             "bifseg.server.workers.compute:handler",
@@ -50,9 +57,18 @@ class Service:
             threads=max(1, settings.threads // settings.workers),
             queued_per_user=limits.queued_per_user,
             patience=limits.seconds_per_interaction,
+            own=self._workers_of,
         )
 
-    async def create(self, image: str, user: str, **options: object) -> str:
+    def lane(self, voxels: int) -> Turns:
+        """Where arrays of so many voxels are made: what takes seconds never stands before what takes milliseconds."""
+        return self.quick if voxels <= QUICK else self.heavy
+
+    def _workers_of(self, user: str) -> int:
+        """How many workers one user may have at a time: where there are several, one is left for others."""
+        return self.settings.workers if user == LOCAL else max(1, self.settings.workers - 1)
+
+    async def create(self, image: str, user: str, **options: Any) -> str:
         """Begin a session for a user: its id. InvalidInput for a model that is not here; StorageFull at the limit."""
         model = options.get("model", "default")
         if model not in self.settings.known_models:
@@ -68,7 +84,7 @@ class Service:
     def check_sessions(self, user: str) -> None:
         """StorageFull where a user has as many sessions as one may."""
         limit = self.settings.limits.sessions_per_user
-        if len(self.store.sessions(user)) >= limit:
+        if self.store.read("SELECT count(*) FROM sessions WHERE owner = ?", (user,))[0][0] >= limit:
             raise StorageFull(f"You have {limit} sessions, as many as this server lets one user have; delete some.")
 
     async def act(
@@ -86,20 +102,39 @@ class Service:
         ``progress`` hears of every round; ``expected``: versions, see `DurableSession.apply`. Cancelling the call
         cancels the work.
         """
-        check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
-        await run_in_threadpool(self.store.session, session, user)
-        key = key or secrets.token_hex(16)  # a worker may die between commit and answer, and the pool then tries again
+        brought = blobs_of(interaction)
+        self._brought.update(brought)
+        try:
+            check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
+            await run_in_threadpool(self.store.session, session, user)
+            key = key or secrets.token_hex(16)  # a worker may die between commit and answer; the pool tries again
+            told = await self._patiently(user, session, interaction, key, progress, expected)
+        except BaseException:
+            unused = [sha for sha in brought if self._brought[sha] == 1]  # by no other interaction that is under way
+            await asyncio.shield(run_in_threadpool(self._withdraw, unused))
+            raise
+        finally:
+            self._brought -= Counter(brought)
+        self.metrics.interaction(told)
+        return told
+
+    def _withdraw(self, brought: Collection[str]) -> None:
+        """Delete what came with an interaction that was not done: it counts to nobody's share."""
+        with contextlib.suppress(BifsegError):  # then the sweep takes it
+            self.store.withdraw(brought)
+
+    async def _patiently(
+        self, user: str, session: str, interaction: Mapping, key: str, progress: Callable[[dict], None] | None,
+        expected: Collection[str] | None,
+    ) -> dict:  # fmt: skip
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                told = await self._do(user, session, interaction, key, progress, expected)
-                break
+                return await self._do(user, session, interaction, key, progress, expected)
             except Busy:
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.05)
-        self.metrics.interaction(told)
-        return told
 
     async def _do(
         self, user: str, session: str, interaction: Mapping, key: str | None, progress: Callable[[dict], None] | None,
@@ -109,7 +144,7 @@ class Service:
         if kind in MOVES and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
             owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
             return await run_in_threadpool(self.store.move, session, owner, kind, key, expected)
-        job = {"session": session, "interaction": dict(interaction), "key": key}
+        job: dict[str, Any] = {"session": session, "interaction": dict(interaction), "key": key}
         job |= {} if expected is None else {"expected": sorted(expected)}
         return await self.pool.run(user, session, job, progress=progress)
 

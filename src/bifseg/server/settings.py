@@ -25,6 +25,7 @@ class Limits:
     sessions_per_user: int = 1000
     queued_per_user: int = 8  # interactions that wait or run
     requests_per_second: float = 50  # of one user, on average over a few seconds
+    requests_at_once: int = 32  # of one user, streams included
     leases: int = 16  # clients of the nnInteractive protocol at a time
     leases_per_user: int = 4  # of them, where there are several users
     idle_seconds: float = 600  # until a client that does nothing loses its lease
@@ -34,8 +35,8 @@ class Limits:
     connections_per_address: int = 256  # but of a proxy that is named
     seconds_of_headers: float = 20  # until a request's headers have to be there
     seconds_of_silence: float = 60  # of a body that does not come, or a reply that is not read
-    strokes: int = 10_000  # of one interaction
-    points: int = 100_000  # of all its strokes
+    strokes: int = 2_000  # of one interaction
+    points: int = 20_000  # of all its strokes; who has more sends labels
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def segment_of(state: State, name: str | None) -> Segment:
     """The object or part of a name, or the current one; NotFound where there is none."""
     if not state.objects:
         raise NotFound("There is no object yet: draw a box first.")
-    segment = state.objects.get(state.current if name is None else name)
+    wanted = state.current if name is None else name
+    segment = None if wanted is None else state.objects.get(wanted)
     if segment is None:
         raise NotFound(f"There is no object named {name!r}; there are: {', '.join(state.objects)}.")
     return segment
@@ -85,7 +86,7 @@ def raw(view: View) -> tuple[bytes, dict[str, str]]:
     """The array in its box, C order (z runs fastest), little-endian, gzipped; and headers that say so."""
     array = np.ascontiguousarray(view.array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return gzip.compress(memoryview(array).cast("B"), 1, mtime=0), {
+    return gzip.compress(array.data.cast("B"), 1, mtime=0), {
         "Content-Encoding": "gzip",
         "X-Box": str(view.box),
         "X-Shape": ",".join(map(str, array.shape)),

@@ -50,6 +50,13 @@ class Segment:
     start: Mapping[str, np.ndarray] | None = None  # the weights that a part began with; None: the trained ones
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all its arrays."""
+        grids = (array for array in (self.grid_probability, self.grid_weights) if array is not None)
+        weights = (array for kept in (self.classifier, self.start or {}) for array in kept.values())
+        return sum(array.nbytes for array in (self.scribbles, self.packed, *grids, *weights))
+
+    @property
     def mask(self) -> np.ndarray:
         """bool, the box's shape."""
         count = int(np.prod(self.box.shape))

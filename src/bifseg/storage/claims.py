@@ -28,13 +28,17 @@ class Claims:
         ``owner``: a process's name, "/", and who in it. Raises NotFound where there is no such session.
         """
         with self._database.transaction() as connection:
-            if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
-                raise NotFound(f"There is no session {id[:80]!r}.")
-            if self.held(connection, id, but=owner):
-                raise _busy(id)
-            last = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
-            fence, until = (last["fence"] if last else 0) + 1, time.time() + seconds
-            connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (id, owner, until, fence))
+            return self.claim_in(connection, id, owner, seconds)
+
+    def claim_in(self, connection: sqlite3.Connection, id: str, owner: str, seconds: float) -> int:
+        """As `claim`, within a transaction."""
+        if not connection.execute("SELECT 1 FROM sessions WHERE id = ?", (id,)).fetchone():
+            raise NotFound(f"There is no session {id[:80]!r}.")
+        if self.held(connection, id, but=owner):
+            raise _busy(id)
+        last = connection.execute("SELECT fence FROM claims WHERE session = ?", (id,)).fetchone()
+        fence, until = (last["fence"] if last else 0) + 1, time.time() + seconds
+        connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", (id, owner, until, fence))
         return fence
 
     @contextmanager

@@ -6,9 +6,11 @@ import io
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -73,6 +75,21 @@ class Contents:
         """Keep an array of a box's shape: what interactions call it, see `bifseg.storage.durable`."""
         return {"blob": self.add_array(array), "box": str(box)}
 
+    def refer_pieces(self, pieces: Iterable[bytes], box: Box) -> dict:
+        """As `refer`, of a uint8 array that comes piece by piece in C order, and never lies in memory as a whole."""
+        self.check_room(prod(box.shape))
+
+        def fill(file: BinaryIO) -> None:
+            header = {"descr": "|u1", "fortran_order": False, "shape": box.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for piece in pieces:
+                file.write(piece)
+
+        sha = self.blobs.write(fill)
+        with self.transaction() as connection:
+            self.record(connection, sha)
+        return {"blob": sha, "box": str(box)}
+
     # ---- room
 
     def used(self) -> int:
@@ -103,12 +120,12 @@ class Contents:
             return
         when, taken = self._taken.get(owner, (0.0, 0))
         if taken + needed > self.share or time.monotonic() > when + RECALLED:
-            taken = self.taken(owner)
-            self._taken[owner] = time.monotonic(), taken
+            when, taken = time.monotonic(), self.taken(owner)
         if taken + needed > self.share:
             raise StorageFull(
                 f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
             )
+        self._taken[owner] = when, taken + needed  # until it is looked at again, as if it were kept
 
     @contextmanager
     def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
@@ -140,6 +157,12 @@ class Contents:
                 connection.execute("DELETE FROM blobs WHERE sha = ?", (sha,))
                 dropped.append(sha)
         return dropped
+
+    def withdraw(self, blobs: Collection[str]) -> None:
+        """Delete contents that were brought for an interaction which was refused, where nothing else refers to them."""
+        if blobs:
+            with self.forgetting() as (connection, gone):
+                gone += self.drop_unused(connection, blobs)
 
     def record(self, connection: sqlite3.Connection, sha: str) -> None:
         """A blob's row; InvalidInput where its file is gone (deleted with the last session that used it)."""

@@ -60,7 +60,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._free: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -78,7 +78,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, and durable when it returns. Busy where others write for too long; StorageFull."""
-        with self._connection() as connection:
+        # Threads of one process wait here, and go on at once; SQLite would have them look again now and then.
+        with self._turn(), self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -99,6 +100,15 @@ class Database:
                 self._free.pop().close()
 
     @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._writing.acquire(timeout=PATIENCE):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             connection = self._free.pop() if self._free else None
@@ -107,7 +117,7 @@ class Database:
             yield connection
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
-                raise Busy("The store is busy; try again in a moment.") from None
+                raise _busy() from None
             if "full" in str(error) or shutil.disk_usage(self.path.parent).free < PAGES:  # then also "disk I/O error"
                 raise StorageFull(FULL) from None
             raise OSError(f"The store {self.path} cannot be used: {error}.") from None
@@ -129,6 +139,10 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _busy() -> Busy:
+    return Busy("The store is busy; try again in a moment.")
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

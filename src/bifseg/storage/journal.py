@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from bifseg.errors import InvalidInput, KeyReused, Stale
+from bifseg.prompts.interaction import Box
 from bifseg.session.interactions import INTERACTIONS
 
 MOVES = ("undo", "redo")  # along the history
@@ -56,6 +58,11 @@ class History:
         where there is no such object."""
         about = self.state["objects"].get(self.state["current"] if name is None else name)
         return None if about is None else about["segment"][:VERSION]
+
+    def voxels(self, name: str | None = None) -> int:
+        """How many voxels an object's box has, the current one's where ``name`` is None; 0 where there is none."""
+        about = self.state["objects"].get(self.state["current"] if name is None else name)
+        return 0 if about is None else prod(Box.parse(about["box"]).shape)
 
     def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
         """The history with further entries, (number, kind, state) each; InvalidInput where one cannot follow."""

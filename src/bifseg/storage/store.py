@@ -14,7 +14,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -30,11 +32,11 @@ from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
 from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
 
-CACHED = 128 << 20  # bytes of segments kept in memory, as files
+CACHED = 64 << 20  # bytes of segments kept in memory, by each process
+STATES = 5_000  # of histories kept in memory, a few kB each
 OWNED = (  # of others who have the same image nothing is told, not even since when
     "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
 )
-MOVING = 10.0  # seconds that undo or redo may take
 
 
 class Store(Contents):
@@ -56,7 +58,8 @@ class Store(Contents):
         self.claim, self.claimed, self.renew, self.release = (
             self.claims.claim, self.claims.claimed, self.claims.renew, self.claims.release,
         )  # fmt: skip
-        self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()
+        self._segments: OrderedDict[str, Segment] = OrderedDict()
+        self._histories: OrderedDict[str, History] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -74,15 +77,25 @@ class Store(Contents):
         StorageFull where there is no room.
         """
         image.check_scan()
+        if image.array.dtype == np.float16:  # which nothing computes with
+            image = replace(image, array=image.array.astype(np.float32))
         size = image.array.nbytes if image.colours is None else 4 * image.array.nbytes
         self.check_room(size)
         self.check_share(owner, size)
         array = joined(image.array, image.colours)
-        blob = self.blobs.write(lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+
+        def fill(file: BinaryIO) -> None:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+        blob = self.blobs.write(fill)
         geometry = geometry_of(image)
         headers = None if dicom is None else self.blobs.put(dicom)
         key, now = key_of(geometry, blob, headers), time.time()
         with self.transaction() as connection:
+            if blob not in self.blobs:  # deleted meanwhile with the last session that used it; nobody does so now
+                self.blobs.write(fill)
+            if dicom is not None and headers is not None and headers not in self.blobs:
+                self.blobs.put(dicom)
             for sha in filter(None, (blob, headers)):
                 self.record(connection, sha)
             connection.execute(
@@ -173,9 +186,10 @@ class Store(Contents):
 
     # ---- the journal
 
-    def entries(self, id: str, after: int = 0) -> list[Entry]:
-        """A session's interactions, in their order."""
-        rows = self.read("SELECT * FROM entries WHERE session = ? AND number > ? ORDER BY number", (id, after))
+    def entries(self, id: str, after: int = 0, count: int = -1) -> list[Entry]:
+        """A session's interactions, in their order; ``count``: so many of them at most."""
+        sql = "SELECT * FROM entries WHERE session = ? AND number > ? ORDER BY number LIMIT ?"
+        rows = self.read(sql, (id, after, count))
         return [
             Entry(
                 row["number"], row["kind"], json.loads(row["request"]), _loads(row["state"]),
@@ -185,8 +199,20 @@ class Store(Contents):
         ]  # fmt: skip
 
     def history(self, id: str, since: History | None = None) -> History:
-        """What a session can undo and redo; ``since``: what was known of it before, to read only what came after."""
-        since = since or History()
+        """What a session can undo and redo; ``since``: what was known of it before, to read only what came after;
+        where it is None, what this process knows."""
+        if since is not None:
+            return self._followed(id, since)
+        with self._lock:
+            since = self._histories.pop(id, None) or History()
+        history = self._followed(id, since)  # a journal only grows
+        with self._lock:
+            self._histories[id] = history
+            while sum(len(known.states) for known in self._histories.values()) > STATES and len(self._histories) > 1:
+                self._histories.popitem(last=False)
+        return history
+
+    def _followed(self, id: str, since: History) -> History:
         sql = "SELECT number, kind, state FROM entries WHERE session = ? AND number > ? ORDER BY number"
         return since.after(
             (row["number"], row["kind"], _loads(row["state"])) for row in self.read(sql, (id, since.number))
@@ -214,23 +240,29 @@ class Store(Contents):
         ``fence``: what `claim` gave; Busy where another process has claimed the session since. ``blobs``: all
         that the entry refers to; InvalidInput where one is missing.
         """
-        now = time.time()
         with self.transaction() as connection:
-            self.claims.check(connection, id, fence)
-            (number,) = connection.execute(
-                "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
-            ).fetchone()
-            for sha in blobs:
-                self.record(connection, sha)
-                connection.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (id, sha))
-            connection.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    id, number, kind, json.dumps(request), None if state is None else json.dumps(state),
-                    json.dumps(summary), key, now,
-                ),
-            )  # fmt: skip
-            connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
+            return self._append(connection, id, fence, kind, request, state, summary, blobs, key)
+
+    def _append(
+        self, connection: sqlite3.Connection, id: str, fence: int, kind: str, request: Mapping, state: Mapping | None,
+        summary: Mapping, blobs: Sequence[str] = (), key: str | None = None,
+    ) -> int:  # fmt: skip
+        now = time.time()
+        self.claims.check(connection, id, fence)
+        (number,) = connection.execute(
+            "SELECT coalesce(max(number), 0) + 1 FROM entries WHERE session = ?", (id,)
+        ).fetchone()
+        for sha in blobs:
+            self.record(connection, sha)
+            connection.execute("INSERT OR IGNORE INTO refs VALUES (?, ?)", (id, sha))
+        connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                id, number, kind, json.dumps(request), None if state is None else json.dumps(state),
+                json.dumps(summary), key, now,
+            ),
+        )  # fmt: skip
+        connection.execute("UPDATE sessions SET touched = ? WHERE id = ?", (now, id))
         return number
 
     def move(
@@ -239,7 +271,8 @@ class Store(Contents):
         """Undo or redo, which only the journal needs to know: where it led. Busy where others hold the session,
         Stale where it is at none of the ``expected`` versions."""
         start = time.perf_counter()
-        with self.claimed(id, owner, MOVING) as fence:
+        with self.transaction() as connection:  # a single one: who moves waits for nothing else, and nobody for them
+            fence = self.claims.claim_in(connection, id, owner, 0)  # over when this is; but who was slower lost theirs
             history = self.history(id)
             if key is not None and (entry := self.find(id, key)):
                 return repeated(history, entry, kind, {})
@@ -247,7 +280,7 @@ class Store(Contents):
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
             told = {"seconds": round(time.perf_counter() - start, 4)}
-            number = self.append(id, fence, kind, {}, state=None, summary=told, key=key)
+            number = self._append(connection, id, fence, kind, {}, state=None, summary=told, key=key)
         return {**history.after([(number, kind, None)]).summary(), **told, "kind": kind, "changed": True}
 
     # ---- states
@@ -257,12 +290,11 @@ class Store(Contents):
         with self._lock:
             if sha in self._segments:
                 self._segments.move_to_end(sha)
-                return self._segments[sha][0]
-        content = self.blob(sha)
-        segment = snapshot.unpack(content)
+                return self._segments[sha]
+        segment = snapshot.unpack(self.blob(sha))
         with self._lock:
-            self._segments[sha] = segment, len(content)
-            while len(self._segments) > 1 and sum(size for _, size in self._segments.values()) > CACHED:
+            self._segments[sha] = segment
+            while len(self._segments) > 1 and sum(known.nbytes for known in self._segments.values()) > CACHED:
                 self._segments.popitem(last=False)
         return segment
 

@@ -14,9 +14,10 @@ from bifseg.server.settings import Settings
 try:
     import resource
 except ImportError:
-    resource = None
+    resource = None  # type: ignore[assignment]  # a module or None is what there is no type for
 
 LOOK = 5.0  # seconds between two looks at a connection
+SLOWEST = 1 << 10  # bytes a second of a body, on average after its first minute
 OWN_FILES = 256  # descriptors that stores, workers and uploads need
 REFUSAL = (
     b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nRetry-After: 5\r\n"
@@ -26,17 +27,19 @@ REFUSAL = (
 
 def protocol_for(settings: Settings) -> type[H11Protocol]:
     """HTTP as uvicorn speaks it, with bounds: so many connections in all and of an address, and so long a silence."""
-    limits, held = settings.limits, Counter()
+    limits = settings.limits
+    held: Counter[str] = Counter()
     everybody = _descriptors() - OWN_FILES
 
     class Bounded(H11Protocol):
         refused = False
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
             super().connection_made(transport)
             self.address = self.client[0] if self.client else ""
             held[self.address] += 1
             self.heard = self.begun = time.monotonic()
+            self.got, self.waited = 0, 0.0  # bytes, and seconds in which more could have come
             self.watch = self.loop.call_later(LOOK, self._look)
             if held[self.address] > limits.connections_per_address and self.address not in settings.proxies:
                 self._refuse(b"429 Too Many Requests", b"Too many connections came from your address; close some.")
@@ -56,10 +59,12 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
                 if self._idle() and self.timeout_keep_alive_task is not None:  # the first bytes of the next request
                     self.begun = now
                 self.heard = now
+                self.got += len(data)
                 super().data_received(data)
 
         def on_response_complete(self) -> None:
             self.begun = self.heard = time.monotonic()
+            self.got, self.waited = 0, 0.0
             super().on_response_complete()
 
         def pause_writing(self) -> None:
@@ -76,13 +81,18 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
             return self.cycle is None or self.cycle.response_complete
 
         def _look(self) -> None:
-            """End a connection whose headers do not come to an end, whose body stands still, or that reads nothing."""
+            """End a connection whose headers do not come to an end, whose body stands still or drips, or that reads
+            nothing."""
             now = time.monotonic()
             self.watch = self.loop.call_later(LOOK, self._look)
             headers = self._idle() and self.timeout_keep_alive_task is None
             body = not self._idle() and self.cycle.more_body and not self.flow.read_paused
-            if (headers and now - self.begun > limits.seconds_of_headers) or (
-                (body or self.flow.write_paused) and now - self.heard > limits.seconds_of_silence
+            self.waited += LOOK if body else 0
+            slow = body and self.waited > limits.seconds_of_silence and self.got < SLOWEST * self.waited
+            if (
+                (headers and now - self.begun > limits.seconds_of_headers)
+                or ((body or self.flow.write_paused) and now - self.heard > limits.seconds_of_silence)
+                or slow
             ):
                 with contextlib.suppress(OSError):
                     self.transport.abort()

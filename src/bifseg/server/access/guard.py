@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,6 +32,7 @@ UPLOADS = re.compile(
 )
 OTHER_BYTES = 64 << 20  # of a body anywhere else
 STRANGERS_BYTES = 16 << 10  # of one that needs no token
+WATCH = 2.0  # seconds after which it is asked again whether the token of a long request is valid
 FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -47,6 +50,8 @@ class Guard:
         self._hosts = {"localhost", *(name.lower() for name in settings.hosts)}
         rate = settings.limits.requests_per_second
         self._requests, self._failures = RateLimit(rate, 4 * rate), RateLimit(1 / 6, FAILURES)
+        self._present: Counter[str] = Counter()  # requests of a user, or of an address that is nobody's
+        self._threads: CapacityLimiter | None = None  # not those of the requests: who asks is known at once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,10 +70,21 @@ class Guard:
         if refusal is not None:
             await _answer(send, *refusal)
             return
+        state = scope.setdefault("state", {})
+        who = state.get("user") or f"[{(scope.get('client') or ('',))[0]}]"  # which is no user's name
+        if self._present[who] >= self._settings.limits.requests_at_once and scope["path"] not in OPEN:
+            await _answer(send, *_too_many(self._settings.limits.requests_at_once))
+            return
+        self._present[who] += 1
         try:
-            await self._app(scope, _counted(receive, limit), _hardened(send))
+            still = _Watch(state.get("still"))
+            await self._app(scope, _counted(receive, limit, still), _hardened(send, still))
         except HTTPException as error:  # of _counted, in what is no FastAPI application
             await _answer(send, error.status_code, error.detail)
+        finally:
+            self._present[who] -= 1
+            if not self._present[who]:
+                del self._present[who]
 
     def _refusal(self, scope: Scope, headers: Headers, limit: int) -> tuple | None:
         """What is wrong with where a request comes from, or how large it says it is."""
@@ -134,15 +150,19 @@ class Guard:
     async def _who(self, path: str, token: str | None) -> tuple[str | None, bool, bool]:
         """Who asks, None for nobody; whether it may be a guess: a right token is none, however many were wrong; and
         whether it is who runs the server."""
-        if path == LOGIN_ASKED or not await run_in_threadpool(self._tokens.asked_for, self._settings):
+        self._threads = self._threads or CapacityLimiter(8)
+        return await to_thread.run_sync(self._known_as, path, token, limiter=self._threads)
+
+    def _known_as(self, path: str, token: str | None) -> tuple[str | None, bool, bool]:
+        if path == LOGIN_ASKED or not self._tokens.asked_for(self._settings):
             return LOCAL, False, path != LOGIN_ASKED
         if path == LOGIN:
             return LOCAL, True, False
-        row = await run_in_threadpool(self._tokens.known, token) if token else None
+        row = self._tokens.known(token) if token else None
         return (row.user, False, bool(row.admin)) if row else (None, bool(token), False)
 
 
-def user_of(request: Request) -> str:
+async def user_of(request: Request) -> str:
     """Who asks."""
     return request.state.user
 
@@ -160,6 +180,14 @@ def _too_often(wait: float) -> tuple:
     return 429, "You ask too often; wait a second.", {"Retry-After": str(math.ceil(wait))}
 
 
+def _too_many(most: int) -> tuple:
+    return (
+        429,
+        f"{most} of your requests are being answered, as many as you may have; wait for one.",
+        {"Retry-After": "1"},
+    )
+
+
 def _token(headers: Headers, cookies: Sequence[str]) -> str | None:
     """The token that was sent: as a header, or in the first of these cookies that there is."""
     kind, _, token = headers.get("authorization", "").partition(" ")
@@ -170,13 +198,33 @@ def _token(headers: Headers, cookies: Sequence[str]) -> str | None:
     return next((sent[name] for name in cookies if name in sent), None)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """Body parts as they come; HTTPException, which the app answers, where they are more than allowed."""
+class RevokedError(OSError):
+    """The token was revoked in the middle of an answer, which therefore ends."""
+
+
+class _Watch:
+    """Asks now and then whether who asked may still do so; ``still``: None where nobody needs to."""
+
+    def __init__(self, still: Callable[[], Awaitable[bool]] | None) -> None:
+        self._still, self._asked = still, time.monotonic()
+
+    async def __call__(self) -> bool:
+        if self._still is None or time.monotonic() - self._asked < WATCH:
+            return True
+        self._asked = time.monotonic()
+        return await self._still()
+
+
+def _counted(receive: Receive, limit: int, still: _Watch) -> Receive:
+    """Body parts as they come; HTTPException, which the app answers, where they are more than allowed, or come from
+    somebody who may not send them any more."""
     seen = 0
 
     async def counted() -> Message:
         nonlocal seen
         message = await receive()
+        if message["type"] == "http.request" and not await still():
+            raise HTTPException(401, "The token was revoked meanwhile.", {"Connection": "close"})
         seen += len(message.get("body", b""))
         if seen > limit:
             detail = f"The body is larger than the {readable(limit)} that go in one request."
@@ -191,8 +239,10 @@ def readable(bytes: int) -> str:
     return f"{bytes >> 20} MiB" if bytes >= 1 << 20 else f"{bytes / 1024:.3g} KiB"
 
 
-def _hardened(send: Send) -> Send:
+def _hardened(send: Send, still: _Watch) -> Send:
     async def hardened(message: Message) -> None:
+        if message["type"] == "http.response.body" and message.get("more_body") and not await still():
+            raise RevokedError
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():

@@ -109,21 +109,22 @@ class Tokens:
     def user(self, token: str) -> str | None:
         """Whose token this is; None for one that is unknown, expired or revoked."""
         row = self.known(token)
-        return row and row.user
+        return None if row is None else row.user
 
     def known(self, token: str) -> TokenRow | None:
         """What is known of a token; None for one that is unknown, expired or revoked."""
         parts = TOKEN.fullmatch(token)
-        rows = self._store.read("SELECT * FROM tokens WHERE id = ?", (parts[1],)) if parts else []
+        id, secret = parts.groups() if parts else ("", "")
+        rows = self._store.read("SELECT * FROM tokens WHERE id = ?", (id,)) if parts else []
         known = rows[0]["hash"] if rows else _digest("")
-        same = hmac.compare_digest(_digest(parts[2] if parts else ""), known)  # takes as long for an unknown id
+        same = hmac.compare_digest(_digest(secret), known)  # takes as long for an unknown id
         now = time.time()
         if not (rows and same and rows[0]["revoked"] is None and (rows[0]["expires"] or now + 1) > now):
             return None
         if (rows[0]["last_used"] or 0) < now - NOTED:
             # Not on a full disk, which somebody has to come in to make room on.
             with contextlib.suppress(OSError, RuntimeError, ValueError), self._store.transaction() as connection:
-                connection.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, parts[1]))
+                connection.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, id))
         return TokenRow(*(rows[0][name] for name in TokenRow.__dataclass_fields__))
 
 

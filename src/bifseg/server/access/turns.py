@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -33,22 +32,11 @@ class Turns:
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
         """Until the end of the block it is this user's turn. Overloaded where too many of theirs wait."""
-        await self._begin(user)
+        await self.begin(user)
         try:
             yield
         finally:
-            self._end(user)
-
-    @asynccontextmanager
-    async def spaced(self, user: str, rest: float) -> AsyncIterator[None]:
-        """As `turn`, for work that nothing else can run beside: it stays this user's turn ``rest`` times as long as the
-        block took, so that whatever one user wants, others have most of the time."""
-        await self._begin(user)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            asyncio.get_running_loop().call_later(rest * (time.perf_counter() - start), self._end, user)
+            self.end(user)
 
     async def run(self, user: str, work: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """What ``work`` returns, done in a thread when it is this user's turn."""
@@ -62,7 +50,8 @@ class Turns:
         while (piece := await self.run(user, next, iterator, None)) is not None:
             yield piece
 
-    async def _begin(self, user: str) -> None:
+    async def begin(self, user: str) -> None:
+        """Wait until it is this user's turn, which lasts until `end`. Overloaded where too many of theirs wait."""
         if self._free and self._running.get(user, 0) < self._own and user not in self._waiting:
             self._take(user)
             return
@@ -80,6 +69,13 @@ class Turns:
                 line.remove(own)
                 self._forget(user)
             raise
+
+    def end(self, user: str, after: float = 0.0) -> None:
+        """End a user's turn, now or after so many seconds, in which others have theirs."""
+        if after > 0:
+            asyncio.get_running_loop().call_later(after, self._end, user)
+        else:
+            self._end(user)
 
     def _take(self, user: str) -> None:
         self._free -= 1

@@ -17,12 +17,14 @@ from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import nifti
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import FileInfo, ImageInfo, Open, Text
-from bifseg.server.api.request import BYTES, ROUTER, Served
+from bifseg.server.api.bodies import Text
+from bifseg.server.api.request import BYTES, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
+from bifseg.server.api.scans import FileInfo, ImageInfo, Open
 from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View
+from bifseg.storage.rows import ImageRow
 from bifseg.training.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
@@ -69,9 +71,9 @@ async def demo_image(service: Served, user: User) -> dict:
 
 
 @router.get("/images", response_model=list[ImageInfo])
-def images(service: Served, user: User) -> list[dict]:
+async def images(service: Served, user: User) -> Response:
     """All images of yours, the newest first."""
-    return [row.as_dict() for row in service.store.images(user)]
+    return await listed(service, user, ImageInfo, lambda: service.store.images(user))
 
 
 @router.get("/images/{key}", response_model=ImageInfo)
@@ -91,7 +93,7 @@ def forget_image(key: str, service: Served, user: User) -> Response:
 async def voxels(key: str, service: Served, user: User, format: Format = "raw") -> Response:
     """The image itself: its voxels, or a file; those of a colour image are red, green and blue in a last axis."""
 
-    def view() -> tuple:
+    def view() -> tuple[ImageRow, View]:
         row = service.store.image_row(key, user)
         image = service.store.image(row.key)
         return row, View("image", image.voxels, Box((0, 0, 0), image.shape))
@@ -121,8 +123,8 @@ async def canonical_image(key: str, service: Served, user: User, request: Reques
         pieces, headers = _gzipped(pieces), {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     else:
         headers = {"Content-Length": str(size)}
-    pieces = service.quick.pieces(user, pieces)
-    return StreamingResponse(pieces, media_type="application/octet-stream", headers=headers)
+    turns = service.quick.pieces(user, pieces)
+    return StreamingResponse(turns, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/files", response_model=list[FileInfo])
@@ -132,8 +134,8 @@ def files(
     folder: Annotated[str, Query(max_length=1000, description="Where to look, from the server's folder on.")] = "",
 ) -> list[dict]:
     """What lies in the server's folder of images, or in a folder in it."""
-    root = service.settings.images
-    inside = _inside(root, folder)
+    inside = _inside(service.settings.images, folder)
+    root = _inside(service.settings.images, "")
     if not inside.is_dir():
         raise NotFound(f"There is no folder {folder!r}.")
     found = []
@@ -142,12 +144,12 @@ def files(
             not path.name.startswith(".")
             and _sayable(path.name)
             and path.exists()
-            and path.resolve().is_relative_to(root.resolve())
+            and path.resolve().is_relative_to(root)
         ):
             about = path.stat()
             found.append(
                 {
-                    "path": str(path.relative_to(root.resolve())),
+                    "path": str(path.relative_to(root)),
                     "folder": path.is_dir(),
                     "bytes": 0 if path.is_dir() else about.st_size,
                 }

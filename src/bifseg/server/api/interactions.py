@@ -12,33 +12,22 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated
+from dataclasses import dataclass
+from math import prod
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import (
-    Begin,
-    Cancellation,
-    Correct,
-    Done,
-    Interpolate,
-    Mask,
-    Named,
-    Propagate,
-    QueuedEvent,
-    Rename,
-    Resize,
-    RoundEvent,
-    Submit,
-)
+from bifseg.server.api.drawn import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.told import Cancellation, Done, QueuedEvent, RoundEvent
 from bifseg.server.api.versions import TAGGED, Expected, etag
 from bifseg.server.service import Service
+from bifseg.storage.rows import SessionRow
 
 router = APIRouter(tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
@@ -46,42 +35,32 @@ WATCH = 2.0  # seconds after which it is asked again whether the token is valid
 STREAM = "text/event-stream"
 EVENTS = {event.__name__: event.model_json_schema() for event in (QueuedEvent, RoundEvent)}
 PROGRESS = {STREAM: {"schema": {"type": "string"}, "x-events": EVENTS}}
-DONE = {
+DONE: dict[str, Any] = {
     "response_model": Done,
     "responses": {200: {"content": PROGRESS, "description": "Done; or its progress.", "headers": TAGGED}},
 }
 
 
+Answered = dict | StreamingResponse  # what is done, or its progress
+
+
+@dataclass(frozen=True)
 class Act:
     """How an interaction on the session in the path is done and answered."""
 
-    def __init__(
-        self,
-        request: Request,
-        session: Owned,
-        service: Served,
-        user: User,
-        response: Response,
-        expected: Expected,
-        accept: Annotated[str, Header(include_in_schema=False)] = "",
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                alias="Idempotency-Key",
-                min_length=1,
-                max_length=200,
-                description="An interaction that comes twice with the same is done once.",
-            ),
-        ] = None,
-    ) -> None:
-        self.request, self.session, self.service, self.user = request, session, service, user
-        self.response, self.expected = response, expected
-        self.streams, self.key = STREAM in accept, idempotency_key
+    request: Request
+    session: SessionRow
+    service: Service
+    user: str
+    response: Response
+    expected: list[str] | None
+    streams: bool
+    key: str | None
 
-    async def __call__(self, kind: str, body: BaseModel | None = None) -> dict | StreamingResponse:
-        interaction = {"kind": kind}
+    async def __call__(self, kind: str, body: BaseModel | None = None) -> Answered:
+        interaction: dict[str, Any] = {"kind": kind}
         if body is not None:
-            interaction |= await run_in_threadpool(_stored, self.service, self.session.image, body)
+            interaction |= await self.service.storing.run(self.user, _stored, self.service, self.session, body)
         if not self.streams:
             done = await self._done(interaction)
             self.response.headers["ETag"] = etag(done["number"])
@@ -141,13 +120,15 @@ def _event(name: str, data: dict) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
-def _stored(service: Service, image: str, body: BaseModel) -> dict:
+def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
     """A body as the journal has it: its masks are stored, and named by their content."""
     told = body.model_dump(exclude_none=True)
-    store, shape = service.store, service.store.image_row(image).shape
+    store, shape = service.store, service.store.image_row(session.image).shape
 
     def stored(mask: Mask) -> dict:
-        return store.refer(mask.array(shape), Box.parse(mask.box, shape))
+        box = Box.parse(mask.box, shape)
+        store.check_share(session.owner, prod(box.shape))
+        return store.refer_pieces(mask.pieces(box), box)
 
     for name in ("initial", "labels"):
         if isinstance(mask := getattr(body, name, None), Mask):
@@ -158,17 +139,38 @@ def _stored(service: Service, image: str, body: BaseModel) -> dict:
     return told
 
 
-Acting = Annotated[Act, Depends()]
+async def _acting(
+    request: Request,
+    session: Owned,
+    service: Served,
+    user: User,
+    response: Response,
+    expected: Expected,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=200,
+            description="An interaction that comes twice with the same is done once.",
+        ),
+    ] = None,
+) -> Act:
+    return Act(request, session, service, user, response, expected, STREAM in accept, idempotency_key)
+
+
+Acting = Annotated[Act, Depends(_acting)]
 
 
 @router.post("/sessions/{id}/box", **DONE)
-async def box(act: Acting, body: Begin):
+async def box(act: Acting, body: Begin) -> Answered:
     """Begin an object from a box; objects begun before are locked from here on."""
     return await act("box", body)
 
 
 @router.post("/sessions/{id}/scribble", **DONE)
-async def scribble(act: Acting, body: Correct):
+async def scribble(act: Acting, body: Correct) -> Answered:
     """Correct the current object. Scribbles add up; where a new one crosses an older one, it wins.
 
     Where an eraser took scribbles away, the object learns anew, from those that are left.
@@ -177,19 +179,19 @@ async def scribble(act: Acting, body: Correct):
 
 
 @router.post("/sessions/{id}/resize", **DONE)
-async def resize(act: Acting, body: Resize):
+async def resize(act: Acting, body: Resize) -> Answered:
     """Give the current object another box; those of its scribbles that lie in it stay."""
     return await act("resize", body)
 
 
 @router.post("/sessions/{id}/refine", **DONE)
-async def refine(act: Acting):
+async def refine(act: Acting) -> Answered:
     """Go on fine-tuning the current object with the scribbles it has."""
     return await act("refine")
 
 
 @router.post("/sessions/{id}/propagate", **DONE)
-async def propagate(act: Acting, body: Propagate):
+async def propagate(act: Acting, body: Propagate) -> Answered:
     """Carry the current object on to another plane, as a part of it: the same box, and the classifier as adapted.
 
     Through a range of planes it is carried until it ends; its last new part is current.
@@ -198,43 +200,43 @@ async def propagate(act: Acting, body: Propagate):
 
 
 @router.post("/sessions/{id}/interpolate", **DONE)
-async def interpolate(act: Acting, body: Interpolate):
+async def interpolate(act: Acting, body: Interpolate) -> Answered:
     """Fill the planes between those that the current object was drawn in: every shape in between is a part of it."""
     return await act("interpolate", body)
 
 
 @router.post("/sessions/{id}/undo", **DONE)
-async def undo(act: Acting):
+async def undo(act: Acting) -> Answered:
     """Take back the last interaction; where there is none, nothing is ``changed``."""
     return await act("undo")
 
 
 @router.post("/sessions/{id}/redo", **DONE)
-async def redo(act: Acting):
+async def redo(act: Acting) -> Answered:
     """Bring back what was undone last; where there is nothing, nothing is ``changed``."""
     return await act("redo")
 
 
 @router.post("/sessions/{id}/select", **DONE)
-async def select(act: Acting, body: Named):
+async def select(act: Acting, body: Named) -> Answered:
     """Work on another object or part: it is unlocked, all others are locked."""
     return await act("select", body)
 
 
 @router.post("/sessions/{id}/remove", **DONE)
-async def remove(act: Acting, body: Named):
+async def remove(act: Acting, body: Named) -> Answered:
     """Forget a part, or an object with its parts; undo brings it back."""
     return await act("remove", body)
 
 
 @router.post("/sessions/{id}/rename", **DONE)
-async def rename(act: Acting, body: Rename):
+async def rename(act: Acting, body: Rename) -> Answered:
     """Call an object or a part something else; an object's parts keep their names."""
     return await act("rename", body)
 
 
 @router.post("/sessions/{id}/submit", **DONE)
-async def submit(act: Acting, body: Submit):
+async def submit(act: Acting, body: Submit) -> Answered:
     """Keep a mask that was accepted elsewhere; it changes no object."""
     return await act("submit", body)
 

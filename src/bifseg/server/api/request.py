@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from json import JSONDecoder
-from json.scanner import py_make_scanner
-from typing import Annotated, Any
+import json
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from bifseg.errors import InvalidInput
-from bifseg.server.access.guard import User, readable
+from bifseg.errors import BifsegError, InvalidInput
+from bifseg.server.access.guard import LOGIN, User, readable
+from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies import Refusal
 from bifseg.server.service import Service
 from bifseg.storage.rows import SessionRow
 
-SMALL, PARTS = 16 << 10, 160_000  # bytes of a body, and how many lists and things one may have, as one may draw points
-REST = 10  # times as long as a long body was parsed, its sender's next one waits: what validates it yields to nobody
+SMALL, PARTS = 16 << 10, 32_000  # bytes of a body, and how many lists and things one may have, as one may draw points
+REST = 10  # times as long as it took to parse and validate a long body, its sender's next one waits
 REFUSED = {
     400: "It cannot be done as asked; or a header that the server does not accept.",
     401: "No token, or one that is not valid.",
@@ -42,24 +45,64 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
-class _Counted(Request):
-    """A request whose JSON is parsed only where it has not too many parts."""
+class Row(Protocol):
+    """What the store tells of something."""
+
+    def as_dict(self) -> dict: ...
+
+
+class _Bodied(Request):
+    """A request whose JSON is counted as it comes. A long one is heard, parsed and validated when it is its sender's
+    turn, beside the event loop; none of that yields to anybody, so the next one of the same sender waits ``REST`` times
+    as long as it took."""
+
+    def __init__(self, request: Request, model: type[BaseModel], most: int) -> None:
+        super().__init__(request.scope, self._hear)
+        self._source, self._model, self._most = request.receive, model, most
+        self._size = self._parts = 0
+        self._turn = False
+        self.invalid: ValidationError | None = None
+
+    async def _hear(self) -> Message:
+        message = await self._source()
+        part = message.get("body", b"")
+        self._size += len(part)
+        if self._size > self._most:
+            raise HTTPException(413, f"The body is longer than the {readable(self._most)} that this may have.")
+        self._parts += part.count(b"[") + part.count(b"{") + part.count(b":")
+        if self._parts > PARTS:
+            raise HTTPException(413, f"The body has more than {PARTS} parts, which is all that is taken in one.")
+        if self._size > SMALL and not self._turn:
+            await self._turns.begin(self.state.user)
+            self._turn = True
+        return message
 
     async def json(self) -> Any:
-        body = await self.body()
-        if (parts := body.count(b"[") + body.count(b"{") + body.count(b":")) > PARTS:
-            raise HTTPException(413, f"The body has about {parts} parts; at most {PARTS} are taken in one.")
-        if len(body) <= SMALL:
+        if not self._turn:
             return await super().json()
-        async with self.app.state.service.parsing.spaced(self.state.user, REST):
-            return await run_in_threadpool(_yielding(), body.decode("utf-8"))
+        body = await self.body()
 
+        def said() -> tuple[BaseModel | None, float]:
+            start = time.thread_time()
+            try:
+                return self._model.model_validate(json.loads(body.decode("utf-8"))), time.thread_time() - start
+            except ValidationError as error:
+                self.invalid = error
+                return None, time.thread_time() - start
 
-def _yielding() -> Callable[[str], Any]:
-    """A parser of JSON in Python: that in C holds the interpreter, and so everybody, until it is done."""
-    decoder = JSONDecoder()
-    decoder.scan_once = py_make_scanner(decoder)
-    return decoder.decode
+        told, seconds = await run_in_threadpool(said)
+        self.let_go(REST * seconds)
+        return told
+
+    def let_go(self, after: float = 0.0) -> None:
+        """End the turn, where it is one."""
+        if self._turn:
+            self._turn = False
+            self._turns.end(self.state.user, after)
+
+    @property
+    def _turns(self) -> Turns:
+        return self.app.state.service.parsing
 
 
 class Bounded(APIRoute):
@@ -70,35 +113,59 @@ class Bounded(APIRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
-        most = getattr(self.body_field.field_info.annotation, "bytes", SMALL)
+        model = self.body_field.field_info.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):  # a form, which comes as a file does
+            return handle
+        most = getattr(model, "bytes", SMALL)
 
         async def bounded(request: Request) -> Response:
-            size = 0
-
-            async def receive() -> Message:
-                nonlocal size
-                message = await request.receive()
-                size += len(message.get("body", b""))
-                if size > most:
-                    raise HTTPException(413, f"The body is longer than the {readable(most)} that this may have.")
-                return message
-
+            bodied = _Bodied(request, model, most)
             try:
-                return await handle(_Counted(request.scope, receive))
+                return await handle(bodied)
+            except RequestValidationError:
+                if bodied.invalid is not None:
+                    found = bodied.invalid.errors(include_url=False, include_context=False, include_input=False)
+                    raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in found]) from None
+                raise
             except HTTPException as error:
+                if isinstance(error.__cause__, BifsegError):  # while the body came
+                    raise error.__cause__ from None
                 if error.status_code == 400:  # FastAPI's own word for bytes that are no text
                     raise InvalidInput(
                         "The body is no JSON in UTF-8, or too deep, or has a number that is too long."
                     ) from None
                 raise
+            finally:
+                bodied.let_go()
 
         return bounded
 
 
-ROUTER = {"responses": RESPONSES, "route_class": Bounded, "generate_unique_id_function": lambda route: route.name}
+class Received(APIRoute):
+    """A route whose form, which may hold files, is taken in when it is its sender's turn, and answered within it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def received(request: Request) -> Response:
+            if request.scope["path"] == LOGIN:  # nobody's turn, for nobody is known; and little may be said there
+                return await handle(request)
+            async with request.app.state.service.receiving.turn(request.state.user):
+                return await handle(request)
+
+        return received
 
 
-def service_of(request: Request) -> Service:
+ROUTER: dict[str, Any] = {
+    "responses": RESPONSES,
+    "route_class": Bounded,
+    "generate_unique_id_function": lambda route: route.name,
+}
+
+
+async def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
@@ -111,3 +178,12 @@ def session_of(service: Served, user: User, id: Annotated[str, Path(max_length=1
 
 
 Owned = Annotated[SessionRow, Depends(session_of)]
+
+
+async def listed(service: Service, user: str, kind: type[BaseModel], rows: Callable[[], Sequence[Row]]) -> Response:
+    """All rows that a user has, as JSON that is made when it is their turn: there may be thousands."""
+
+    def listing() -> bytes:
+        return b"[" + b",".join(kind(**row.as_dict()).model_dump_json().encode() for row in rows()) + b"]"
+
+    return Response(await service.quick.run(user, listing), media_type="application/json")

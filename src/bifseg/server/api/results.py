@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
-from bifseg.server.api.bodies import MeasureInfo, PlaceInfo
+from bifseg.server.api.replies import FileReply, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.told import MeasureInfo, PlaceInfo
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
 from bifseg.server.views import RAW, Format, View, What, media_types
 from bifseg.session.uncertain_places import places
-from bifseg.storage.journal import check_current
-from bifseg.storage.rows import ImageRow
+from bifseg.storage.journal import History, check_current
+from bifseg.storage.rows import ImageRow, SessionRow
 
 router = APIRouter(tags=["results"], **ROUTER)
-RESULT = {
+RESULT: dict[str, Any] = {
     "response_class": Response,
     "responses": {
         200: {
@@ -53,28 +53,30 @@ async def measures(session: Owned, service: Served, response: Response) -> list[
     """How large each object is: its volume, and its longest diameter within one slice."""
 
     def measure() -> list[dict]:
-        row, history = service.store.image_row(session.image), service.store.history(session.id)
+        history = service.store.history(session.id)
         state = service.store.load(history.state)
         response.headers["ETag"] = etag(history.number)
         about = {"planar": row.planar, "calibrated": row.calibrated}
         return [{"name": name, **vars(m)} for name, m in state.measures(row.spacing, row.direction, **about).items()]
 
-    return await service.quick.run(session.owner, measure)
+    row = await run_in_threadpool(service.store.image_row, session.image)
+    return await service.lane(row.voxels).run(session.owner, measure)
 
 
 @router.get("/sessions/{id}/places", response_model=list[PlaceInfo])
 async def unsure(session: Owned, service: Served, response: Response, object: Object = None) -> list[dict]:
     """Where an object's mask is least sure, worst first: at most eight places that are worth a look."""
 
+    history = await run_in_threadpool(service.store.history, session.id)
+
     def look() -> list[dict]:
-        history = service.store.history(session.id)
         segment = views.segment_of(service.store.load(history.state), object)
-        response.headers["ETag"] = etag(history.version(segment.name))
+        response.headers["ETag"] = etag(str(history.version(segment.name)))
         found = places(segment.uncertainty(), service.store.image_row(session.image).spacing)
         starts = np.array(segment.box.start)
         return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in found]
 
-    return await service.quick.run(session.owner, look)
+    return await service.lane(history.voxels(object)).run(session.owner, look)
 
 
 @router.get("/sessions/{id}/{what}", **RESULT)
@@ -94,7 +96,7 @@ async def result(
     The ETag is the object's version, of labels the session's; with it as If-None-Match the answer is 304 where it is
     the same still, as If-Match 412 where it is no longer.
     """
-    history = await run_in_threadpool(service.store.history, session.id)
+    row, history = await run_in_threadpool(_standing, service, session)
     version = history.number if what == "labels" else history.version(object)
     weak = "W/" if format.endswith("dcm") else ""  # each DICOM file has UIDs of its own
     headers = {"X-Number": str(history.number)} | ({} if version is None else {"ETag": weak + etag(version)})
@@ -103,27 +105,34 @@ async def result(
         return Response(status_code=304, headers=headers)
 
     def view() -> tuple[ImageRow, View]:
-        row = service.store.image_row(session.image)
         return row, views.view(service.store.load(history.state), what, object, row.shape)
 
-    lane = service.quick if format == "raw" else service.heavy
+    lane = service.lane(row.voxels if what == "labels" else history.voxels(object))
     response = await answer(lane, service, session.owner, view, format)
     response.headers.update(headers)
     return response
+
+
+def _standing(service: Service, session: SessionRow) -> tuple[ImageRow, History]:
+    return service.store.image_row(session.image), service.store.history(session.id)
 
 
 async def answer(
     lane: Turns, service: Service, user: str, view: Callable[[], tuple[ImageRow, View]], format: Format
 ) -> Response:
     """What there is to see, as voxels or as a file, when it is the user's turn in a lane."""
+    if format == RAW:
 
-    def make() -> Response:
-        row, shown = view()
-        if format == RAW:
-            content, headers = views.raw(shown)
+        def pack() -> Response:
+            content, headers = views.raw(view()[1])
             return Response(content, media_type=media_types()[format], headers=headers)
-        file = views.file(service.store, row, shown, format)
-        headers = {"Content-Disposition": f'attachment; filename="{shown.title}.{format}"'}
-        return StreamingResponse(views.pieces(file), media_type=media_types()[format], headers=headers)
 
-    return await lane.run(user, make)
+        return await lane.run(user, pack)
+
+    def write() -> FileReply:
+        row, shown = view()
+        return FileReply(
+            views.file(service.store, row, shown, format), f"{shown.title}.{format}", media_types()[format]
+        )
+
+    return await file_reply(service.heavy, service, user, write)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -15,16 +16,25 @@ from bifseg.io.formats import FORMATS, upload_endings
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import EntryInfo, Imported, NewSession, ServerInfo, SessionInfo, SessionState, parsed
-from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.bodies import parsed
+from bifseg.server.api.replies import FileReply, file_reply
+from bifseg.server.api.request import ROUTER, Owned, Served, listed
+from bifseg.server.api.scans import Imported, NewSession, ServerInfo, SessionInfo, SessionState
+from bifseg.server.api.told import EntryInfo
 from bifseg.server.api.versions import Expected, etag
+from bifseg.server.service import Service
 from bifseg.server.uploads.receiving import called, received
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage.manifest import Manifest
+from bifseg.storage.rows import SessionRow
 from bifseg.storage.transfer import export, import_
+
+if TYPE_CHECKING:
+    from bifseg.imaging.image import Image
 
 router = APIRouter(tags=["sessions"], **ROUTER)
 SAID = ("title", "help", "axes", "needs_series")  # of a format, to who exports
+BATCH = 20  # entries of a journal, each with up to 20,000 points, that are read at once
 ARCHIVE = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -57,10 +67,10 @@ async def create(body: NewSession, service: Served, user: User, response: Respon
     return _tagged(response, await run_in_threadpool(_state, service, id))
 
 
-@router.get("/sessions", response_model=list[SessionInfo])
-def sessions(service: Served, user: User) -> list[dict]:
+@router.get("/sessions", response_model=list[SessionInfo])  # type: ignore[valid-type]
+async def sessions(service: Served, user: User) -> Response:
     """All sessions of yours, the last used first."""
-    return [row.as_dict() for row in service.store.sessions(user)]
+    return await listed(service, user, SessionInfo, lambda: service.store.sessions(user))
 
 
 @router.post(
@@ -97,43 +107,56 @@ def delete(session: Owned, service: Served, expected: Expected) -> Response:
 
 
 @router.get("/sessions/{id}/history", response_model=list[EntryInfo])
-def history(
-    session: Owned, service: Served, response: Response, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
-) -> list[dict]:
+async def history(
+    session: Owned, service: Served, after: Annotated[int, Query(ge=0, lt=2**63)] = 0
+) -> StreamingResponse:
     """All interactions in their order; ``after``: only those that came after one."""
-    entries = service.store.entries(session.id, after)
-    response.headers["ETag"] = etag(entries[-1].number if entries else service.store.history(session.id).number)
-    return [vars(entry) for entry in entries]
+    store, last = service.store, (await run_in_threadpool(service.store.history, session.id)).number
+
+    def pieces() -> Iterator[bytes]:
+        number, begun = after, False
+        while number < last:
+            entries = store.entries(session.id, number, BATCH)
+            for entry in (entry for entry in entries if entry.number <= last):
+                yield (b"," if begun else b"[") + EntryInfo(**vars(entry)).model_dump_json().encode()
+                begun = True
+            number = entries[-1].number if entries else last
+        yield b"]" if begun else b"[]"
+
+    parts = service.quick.pieces(session.owner, pieces())
+    return StreamingResponse(parts, media_type="application/json", headers={"ETag": etag(last)})
 
 
 @router.get("/sessions/{id}/report")
-def report(session: Owned, service: Served, response: Response) -> dict:
+async def report(session: Owned, service: Served, response: Response) -> dict:
     """What was done and what it cost: models, parameters, times, energies; and how large the objects are."""
+    return await service.quick.run(session.owner, _report, session, service, response)
+
+
+def _report(session: SessionRow, service: Service, response: Response) -> dict:
     row, history = service.store.image_row(session.image), service.store.history(session.id)
     response.headers["ETag"] = etag(history.number)
     return {
         "version": version("bifseg"),
         "session": SessionInfo(**session.as_dict()).model_dump(),
         "image": {"shape": row.shape, "spacing_mm": row.spacing if row.calibrated else None},
-        "objects": service.store.load(history.state).report(row),
+        "objects": service.store.load(history.state).report(cast("Image", row)),
     }
 
 
 @router.get("/sessions/{id}/export", response_class=Response, responses={200: {"content": ARCHIVE}})
-async def export_session(session: Owned, service: Served) -> StreamingResponse:
+async def export_session(session: Owned, service: Served) -> Response:
     """The whole session as one file: its image, every interaction, every mask."""
 
-    def write() -> StreamingResponse:
+    def write() -> FileReply:
         path = scratch(service.store.folder, ".zip")
         try:
             export(service.store, session.id, path)
-            file = path.open("rb")
-            headers = {"Content-Disposition": f'attachment; filename="{session.id}.zip"'}
-            return StreamingResponse(views.pieces(file), media_type="application/zip", headers=headers)
+            return FileReply(path.open("rb"), f"{session.id}.zip", "application/zip")
         finally:
             path.unlink(missing_ok=True)
 
-    return await service.heavy.run(session.owner, write)
+    return await file_reply(service.heavy, service, session.owner, write)
 
 
 def _check(manifest: Manifest) -> None:

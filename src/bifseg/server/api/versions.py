@@ -40,7 +40,7 @@ def versions(request: Request, name: str) -> list[tuple[bool, str]] | None:
     return [(bool(weak), version) for weak, version in TAG.findall(said)]
 
 
-def _expected(
+async def _expected(
     request: Request,
     if_match: Annotated[
         str | None,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
@@ -22,7 +22,7 @@ from bifseg.io.formats import upload_endings
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
-from bifseg.server.api.request import RESPONSES, Served
+from bifseg.server.api.request import RESPONSES, Received, Served
 from bifseg.server.monailabel.datastore import Datastore
 from bifseg.server.monailabel.painted import HIDDEN, Asked, cut, interactions
 from bifseg.server.service import Service, journalled
@@ -33,15 +33,16 @@ from bifseg.storage import Store
 from bifseg.storage.disk import on_disk
 from bifseg.storage.rows import ImageRow, SessionRow
 
-router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES)
+router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES, route_class=Received)
 MODEL, CLIENT = "bifseg", "monailabel"
 LABELS = (".nii.gz", ".nii", ".nrrd", ".mha")  # label maps that may come, as its clients write them
+LONGEST = 1 << 16  # letters of params: Slicer sends some hundred
 FINAL = "final"  # the tag of what is submitted without one
 Name = Annotated[str, Query(max_length=200)]
 Tag = Annotated[str, Query(max_length=100)]
 
 
-def _file_reply(kind: str) -> dict:
+def _file_reply(kind: str) -> dict[str, Any]:
     return {"response_class": Response, "responses": {200: {"description": "A file.", "content": {kind: {}}}}}
 
 
@@ -120,7 +121,7 @@ def delete_session(service: Served, user: User, id: str) -> dict:
 @router.post("/infer/{model}", **_file_reply("multipart/form-data"))
 async def infer(
     service: Served, user: User, model: str, image: Name = "", session_id: Name = "",
-    params: Annotated[str, Form()] = "{}", label: Annotated[UploadFile | None, File()] = None,
+    params: Annotated[str, Form(max_length=LONGEST)] = "{}", label: Annotated[UploadFile | None, File()] = None,
 ) -> Response:  # fmt: skip
     """Segment what is painted in the region of interest: the mask of the selected label."""
     start = time.perf_counter()
@@ -129,7 +130,7 @@ async def infer(
     asked = Asked.of(params)
     name = asked.selected_label_name or service.settings.labels[0]
     own = await _session(service, user, session_id, image)
-    todo = await service.quick.run(user, _todo, service, own, asked, name, label)
+    todo = await service.heavy.run(user, _todo, service, own, asked, name, label)  # it may read a label map
     led: dict = {}
     for interaction in todo:
         try:
@@ -159,7 +160,7 @@ def _mask(store: Store, own: SessionRow, name: str, suffix: str) -> bytes:
 
 
 def _content(store: Store, row: ImageRow, view: views.View, suffix: str) -> bytes:
-    with views.file(store, row, view, suffix[1:]) as file:
+    with views.file(store, row, view, cast("views.Format", suffix[1:])) as file:
         return file.read()
 
 
@@ -198,7 +199,7 @@ async def submit(
         labels = cut(_labels(service, own, label))
         return journalled({"kind": "submit", "title": tag, "labels": labels}, service.store)
 
-    await service.act(user, own.id, await service.quick.run(user, submission))
+    await service.act(user, own.id, await service.heavy.run(user, submission))
     return {"image": image, "label": image, "tag": tag}
 
 

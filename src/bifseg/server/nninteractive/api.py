@@ -11,18 +11,15 @@ no harm, and nobody has to know what the client has seen.
 
 from __future__ import annotations
 
-import json
 import mmap
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
-from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import InvalidInput, NotFound
@@ -33,32 +30,23 @@ from bifseg.server.api.bodies import parsed
 from bifseg.server.api.request import Bounded
 from bifseg.server.nninteractive import nnia
 from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
-from bifseg.server.nninteractive.masks import box_of, mask_of, session_with
+from bifseg.server.nninteractive.masks import BINARY, box_of, predicted, session_with, unchanged
 from bifseg.server.nninteractive.prompts import Mark, Scene
+from bifseg.server.nninteractive.said import (
+    BUFFERS,
+    CAPABILITIES,
+    BoxPrompt,
+    Buffer,
+    Given,
+    MaskPrompt,
+    PointPrompt,
+    Scan,
+)
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_array
 from bifseg.server.uploads.receiving import pour, received
-from bifseg.storage import Store
 from bifseg.storage.disk import on_disk
 from bifseg.storage.rows import ImageRow
-
-BINARY = "application/octet-stream"
-CAPABILITIES = {
-    "supported_interactions": {"points": True, "bbox2d": True, "bbox3d": True, "scribble": True, "lasso": True},
-    "channel_mapping": {
-        "prev_seg": 0, "bbox2d": [1, 2], "bbox3d": [1, 2], "lasso": [1, 2], "points": [3, 4], "scribble": [5, 6],
-    },
-    "num_interaction_channels": 7,
-    "supports_initial_label": True,
-    "supports_zero_shot_label_refinement": True,
-    "preferred_scribble_thickness": [2, 2, 2],
-    "interaction_decay": 1.0,
-    "inference_session_version": "2.6.0",
-    "license": "Apache-2.0",
-    "supports_undo": True,
-    "do_autozoom": False,
-}  # fmt: skip
-BUFFERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
 
 router = APIRouter(
     tags=["nnInteractive"],
@@ -73,51 +61,13 @@ router = APIRouter(
     },
 )  # fmt: skip
 
-ARRAY = {"requestBody": {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}}
-PREDICTION = {
+ARRAY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}
+}
+PREDICTION: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: {"description": "Part of the mask.", "content": {BINARY: {}}}},
 }
-
-Index = Annotated[float, Field(ge=-(2**31), le=2**31, allow_inf_nan=False)]
-Pair = Annotated[list[Index], Field(min_length=2, max_length=2)]
-Pairs = Annotated[list[Pair], Field(min_length=3, max_length=3)]
-Spacing = Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
-
-
-class Prompt(BaseModel):
-    include_interaction: bool = True
-    run_prediction: bool = True
-
-
-class BoxPrompt(Prompt):
-    bbox_coords: Pairs
-
-
-class PointPrompt(Prompt):
-    coordinates: Annotated[list[Index], Field(min_length=3, max_length=3)]
-
-
-class MaskPrompt(Prompt):
-    interaction_bbox: Pairs | None = None
-
-
-class Given(BaseModel):
-    run_prediction: bool = False
-
-
-class Properties(BaseModel):
-    spacing: Spacing | None = None
-
-
-class Scan(BaseModel):
-    image_properties: Properties = Properties()
-
-
-class Buffer(BaseModel):
-    shape: Annotated[list[int], Field(max_length=8)]
-    dtype: str
-
 
 # ---- what every call begins with
 
@@ -154,13 +104,15 @@ Acting = Annotated[Lease, Depends(_acting)]
 
 
 @asynccontextmanager
-async def _body(request: Request) -> AsyncIterator[bytes | mmap.mmap]:
-    """A request's body, in an unnamed file of the store's folder."""
-    with tempfile.TemporaryFile(dir=request.app.state.service.store.folder) as file:
-        with on_disk():
-            size = await pour(request.stream(), file)
-            file.flush()
-        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+async def _body(request: Request) -> AsyncIterator[memoryview]:
+    """A request's body, in an unnamed file of the store's folder, when it is its sender's turn."""
+    service: Service = request.app.state.service
+    async with service.receiving.turn(request.state.user):
+        with tempfile.TemporaryFile(dir=service.store.folder) as file:
+            with on_disk():
+                size = await pour(request.stream(), file)
+                file.flush()
+            yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
 
 
 # ---- leases
@@ -300,13 +252,13 @@ async def add_initial_seg(request: Request, lease: Acting, meta: Meta = "{}") ->
     """A mask that the client has: a session of this user goes on if it is the mask of one, else one begins."""
     said = parsed(Given, meta, "X-Meta")
     mark = await _mark(request, lease, None, may_be_empty=True)
-    found = mark and await run_in_threadpool(_session_of, request, lease, mark)
+    found = None if mark is None else await run_in_threadpool(_session_of, request, lease, mark)
     lease = await run_in_threadpool(_leases(request).note, lease, session=found)
     if mark is None:
-        return _unchanged()
+        return unchanged()
     if found is None:
         return await _prompt(request, lease, said.run_prediction, Scene.by_mask, mark)
-    return await predict(request, lease) if said.run_prediction else _unchanged()
+    return await predict(request, lease) if said.run_prediction else unchanged()
 
 
 @router.post("/undo", **PREDICTION)
@@ -315,7 +267,7 @@ async def undo(request: Request, lease: Acting) -> Response:
     service: Service = request.app.state.service
     session = await _session(request, lease)
     if session is None or not (await service.act(lease.user, session, {"kind": "undo"}))["changed"]:
-        return _unchanged()
+        return unchanged()
     return await _reply(request, lease)
 
 
@@ -325,7 +277,7 @@ async def predict(request: Request, lease: Acting) -> Response:
     service: Service = request.app.state.service
     session = await _session(request, lease)
     if session is None or await run_in_threadpool(box_of, service.store, session) is None:
-        return _unchanged()
+        return unchanged()
     await service.act(lease.user, session, {"kind": "refine"})
     return await _reply(request, lease)
 
@@ -346,7 +298,7 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
         session = await service.create(row.key, lease.user, client="nninteractive")
         lease = await run_in_threadpool(_leases(request).note, lease, session=session)
     await service.act(lease.user, session, asked)
-    return await _reply(request, lease) if run else _unchanged()
+    return await _reply(request, lease) if run else unchanged()
 
 
 async def _mark(
@@ -356,8 +308,8 @@ async def _mark(
     row = await _image(request, lease)
     start, stop = zip(*(map(round, pair) for pair in pairs), strict=True) if pairs else ((0, 0, 0), row.shape)
 
-    def read(body: bytes | mmap.mmap) -> Mark | None:
-        mask = nnia.unpack(body, prod(row.shape) * 8)
+    def read(body: memoryview) -> Mark | None:
+        mask = nnia.unpack(body, nnia.most(prod(row.shape), len(body)))
         if mask.shape != tuple(b - a for a, b in zip(start, stop, strict=True)):
             where = f"interaction_bbox {pairs}" if pairs else f"the image {row.shape}"
             raise InvalidInput(f"The mask has the shape {mask.shape}, which does not fit {where}.")
@@ -387,19 +339,4 @@ def _session_of(request: Request, lease: Lease, mark: Mark) -> str | None:
 async def _reply(request: Request, lease: Lease) -> Response:
     service: Service = request.app.state.service
     facts = lease.facts["session"], lease.facts["dtype"]
-    return await service.quick.run(lease.user, _predicted, service.store, *facts)
-
-
-def _predicted(store: Store, session: str, dtype: str) -> Response:
-    box, mask = mask_of(store, session, np.dtype(dtype))
-    told = {
-        "ran_prediction": True,
-        "bbox": [[part.start, part.stop] for part in box.slices],
-        "dtype": dtype,
-        "shape": list(mask.shape),
-    }
-    return Response(nnia.pack(mask), media_type=BINARY, headers={"X-Meta": json.dumps(told)})
-
-
-def _unchanged() -> Response:
-    return Response(b"", media_type=BINARY, headers={"X-Meta": '{"ran_prediction": false, "bbox": null}'})
+    return await service.quick.run(lease.user, predicted, service.store, *facts)

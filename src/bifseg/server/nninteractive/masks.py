@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Set
 
 import numpy as np
+from fastapi import Response
 
 from bifseg.prompts.interaction import Box, overlap
+from bifseg.server.nninteractive import nnia
 from bifseg.server.nninteractive.prompts import Mark
 from bifseg.storage import Store
 
+BINARY = "application/octet-stream"
 RESUMABLE = 20  # of a user's sessions on an image, the last used
 
 
@@ -48,3 +52,20 @@ def session_with(store: Store, user: str, image: str, mark: Mark, but: Set[str])
         if np.count_nonzero(inside) == voxels and np.array_equal(inside, mark.mask[here]):
             return row.id
     return None
+
+
+def predicted(store: Store, session: str, dtype: str) -> Response:
+    """The reply with what there is to see, as `mask_of`."""
+    box, mask = mask_of(store, session, np.dtype(dtype))
+    told = {
+        "ran_prediction": True,
+        "bbox": [[part.start, part.stop] for part in box.slices],
+        "dtype": dtype,
+        "shape": list(mask.shape),
+    }
+    return Response(nnia.pack(mask), media_type=BINARY, headers={"X-Meta": json.dumps(told)})
+
+
+def unchanged() -> Response:
+    """The reply where nothing was computed."""
+    return Response(b"", media_type=BINARY, headers={"X-Meta": '{"ran_prediction": false, "bbox": null}'})

@@ -17,6 +17,7 @@ import blosc2
 import numpy as np
 
 from bifseg.errors import InvalidInput, TooLarge
+from bifseg.io.archive import RATIO, SLACK
 
 MAGIC, VERSION = b"NNIA", 1
 CODECS = (1, 2)  # ZSTD, LZ4
@@ -39,7 +40,7 @@ def pack(array: np.ndarray) -> bytes:
     if array.dtype.name not in DTYPES:
         raise InvalidInput(f"An array of {array.dtype.name} cannot be sent; known are {', '.join(DTYPES)}.")
     name, array = array.dtype.name.encode(), np.ascontiguousarray(array, DTYPES[array.dtype.name])
-    raw = memoryview(array).cast("B")
+    raw = array.data.cast("B")
     parts = [
         struct.pack(f"<4sBBBB{len(name)}s", MAGIC, VERSION, CODECS[0], array.ndim, len(name), name),
         struct.pack(f"<{array.ndim}qI", *array.shape, -(-raw.nbytes // CHUNK)),
@@ -52,6 +53,11 @@ def pack(array: np.ndarray) -> bytes:
         )  # fmt: skip
         parts += struct.pack("<QQ", part.nbytes, len(packed)), packed
     return b"".join(parts)
+
+
+def most(voxels: int, sent: int) -> int:
+    """Bytes that a mask may unpack to: a byte a voxel, or as much more as no real mask becomes larger."""
+    return min(8 * voxels, max(voxels, SLACK + RATIO * sent))
 
 
 def unpack(buffer: bytes | memoryview, limit: int) -> np.ndarray:

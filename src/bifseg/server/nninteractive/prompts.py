@@ -12,7 +12,7 @@ box that comes first. What they become:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -72,7 +72,7 @@ class Scene:
         stop = tuple(min(n, b) for (_, b), n in zip(pairs, self.shape, strict=True))
         if any(a >= b for a, b in pairs) or any(a >= b for a, b in zip(start, stop, strict=True)):
             raise InvalidInput(f"The box {_text(pairs)} is empty, or outside the image of shape {self.shape}.")
-        box = Box(start, stop)
+        box = _box(start, stop)
         if not include:
             return self._against(Mark(box, np.broadcast_to(True, box.shape)))
         if self.box is None:
@@ -134,7 +134,7 @@ class Scene:
         if self.shape[axis] <= 2 and box.shape[axis] > 1:
             start, stop = list(box.start), list(box.stop)
             start[axis], stop[axis] = at[axis], at[axis] + 1
-            box = Box(tuple(start), tuple(stop))
+            box = _box(start, stop)
         return Box.of(box, self.shape)
 
     def _normal(self, lengths: Sequence[int]) -> int:
@@ -180,7 +180,7 @@ class Scene:
         ]
         grid = np.ogrid[tuple(slice(a, b) for a, b in ranges)]
         square = sum(((g - at) / r) ** 2 for g, at, r in zip(grid, voxel, steps, strict=True))
-        return Mark.of(square <= 1, [a for a, _ in ranges])
+        return Mark.of(np.asarray(square <= 1), [a for a, _ in ranges])
 
     def _filled(self, mark: Mark) -> tuple[Mark, Mark]:
         """A lasso's region, filled on each of its planes, and the core of it: the half farthest from its edge."""
@@ -190,7 +190,8 @@ class Scene:
         filled = np.stack([binary_fill_holes(plane) for plane in planes])
         depth = np.stack([distance_transform_edt(np.pad(plane, 1), spacing)[1:-1, 1:-1] for plane in filled])
         core = filled & (2 * depth >= depth.max(axis=(1, 2), keepdims=True))
-        return tuple(Mark.of(np.moveaxis(part, 0, normal), mark.box.start) for part in (filled, core))
+        whole, inner = (Mark.of(np.moveaxis(part, 0, normal), mark.box.start) for part in (filled, core))
+        return whole, inner
 
 
 def _labels(mark: Mark, label: int, box: Box) -> Labels:
@@ -198,7 +199,7 @@ def _labels(mark: Mark, label: int, box: Box) -> Labels:
     ends = np.maximum(np.array(box.stop) - 2, box.start)
     start = np.clip(mark.box.start, box.start, ends)
     stop = np.minimum(np.maximum(mark.box.stop, start + 2), box.stop)
-    inside = Box(tuple(start.tolist()), tuple(stop.tolist()))
+    inside = _box(start.tolist(), stop.tolist())
     array = np.zeros(inside.shape, np.uint8)
     here, there = overlap(inside, mark.box)
     array[here][mark.mask[there]] = label
@@ -206,7 +207,12 @@ def _labels(mark: Mark, label: int, box: Box) -> Labels:
 
 
 def _union(one: Box, other: Box) -> Box:
-    return Box(tuple(map(min, one.start, other.start)), tuple(map(max, one.stop, other.stop)))
+    return _box(map(min, one.start, other.start), map(max, one.stop, other.stop))
+
+
+def _box(start: Iterable[int], stop: Iterable[int]) -> Box:
+    x, y, z = zip(start, stop, strict=True)
+    return Box((x[0], y[0], z[0]), (x[1], y[1], z[1]))
 
 
 def _inside(voxel: Sequence[int], box: Box) -> bool:

@@ -28,7 +28,7 @@ from bifseg.storage.disk import FULL
 try:
     import resource
 except ImportError:  # where there are no such limits, the parent's patience is the only one
-    resource = None
+    resource = None  # type: ignore[assignment]  # a module or None is what there is no type for
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 RESERVE = 16 << 20  # bytes of the disk that are left free
@@ -56,7 +56,9 @@ def _do(job: dict, folder: Path) -> dict:
 
         _limit_memory(limits["memory"])
         size = path.stat().st_size
-        array = unpack(mapped(path), min(limits["bytes"], SLACK + RATIO * size))  # no scan becomes so much larger
+        array = unpack(
+            memoryview(mapped(path)), min(limits["bytes"], SLACK + RATIO * size)
+        )  # no scan becomes so much larger
         _keep(channel(array, limits["voxels"]), folder)
         return {"shape": array.shape}
     from bifseg.imaging.colours import joined

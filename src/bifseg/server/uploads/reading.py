@@ -114,9 +114,9 @@ CRASHED = 1 << 31  # from here on, an exit status is Windows' word for a crash
 
 def _answer(job: dict, at: Path, name: str) -> dict:
     """Have a process do a job: its answer; InvalidInput where it gave none."""
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries say what they read
     env = {**os.environ, **THREADS, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "TMPDIR": str(at)}
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, env=env, **silent) as process:
+    silent = subprocess.DEVNULL  # libraries say what they read
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=env) as process:
         try:
             process.communicate(json.dumps(job).encode(), timeout=job["limits"]["seconds"])
         except subprocess.TimeoutExpired:

@@ -35,18 +35,20 @@ class Pool:
 
     ``factory``: "module:function"; in the worker, function(options) gives the handler of jobs, a generator function
     from a job to what is said on the way, whose return value is the result; all of it goes as JSON. ``options`` get
-    "threads". ``queued_per_user``: jobs that wait or run. ``patience``: seconds a
-    job may run.
+    "threads". ``queued_per_user``: jobs that wait or run; ``own``: how many of a user's may run at a time.
+    ``patience``: seconds a job may run.
     """
 
     def __init__(
         self, factory: str, options: dict, *, workers: int = 1, threads: int = 1, queued_per_user: int = 8,
-        patience: float = 120.0,
+        patience: float = 120.0, own: Callable[[str], int] | None = None,
     ) -> None:  # fmt: skip
         self._queued_per_user, self._patience = queued_per_user, patience
         self._workers = [Child(factory, options, threads) for _ in range(workers)]
         self._idle: list[Child] = []
-        self._queue, self._running, self._tasks = FairQueue(), set(), set()
+        self._queue: FairQueue[_Job] = FairQueue(own)
+        self._running: set[_Job] = set()
+        self._tasks: set[asyncio.Task] = set()
         self._last: OrderedDict[str, Child] = OrderedDict()
         self._ids, self._closing, self._stopping = itertools.count(1), False, False
         self._done = self._stopped = 0
