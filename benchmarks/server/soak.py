@@ -69,7 +69,7 @@ class Server:
                 self.process = subprocess.Popen(
                     command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
                 )
-                _give_way(self.process.pid)
+                give_way(self.process.pid, priority())
             try:
                 if httpx.get(f"{self.url}/healthz").status_code == 200:
                     return
@@ -107,10 +107,16 @@ class Server:
         return total / 1024
 
 
-def _give_way(pid: int) -> None:
-    """A session has a priority of its own, where Linux groups by sessions: it gets that of this one."""
-    with contextlib.suppress(OSError, IndexError):
-        own = Path("/proc/self/autogroup").read_text().split()[-1]
+def priority() -> str:
+    """That of this session, where Linux groups by sessions; else empty."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/autogroup").read_text().split()[-1]
+    return ""
+
+
+def give_way(pid: int, own: str) -> None:
+    """A new session has a priority of its own: it gets this one."""
+    with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(own)
 
 

@@ -1,6 +1,8 @@
 """Turns: users share what there is, and nobody waits behind all that another wants."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -94,5 +96,26 @@ def test_pieces_come_one_by_one_and_let_others_in():
             got.append(piece)
             assert await asyncio.wait_for(turns.run("bob", lambda: 1), 2) == 1
         assert got == [b"a", b"b", b"c"]
+
+    asyncio.run(test())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_a_lane_gives_way_and_who_is_cancelled_has_its_turn_until_the_end():
+    async def test():
+        turns, gate = Turns(at_once=1, own=1, waiting=9, nice=3), threading.Event()
+        nice = await turns.run("ann", lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        assert nice == os.getpriority(os.PRIO_PROCESS, 0) + 3
+        task = asyncio.create_task(turns.run("ann", gate.wait, 10))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert turns._running == {"ann": 1}
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert turns._running == {}
+        with pytest.raises(ZeroDivisionError):
+            await turns.run("ann", lambda: 1 / 0)
 
     asyncio.run(test())

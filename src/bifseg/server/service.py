@@ -23,6 +23,7 @@ from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
 from bifseg.storage.journal import MOVES, blobs_of
 
+NICE = 5  # by which what takes long gives way to the event loop
 QUICK = 32 << 20  # voxels of an array that is made, or packed, in a fraction of a second
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
@@ -36,7 +37,9 @@ class Service:
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
-        self.heavy = Turns(at_once=2, own=1, waiting=16)  # seconds or gigabytes: files, whole images, exports, uploads
+        self.heavy = Turns(
+            at_once=2, own=1, waiting=16, nice=NICE
+        )  # seconds or gigabytes: files, whole images, exports, uploads
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
         self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
         self.storing = Turns(at_once=8, own=2, waiting=16)  # what an interaction brings with it

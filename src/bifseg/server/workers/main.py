@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import os
 import select
 import signal
 import socket
@@ -20,6 +21,7 @@ from importlib import import_module
 from bifseg.errors import BifsegError, StorageFull
 from bifseg.storage.disk import FULL, is_full
 
+NICE = 5  # by which computing gives way to the server's own process, whose replies take milliseconds
 LENGTH = struct.Struct("<I")
 SHARED = "shared"  # in the place of a socket's number, where processes cannot pass one on: standard input tells of it
 
@@ -35,6 +37,8 @@ def main(factory: str, handle: str, options: dict) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which lets running jobs end
         signal.signal(number, signal.SIG_IGN)
     _die_with_parent()
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICE)
     with _connection(handle) as connection:
         module, _, function = factory.partition(":")
         handler = getattr(import_module(module), function)(options)
