@@ -124,7 +124,7 @@ def _confine(job: dict) -> None:
         with contextlib.suppress(OSError):  # where memory ends all the same, this process goes, and none that serves
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     with contextlib.suppress(OSError, AttributeError):
-        os.nice(10)  # who draws comes first
+        os.nice(5)  # who draws comes first
     if resource is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails
         seconds, size = int(job["limits"]["seconds"]), job["limits"]["bytes"] + (1 << 20)
