@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
@@ -160,7 +160,7 @@ def _mask(store: Store, own: SessionRow, name: str, suffix: str) -> bytes:
 
 
 def _content(store: Store, row: ImageRow, view: views.View, suffix: str) -> bytes:
-    with views.file(store, row, view, cast("views.Format", suffix[1:])) as file:
+    with views.file(store, row, view, suffix[1:]) as file:
         return file.read()
 
 
