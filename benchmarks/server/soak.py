@@ -110,14 +110,14 @@ class Server:
 def priority() -> str:
     """That of this session, where Linux groups by sessions; else empty."""
     with contextlib.suppress(OSError):
-        return Path("/proc/self/autogroup").read_text().split()[-1]
+        return Path("/proc/self/autogroup").read_text("utf-8").split()[-1]
     return ""
 
 
 def give_way(pid: int, own: str) -> None:
     """A new session has a priority of its own: it gets this one."""
     with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(own)
+        Path(f"/proc/{pid}/autogroup").write_text(own, "utf-8")
 
 
 def _tree(pid: int) -> list[int]:
