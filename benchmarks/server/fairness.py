@@ -168,7 +168,9 @@ def measured(server: Server, tokens: list[str], keys: list[str], options: argpar
     }
 
 
-def _ratio(times: dict[str, dict[str, list[float]]], call: str) -> float:
+def _ratio(times: dict[str, dict[str, list[float]]], call: str) -> float | None:
+    if not (times["beside"][call] and times["alone"][call]):  # no call came to its end in the time
+        return None
     return round(_spread(times["beside"][call])["p95"] / _spread(times["alone"][call])["p95"], 2)
 
 

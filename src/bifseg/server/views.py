@@ -104,11 +104,13 @@ def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
     full = view.array if view.array.shape[:3] == image.shape else view.box.paste(view.array, image.shape)
     path = scratch(store.folder, f".{format}")
     entry = written_as(path)
+    if entry is None:
+        raise InvalidInput(f"Nothing is written as .{format}; possible are {', '.join(media_types())}.")
     if entry.holds == "objects" and not view.names:
         raise InvalidInput(f"{entry.title} holds objects, not {view.title}; ask for labels or a mask.")
     if entry.needs_series and row.dicom is None:
         raise InvalidInput(f"The image came from no DICOM series, and {entry.title} needs one; ask for another format.")
-    headers = store.blob(row.dicom) if entry.needs_series else None
+    headers = store.blob(row.dicom) if entry.needs_series and row.dicom is not None else None
     try:
         write_image(path, full, image, names=view.names or None, headers=headers)
         return path.open("rb")

@@ -144,6 +144,7 @@ def _started(command: list[str], options: str, theirs: socket.socket, environmen
         command = [*command, str(theirs.fileno()), options]
         return subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
     process = subprocess.Popen([*command, SHARED, options], stdin=subprocess.PIPE, env=environment)
-    with contextlib.suppress(BrokenPipeError), process.stdin as told:  # one that is dead is noticed by who listens
-        told.write(theirs.share(process.pid))
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin as told:  # one that is dead is noticed by who listens
+            told.write(theirs.share(process.pid))
     return process

@@ -52,7 +52,7 @@ def main(factory: str, handle: str, options: dict) -> None:
 
 def _connection(handle: str) -> socket.socket:
     if handle == SHARED:
-        return socket.fromshare(sys.stdin.buffer.read())
+        return socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined]  # of Windows
     return socket.socket(fileno=int(handle))
 
 
