@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import typer
 
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-UsageError = typer.BadParameter.__base__  # click's, or that of typer's own copy of click, by typer's version
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)  # of click, or of typer's own copy of it
 
 app.command("app")(page)
 for command in (segment, demo, train, tune, benchmark, report, serve, info):

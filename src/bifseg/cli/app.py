@@ -67,7 +67,7 @@ def app(
 
     def listening(address: str) -> None:
         link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
-        if scan is not None:
+        if image is not None:
             link += f"&session={service.store.create(key, LOCAL, title=image.resolve().name)}"
         print(f"bifseg: open {link}", flush=True)
         if not no_browser and _has_screen():

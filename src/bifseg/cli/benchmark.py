@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,9 +140,9 @@ def _about(
     from bifseg.networks.checkpoint import load_model
 
     models = {network: load_model(network) for network in dict.fromkeys(run.network for run in runs) if network}
-    settings = {}
+    settings: dict[str, dict] = {}
     for run in runs:
-        if METHODS[run.method].learns:
+        if run.network:
             model = models[run.network]
             settings.setdefault(f"{run.method} ({model.name})", settings_of(run.method, model))
         else:
@@ -150,8 +150,8 @@ def _about(
     named = {str(path): path.name for path in (*datasets, output)}  # where they lie is nobody's business
     judged: dict[str, dict] = {}
     for run in runs:
-        own = judged.setdefault(run.target.case.dataset, {})
-        own[run.target.label] = {"channel": channel, "values": list(run.target.values)}
+        labels = judged.setdefault(run.target.case.dataset, {})
+        labels[run.target.label] = {"channel": channel, "values": list(run.target.values)}
     packages = ("bifseg", "numpy", "scipy", "torch", "scikit-learn", "scikit-image")
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -176,7 +176,7 @@ def _joined(path: Path, about: dict) -> dict:
     """What is told of this command, joined with what the file tells of others that wrote to the same results."""
     try:
         before = json.loads(path.read_bytes())
-        joined = {key: {**before[key], **about[key]} for key in ("datasets", "methods", "models")}
+        joined: dict[str, Any] = {key: {**before[key], **about[key]} for key in ("datasets", "methods", "models")}
         for name, labels in about["datasets"].items():
             joined["datasets"][name] = {**before["datasets"].get(name, {}), **labels}
         joined["commands"] = list(dict.fromkeys([*before["commands"], *about["commands"]]))
@@ -188,13 +188,13 @@ def _joined(path: Path, about: dict) -> dict:
 def _versions(packages: Sequence[str], version: Callable[[str], str]) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError
 
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 @contextmanager

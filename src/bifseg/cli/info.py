@@ -31,7 +31,7 @@ def info(
         return
     facts = {
         "bifseg": version("bifseg"),
-        "licence": metadata("bifseg").get("License-Expression", "unknown"),
+        "licence": metadata("bifseg").json.get("license_expression", "unknown"),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "numpy", "scipy", "SimpleITK", "safetensors")},
         "device": f"CPU ({platform.machine()}); no GPU is needed",

@@ -147,19 +147,15 @@ def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarr
 
     if initial is None:
         return None
-    try:
-        return only_label(read_labels(initial, session.image), label)
-    except ValueError as error:
-        raise InvalidInput(str(error).replace("The initial mask", str(initial)).replace("label=", "--label ")) from None
+    return only_label(read_labels(initial, session.image), label, name=str(initial), option="--label ")
 
 
 def _boxes(texts: list[str], initial: np.ndarray | None, session: Session) -> list[Box]:
     """The boxes that were given or, without any, the one around the initial mask."""
     from bifseg.prompts.interaction import Box
 
-    if texts:
-        return [Box.parse(text, session.image.shape) for text in texts]
-    return [Box.around(initial)]
+    boxes = [Box.parse(text, session.image.shape) for text in texts]
+    return boxes or ([] if initial is None else [Box.around(initial)])
 
 
 def _object(

@@ -73,13 +73,13 @@ def serve(
             raise InvalidInput(f"{name} is {number:g}; it must be 0 or more.")
     if data is not None:
         check_folder(data)
-    with folder_in_memory() if no_disk else nullcontext(data) as folder:
+    with folder_in_memory() if data is None else nullcontext(data) as folder:
         settings = Settings(
             data=folder, host=host, port=port, hosts=tuple(host_name or ()), origins=tuple(origin or ()),
             require_tokens=require_tokens, workers=workers, threads=threads or os.cpu_count() or 1, images=images,
             models={path.stem: path for path in model or ()}, quota=int(quota * 2**30) or None,
             share=int(share * 2**30) or None, proxies=tuple(proxy or ()),
-            keep_days=keep_days or None, prefix=prefix, warm=True, **({"labels": tuple(label)} if label else {}),
+            keep_days=keep_days or None, prefix=prefix, warm=True, labels=tuple(label or ()) or Settings.labels,
         )  # fmt: skip
         app = build_app(settings)
         if not settings.loopback and not app.state.service.tokens.any():

@@ -54,8 +54,9 @@ def show(id: Id, data: Data, as_json: AsJson = False) -> None:
         return
     table = _table("step", "when", "what", "object", "box", "voxels", "s")
     for entry in entries:
-        name = entry.state["current"] if entry.state else None
-        segment = entry.state["objects"][name] if name else {}
+        state = entry.state or {"current": None}
+        name = state["current"]
+        segment = state["objects"][name] if name else {}
         seconds = entry.summary.get("seconds")
         _add(
             table,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bifseg.errors import MissingFile
+
+if TYPE_CHECKING:
+    from bifseg.server.access.tokens import Tokens
 
 token_app = typer.Typer(name="token", help="Say who may use a server: create, revoke and list tokens.")
 Data = Annotated[Path, typer.Option(help="The folder that the server keeps its sessions in.")]
@@ -49,24 +54,19 @@ def list_(data: Data) -> None:
             print(f"{row.id}  {row.user:<20}  {_day(row.created)}  {_day(row.last_used)}  {state}{admin}")
 
 
-def _tokens(data: Path, make: bool = False):
-    from contextlib import contextmanager
-
+@contextmanager
+def _tokens(data: Path, make: bool = False) -> Iterator[Tokens]:
     from bifseg.server.access.tokens import Tokens
     from bifseg.storage import Store
 
     if not make and not (data / "store.sqlite").is_file():
         raise MissingFile(f"{data} holds no store; give the folder that bifseg serve --data was given.")
 
-    @contextmanager
-    def opened():
-        store = Store(data)
-        try:
-            yield Tokens(store)
-        finally:
-            store.close()
-
-    return opened()
+    store = Store(data)
+    try:
+        yield Tokens(store)
+    finally:
+        store.close()
 
 
 def _day(seconds: float | None) -> str:

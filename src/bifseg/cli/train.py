@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from bifseg.errors import InvalidInput
 from bifseg.networks import trainable
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
     from bifseg.training.recipes import Recipe
     from bifseg.training.training_set import TrainingSet
 
@@ -181,7 +184,7 @@ def _listen(
     print(f"Wrote {output}.")
 
 
-def _follow(records, plan: Recipe, leader: bool, tensorboard: Path | None) -> dict:
+def _follow(records: Iterable[dict], plan: Recipe, leader: bool, tensorboard: Path | None) -> dict:
     """Drain a run, showing a bar with the time left; returns the last record of a validation."""
     from contextlib import ExitStack
 
@@ -204,12 +207,13 @@ def _follow(records, plan: Recipe, leader: bool, tensorboard: Path | None) -> di
                 bar.update(task, description=f"validation Dice {record['score']:.3f}")
                 if leader and not shown:
                     print(f"step {record['step']}/{plan.steps}  validation Dice {record['score']:.3f}", flush=True)
-                for name in ("dice", "score") if board else ():
-                    board.add_scalar(name, record[name], record["step"])
+                if board:
+                    for name in ("dice", "score"):
+                        board.add_scalar(name, record[name], record["step"])
     return last
 
 
-def _board(folder: Path):
+def _board(folder: Path) -> SummaryWriter:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -9,10 +9,13 @@ from bifseg.imaging.image import extent
 from bifseg.prompts.interaction import BACKGROUND, ERASED, FOREGROUND, Box, Patch
 
 
-def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
+def only_label(
+    labels: np.ndarray, label: int | None = None, *, name: str = "The initial mask", option: str = "label="
+) -> np.ndarray:
     """The voxels of one label of a label map: bool; without ``label`` of the only one there is, besides 0.
 
-    Raises InvalidInput where it has several and none is chosen, or not the chosen one.
+    Raises InvalidInput where it has several and none is chosen, or not the chosen one; ``name`` and ``option``: what
+    its sentence calls the map, and the way to choose.
     """
     if labels.dtype == bool and label in (None, 1):
         return labels
@@ -20,9 +23,9 @@ def only_label(labels: np.ndarray, label: int | None = None) -> np.ndarray:
     values = values[values != 0]
     listed = ", ".join(str(value) for value in values[:10].tolist()) + (", ..." if len(values) > 10 else "")
     if label is None and len(values) > 1:
-        raise InvalidInput(f"The initial mask holds the labels {listed}; choose one of them with label={values[0]}.")
+        raise InvalidInput(f"{name} holds the labels {listed}; choose one of them with {option}{values[0]}.")
     if label is not None and label not in values:
-        raise InvalidInput(f"The initial mask has no label {label}; it holds {listed or 'nothing but 0'}.")
+        raise InvalidInput(f"{name} has no label {label}; it holds {listed or 'nothing but 0'}.")
     return labels != 0 if label is None else labels == label
 
 
