@@ -7,6 +7,7 @@ script, which knows arrays as (z, y, x): what comes first there, by slice, row a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -40,7 +41,7 @@ def challenge_box(truth: np.ndarray, rng: np.random.RandomState) -> Box:
     slices = np.flatnonzero(areas)
     middle = int(np.searchsorted(np.cumsum(areas), areas.sum() // 2, side="right"))
     shift, ranges = int(rng.randint(0, 6, 1)[0]), []
-    for side, size in zip(extent(truth[:, :, middle]), truth.shape[:2], strict=True):
+    for side, size in zip(_block(truth[:, :, middle]), truth.shape[:2], strict=True):
         move = int(shift * size / 256)
         ranges.append((max(0, side.start - move), min(size, side.stop + move)))
     return Box.of([*ranges, (int(slices[0]), int(slices[-1]) + 1)], truth.shape)
@@ -62,7 +63,7 @@ def challenge_click(mask: np.ndarray, truth: np.ndarray) -> tuple[tuple[int, int
     sizes = np.bincount(numbered.ravel(), minlength=count + 1)
     sizes[0] = 0
     largest = numbered == _first(numbered, np.flatnonzero(sizes == sizes.max()))
-    inner = extent(largest)
+    inner = _block(largest)
     depth = ndimage.distance_transform_edt(np.pad(largest[inner], 1))[1:-1, 1:-1, 1:-1]
     deepest = np.argwhere(depth == depth.max())
     chosen = deepest[np.random.RandomState(CLICK_SEED).choice(len(deepest))]
@@ -93,6 +94,11 @@ def scores_of_clicks(dices: Sequence[float], nsds: Sequence[float]) -> dict[str,
         "dsc_final": float(dices[-1]),
         "nsd_final": float(nsds[-1]),
     }
+
+
+def _block(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest block that holds a mask, which has a voxel."""
+    return cast("tuple[slice, ...]", extent(mask))
 
 
 def _first(numbered: np.ndarray, labels: np.ndarray) -> int:

@@ -24,8 +24,9 @@ def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
     begun = time.perf_counter()
     result = call()
     seconds = time.perf_counter() - begun
-    after = _kib("VmHWM:") if before is not None else None
-    return result, seconds, None if after is None else max(0.0, (after - before) / 1024)
+    if before is None or (peak := _kib("VmHWM:")) is None:
+        return result, seconds, None
+    return result, seconds, max(0.0, (peak - before) / 1024)
 
 
 def _start() -> int | None:

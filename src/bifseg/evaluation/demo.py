@@ -97,7 +97,7 @@ def open_case(
     if (image is None) != (truth is None):
         raise InvalidInput("A real case needs both: an image, and its truth as a label map.")
     seed = SEED if seed is None else seed
-    if image is None:
+    if image is None or truth is None:
         scan, labels = phantom(seed)
     else:
         scan = read_image(image).check_scan()
@@ -108,7 +108,7 @@ def open_case(
         raise InvalidInput(
             f"The truth holds no object {label or ''}; it has the labels {', '.join(map(str, sizes)) or 0}."
         )
-    label = label or max(sizes, key=sizes.get)
+    label = label or max(sizes, key=lambda value: sizes[value])
     return Case(scan, labels == label, label, seed, synthetic=image is None)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bifseg.errors import InvalidInput
 
@@ -48,7 +48,7 @@ class Method:
     @property
     def kind(self) -> type:
         """The class of one without a network."""
-        module, _, name = self.place.partition(":")
+        module, _, name = (self.place or "").partition(":")
         return getattr(import_module(module), name)
 
     @property
@@ -146,9 +146,8 @@ def make(name: str, model: Model | None = None, *, seed: int = 0, server: str = 
     missing, and where an optional package is.
     """
     method = METHODS[name]
-    if method.learns:
-        if model is None:
-            raise InvalidInput(f"The method {name} needs a network.")
+    if method.settings:
+        model = _needed(model, name)
         return FromNetwork(method.refine, model=model, parameters=method.settings(model), seed=seed)
     if method.remote:
         if not server:
@@ -160,12 +159,18 @@ def make(name: str, model: Model | None = None, *, seed: int = 0, server: str = 
 def settings_of(name: str, model: Model | None = None, server: str = "") -> dict:
     """What decides a method's results beside its input and seed, ready for JSON."""
     method = METHODS[name]
-    if method.learns:
-        return {"refine": method.refine, **method.settings(model).as_dict()}
+    if method.settings:
+        return {"refine": method.refine, **method.settings(_needed(model, name)).as_dict()}
     if method.remote:
         return {"server": server}
     signature = inspect.signature(method.kind).parameters.values()
     return {p.name: p.default for p in signature if p.name != "seed" and p.default is not p.empty}
+
+
+def _needed(model: Model | None, name: str) -> Model:
+    if model is None:
+        raise InvalidInput(f"The method {name} needs a network.")
+    return model
 
 
 class FromNetwork:
@@ -177,13 +182,14 @@ class FromNetwork:
 
     begins_with = "box"
 
-    def __init__(self, refine: str, **options: object) -> None:
+    def __init__(self, refine: str, **options: Any) -> None:
         self._refine, self._options = refine, options
 
     def start(self, image: Image, box: Box) -> np.ndarray:
         from bifseg.session.session import Session
 
-        self._session, self._box, self._initial = Session(image, **self._options), box, None
+        self._session, self._box = Session(image, **self._options), box
+        self._initial: np.ndarray | None = None
         return self._session.box(box, refine=self._refine)
 
     @property

@@ -98,10 +98,11 @@ def _own(store: Store, id: str, models: Mapping[str, Path]) -> Iterator[Replayed
 
 
 def _other(store: Store, id: str, name: str, models: Mapping[str, Path], server: str) -> Iterator[Replayed]:
-    row, methods, before = store.session(id), {}, State()
+    row, before = store.session(id), State()
+    methods: dict[str, InteractiveMethod] = {}
     image = store.image(row.image)
     for entry in surviving(store.entries(id)):
-        state = store.load(entry.state)
+        state = State() if entry.state is None else store.load(entry.state)
         before, previous = state, before
         methods = {_now(key, entry): method for key, method in methods.items()}
         if state.current is None or not (entry.kind in INTERACTIONS and INTERACTIONS[entry.kind].computes):
@@ -144,10 +145,14 @@ def _same(one: Segment, other: Segment) -> bool:
         np.array_equal(one.packed, other.packed)
         and np.array_equal(one.scribbles, other.scribbles)
         and np.array_equal(one.grid_probability, other.grid_probability)
-        and np.array_equal(one.grid_weights, other.grid_weights)
+        and _equal(one.grid_weights, other.grid_weights)
         and one.classifier.keys() == other.classifier.keys()
         and all(np.array_equal(weights, other.classifier[name]) for name, weights in one.classifier.items())
     )
+
+
+def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _compared(entry: Entry, recorded: Segment, mask: np.ndarray, same: bool, seconds: float) -> Replayed:

@@ -6,6 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +14,15 @@ from bifseg.errors import InvalidInput
 from bifseg.evaluation.benchmark import Run, judge
 from bifseg.evaluation.figure import OBJECT, TRUTH, check_matplotlib
 from bifseg.evaluation.methods import METHODS
+from bifseg.evaluation.protocols.steps import Step
 from bifseg.evaluation.targets import Target
 from bifseg.io.datasets import Dataset
 from bifseg.networks.checkpoint import shipped
 from bifseg.prompts.interaction import Box
 from bifseg.training.instances import across
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PICKED = ("worst", "median", "best")
 CONTEXT = 0.2  # shown around truth and mask, as a share of their longer side
@@ -36,7 +41,11 @@ class Picture:
 
 
 def draw_sheets(
-    rows: Iterable[dict], find: Callable[[str, str], Dataset | None], *, images: bool = True, progress=None
+    rows: Iterable[dict],
+    find: Callable[[str, str], Dataset | None],
+    *,
+    images: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, bytes, str]]:
     """A sheet per dimension from the rows of the protocol ``rounds``: its file name, the PNG, and a caption.
 
@@ -50,7 +59,7 @@ def draw_sheets(
     if not chosen:
         raise InvalidInput("No row of these results can be drawn: give the data sets that they are about.")
     for dimension, methods in sorted(chosen.items()):
-        pictures = {}
+        pictures: dict[str, list[Picture]] = {}
         for method, picked in methods.items():
             pictures[method] = []
             for run, row in picked:
@@ -71,15 +80,15 @@ def _chosen(rows: Iterable[dict], find: Callable) -> dict[int, dict[str, list[tu
             key = tuple(row[k] for k in ("dataset", "case", "label", "dimension", "method", "network", "user", "seed"))
             if row["step"] >= last.get(key, row)["step"]:
                 last[key] = row
-    by_method = defaultdict(lambda: defaultdict(list))
+    by_method: dict[int, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for row in last.values():
         if find(row["dataset"], row["label"]) is not None:
             by_method[row["dimension"]][row["method"]].append(row)
     result: dict[int, dict[str, list[tuple[Run, dict]]]] = {}
     for dimension, methods in by_method.items():
         for method in (name for name in METHODS if name in methods):
-            own = sorted(methods[method], key=lambda row: row["dice"])
-            picked = [own[0], own[len(own) // 2], own[-1]]
+            ranked = sorted(methods[method], key=lambda row: row["dice"])
+            picked = [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
             result.setdefault(dimension, {})[method] = [
                 (_run(row, find(row["dataset"], row["label"])), row) for row in picked
             ]
@@ -90,22 +99,22 @@ def _run(row: dict, dataset: Dataset) -> Run:
     """The run that a row is the last of."""
     case = next(case for case in dataset.cases if case.name == row["case"])
     box = Box.parse(row["box"])
-    plane = None if row["dimension"] == 3 else (box.plane, box.start[box.plane])
+    plane = None if row["dimension"] == 3 or box.plane is None else (box.plane, box.start[box.plane])
     target = Target(case, row["label"], tuple(dataset.labels[row["label"]]), plane)
     return Run(target, row["method"], row["network"], row["user"], row["seed"], row["protocol"], row["step"])
 
 
 def _picture(run: Run, row: dict) -> Picture:
-    steps = []
+    steps: list[Step] = []
     again = judge(run, steps.append)[-1]
     target, mask = run.target, steps[-1].mask
     axis = across(target.image) if target.plane is None else target.plane[0]
     index = int(target.truth.sum(axis=tuple({0, 1, 2} - {axis})).argmax())
-    shown = [np.take(a, index, axis=axis) for a in (target.image.array, target.truth, mask)]
-    spacing = tuple(s for a, s in enumerate(target.image.spacing) if a != axis)
+    image, truth, mask = (np.take(a, index, axis=axis) for a in (target.image.array, target.truth, mask))
+    across_x, across_y = (s for a, s in enumerate(target.image.spacing) if a != axis)
     name = row["dataset"].split("_", 1)[-1]
     dice = f"{100 * again['dice']:.0f}" + ("" if again["dice"] == row["dice"] else f" (then {100 * row['dice']:.0f})")
-    return Picture(*shown, spacing, f"{name}\n{row['label']}: Dice {dice}")
+    return Picture(image, truth, mask, (across_x, across_y), f"{name}\n{row['label']}: Dice {dice}")
 
 
 def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
@@ -125,7 +134,7 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
     return buffer.getvalue()
 
 
-def _panel(panel, picture: Picture, images: bool) -> None:
+def _panel(panel: Axes, picture: Picture, images: bool) -> None:
     width, height = np.multiply(picture.truth.shape, picture.spacing)
     seen = picture.truth | picture.mask
     if images:
@@ -148,6 +157,7 @@ def _panel(panel, picture: Picture, images: bool) -> None:
 def _window(mask: np.ndarray, context: float) -> tuple[slice, slice]:
     found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
     wider = int(np.ceil(context * max(f[-1] - f[0] + 1 for f in found)))
-    return tuple(
+    rows, columns = (
         slice(max(0, int(f[0]) - wider), min(n, int(f[-1]) + 1 + wider)) for f, n in zip(found, mask.shape, strict=True)
     )
+    return rows, columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -137,19 +137,20 @@ def compare(ours: Scores, theirs: Scores, *, point: float = 0.01, cases: bool = 
     ``point``: a difference worth counting, in the scores' own units; more is better. ``cases``: the objects of a case
     are averaged first, so that every case counts the same.
     """
-    found, by_seed = defaultdict(list), defaultdict(list)
+    by_unit: dict[tuple, list[float]] = defaultdict(list)
+    by_seed: dict[Any, list[float]] = defaultdict(list)
     paired = 0
     for thing in sorted(ours.keys() & theirs.keys()):
         if seeds := sorted(ours[thing].keys() & theirs[thing].keys()):
-            gaps = [ours[thing][seed] - theirs[thing][seed] for seed in seeds]
-            found[thing[:3] if cases else thing].append(np.mean(gaps))
+            differences = [ours[thing][seed] - theirs[thing][seed] for seed in seeds]
+            by_unit[thing[:3] if cases else thing].append(float(np.mean(differences)))
             paired += 1
-            for seed, gap in zip(seeds, gaps, strict=True):
-                by_seed[seed].append(gap)
-    if not found:
+            for seed, difference in zip(seeds, differences, strict=True):
+                by_seed[seed].append(difference)
+    if not by_unit:
         return None
-    gaps = np.round([np.mean(own) for own in found.values()], DIGITS)
-    units = [key[:2] for key in found]
+    gaps = np.round([np.mean(values) for values in by_unit.values()], DIGITS)
+    units = [key[:2] for key in by_unit]
     low, high = bootstrap(gaps, units)
     return Comparison(
         n=len(gaps),
@@ -161,12 +162,12 @@ def compare(ours: Scores, theirs: Scores, *, point: float = 0.01, cases: bool = 
         t_test=float(stats.ttest_1samp(gaps, 0).pvalue) if np.ptp(gaps) > 0 else None,
         wilcoxon=float(stats.wilcoxon(gaps).pvalue) if len(gaps) > 1 and gaps.any() else None,
         worse=float((gaps < -point).mean()),
-        by_seed={seed: float(np.mean(own)) for seed, own in sorted(by_seed.items())},
+        by_seed={seed: float(np.mean(values)) for seed, values in sorted(by_seed.items())},
     )
 
 
 def bootstrap(
-    values: Sequence[float], units: Sequence[Hashable], *, seed: int = 0, resamples: int = RESAMPLES
+    values: Sequence[float] | np.ndarray, units: Sequence[Hashable], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
     """95 % interval of the mean: whole units are drawn, so that what belongs together stays together.
 

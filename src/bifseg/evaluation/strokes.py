@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -26,7 +26,7 @@ def straight_line(shape: np.ndarray) -> Painted:
     """A straight stroke between the ends of the centre line; what would leave the set is not painted."""
     ends = _spine(shape)[[0, -1]]
     count = 1 + int(2 * np.abs(ends[1] - ends[0]).max())
-    points = np.rint(np.linspace(*ends, count)).astype(int)
+    points = np.rint(np.linspace(ends[0], ends[1], count)).astype(int)
     line = np.zeros(shape.shape, bool)
     line[tuple(points.T)] = True
     return _brushed(line) & shape, _length(ends)
@@ -46,7 +46,7 @@ def click(shape: np.ndarray) -> Painted:
     return _brushed(dot) & shape, 0.0
 
 
-def ring(shape: np.ndarray, distance: float, step: tuple[float, float] = (1.0, 1.0)) -> Painted:
+def ring(shape: np.ndarray, distance: float, step: Sequence[float] = (1.0, 1.0)) -> Painted:
     """A loop around a set, ``distance`` away from it; ``step``: the pixels' sides, the smaller being 1.
 
     Where the set comes near the plane's border the loop is open there.

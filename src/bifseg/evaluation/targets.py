@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -80,7 +80,7 @@ def find_targets(
     fold: str = "",
     limit: int | None = None,
     human: bool = False,
-    progress=None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Found:
     """The objects of data sets: one per class and case, in 2D on one plane that shows it, drawn by a hash of its name.
 

@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import joblib
 import numpy as np
@@ -91,14 +92,15 @@ class Trials:
         sizes = Counter(self.groups)
         self._shares = np.array([1 / (len(sizes) * sizes[group]) for group in self.groups])  # of the objective
         self._rounds, self._seed, self._workers, self._backend = rounds, seed, workers, backend
-        self._progress, self._tried, self._key = progress, {}, uuid.uuid4().hex
+        self._progress, self._key = progress, uuid.uuid4().hex
+        self._tried: dict[Parameters, Trial] = {}
 
     def __enter__(self) -> Trials:
         self._pool = pool(self._backend, self._workers)
         self._parallel = self._pool.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._pool.__exit__(*exception)
         _crops.clear()
 

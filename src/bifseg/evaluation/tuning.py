@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.loop import Scores, TuningTarget, evaluate
@@ -59,7 +60,8 @@ class Found:
     @property
     def chosen(self) -> Parameters:
         """The best; but the start where the best did not win on the objects held out."""
-        lost = self.confirmed_before is not None and not self.confirmed_after > self.confirmed_before
+        before, after = self.confirmed_before, self.confirmed_after
+        lost = before is not None and after is not None and not after > before
         return self.start if lost else self.best
 
     def summary(self) -> dict:
@@ -69,7 +71,7 @@ class Found:
             "scribble_rounds": len(self.trials[0].steps) - 1,
             "objective_before": round(self.before, 5), "objective_after": round(self.after, 5),
         }  # fmt: skip
-        if self.confirmed_before is not None:
+        if self.confirmed_before is not None and self.confirmed_after is not None:
             about |= {
                 "confirmed_objects": self.confirmed_objects,
                 "confirmed_before": round(self.confirmed_before, 5), "confirmed_after": round(self.confirmed_after, 5),
@@ -92,7 +94,7 @@ def search(
     sweeps: int = 2,
     tolerance: float = 0.002,
     sure: float = 2.0,
-    **options: object,
+    **options: Any,
 ) -> Found:
     """Coordinate search for the parameters of highest objective, from ``start`` (default: the network's ``fast``).
 
@@ -148,13 +150,13 @@ def checked_space(space: Mapping[str, Sequence], start: Parameters) -> dict[str,
 
     Raises InvalidInput for an unknown parameter, no values at all, and a value that ``start`` cannot take.
     """
-    space = {name: [getattr(value, "item", lambda v=value: v)() for value in space[name]] for name in space}
-    for name, values in space.items():
+    plain = {name: [getattr(value, "item", lambda v=value: v)() for value in space[name]] for name in space}
+    for name, values in plain.items():
         if not values:
             raise InvalidInput(f"The space has no values for {name}; give one or more, or leave it out.")
         for value in values:
             start.but(**{name: value})
-    return space
+    return plain
 
 
 def _varied(parameters: Parameters, name: str, values: Sequence) -> Iterator[Parameters]:

@@ -87,8 +87,10 @@ class User:
         step = [s for axis, s in enumerate(spacing) if axis != view.plane]
         canvas = _Canvas(target.shape, step, longest_extent(truth, spacing))
         for axis in range(target.ndim) if target.ndim == 3 else [None]:
-            area = None if axis is None else target.sum(axis=tuple(a for a in range(3) if a != axis))
-            at = () if axis is None else (slice(None),) * axis + (int(np.argmax(area)),)
+            at: tuple[slice | int, ...] = ()
+            if axis is not None:
+                area = target.sum(axis=tuple(a for a in range(3) if a != axis))
+                at = *(slice(None),) * axis, int(np.argmax(area))
             cross = target[at]
             canvas.paint(_largest_part(cross), at, FOREGROUND, self, rng)
             sides = np.array([s for a, s in enumerate(step) if a != axis])
@@ -139,7 +141,7 @@ def simulated_box(
     where = np.nonzero(truth if plane is None else np.take(truth, [plane[1]], axis=plane[0]))
     if not len(where[0]):
         raise InvalidInput("The object is absent: there is nothing to draw a box around.")
-    ranges = []
+    ranges: list[int | tuple[int, int]] = []
     for axis, (found, extent) in enumerate(zip(where, truth.shape, strict=True)):
         if plane is not None and axis == plane[0]:
             ranges.append(plane[1])
@@ -169,7 +171,10 @@ class _Canvas:
     def __post_init__(self) -> None:
         self.labels = np.zeros(self.shape, np.uint8)
 
-    def paint(self, part: np.ndarray, at: tuple, label: int, user: User, rng: np.random.Generator, loop=None) -> None:
+    def paint(
+        self, part: np.ndarray, at: tuple, label: int, user: User, rng: np.random.Generator,
+        loop: tuple[float, tuple[float, ...]] | None = None,
+    ) -> None:  # fmt: skip
         """One stroke on the plane ``at``, through ``part`` or as a ``loop`` (distance, step) around it."""
         pixels, way = STYLES[user.style](part) if loop is None else ring(part, *loop)
         if not pixels.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from bifseg.evaluation.clicks import next_click
 from bifseg.evaluation.effort import Effort
@@ -26,15 +27,16 @@ def noc(method: InteractiveMethod, target: Target, user: User, seed: int, count:
             0, step.mask, step.box, Effort(strokes=BOX_CLICKS, box=target.dimension), step.seconds, step.peak_mib
         )
     yield step
-    axis, index = target.plane
+    axis, index = cast("tuple[int, int]", target.plane)  # the protocol is for slices
     truth = target.view.crop(target.truth)
     points: list[tuple[int, int]] = []
     for _ in range(count - (BOX_CLICKS if boxed else 0)):
         mask = target.view.crop(step.mask)
-        found = next_click(mask, truth, points) if iou(mask, truth) < ENOUGH else None
-        if found:
-            point, label = found
+        click = next_click(mask, truth, points) if iou(mask, truth) < ENOUGH else None
+        if click is None:
+            step = step.again()
+        else:
+            point, label = click
             points.append(point)
-            found = (*point[:axis], index, *point[axis:]), label
-        step = refined(method, step, clicked(found, target)) if found else step.again()
+            step = refined(method, step, clicked(((*point[:axis], index, *point[axis:]), label), target))
         yield step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +82,7 @@ def scribbles_first(method: InteractiveMethod) -> bool:
     return getattr(method, "begins_with", "box") == "scribbles"
 
 
-def begun(method: InteractiveMethod, target: Target, box: Box, opening=None) -> Step:
+def begun(method: InteractiveMethod, target: Target, box: Box, opening: Callable[[], Drawing] | None = None) -> Step:
     """The start: by the box; or, for a method that begins with scribbles, by the first of them, if there are any."""
     if not scribbles_first(method):
         mask, seconds, peak = measured(lambda: method.start(target.image, box))
@@ -101,8 +102,8 @@ def refined(method: InteractiveMethod, step: Step, drawing: Drawing) -> Step:
     return Step(step.index + 1, mask, step.box, drawing.effort, seconds, peak)
 
 
-def clicked(found: tuple[tuple[int, ...], int], target: Target) -> Drawing:
-    point, label = found
+def clicked(click: tuple[tuple[int, ...], int], target: Target) -> Drawing:
+    point, label = click
     labels = np.zeros(target.truth.shape, np.uint8)
     labels[point] = label
     return Drawing(labels, Effort(strokes=1, planes=1))

@@ -157,5 +157,5 @@ def _named(pictures: Sequence[tuple[Path | tuple[str, bytes], str]]) -> list[tup
     return found
 
 
-def _writer(content: bytes):
+def _writer(content: bytes) -> Callable[[Path], None]:
     return lambda path: write_atomically(path, content)

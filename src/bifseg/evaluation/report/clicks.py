@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bifseg.evaluation.challenge import scores_of_clicks
 from bifseg.evaluation.metrics import number_of_clicks
 from bifseg.evaluation.report.document import Block, Cell, Heading, Table
-from bifseg.evaluation.report.groups import Group, Trace, short_names
+from bifseg.evaluation.report.groups import Column, Group, Trace, short_names
 from bifseg.evaluation.report.tables import DAGGER, KEEPS, head_names
 
 LEVELS = (0.80, 0.85, 0.90)  # IoU
@@ -20,7 +20,7 @@ LIMIT = 90.0  # seconds for an object in the challenge; beyond it an entry score
 
 def challenge_scores(trace: Trace) -> dict[str, float]:
     """The challenge's four scores of a run, and its seconds in all."""
-    scores = scores_of_clicks(trace.values("dice")[1:], trace.values("nsd")[1:])
+    scores = scores_of_clicks(trace.values("dice")[1:].tolist(), trace.values("nsd")[1:].tolist())
     return scores | {"seconds": float(trace.values("seconds").sum())}
 
 
@@ -75,25 +75,29 @@ def noc_tables(group: Group) -> list[Block]:
     return [Heading(f"{group.dimension}D: number of clicks", 3), table]
 
 
-def _by_method(group: Group, heads: Sequence[str], forms: dict, numbers, name: str, notes: str) -> Table:
-    told, short = head_names(group.traces), short_names(d for d, _ in group.rows)
+def _by_method(
+    group: Group, heads: Sequence[str], forms: dict, numbers: Callable[[list[Trace]], dict[str, float]], name: str,
+    notes: str,
+) -> Table:  # fmt: skip
+    titles, short = head_names(group.traces), short_names(d for d, _ in group.rows)
     unseen = group.unseen(group.traces)
     datasets = sorted(short)
-    lines, own = [], defaultdict(dict)
+    lines: list[list[Cell]] = []
+    means: dict[Column, dict[str, dict[str, float]]] = defaultdict(dict)
     for dataset in datasets:
         for column, traces in group.traces.items():
             if chosen := [t for t in traces if t.thing.dataset == dataset]:
-                own[column][dataset] = found = numbers(chosen)
+                means[column][dataset] = mean = numbers(chosen)
                 mark = DAGGER if group.seen(column, dataset) else ""
                 lines.append([
-                    Cell(short[dataset]), Cell(told[column] + mark), Cell(str(len(chosen)), len(chosen)),
-                    *_cells(found, forms),
+                    Cell(short[dataset]), Cell(titles[column] + mark), Cell(str(len(chosen)), len(chosen)),
+                    *_cells(mean, forms),
                 ])  # fmt: skip
-    for column, by_set in own.items():
+    for column, by_set in means.items():
         if unseen and unseen <= by_set.keys():
-            found = {key: float(np.mean([by_set[d][key] for d in sorted(unseen)])) for key in forms}
+            mean = {key: float(np.mean([by_set[d][key] for d in sorted(unseen)])) for key in forms}
             lines.append(
-                [Cell("**mean of data sets**"), Cell(told[column]), Cell(str(len(unseen))), *_cells(found, forms)]
+                [Cell("**mean of data sets**"), Cell(titles[column]), Cell(str(len(unseen))), *_cells(mean, forms)]
             )
     if len(unseen) < len(datasets):
         notes += f" {KEEPS}"
@@ -101,5 +105,5 @@ def _by_method(group: Group, heads: Sequence[str], forms: dict, numbers, name: s
     return Table(f"{name}-{group.dimension}d", caption, heads, lines, 2, notes)
 
 
-def _cells(found: dict[str, float], forms: dict[str, str]) -> list[Cell]:
-    return [Cell(f"{found[key]:{form}}".replace("%", " %"), round(found[key], 5)) for key, form in forms.items()]
+def _cells(numbers: dict[str, float], forms: dict[str, str]) -> list[Cell]:
+    return [Cell(f"{numbers[key]:{form}}".replace("%", " %"), round(numbers[key], 5)) for key, form in forms.items()]

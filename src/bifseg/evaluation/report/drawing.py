@@ -83,7 +83,9 @@ def draw_curves(
     return _png(figure, grid, columns, styles, told, marks)
 
 
-def _panel(group: Group, column: Column, panel: str, unseen: set[str], curve) -> tuple[Curve, set] | None:
+def _panel(
+    group: Group, column: Column, panel: str, unseen: set[str], curve: Callable[[Sequence[Trace]], Curve]
+) -> tuple[Curve, set] | None:
     """The curve of one method in one panel; the macro average is the mean of the structures' curves."""
     chosen = unseen if panel == MACRO else {panel}
     rows = [row for row in group.rows if row[0] in chosen]
@@ -93,9 +95,9 @@ def _panel(group: Group, column: Column, panel: str, unseen: set[str], curve) ->
         return None
     if panel != MACRO:
         return curve([t for part in parts for t in part]), things
-    found = [curve(part) for part in parts]
-    length = min(len(x) for x, _ in found)
-    return (found[0][0][:length], np.mean([y[:length] for _, y in found], axis=0)), things
+    curves = [curve(part) for part in parts]
+    length = min(len(x) for x, _ in curves)
+    return (curves[0][0][:length], np.mean([y[:length] for _, y in curves], axis=0)), things
 
 
 def draw_boxes(group: Group, columns: Sequence[Column]) -> bytes:
@@ -198,7 +200,7 @@ def _png(
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = []
+    handles: list[Patch | Line2D] = []
     for column in columns:
         style = dict(styles[column])
         if boxes:

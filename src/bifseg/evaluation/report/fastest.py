@@ -29,7 +29,7 @@ def fastest(groups: Iterable[Group]) -> tuple[Block, dict]:
         if not any(shares.values()):
             texts.append(f"**{where}:** no run of any method gets to Dice {LEVEL:.2f}.")
         elif middles[first] is None:
-            best = max(shares, key=shares.get)
+            best = max(shares, key=lambda name: shares[name])
             texts.append(
                 f"**{where}:** no method brings half of its runs to Dice {LEVEL:.2f}; "
                 f"most get there with {best} ({100 * shares[best]:.0f} %)."

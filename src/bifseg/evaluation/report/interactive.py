@@ -198,8 +198,8 @@ def _time_cell(found: Sequence[Reach], mark: str = "") -> Cell:
     middle, share = median(found), reached(found)
     numbers = {
         "median": rounded(middle), "reached": rounded(share), "runs": len(found),
-        "accepted_seconds": rounded(np.median([one.seconds for one in found])),
-        "accepted_dice": rounded(np.mean([one.dice for one in found])),
+        "accepted_seconds": rounded(float(np.median([one.seconds for one in found]))),
+        "accepted_dice": rounded(float(np.mean([one.dice for one in found]))),
     }  # fmt: skip
     return Cell(f"{seconds_text(middle)} ({100 * share:.0f} %){mark}", numbers)
 

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.evaluation.protocols import PROTOCOLS
@@ -81,14 +82,15 @@ def read_about(path: Path) -> dict:
     """
     plain = path.with_suffix("") if path.suffix == PACKED else path
     beside = plain.with_suffix(".about.json")
-    about: object = {}
+    about: dict[str, Any] = {}
     if beside.exists():
         try:
-            about = json.loads(beside.read_bytes())
+            content = json.loads(beside.read_bytes())
         except ValueError:
-            about = None
-        if not isinstance(about, dict):
+            content = None
+        if not isinstance(content, dict):
             raise InvalidInput(f"{beside} is damaged: it is no JSON object.")
+        about = content
     if isinstance(about.get("commands"), list):
         about["commands"] = [_without_folders(str(command)) for command in about["commands"]]
     return {"results": plain.name, **about}
