@@ -59,6 +59,8 @@ def read_picture(path: Path, options: ReadOptions) -> Content:
         warnings.simplefilter("ignore")
         try:
             picture = _opened(file, start)
+            if (count := getattr(picture, "n_frames", 1)) > 1:
+                raise UnsupportedFile(path, f"holds {count} pictures, as an animation does; save one of them.")
             deep = start.startswith(PNG) and start[24] == 16 and start[25] != 0
             channels = {0: 1, 4: 2, 2: 3, 6: 4}.get(start[25], 3) if deep else len(picture.getbands())
             check_room(
@@ -158,6 +160,8 @@ def _deep(path: Path, size: tuple[int, int], channels: int) -> np.ndarray:
     """The pixels of a PNG of several channels of 16 bits, of which Pillow keeps 8: proven whole, then read by ITK."""
     from bifseg.io.itk import sitk
 
+    if channels == 2:  # which SimpleITK has no name for
+        raise UnsupportedFile(path, "is a PNG of 2 channels of 16 bits; save it with 8, or in grey.")
     try:
         itk = sitk().ReadImage(str(path), imageIO="PNGImageIO")
     except RuntimeError as error:

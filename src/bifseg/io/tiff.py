@@ -22,6 +22,7 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NEEDED = 'TIFF needs tifffile, which is not installed: pip install "bifseg[tiff]"'
 PLAIN = (1, 8, 32946, 32773, 50013)  # compressions that tifffile unpacks by itself: none, deflate, PackBits
 PAGES = 65_536  # that one file may have
+MEANINGS = (0, 1, 2, 3)  # of a pixel's numbers: grey, white or black being 0; red, green and blue; an index of colours
 PACKED = 5  # LZW, which Pillow unpacks
 MILLIMETRES = {
     "m": 1e3, "dm": 100.0, "cm": 10.0, "mm": 1.0, "um": 1e-3, "µm": 1e-3, "\u03bcm": 1e-3, "micron": 1e-3,
@@ -116,6 +117,10 @@ def _read(file: Any, path: Path, options: ReadOptions) -> Content:
     if any((int(page.tags[274].value) if 274 in getattr(page, "tags", {}) else 1) != orientation for page in pages
            if hasattr(page, "tags")):  # fmt: skip
         raise UnsupportedFile(path, "holds planes that are turned differently; save them alike.")
+    if first.photometric not in MEANINGS:
+        raise UnsupportedFile(
+            path, f"holds colours as {first.photometric.name}; save it in red, green and blue, or in grey."
+        )
     array = _pixels(file, one, path, first)
     array = array.reshape(-1, *_plane(first))
     if samples > 1 and first.planarconfig == 2:
@@ -154,7 +159,7 @@ def _plane(page: Any) -> tuple[int, ...]:
 
 def _pixels(file: Any, series: Any, path: Path, first: Any) -> np.ndarray:
     """All planes, each proven to be there as a whole."""
-    if first.compression not in (*PLAIN, PACKED):
+    if first.compression not in (*PLAIN, PACKED) or first.predictor not in (1, 2):
         raise UnsupportedFile(path, "is compressed in a way that is not read; save it uncompressed, or with deflate.")
     size, counted = path.stat().st_size, 0
     for page in series.pages:

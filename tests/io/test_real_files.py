@@ -1,0 +1,101 @@
+"""Real files, of packages that ship some: as the package itself reads them, or refused in one sentence."""
+
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pydicom.data
+import pytest
+from PIL import Image as Pillow
+from pydicom.pixels import apply_color_lut, apply_modality_lut
+
+from bifseg.errors import BifsegError
+from bifseg.io.images import read_image
+
+RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
+
+
+def files(package: str, folder: str, *endings: str) -> list:
+    """Those of a package with some endings, or one that says why there are none."""
+    found = find_spec(package)
+    place = Path(found.origin).parent / folder if found else Path("missing")
+    paths = sorted(path for path in place.glob("*") if path.name.lower().endswith(endings))
+    if not paths:
+        return [pytest.param(None, marks=pytest.mark.skip(f"{package} brings no {folder} along"))]
+    return [pytest.param(path, id=path.name) for path in paths]
+
+
+def opened(path: Path):
+    """The image, None where it is refused."""
+    try:
+        return read_image(path)
+    except BifsegError as error:
+        return None if "\n" not in str(error) else pytest.fail(str(error))
+
+
+def by_pydicom(path: Path) -> np.ndarray | None:
+    """The numbers that are meant, (rows, columns), with frames before or colours after; None where it has none."""
+    try:
+        content = pydicom.dcmread(path, force=True)
+        array = content.pixel_array
+    except Exception:
+        return None
+    if content.PhotometricInterpretation == "PALETTE COLOR":
+        array = apply_color_lut(array, content)
+        return (array >> 8).astype(np.uint8) if array.dtype.itemsize > 1 else array
+    if content.get("Modality") == "RTDOSE":
+        return array * float(content.DoseGridScaling)
+    return array if content.SamplesPerPixel > 1 else apply_modality_lut(array, content)
+
+
+REFUSED = {  # whole files of pydicom's that are not read, and why
+    "films": ("examples_ybr_color.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_rle_16bit_2frame.dcm"),
+    "colours of 32 bits": ("SC_rgb_rle_32bit.dcm", "SC_rgb_rle_32bit_2frame.dcm"),
+    "a bit a pixel": ("liver_1frame.dcm", "liver_expb_1frame.dcm", "liver.dcm", "liver_expb.dcm"),
+    "deflated": ("image_dfl.dcm",),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", files("pydicom", "data/test_files", ".dcm"))
+def test_a_file_of_pydicom(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs, image = by_pydicom(path), opened(path)
+    if image is None:
+        known = [name for names in REFUSED.values() for name in names]
+        assert theirs is None or path.name in known
+    elif theirs is not None:
+        ours = image.voxels[:, :, 0].swapaxes(0, 1) if image.shape[2] == 1 else image.voxels.T
+        if ours.ndim == 2 and theirs.ndim == 3:  # colours that are all grey
+            theirs = theirs[..., 0]
+        np.testing.assert_allclose(ours, theirs[..., :3] if image.colours is not None else theirs)
+
+
+@pytest.mark.parametrize("path", files("nibabel", "tests/data", ".nii", ".nii.gz", ".hdr"))
+def test_a_file_of_nibabel(path):
+    image = opened(path)
+    if path.suffix == ".hdr" or ".dconn." in path.name:  # without the .img beside them; numbers that are no image
+        assert image is None
+        return
+    theirs = nibabel.load(path)
+    voxels = np.asarray(theirs.dataobj)
+    if image is None:
+        assert any(n > 1 for n in voxels.shape[3:]) or not np.isfinite(voxels).all()
+    else:
+        np.testing.assert_allclose(image.array, voxels)
+        np.testing.assert_allclose(RAS @ image.affine, theirs.affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("path", files("skimage", "data", ".png", ".jpg"))
+def test_a_picture_of_scikit_image(path):
+    image = opened(path)
+    theirs = np.asarray(Pillow.open(path)).swapaxes(0, 1)
+    ours = image.voxels[:, :, 0]
+    ours = (ours >> 8).astype(np.uint8) if ours.dtype == np.uint16 else ours
+    if theirs.ndim == 3:
+        theirs = theirs[..., :3] if ours.ndim == 3 else theirs[..., 0]
+    assert np.array_equal(ours, theirs)
