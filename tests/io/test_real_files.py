@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pydicom
-import pydicom.data
 import pytest
 from PIL import Image as Pillow
 from pydicom.pixels import apply_color_lut, apply_modality_lut

@@ -29,6 +29,10 @@ def serve(
     proxy: Annotated[
         list[str] | None, typer.Option(help="Address of a proxy whose X-Forwarded-For is believed; repeatable.")
     ] = None,
+    root_path: Annotated[
+        str,
+        typer.Option(help="Sub-path of a proxy that passes it on, /tools/bifseg; one that takes it away needs none."),
+    ] = "",
     keep_days: Annotated[float, typer.Option(help="Delete sessions unused for so long; 0: never.")] = 0,
     no_disk: Annotated[bool, typer.Option("--no-disk", help="Keep all in memory, and nothing after the end.")] = False,
     require_tokens: Annotated[bool, typer.Option("--require-tokens", help="Ask for tokens on loopback, too.")] = False,
@@ -47,6 +51,7 @@ def serve(
     from bifseg.cli.common import check_folder
 
     try:
+        from bifseg.server.access.subpath import VALID
         from bifseg.server.app import build_app
         from bifseg.server.run import folder_in_memory, run
         from bifseg.server.settings import Settings
@@ -66,6 +71,9 @@ def serve(
             raise MissingFile(f"{path} does not exist.")
     if not re.fullmatch("[A-Za-z0-9]{0,16}", prefix):
         raise InvalidInput(f"--prefix is {prefix!r}; it has up to 16 letters and digits.")
+    root_path = root_path.rstrip("/")
+    if root_path and not VALID.fullmatch(root_path):
+        raise InvalidInput(f"--root-path is {root_path!r}; it looks like /tools/bifseg.")
     if not 1 <= workers <= 64:
         raise InvalidInput(f"--workers is {workers}; it must lie between 1 and 64.")
     for name, number in (("--quota", quota), ("--share", share), ("--keep-days", keep_days), ("--threads", threads)):
@@ -78,7 +86,7 @@ def serve(
             data=folder, host=host, port=port, hosts=tuple(host_name or ()), origins=tuple(origin or ()),
             require_tokens=require_tokens, workers=workers, threads=threads or os.cpu_count() or 1, images=images,
             models={path.stem: path for path in model or ()}, quota=int(quota * 2**30) or None,
-            share=int(share * 2**30) or None, proxies=tuple(proxy or ()),
+            share=int(share * 2**30) or None, proxies=tuple(proxy or ()), root_path=root_path,
             keep_days=keep_days or None, prefix=prefix, warm=True, labels=tuple(label or ()) or Settings.labels,
         )  # fmt: skip
         app = build_app(settings)

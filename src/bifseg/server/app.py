@@ -32,6 +32,7 @@ from bifseg.errors import (
 )
 from bifseg.server import api, metrics, page
 from bifseg.server.access.guard import Guard
+from bifseg.server.access.subpath import SubPath
 from bifseg.server.api.versions import etag
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.monailabel import api as monailabel
@@ -101,6 +102,8 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_middleware(Guard, settings=settings, tokens=service.tokens)
     app.add_middleware(RequestLog, metrics=service.metrics)
+    if settings.root_path:
+        app.add_middleware(SubPath, prefix=settings.root_path)
     return app
 
 

@@ -57,6 +57,7 @@ class Settings:
     labels: tuple[str, ...] = ("object",)  # names that MONAI Label's panel offers for objects
     quota: int | None = None  # bytes of stored blobs
     share: int | None = None  # of one user; None: half of the quota
+    root_path: str = ""  # the sub-path of a proxy that does not take it away, /tools/bifseg
     keep_days: float | None = None  # sessions untouched for longer are deleted
     prefix: str = ""  # of session ids: which of several servers a session is on
     warm: bool = False  # workers try the method once before they are ready, so that no user waits for compilers
