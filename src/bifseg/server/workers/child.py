@@ -16,7 +16,7 @@ from bifseg.errors import Cancelled, from_dict
 from bifseg.server.workers.main import LENGTH, SHARED, encode
 from bifseg.threads import waits
 
-STARTING = 120.0  # seconds that a worker may take to load its model
+STARTING = 600.0  # seconds that a worker may take to load its model, on a machine that is busy with other work
 STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
 
 
