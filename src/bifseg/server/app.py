@@ -73,6 +73,7 @@ def build_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         await service.pool.start()
+        await run_in_threadpool(service.leases.hear_all)
         tidy = asyncio.create_task(_tidy(service))
         try:
             yield

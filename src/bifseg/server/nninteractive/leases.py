@@ -44,10 +44,15 @@ class Leases:
     def __init__(self, store: Store, limits: Limits) -> None:
         self._store, self._limits = store, limits
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        now = time.time()
         with store.transaction() as connection:
-            connection.execute("DELETE FROM client_leases WHERE heard < ?", (now - limits.idle_seconds,))
-            connection.execute("UPDATE client_leases SET heard = ?", (now,))
+            cutoff = time.time() - limits.idle_seconds
+            connection.execute("DELETE FROM client_leases WHERE heard < ?", (cutoff,))
+        self.hear_all()
+
+    def hear_all(self) -> None:
+        """Take all clients for alive: now that the server begins to answer, after minutes perhaps, they can be heard."""
+        with self._store.transaction() as connection:
+            connection.execute("UPDATE client_leases SET heard = ?", (time.time(),))
 
     def claim(self, user: str) -> str:
         """A new lease: its token. CapacityError where there are too many."""
