@@ -50,7 +50,7 @@ class Leases:
         self.hear_all()
 
     def hear_all(self) -> None:
-        """Take all clients for alive: now that the server begins to answer, after minutes perhaps, they can be heard."""
+        """Take all clients for alive: until now, when the server begins to answer, they could not be heard."""
         with self._store.transaction() as connection:
             connection.execute("UPDATE client_leases SET heard = ?", (time.time(),))
 
