@@ -27,9 +27,20 @@ STEPS = 6
 
 
 class _Mallinfo(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012  # as ctypes has it
+    _fields_ = [  # as ctypes has it
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
     ]
 
 
