@@ -33,7 +33,6 @@ class _Mallinfo(ctypes.Structure):
             "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
         )
     ]  # fmt: skip
-    ]
 
 
 def held() -> dict[str, int]:
