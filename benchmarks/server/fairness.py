@@ -35,6 +35,7 @@ from bifseg.training.synthetic.phantom import phantom
 
 USERS = 4
 SETTLING = 4.0  # seconds
+PATIENCE = 600  # seconds for the greedy one to begin, and to end
 BOX = "30:90,30:90,20:40"
 JSON = {"Content-Type": "application/json"}
 CALLS = ("scribble", "mask", "undo")
@@ -135,7 +136,7 @@ def measured(server: Server, tokens: list[str], keys: list[str], options: argpar
     fifth = (server.url, tokens[-1], keys[-1], options.kinds, begun, ended, told, priority())
     process = context.Process(target=greedy, args=fifth)
     process.start()
-    told.get(timeout=120)
+    told.get(timeout=PATIENCE)
     readers = [Reader(server.url, tokens[k], keys[k], options.pause, going) for k in range(USERS)]
     pairs: list[dict[str, dict[str, list[float]]]] = []
     for reader in readers:
@@ -154,7 +155,7 @@ def measured(server: Server, tokens: list[str], keys: list[str], options: argpar
         pairs.append(pair)
     going.clear()
     ended.set()
-    answers = told.get(timeout=120)
+    answers = told.get(timeout=PATIENCE)
     process.join(10)
     whole = {
         how: {call: [second for pair in pairs for second in pair[how][call]] for call in CALLS}
