@@ -44,7 +44,7 @@ class Service:
         self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
         self.storing = Turns(at_once=8, own=2, waiting=16)  # what an interaction brings with it
         self.quick = Turns(at_once=4, own=2, waiting=64)  # what a reader waits for: masks, measures
-        self.sending = Turns(at_once=64, own=4, waiting=16)  # files on the disk, until they are read
+        self.sending = Turns(at_once=64, own=4, waiting=13)  # files on the disk, until they are read
         self._brought: Counter[str] = Counter()  # contents that interactions under way refer to
         limits = settings.limits
         self.pool = Pool(
