@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from bifseg.training.synthetic.look import Look
@@ -88,16 +89,19 @@ class Painter:
         image = image + amplitude * torch.randn(image.shape, generator=noise, device=self.device)
         return image * self._column(np.where(rng.random(n) < 0.2, -1, 1), image)
 
-    def _coarsened(self, rng, noise, image: torch.Tensor, amplitude: torch.Tensor) -> torch.Tensor:
+    def _coarsened(
+        self, rng: np.random.Generator, noise: torch.Generator, image: torch.Tensor, amplitude: torch.Tensor
+    ) -> torch.Tensor:
         """Scanned on a coarser grid, perhaps in thick slices, with noise and speckle."""
-        size = np.array(image.shape[1:]) / rng.choice([1.0, 1.0, 1.0, 1.5, 2.2])
-        if len(size) == 3 and rng.random() < 0.4:
-            size[rng.integers(3)] /= rng.uniform(1.5, 5.0)
-        size = tuple(int(n) for n in np.maximum(size, 8))
+        sides = np.array(image.shape[1:]) / rng.choice([1.0, 1.0, 1.0, 1.5, 2.2])
+        if len(sides) == 3 and rng.random() < 0.4:
+            sides[rng.integers(3)] /= rng.uniform(1.5, 5.0)
+        size = tuple(int(n) for n in np.maximum(sides, 8))
         mode = "bilinear" if len(size) == 2 else "trilinear"
         native = image
         if size != tuple(image.shape[1:]):
-            native = F.adaptive_avg_pool2d(image, size) if len(size) == 2 else F.adaptive_avg_pool3d(image, size)
+            pool: Callable = F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d
+            native = pool(image, size)
         grain = torch.randn(native.shape, generator=noise, device=self.device)
         if rng.random() < 0.25:  # noise of neighbours that belongs together
             grain = 2 * self._blurred(grain, np.full(len(image), rng.uniform(0.5, 1.0)))
@@ -109,7 +113,7 @@ class Painter:
             native = F.interpolate(native[:, None], size=tuple(image.shape[1:]), mode=mode)[:, 0]
         return native
 
-    def _shadowed(self, rng, image: torch.Tensor) -> torch.Tensor:
+    def _shadowed(self, rng: np.random.Generator, image: torch.Tensor) -> torch.Tensor:
         """Dark fans along one axis, as behind bone or gas in ultrasound, and less with depth."""
         d = image.ndim - 1
         axis, across = rng.permutation(d)[:2]
@@ -145,15 +149,15 @@ class Painter:
             image = conv(F.pad(image, pad, mode="replicate"), kernel.reshape(n, 1, *shape), groups=n)
         return image[0]
 
-    def _column(self, values, like: torch.Tensor) -> torch.Tensor:
+    def _column(self, values: ArrayLike, like: torch.Tensor) -> torch.Tensor:
         """One number per image, to multiply with: (n, 1, ...)."""
         return self._tensor(values).reshape(-1, *[1] * (like.ndim - 1))
 
-    def _tensor(self, array) -> torch.Tensor:
+    def _tensor(self, array: ArrayLike) -> torch.Tensor:
         return as_tensor(array, self.device)
 
 
-def as_tensor(array, device: str) -> torch.Tensor:
+def as_tensor(array: ArrayLike, device: str) -> torch.Tensor:
     """Numbers as float32 on a device."""
     return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device, non_blocking=True)
 

@@ -152,16 +152,16 @@ def write_bank(path: Path, volumes: Iterable[Volume]) -> int:
     heads = []
     for one in volumes:
         arrays = {"labels": one.labels, "boxes": one.boxes, "points": one.points, "kin": one.kin}
-        if one.image is not None:
+        if one.image is not None and one.levels is not None:
             arrays |= {"image": one.image, "levels": one.levels}
-        head = {"source": one.source, "spacing": one.spacing, "arrays": {}}
+        places: dict[str, list] = {}
         for name, array in arrays.items():
             plain = np.ascontiguousarray(array).tobytes()
             key = hashlib.sha256(plain).digest()
             if key not in blocks:
                 blocks[key] = lzma.compress(plain, preset=4)
-            head["arrays"][name] = [array.dtype.str, array.shape, list(blocks).index(key)]
-        heads.append(head)
+            places[name] = [array.dtype.str, array.shape, list(blocks).index(key)]
+        heads.append({"source": one.source, "spacing": one.spacing, "arrays": places})
     header = json.dumps({"volumes": heads, "blocks": [len(block) for block in blocks.values()]}).encode()
     content = MAGIC + struct.pack("<Q", len(header)) + header + b"".join(blocks.values())
     write_atomically(path, content)

@@ -150,7 +150,7 @@ def _dab(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> np.nd
 
 def _straight(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> np.ndarray:
     ends = _somewhere(rng, depth, 8, rng.uniform(0.5, 2.0))
-    far = np.argmax(np.linalg.norm(ends - ends[0], axis=1))
+    far = int(np.argmax(np.linalg.norm(ends - ends[0], axis=1)))
     return ends[[0, far]]
 
 
@@ -164,19 +164,19 @@ def _hatch(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> np.
 def _outline(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Part of a loop inside the region, at one depth."""
     level = rng.uniform(0.15, 0.7) * depth.max()
-    ring = np.argwhere(np.abs(depth - max(1.0, level)) <= 0.8)
-    if len(ring) < 4:
+    pixels = np.argwhere(np.abs(depth - max(1.0, level)) <= 0.8)
+    if len(pixels) < 4:
         return _dab(rng, part, depth)
     middle = np.argwhere(part).mean(0)
-    angle = np.arctan2(*(ring - middle).T)
+    angle = np.arctan2(*(pixels - middle).T)
     begin, length = rng.uniform(-np.pi, np.pi), rng.choice([np.pi / 2, np.pi, 2 * np.pi])
     turned = (angle - begin) % (2 * np.pi)
-    ring = ring[(turned <= length)]
-    if len(ring) < 4:
+    pixels = pixels[turned <= length]
+    if len(pixels) < 4:
         return _dab(rng, part, depth)
-    bins = ((np.arctan2(*(ring - middle).T) - begin) % (2 * np.pi) / length * 40).astype(int)
+    bins = ((np.arctan2(*(pixels - middle).T) - begin) % (2 * np.pi) / length * 40).astype(int)
     count = np.bincount(bins)
-    sums = np.stack([np.bincount(bins, weights=column) for column in ring.T], 1)
+    sums = np.stack([np.bincount(bins, weights=column) for column in pixels.T], 1)
     ring = sums[count > 0] / count[count > 0, None]
     steps = np.linalg.norm(np.diff(ring, axis=0), axis=1)
     gaps = np.flatnonzero(steps > max(6.0, 6 * np.median(steps)))  # the ring was in pieces: keep the first

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -55,11 +56,11 @@ class Instance:
         """
         if margin < 0:
             raise InvalidInput(f"The margin is {margin}; it must be 0 or more voxels.")
-        where = []
+        sides = []
         for (start, stop), extent in zip(self.inner, self.truth.shape, strict=True):
             low, high = rng.integers(0, margin + 1, 2)
-            where.append(slice(max(0, start - int(low)), min(extent, stop + int(high))))
-        where = tuple(where)
+            sides.append(slice(max(0, start - int(low)), min(extent, stop + int(high))))
+        where = tuple(sides)
         # Copies: on an unchanged grid, resampling gives the array itself.
         return resample(self.image[where], shape).copy(), resample_labels(self.truth[where], shape).copy()
 
@@ -314,7 +315,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _packed(instances: list[Instance], dimension: int) -> bytes:
-    arrays = {
+    arrays: dict[str, Any] = {
         "label": np.array([i.label for i in instances], np.str_),
         "inner": np.array([i.inner for i in instances], np.int64).reshape(-1, dimension, 2),
         "spacing": np.array([i.spacing for i in instances], np.float64).reshape(-1, dimension),

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
@@ -132,7 +132,7 @@ def train(
     if start is not None:
         grow(network, start.network.stage(1) if isinstance(start.network, TwoStage) else start.network)
     layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
-    network = network.to(memory_format=layout)
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     average.load_state_dict(network.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu")
@@ -162,7 +162,7 @@ def train(
                     break
                 turn += 1
                 slot = turn % recipe.under_way
-                under_way = ring[slot]
+                under_way = cast("UnderWay", ring[slot])
                 with watch("wait"):
                     for job in under_way.jobs:
                         job.result()
@@ -171,7 +171,8 @@ def train(
                     x = room.input(under_way, device).contiguous(memory_format=layout)
                 if proposing is not None and under_way.seen == 0:
                     with watch("proposal"):
-                        mask = proposing(x[(slice(None), slice(1), *under_way.boxes.inside)])
+                        image_in_box = slice(None), slice(1), *under_way.boxes.inside
+                        mask = proposing(x[image_in_box])
                     with watch("boxes"):
                         if waiting is not None:
                             number = _go_on(room, ring, *waiting, number)
@@ -181,10 +182,11 @@ def train(
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * done))
                     )
-                inside = (slice(None), *under_way.boxes.inside)
+                inside = slice(None), *under_way.boxes.inside
                 truth = under_way.boxes.truth[inside]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    features = network.features(x)[(slice(None), *inside)]
+                    features_in_box = slice(None), *inside
+                    features = network.features(x)[features_in_box]
                     logits = network.classifier(features.movedim(1, -1)).movedim(-1, 1)
                 loss = loss_of(logits, truth)
                 optimiser.zero_grad()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.imaging.image import Image
 from bifseg.io.datasets import open_dataset
 from bifseg.io.images import read_image
 from bifseg.training.bank import Volume, scenes, volume
@@ -70,7 +71,7 @@ def permissive_volumes(root: Path, scene_count: int = 300) -> Iterator[Volume]:
     yield from scenes(scene_count)
 
 
-def _scan(name: str, image, labels: np.ndarray, names: dict[str, int], source: Source) -> Iterator[Volume]:
+def _scan(name: str, image: Image, labels: np.ndarray, names: dict[str, int], source: Source) -> Iterator[Volume]:
     found = LabelMap.of(np.pad(labels, 1), names)
     inside = ndimage.find_objects((np.pad(labels, 1) != 0).astype(np.uint8))[0]  # what LabelMap cuts away
     whole = np.zeros(np.add(labels.shape, 2), np.uint8)

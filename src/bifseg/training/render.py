@@ -66,12 +66,15 @@ class Renderer:
         shown: dict[int, int] = {}  # a scan's voxels -> where they begin
         flats, starts, at = [], [], 0
         for one in self.volumes:
-            key = 0 if one.image is None else one.image.__array_interface__["data"][0]
-            if key and key not in shown:
+            if one.image is None:
+                starts.append(0)
+                continue
+            key = one.image.__array_interface__["data"][0]
+            if key not in shown:
                 shown[key] = at
                 flats.append(torch.from_numpy(one.image.copy()).ravel())
                 at += one.image.size
-            starts.append(shown.get(key, 0))
+            starts.append(shown[key])
         self._images = torch.cat([*flats, torch.zeros(1, dtype=torch.uint8)]).to(device)
         self._image_start = torch.tensor(starts, device=device)
         levels = [np.zeros(256, np.float32) if one.levels is None else one.levels for one in self.volumes]
@@ -120,7 +123,8 @@ class Renderer:
         inside = tuple(slice(self.context, self.context + n) for n in shape)
         image, truth = torch.cat(images), torch.cat(truths)
         within = torch.zeros_like(truth)
-        within[(slice(None), *inside)] = truth[(slice(None), *inside)]
+        box = slice(None), *inside
+        within[box] = truth[box]
         return Boxes(normalised(image)[:, None], within, inside)
 
     @property
@@ -227,19 +231,19 @@ class Renderer:
         u = ticks.expand(len(drawn), self.dimension, side)
         label, _ = self._gathered(drawn, self._voxels(drawn, u).round().long())
         mask = looked_up(self._targets(drawn), label)
-        low, high = [], []
+        first, last = [], []
         for axis in range(self.dimension):
             hit = mask.amax([a + 1 for a in range(self.dimension) if a != axis]).int()
-            low.append(hit.argmax(1))
-            high.append(side - hit.flip(1).argmax(1))
-        low, high = torch.stack(low, 1), torch.stack(high, 1)
-        share = mask.flatten(1).float().mean(1)
+            first.append(hit.argmax(1))
+            last.append(side - hit.flip(1).argmax(1))
+        filled = mask.flatten(1).float().mean(1)
         scale = 2.1 / side
-        together = torch.cat([low.float(), high.float(), share[:, None]], 1).cpu().numpy()
+        ends = torch.stack(first, 1).float(), torch.stack(last, 1).float()
+        together = torch.cat([*ends, filled[:, None]], 1).cpu().numpy()
         low, high, share = together[:, : self.dimension], together[:, self.dimension : -1], together[:, -1]
         return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, share
 
-    def _voxels(self, drawn: list[dict], u: torch.Tensor) -> torch.Tensor:
+    def _voxels(self, drawn: list[dict], u: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Where the points of grids lie in their volumes: (n, ..., 3) voxels. ``u``: (n, d, side), of equal sides or a
         list of (n, side), one per axis, in units of the structures' half extents."""
         axes = u if isinstance(u, list) else list(u.unbind(1))
@@ -251,13 +255,12 @@ class Renderer:
             ],
             -1,
         )
-        fields = [
+        bends = [
             F.interpolate(one["field"][None], size=(20,) * d, mode="bilinear" if d == 2 else "trilinear")
             for one in drawn
         ]
-        fields = torch.cat(fields)
         pool = F.avg_pool2d if d == 2 else F.avg_pool3d
-        fields = pool(fields, 3, 1, 1, count_include_pad=False)
+        fields = pool(torch.cat(bends), 3, 1, 1, count_include_pad=False)
         bent = F.grid_sample(fields, grid.flip(-1) / REACH, align_corners=False, padding_mode="border")
         half = as_tensor([one["half"] for one in drawn], self.device)
         flat = F.pad(grid, (0, 3 - d)) * half.reshape(n, *[1] * d, 3)

@@ -10,7 +10,7 @@ import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -65,10 +65,11 @@ def _scribble(place: int, shape: tuple[int, ...], key: tuple[int, ...], first: b
     """New strokes on one box: before there is a mask (``first``), or where the mask is wrong."""
     count = math.prod(shape)
     rng = np.random.default_rng(key)
-    image, truth, mask, scribbles = (
-        array[place, :count].reshape(shape) for array in (_desk.image, _desk.truth, _desk.mask, _desk.scribbles)
+    desk = cast("Desk", _desk)  # `_sit_down` came first
+    image, target, mask, scribbles = (
+        array[place, :count].reshape(shape) for array in (desk.image, desk.truth, desk.mask, desk.scribbles)
     )
-    truth = truth > 0
+    truth = target > 0
     if first:
         new = hands.begin(rng, truth)
     else:
@@ -78,7 +79,7 @@ def _scribble(place: int, shape: tuple[int, ...], key: tuple[int, ...], first: b
         new = hands.correct(rng, old, shown, truth)
     scribbles[...] = new
     near = nearness(unit_range(image.astype(np.float32)), new)
-    _desk.near[place, :, :count] = np.rint(255 * near).reshape(2, count)
+    desk.near[place, :, :count] = np.rint(255 * near).reshape(2, count)
 
 
 # -- a batch under way ------------------------------------------------------------------------------------------------
@@ -150,18 +151,20 @@ class Room:
         rows = slice(under_way.places.start, under_way.places.stop)
         n = len(under_way.places)
         rng = np.random.default_rng((self.seed, under_way.number, under_way.seen, 2))
-        said = np.empty((n, 5, count), np.uint8)
-        said[:, 0] = self.desk.mask[rows, :count] if under_way.seen else 0
-        said[rng.random(n) < FORGOTTEN, 0] = 0
-        said[:, 1] = self.desk.scribbles[rows, :count] == FOREGROUND
-        said[:, 2] = self.desk.scribbles[rows, :count] == BACKGROUND
-        said[:, 3:] = self.desk.near[rows, :, :count]
-        said = torch.from_numpy(said).to(device).float().reshape(n, 5, *shape)
-        said[:, 3:] /= 255
+        maps = np.empty((n, 5, count), np.uint8)
+        maps[:, 0] = self.desk.mask[rows, :count] if under_way.seen else 0
+        maps[rng.random(n) < FORGOTTEN, 0] = 0
+        maps[:, 1] = self.desk.scribbles[rows, :count] == FOREGROUND
+        maps[:, 2] = self.desk.scribbles[rows, :count] == BACKGROUND
+        maps[:, 3:] = self.desk.near[rows, :, :count]
+        guidance = torch.from_numpy(maps).to(device).float().reshape(n, 5, *shape)
+        guidance[:, 3:] /= 255
         x = torch.zeros(n, 7, *boxes.images.shape[2:], device=device)
         x[:, 0] = boxes.images[:, 0]
-        x[(slice(None), 1, *boxes.inside)] = 1
-        x[(slice(None), slice(2, 7), *boxes.inside)] = said
+        within = slice(None), slice(None), *boxes.inside
+        inside = x[within]  # a view
+        inside[:, 1] = 1
+        inside[:, 2:] = guidance
         return x
 
     def close(self) -> None:

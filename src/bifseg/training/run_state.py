@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import nn
+from torch.optim import Optimizer
 
 from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
@@ -24,7 +26,7 @@ class RunState:
     def _path(self, name: str) -> Path:
         return self.output.with_name(f"{self.output.stem}.{name}.state")
 
-    def save(self, network, average, optimiser, step: int, seconds: float) -> None:
+    def save(self, network: nn.Module, average: nn.Module, optimiser: Optimizer, step: int, seconds: float) -> None:
         moments = optimiser.state_dict()["state"]
         parts = {
             "network": network.state_dict(),
@@ -36,7 +38,7 @@ class RunState:
             content = save({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, header)
             write_atomically(self._path(name), content)
 
-    def resume(self, network, average, optimiser) -> tuple[int, float]:
+    def resume(self, network: nn.Module, average: nn.Module, optimiser: Optimizer) -> tuple[int, float]:
         """Steps and seconds done before, with weights and moments as they were then."""
         if not all(self._path(name).exists() for name in self.NAMES):
             return 0, 0.0

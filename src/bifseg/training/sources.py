@@ -61,7 +61,7 @@ class Sources:
         rng = np.random.default_rng(key)
         shape = crop_shape(rng, dimension, size)
         scans = rng.binomial(count, mixture.scans) if mixture.scans else 0
-        samples = []
+        samples: list[Sample] = []
         if scans:
             shape, samples = self._scans(rng, size, scans, mixture)
         while len(samples) < count:
@@ -74,7 +74,9 @@ class Sources:
         images = np.stack([normalise(image) for image, _ in samples])[:, None]
         return images, np.stack([target for _, target in samples]).astype(np.int64)
 
-    def _scans(self, rng: np.random.Generator, size: int, count: int, mixture: Mixture):
+    def _scans(
+        self, rng: np.random.Generator, size: int, count: int, mixture: Mixture
+    ) -> tuple[tuple[int, ...], list[Sample]]:
         """``count`` instances of nearly the same shape, each turned and mirrored at random."""
         kinds = [self.classes[k] for k in rng.integers(len(self.classes), size=CANDIDATES * count)]
         drawn = [kind[rng.integers(len(kind))] for kind in kinds]

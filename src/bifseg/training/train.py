@@ -81,7 +81,8 @@ def train(
         network.load_state_dict(start.network.state_dict())
     average.load_state_dict(network.state_dict())
     layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
-    network, average = (net.to(device, memory_format=layout) for net in (network, average))
+    for net in (network, average):
+        net.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     average.requires_grad_(False)
     optimiser = _optimiser(recipe, network)
     run = _Run(output, _fingerprint(recipe, data, seed, start, world))
@@ -98,8 +99,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate_at(phase, k)
         key = (seed, step, rank) if world > 1 else (seed, step)
-        images, labels = data.sources.batch(key, recipe.dimension, recipe.size, share, phase.mixture)
-        images = torch.from_numpy(images).to(device, memory_format=layout)
+        batch, labels = data.sources.batch(key, recipe.dimension, recipe.size, share, phase.mixture)
+        images = torch.from_numpy(batch).to(device, memory_format=layout)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             logits = parallel(images)
         loss = loss_of(logits.float(), torch.from_numpy(labels).to(device), recipe.dice_loss)
@@ -201,7 +202,9 @@ class _Run:
             write_atomically(self.journal, "".join(lines[:step]).encode())
         return step
 
-    def save(self, model: Model, record: dict, network: BoxNetwork, optimiser, step: int) -> None:
+    def save(
+        self, model: Model, record: dict, network: BoxNetwork, optimiser: torch.optim.Optimizer, step: int
+    ) -> None:
         """``model`` holds the averaged weights; which files they go to depends on how well they did."""
         if "seen" in record:
             save_model(model, self.last)
@@ -247,14 +250,15 @@ def _check(recipe: Recipe, data: TrainingSet, start: Model | None) -> None:
 
 
 def _fingerprint(recipe: Recipe, data: TrainingSet, seed: int, start: Model | None, world: int) -> str:
-    told = [recipe.as_dict(), seed, world, start.sha256 if start else "", data.origin]
-    told += [len(data.sources.maps), len(data.sources.instances), len(data.seen), len(data.unseen)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    facts = [recipe.as_dict(), seed, world, start.sha256 if start else "", data.origin]
+    facts += [len(data.sources.maps), len(data.sources.instances), len(data.seen), len(data.unseen)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _card(
-    recipe: Recipe, data: TrainingSet, seed: int, start: Model | None, steps: int, seconds: float, world: int, record
-):
+    recipe: Recipe, data: TrainingSet, seed: int, start: Model | None, steps: int, seconds: float, world: int,
+    record: dict,
+) -> dict:  # fmt: skip
     threads = f"{world} x {torch.get_num_threads()}" if world > 1 else str(torch.get_num_threads())
     card = {
         "licence": data.licence,

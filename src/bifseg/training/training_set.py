@@ -39,10 +39,11 @@ class TrainingSet:
     def permissive(cls, root: Path, dimension: int, cache: Path | None = None) -> tuple[TrainingSet, list[str]]:
         """All that the shipped networks learn from, out of a folder of data sets; and what could not be read."""
         maps = [one for name in LABEL_MAPS for one in read_label_maps(root / name)]
-        instances, skipped = [], []
+        instances: list[Instance] = []
+        skipped: list[str] = []
         for name in PERMISSIVE:
-            found, said = load_instances(open_dataset(root / name), dimension, most=SLICES, cache=cache)
-            instances, skipped = instances + found, skipped + said
+            objects, unread = load_instances(open_dataset(root / name), dimension, most=SLICES, cache=cache)
+            instances, skipped = instances + objects, skipped + unread
         scans = "; ".join(f"{name}: {licence}" for name, licence in PERMISSIVE.items())
         origin = f"synthetic anatomy; label maps of SynthSeg (Apache-2.0, Billot et al. 2023); scans of {scans}"
         return cls(Sources(maps, instances), origin=origin), skipped
@@ -67,14 +68,15 @@ class TrainingSet:
         `instances.split`, which also say what is raised.
         """
         sets = list(sets)
-        instances, skipped = [], []
+        instances: list[Instance] = []
+        skipped: list[str] = []
         for one in sets:
             classes = [name for name in one.labels if not seen or name in seen or name in unseen]
             if classes:
-                found, said = load_instances(
+                objects, unread = load_instances(
                     one, dimension, classes=classes, components=components, most=slices, cache=cache
                 )
-                instances, skipped = instances + found, skipped + said
+                instances, skipped = instances + objects, skipped + unread
         there = {one.label for one in instances}
         divided = split(
             instances,
@@ -82,8 +84,8 @@ class TrainingSet:
             unseen=[name for name in unseen if name in there],
             held_back=held_back, seed=seed,
         )  # fmt: skip
-        classes = ", ".join(sorted({one.label for one in divided.train}))
-        origin = f"{', '.join(one.name for one in sets)}: {len(divided.train)} objects of {classes}"
+        trained = ", ".join(sorted({one.label for one in divided.train}))
+        origin = f"{', '.join(one.name for one in sets)}: {len(divided.train)} objects of {trained}"
         return cls(
             Sources(instances=divided.train), divided.seen, divided.unseen, origin, "that of the data it learnt from"
         ), skipped

@@ -78,7 +78,7 @@ def anatomy_sample(
     ``wide``: the share of samples with margins wider than a quarter of the structure.
     """
     while True:
-        found = _window(rng, maps[rng.integers(len(maps))], len(shape), wide)
+        found = _window(rng, maps[int(rng.integers(len(maps)))], len(shape), wide)
         if found is not None:
             window, target, kin = found
             objects, truth = _on_grid(window, target, shape)
@@ -135,7 +135,8 @@ def _window(
             mask = parts == 1 + rng.choice(good)
     largest = rng.uniform(0, wide_margin(rng, wide))
     (tight,) = ndimage.find_objects(mask.view(np.uint8))
-    where = _wider(tight, rng.uniform(0, largest, dimension), rng.uniform(0, largest, dimension), labels.shape)
+    low, high = (rng.uniform(0, largest, dimension).tolist() for _ in range(2))
+    where = _wider(tight, low, high, labels.shape)
     if min(s.stop - s.start for s in where) < 4:
         return None
     new = len(of.kin)
@@ -144,7 +145,9 @@ def _window(
     return window.transpose(rng.permutation(dimension))[flips], new, np.append(of.kin, of.kin[label])
 
 
-def _wider(place: Sequence[slice], low: Sequence[float], high: Sequence[float], shape: Sequence[int]):
+def _wider(
+    place: Sequence[slice], low: Sequence[float], high: Sequence[float], shape: Sequence[int]
+) -> tuple[slice, ...]:
     """A box moved out on each side by a part of its extent, within ``shape``."""
     return tuple(
         slice(max(0, round(s.start - a * (s.stop - s.start))), min(n, round(s.stop + b * (s.stop - s.start))))

@@ -53,7 +53,9 @@ class Look:
             gamma=np.exp(rng.normal(0, 0.25)),
         )
 
-    def render(self, rng: np.random.Generator, axes: Sequence[np.ndarray], objects: np.ndarray, tissue: np.ndarray):
+    def render(
+        self, rng: np.random.Generator, axes: Sequence[np.ndarray], objects: np.ndarray, tissue: np.ndarray
+    ) -> np.ndarray:
         """The noiseless image of a label map: float32."""
         dimension = objects.ndim
         inside = objects > 0

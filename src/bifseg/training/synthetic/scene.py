@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Points = list[np.ndarray]  # d arrays of coordinates, all of the rendered shape
+Level = Callable[[Points], np.ndarray]  # above 0 inside a shape
 
 
 @dataclass(frozen=True)
@@ -79,22 +80,22 @@ def _norm(q: Points, p: float = 2.0) -> np.ndarray:
     return sum(np.abs(x) ** np.float32(p) for x in q) ** np.float32(1 / p)
 
 
-def _blob(rng: np.random.Generator, dimension: int):
+def _blob(rng: np.random.Generator, dimension: int) -> Level:
     p = float(rng.choice([2.0, 2.0, 2.0, 1.3, 3.0, 6.0]))
     return lambda q: 1 - _norm(q, p)
 
 
-def _shell(rng: np.random.Generator, dimension: int):
+def _shell(rng: np.random.Generator, dimension: int) -> Level:
     width = rng.uniform(0.12, 0.3)
     return lambda q: np.float32(width) - np.abs(_norm(q) - np.float32(1 - width))
 
 
-def _crescent(rng: np.random.Generator, dimension: int):
+def _crescent(rng: np.random.Generator, dimension: int) -> Level:
     shift, bite = rng.uniform(0.4, 0.9), rng.uniform(0.6, 1.0)
     return lambda q: np.minimum(1 - _norm(q), _norm([q[0] - np.float32(shift), *q[1:]]) - np.float32(bite))
 
 
-def _tube(rng: np.random.Generator, dimension: int):
+def _tube(rng: np.random.Generator, dimension: int) -> Level:
     """A capsule chain, a random walk with up to two branches; thick ones read as vessels, short ones as organs."""
     knots = [rng.uniform(-0.9, 0.9, dimension)]
     edges = []
@@ -117,7 +118,7 @@ def _tube(rng: np.random.Generator, dimension: int):
     return level
 
 
-def _sheet(rng: np.random.Generator, dimension: int):
+def _sheet(rng: np.random.Generator, dimension: int) -> Level:
     """A folded sheet inside a ball, like cortex or bowel wall."""
     width, waves = rng.uniform(0.25, 0.5), rng.uniform(1.5, 4.0, dimension)
     phase, lean = rng.uniform(0, 6.28, dimension), rng.uniform(0.2, 0.8)
@@ -129,7 +130,7 @@ def _sheet(rng: np.random.Generator, dimension: int):
     return level
 
 
-def _cluster(rng: np.random.Generator, dimension: int):
+def _cluster(rng: np.random.Generator, dimension: int) -> Level:
     centres = rng.uniform(-0.6, 0.6, (rng.integers(2, 5), dimension))
     radii = rng.uniform(0.3, 0.7, len(centres))
     return lambda q: np.maximum.reduce(
@@ -149,7 +150,7 @@ class Scene:
 
     def __init__(self, rng: np.random.Generator, dimension: int, objects: int) -> None:
         self.patches = [Field.random(rng, dimension, int(rng.integers(2, 10))) for _ in range(rng.integers(1, 7))]
-        self.warp = [Field.random(rng, dimension, rng.integers(2, 6)) for _ in range(dimension)]
+        self.warp = [Field.random(rng, dimension, int(rng.integers(2, 6))) for _ in range(dimension)]
         self.warp_size = np.float32(rng.uniform(0.0, 0.14))
         self.ripples = [Field.random(rng, dimension, int(rng.integers(5, 10) * k)) for k in (1, 2)]
         self.shapes = [Shape.random(rng, dimension, spread=0.8) for _ in range(objects)]
