@@ -1,4 +1,4 @@
-"""Two stages: each answers as it would alone, in its turn; and they come apart as they were put together."""
+"""Two stages: the proposal alone before there are strokes, then the mean of both; and what a session makes of them."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from bifseg.method.parameters import preset
 from bifseg.networks import build
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.networks.guidance import CHANNELS
-from bifseg.networks.two_stage import TwoStage, normalised
+from bifseg.networks.two_stage import TwoStage
 
 STAGES = {
     2: (
@@ -26,6 +26,7 @@ STAGES = {
     ),
 }
 SHAPE = {2: (42, 38), 3: (24, 21, 22)}
+SHARES = (0.25, 0.5)
 
 
 def networks(dimension):
@@ -35,72 +36,74 @@ def networks(dimension):
     ]
 
 
-def two_stage(dimension):
-    return TwoStage.of(*zip(STAGES[dimension], networks(dimension), strict=True)).eval().requires_grad_(False)
+def two_stage(dimension, flips=False):
+    stages = zip(STAGES[dimension], networks(dimension), strict=True)
+    network = TwoStage.of(*stages, shares=SHARES).eval().requires_grad_(False)
+    settings = {**dict(zip(("proposal", "refinement"), STAGES[dimension], strict=True)), "shares": SHARES}
+    return Model("m", network, "two-stage", settings, 24, flips=flips)
+
+
+def log_odds(network, x):
+    logits = network(x)
+    return logits[:, 1] - logits[:, 0]
 
 
 def said(dimension, context, stroke):
-    x = torch.zeros(2, len(CHANNELS), *(n + 2 * context for n in SHAPE[dimension]))
-    x[:, 0] = torch.randn(x.shape[2:], generator=torch.Generator().manual_seed(1))
+    """What a two-stage network sees of a box, twice, and the part of it that is the box."""
+    x = torch.randn(2, len(CHANNELS) + 1, *(n + 2 * context for n in SHAPE[dimension]))
     inside = tuple(slice(context, n + context) for n in SHAPE[dimension])
+    x[:, 1:7] = 0
     x[(slice(None), 1, *inside)] = 1
     if stroke:
         x[:, 3, 10:12, 10:14] = 1
-    return x, (slice(None), slice(None), *inside)
+    return x, (slice(None), *inside)
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_each_stage_answers_in_its_turn_as_it_does_alone(dimension):
-    both, (proposal, refinement) = two_stage(dimension), networks(dimension)
-    x, inside = said(dimension, both.context_cells, stroke=False)
-    alone = proposal(normalised(x[inside][:, :1]))
-    torch.testing.assert_close(both(x)[inside], alone, rtol=1e-4, atol=1e-4)
-    x, inside = said(dimension, both.context_cells, stroke=True)
-    torch.testing.assert_close(both(x)[inside], refinement(x)[inside], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(refinement(x)[inside], alone, atol=0.01)
-
-
-@pytest.mark.parametrize("dimension", [2, 3])
-def test_stages_come_apart_as_they_were(dimension):
-    both = two_stage(dimension)
-    for index, network in enumerate(networks(dimension)):
-        apart = both.stage(index).state_dict()
-        assert apart.keys() == network.state_dict().keys()
-        for name, tensor in network.state_dict().items():
-            assert torch.equal(apart[name], tensor), name
+def test_before_strokes_it_is_the_proposal_and_then_the_mean_by_the_shares(dimension):
+    network, (_, refinement) = two_stage(dimension).network, networks(dimension)
+    x, _ = said(dimension, network.context_cells, stroke=False)
+    torch.testing.assert_close(log_odds(network, x), x[:, 7], rtol=1e-4, atol=1e-4)
+    x, _ = said(dimension, network.context_cells, stroke=True)
+    expected = SHARES[0] * x[:, 7] + SHARES[1] * log_odds(refinement, x[:, :7])
+    torch.testing.assert_close(log_odds(network, x), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_file_keeps_both(tmp_path):
-    settings = dict(zip(("proposal", "refinement"), STAGES[3], strict=True))
-    save_model(Model("m", two_stage(3), "two-stage", settings, 24), tmp_path / "m.safetensors")
+    model = two_stage(3)
+    save_model(model, tmp_path / "m.safetensors")
     again = load_model(tmp_path / "m.safetensors", 3)
     x, _ = said(3, 4, stroke=True)
-    torch.testing.assert_close(again.network(x), two_stage(3)(x))
-    assert (again.architecture, again.settings) == ("two-stage", json.loads(json.dumps(settings)))
+    torch.testing.assert_close(again.network(x), model.network(x))
+    assert (again.architecture, again.settings) == ("two-stage", json.loads(json.dumps(model.settings)))
 
 
-def test_a_session_begins_with_the_first_stage_and_goes_on_with_the_second():
-    settings = dict(zip(("proposal", "refinement"), STAGES[3], strict=True))
-    model = Model("m", two_stage(3), "two-stage", settings, 24)
-    first = dataclasses.replace(model, network=networks(3)[0], architecture="multiscale", settings=STAGES[3][0][1])
-    image = Image(np.random.default_rng(0).normal(size=(40, 36, 30)).astype(np.float32))
-    box = ((8, 30), (6, 28), (5, 25))
-    parameters = preset("fast", 3).but(rounds=0, evidence=0.0)
+@pytest.mark.parametrize(("dimension", "flips"), [(2, False), (2, True), (3, False)])
+def test_a_session_begins_with_the_proposal_and_goes_on_with_both(dimension, flips):
+    model = two_stage(dimension, flips)
+    (architecture, settings), *_ = STAGES[dimension]
+    first = dataclasses.replace(
+        model, network=networks(dimension)[0], architecture=architecture, settings=settings, flips=flips
+    )
+    shape, box = {
+        2: ((60, 50, 1), ((10, 40), (8, 38), 0)),
+        3: ((40, 36, 30), ((8, 30), (6, 28), (5, 25))),
+    }[dimension]
+    image = Image(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    parameters = preset("fast", dimension).but(rounds=0, evidence=0.0)
     masks = []
     for one in (model, first):
         session = Session(image, model=one, parameters=parameters)
-        session.box(box)
-        masks.append(session.mask.copy())
-    assert np.mean(masks[0] == masks[1]) > 0.999  # both see the box's image alone
-    strokes = np.zeros(image.shape, np.uint8)
-    strokes[18:21, 16, 14], strokes[10, 8:12, 8] = 1, 2
+        masks.append(session.box(box))
+    assert np.mean(masks[0] == masks[1]) > 0.999
+    strokes = np.zeros(shape, np.uint8)
+    z = 0 if dimension == 2 else 14
+    strokes[18:21, 16, z], strokes[11, 9:12, z] = 1, 2
     session = Session(image, model=model, parameters=parameters)
-    session.box(box)
-    before = session.mask.copy()
-    session.scribble(strokes)
-    after = session.mask.copy()
-    assert after[18:21, 16, 14].all()
-    assert not after[10, 8:12, 8].any()
+    before = session.box(box).copy()
+    after = session.scribble(strokes)
+    assert after[18:21, 16, z].all()
+    assert not after[11, 9:12, z].any()
     session.undo()
     np.testing.assert_array_equal(session.mask, before)
 

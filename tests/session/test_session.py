@@ -12,6 +12,7 @@ from bifseg import Box, Image, Parameters, Session, Stroke
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.methods import FromNetwork
 from bifseg.method.parameters import preset
+from bifseg.networks.checkpoint import DEFAULT
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import merge
 from bifseg.training.synthetic.phantom import phantom
@@ -247,7 +248,7 @@ def test_strokes_and_masks_are_the_same_labels_wherever_their_patch_begins(seed)
 
 def test_an_interaction_needs_no_memory_for_the_scan(scan):
     image, _ = scan
-    large = np.zeros((400, 400, 300), np.uint8, order="F")  # 48 MB
+    large = np.zeros((600, 500, 300), np.uint8, order="F")  # 90 MB
     large[: image.shape[0], : image.shape[1], : image.shape[2]] = image.array // 8
     session = Session(Image(large), parameters=QUICK[3])
     session.box(BOX, refine="crf")
@@ -800,3 +801,17 @@ def test_a_brush_may_reach_over_the_border_of_the_box_and_marks_nothing_there(sc
     assert not session.mask[session.scribbles == 2].any()
     with pytest.raises(ValueError, match="outside the box"):
         session.scribble([Stroke([(4, 6, 2)], label=2, radius=4)])
+
+
+def test_an_object_goes_on_with_what_was_the_default_when_it_was_begun(scan, monkeypatch):
+    image, _ = scan
+    monkeypatch.setitem(DEFAULT, 3, "multiscale3d")
+    session = Session(image)
+    session.box(BOX)
+    monkeypatch.setitem(DEFAULT, 3, "pcnet")
+    later = Session(image, state=session.state)
+    later.scribble([Stroke([(12, 12, 8), (18, 14, 8)], label=1)])
+    segment = later.state.objects[later.state.current]
+    assert segment.model.name == "multiscale3d"
+    later.box(((6, 30), (6, 30), (2, 18)), "another")
+    assert later.state.objects["another"].model.name == "pcnet"

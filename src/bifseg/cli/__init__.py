@@ -1,5 +1,5 @@
-"""The command line: ``bifseg app``, ``segment``, ``demo``, ``train``, ``tune``, ``benchmark``, ``report``, ``serve``,
-``sessions``, ``token``, ``info``.
+"""The command line: ``bifseg app``, ``segment``, ``demo``, ``train``, ``join``, ``tune``, ``benchmark``, ``report``,
+``serve``, ``sessions``, ``token``, ``info``.
 
 Every refusal is one sentence on stderr and exit code 2, and leaves no output behind; a bug is a trace and exit code 1.
 What is slow to import (torch, SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help``
@@ -18,6 +18,7 @@ from bifseg.cli.app import app as page
 from bifseg.cli.benchmark import benchmark
 from bifseg.cli.demo import demo
 from bifseg.cli.info import info
+from bifseg.cli.join import join
 from bifseg.cli.report import report
 from bifseg.cli.segment import segment
 from bifseg.cli.serve import serve
@@ -36,7 +37,7 @@ app = typer.Typer(
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)  # of click, or of typer's own copy of it
 
 app.command("app")(page)
-for command in (segment, demo, train, tune, benchmark, report, serve, info):
+for command in (segment, demo, train, join, tune, benchmark, report, serve, info):
     app.command()(command)
 for group in (sessions_app, token_app):
     app.add_typer(group)

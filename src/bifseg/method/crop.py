@@ -16,7 +16,7 @@ from bifseg.method.energy import Energy
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
-from bifseg.networks.base import Classifier
+from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.execution import write_features
 from bifseg.networks.guidance import CHANNELS, guidance
@@ -110,6 +110,8 @@ class Crop(Grid):
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):
+            first = model.network.first_stage()
+            self._proposal = None if first is None else self._proposed(first)
             self.features()
 
     def _with_context(self, image: Image, cells: int) -> np.ndarray:
@@ -166,34 +168,41 @@ class Crop(Grid):
         features = next((kept for known, kept in self._heard if known == key), None)
         if features is None:
             channels = self._guided(strokes, mask) if listens else self._seen[None]
-            features = Features(self._views(channels), self.shape)
+            features = Features(self._views(self._model.network, channels, self._inside), self.shape)
         self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
         return features
 
+    def _proposed(self, network: BoxNetwork) -> np.ndarray:
+        """The log-odds of a network that sees the image in the box alone: float32, on the grid."""
+        views = self._views(network, normalise(self.array)[None], tuple(slice(0, n) for n in self.shape))
+        return Features(views, self.shape).log_odds(network.classifier).numpy().reshape(self.shape)
+
     def _guided(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """The input of a listening trunk: float32, the channels of `guidance.CHANNELS` over box and context."""
-        channels = np.zeros((len(CHANNELS), *self._seen.shape), np.float32)
+        """The input of a listening trunk: float32, the channels of `guidance.CHANNELS` over box and context, then what
+        a first stage proposed, if the network has one."""
+        proposals = [] if self._proposal is None else [self._proposal]
+        channels = np.zeros((len(CHANNELS) + len(proposals), *self._seen.shape), np.float32)
         channels[0] = self._seen
         box = slice(None), *self._inside
         inside = channels[box]  # a view
         inside[1] = 1
-        inside[2:] = guidance(self.image01, scribbles, mask)
+        inside[2:] = np.stack([*guidance(self.image01, scribbles, mask), *proposals])
         return channels
 
-    def _views(self, channels: np.ndarray) -> list[torch.Tensor]:
-        """Features (pixels, C) of what the trunk sees (c, ...), as it lies and, where the model says so, flipped; in
-        3D the axis of the thickest slices is the network's z."""
-        network, d = self._model.network, len(self.shape)
+    def _views(self, network: BoxNetwork, channels: np.ndarray, inside: tuple[slice, ...]) -> list[torch.Tensor]:
+        """Features (pixels, C), in the part ``inside``, of what a trunk sees (c, ...), as it lies and, where the model
+        says so, flipped; in 3D the axis of the thickest slices is the network's z."""
+        d = len(self.shape)
         flips = [flip for flip in product((False, True), repeat=d) if self._model.flips or not any(flip)]
         axes = [[axis for axis, turned in enumerate(flip) if turned] for flip in flips]
         image = torch.from_numpy(np.stack([np.flip(channels, tuple(axis + 1 for axis in flipped)) for flipped in axes]))
         # NumPy asks for huge pages, torch does not: the first touch of 100 MB takes 10 ms instead of 40.
         features = torch.from_numpy(np.empty((len(axes), *self.shape, network.channels), np.float32))
-        inside, out = list(self._inside), features
+        within, out = list(inside), features
         if d == 3:
             image, out = image.transpose(2 + self._coarsest, 4), features.transpose(1 + self._coarsest, 3)
-            inside[self._coarsest], inside[2] = inside[2], inside[self._coarsest]
-        write_features(network, image, out, tuple(inside))
+            within[self._coarsest], within[2] = within[2], within[self._coarsest]
+        write_features(network, image, out, tuple(within))
         return [
             (one.flip(flipped) if flipped else one).flatten(0, -2) for one, flipped in zip(features, axes, strict=True)
         ]

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
-from bifseg.networks.base import BoxNetwork, Classifier, Part, cropped, upsampled
-from bifseg.networks.guidance import STROKES
+from bifseg.networks.base import BoxNetwork, Classifier, Part, trunk_state
+from bifseg.networks.guidance import CHANNELS, STROKES
+
+UNIT = 8.0  # of the proposal's log-odds as a feature: like the others it is about one, so that descent treats it alike
 
 Stage = tuple[str, dict[str, Any]]  # architecture and settings, as `bifseg.networks.build` takes them
 
 
 class TwoStage(BoxNetwork):
-    """Two trunks under one classifier: whichever has its turn gives its features, the other zeros, at no cost.
+    """From the box alone, what one network proposes; once there are strokes, a mean of that and of what another hears.
 
-    A network that was trained on boxes alone makes the better first mask; one that listens makes the better next ones.
-    The features are those of both and, for each, whether it is its turn, so that a classifier like any other gives
-    exactly the logits of the one or of the other (`joined`), and adapts to the image as any other.
+    A network that was trained on boxes makes the better first mask, one that listens to strokes the better next ones.
+    The proposal is made once a box (`Crop`) and is a channel of the input, after those of `guidance.CHANNELS`: its
+    log-odds. The features are the proposal and those of the refining trunk, zeros at no cost before there are strokes,
+    so that a classifier like any other gives the mean (`joined`), and adapts to the image as any other.
 
     Parameters
     ----------
@@ -29,100 +30,73 @@ class TwoStage(BoxNetwork):
         The network that sees the box's image alone.
     refinement
         The network of the same dimension that listens.
+    shares
+        Weights of the log-odds of both once there are strokes.
     """
 
     listens = True
 
-    def __init__(self, proposal: Stage, refinement: Stage) -> None:
+    def __init__(self, proposal: Stage, refinement: Stage, shares: tuple[float, float] = (0.5, 0.5)) -> None:
         super().__init__()
-        self.stages = proposal, refinement
-        members = [_built(stage) for stage in self.stages]
-        if members[0].listens or not members[1].listens or members[0].dimension != members[1].dimension:
+        self.proposal, self.refinement = _built(proposal), _built(refinement)
+        first, second = self.proposal, self.refinement
+        if first.listens or not second.listens or first.dimension != second.dimension:
             raise InvalidInput(
                 "The first stage is a network that does not listen, the second one of the same dimension that does."
             )
-        self.dimension = members[0].dimension
-        self.halves = all(member.halves for member in members)
-        self.context_cells = members[1].context_cells
-        self.channels = sum(member.channels + 1 for member in members)
-        self.classifier = joined([member.classifier for member in members])
-        for member in members:
-            del member.classifier
-        self.members = nn.ModuleList(members)
+        self.dimension, self.context_cells = second.dimension, second.context_cells
+        self.halves = first.halves and second.halves
+        self.channels = 2 + second.channels
+        self.shares = tuple(shares)
+        self.classifier = joined(second.classifier, self.shares[1])
+        del second.classifier
 
     @classmethod
-    def of(cls, proposal: tuple[Stage, BoxNetwork], refinement: tuple[Stage, BoxNetwork]) -> TwoStage:
-        """Both stages with the weights of networks that were trained apart."""
-        both = cls(proposal[0], refinement[0])
-        networks = proposal[1], refinement[1]
-        for member, network in zip(both.members, networks, strict=True):
-            member.load_state_dict({name: t for name, t in network.state_dict().items() if not _classifies(name)})
-        both.classifier = joined([network.classifier for network in networks])
+    def of(cls, proposal: tuple[Stage, BoxNetwork], refinement: tuple[Stage, BoxNetwork], **settings: Any) -> TwoStage:
+        """With the weights of networks that were trained apart."""
+        both = cls(proposal[0], refinement[0], **settings)
+        both.proposal.load_state_dict(proposal[1].state_dict())
+        both.refinement.load_state_dict(trunk_state(refinement[1]))
+        both.classifier = joined(refinement[1].classifier, both.shares[1])
         return both
 
-    def stage(self, index: int) -> BoxNetwork:
-        """The network of one stage by itself, 0 or 1, with its own classifier: what `of` was given."""
-        networks = [_built(stage) for stage in self.stages]
-        column = sum(network.channels + 1 for network in networks[:index])
-        row = sum(network.classifier.linear[0].out_features + 1 for network in networks[:index])
-        first, last = (layer.weight for layer in self.classifier.linear)
-        turn, passed = column + networks[index].channels, row + networks[index].classifier.linear[0].out_features
-        classifier = {
-            "classifier.0.weight": first[row:passed, column:turn],
-            "classifier.0.bias": first[row:passed, turn],
-            "classifier.2.weight": last[:, row:passed],
-            "classifier.2.bias": last[:, passed],
-        }
-        networks[index].load_state_dict(self.members[index].state_dict() | classifier)
-        return networks[index]
+    def first_stage(self) -> BoxNetwork:
+        return self.proposal
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
-        """``image``: (N, 7, ...), the channels of `guidance.CHANNELS` over the box and its context; N views of it."""
-        size = image.shape[2:]
-        heard = bool(image[:, STROKES].any())
-        for turn, module in zip((not heard, heard), self.members, strict=True):
-            member = cast("BoxNetwork", module)
-            if not turn:
-                yield image.new_zeros(len(image), member.channels + 1, *[1] * len(size)), size
-                continue
-            margin = 0 if heard else self.context_cells
-            image_in_box = slice(None), slice(0, 1), *(slice(margin, n - margin) for n in size)
-            seen = image if heard else normalised(image[image_in_box])
-            for maps, whole in member.parts(seen):
-                if margin:
-                    maps = F.pad(cropped(upsampled(maps, whole), seen.shape[2:]), [margin] * 2 * len(size))
-                yield maps, size if margin else whole
-            yield image.new_ones(len(image), 1, *[1] * len(size)), size
+        """``image``: (N, 8, ...), the channels of `guidance.CHANNELS` and the proposal, over the box and its context;
+        N views of one box."""
+        said, proposal, size = image[:, : len(CHANNELS)], image[:, len(CHANNELS) :], image.shape[2:]
+        heard = bool(said[:, STROKES].any())
+        share = self.shares[0] if heard else 1.0
+        yield torch.cat([proposal * (share / UNIT), torch.full_like(proposal, heard)], dim=1), size
+        if heard:
+            yield from self.refinement.parts(said)
+        else:
+            yield said.new_zeros(len(said), self.refinement.channels, *[1] * len(size)), size
 
 
-def joined(classifiers: Sequence[Classifier]) -> Classifier:
-    """The classifier on the features of `TwoStage` that gives each stage's own logits when it has its turn.
+def joined(refinement: Classifier, share: float) -> Classifier:
+    """On the features of `TwoStage`: a classifier whose logits differ by the proposal and a share of the refinement's.
 
-    Biases become weights of the feature that says whose turn it is: who is silent adds nothing.
+    The refinement's biases become weights of the feature that says whether it has its turn: before that it adds
+    nothing.
     """
-    layers = [classifier.linear for classifier in classifiers]
-    both = Classifier(sum(a.in_features + 1 for a, _ in layers), sum(a.out_features + 1 for a, _ in layers))
-    first, last = both.linear
+    first, last = refinement.linear
+    hidden = first.out_features
+    both = Classifier(2 + first.in_features, 3 + hidden)
+    entering, leaving = both.linear
     with torch.no_grad():
         for parameter in both.parameters():
             parameter.zero_()
-        column = row = 0
-        for a, b in layers:
-            turn, passed = column + a.in_features, row + a.out_features
-            first.weight[row:passed, column:turn] = a.weight
-            first.weight[row:passed, turn] = a.bias
-            first.weight[passed, turn] = 1
-            last.weight[:, row:passed] = b.weight
-            last.weight[:, passed] = b.bias
-            column, row = turn + 1, passed + 1
+        entering.weight[0, 0], entering.weight[1, 0] = 1, -1  # a proposal passes as its positive and its negative part
+        leaving.weight[:, :2] = UNIT / 2 * torch.tensor([[-1, 1], [1, -1]])
+        entering.weight[2, 1] = 1
+        leaving.weight[:, 2] = share * last.bias
+        entering.weight[3:, 1] = first.bias
+        entering.weight[3:, 2:] = first.weight
+        leaving.weight[:, 3:] = share * last.weight
     return both
-
-
-def normalised(image: torch.Tensor) -> torch.Tensor:
-    """Views of one image (N, 1, ...) as `bifseg.imaging.image.normalise` makes them, of this part of it alone."""
-    low, high = torch.quantile(image[0].flatten(), torch.tensor([0.005, 0.995], device=image.device))
-    clipped = image.clamp(low, high)
-    return (clipped - clipped[0].mean()) / clipped[0].std(correction=0).clamp_min(1e-6)
 
 
 def _built(stage: Stage) -> BoxNetwork:
@@ -132,7 +106,3 @@ def _built(stage: Stage) -> BoxNetwork:
     if architecture == "two-stage":
         raise InvalidInput("A stage of a two-stage network is a network of one stage.")
     return build(architecture, **settings)
-
-
-def _classifies(name: str) -> bool:
-    return name.startswith("classifier.")

@@ -13,7 +13,7 @@ from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
-from bifseg.networks.checkpoint import Model, load_model
+from bifseg.networks.checkpoint import Model, load_model, shipped
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
@@ -78,9 +78,12 @@ class Workbench:
         Returns
         -------
         Model
+            A session without a network of its own goes on with what was the default then, if it still ships.
             InvalidInput is raised where the session has another by now.
         """
         model = self.model_for(segment.box)
+        if self._model is None and segment.model.name in shipped():
+            model = load_model(segment.model.name, segment.box.dimension)
         if model.sha256 != segment.model.sha256:
             raise InvalidInput(
                 f"The object {segment.name!r} was begun with another model, {segment.model.name} "

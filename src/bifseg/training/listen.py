@@ -25,11 +25,12 @@ import torch
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
+from bifseg.imaging.intensity import normalise
 from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
-from bifseg.networks.two_stage import TwoStage, normalised
+from bifseg.networks.two_stage import TwoStage
 from bifseg.training.bank import Volume
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.room import Room, UnderWay
@@ -130,7 +131,7 @@ def train(
     torch.manual_seed(seed)
     network, average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
     if start is not None:
-        grow(network, start.network.stage(1) if isinstance(start.network, TwoStage) else start.network)
+        grow(network, start.network)
     layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
     network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     average.load_state_dict(network.state_dict())
@@ -139,6 +140,7 @@ def train(
     proposing = None if proposal is None else _proposing(proposal, recipe, device)
     state = RunState(output)
     step, seconds = state.resume(network, average, optimiser)
+    begun = step
     renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.settings["context"], recipe.shares, device)
     record: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
@@ -158,7 +160,7 @@ def train(
             while True:
                 seconds = time.perf_counter() - clock
                 done = seconds / (60 * minutes)
-                if done >= 1:
+                if done >= 1 and step > begun:  # a machine may be busy: every run learns something
                     break
                 turn += 1
                 slot = turn % recipe.under_way
@@ -180,7 +182,7 @@ def train(
                     continue
                 for group in optimiser.param_groups:
                     group["lr"] = (
-                        recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * done))
+                        recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
                     )
                 inside = slice(None), *under_way.boxes.inside
                 truth = under_way.boxes.truth[inside]
@@ -250,7 +252,8 @@ def _proposing(proposal: Model, recipe: Recipe, device: str) -> Callable[[torch.
 
     @torch.no_grad()
     def mask(images: torch.Tensor) -> torch.Tensor:
-        logits = torch.cat([network(normalised(image[None])) for image in images])
+        seen = [torch.from_numpy(normalise(image.cpu().numpy()))[None, None].to(device) for image in images[:, 0]]
+        logits = torch.cat([network(one) for one in seen])
         return logits[:, 1] > logits[:, 0]
 
     return mask
