@@ -65,7 +65,7 @@ def carried(
             if not before.packed.any() or locked.all() or inside.min() == inside.max():
                 break
             clock, model = Stopwatch(), bench.model_of(before)
-            crop = bench.crop(box, clock)
+            crop = bench.crop(box, model, clock)
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
             part = begin(name, crop, model, ends, part_of=root, start=before.classifier)
@@ -128,7 +128,7 @@ def interpolated(
             share, clock = (index - a) / (b - a), Stopwatch()
             nearer = ends[share > 0.5]
             box, name, model = moved(frame, axis, index), part_name(state, root, index), bench.model_of(nearer)
-            crop = bench.crop(box, clock)
+            crop = bench.crop(box, model, clock)
             with clock("interpolate"):
                 shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
             part = begin(name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier)

@@ -42,7 +42,7 @@ class Workbench:
     def __init__(self, image: Image, model: Model | None, parameters: Parameters | str | Mapping, seed: int) -> None:
         self.image, self.parameters, self.seed = image, parameters, seed
         self._model = model
-        self._crops: dict[Box, Crop] = {}
+        self._crops: dict[tuple[Box, str], Crop] = {}
 
     # ---- networks and crops
 
@@ -91,13 +91,15 @@ class Workbench:
             )
         return model
 
-    def crop(self, box: Box, clock: Stopwatch | None = None) -> Crop:
+    def crop(self, box: Box, model: Model, clock: Stopwatch | None = None) -> Crop:
         """The crop of a box; those used last are kept.
 
         Parameters
         ----------
         box
             Where in the image.
+        model
+            The network that looks at it.
         clock
             Takes the time, where it is made.
 
@@ -106,8 +108,9 @@ class Workbench:
         Crop
             Image and features.
         """
-        crop = self._crops.pop(box, None) or Crop(self.image, box, self.model_for(box), clock)
-        self._crops[box] = crop  # the most recently used is last
+        key = box, model.sha256
+        crop = self._crops.pop(key, None) or Crop(self.image, box, model, clock)
+        self._crops[key] = crop  # the most recently used is last
         while len(self._crops) > CROPS_KEPT:
             del self._crops[next(iter(self._crops))]
         return crop
@@ -212,7 +215,8 @@ class Workbench:
         Segment
             Without a mask.
         """
-        model, crop = self.model_for(box), self.crop(box, clock)
+        model = self.model_for(box)
+        crop = self.crop(box, model, clock)
         wanted = self.parameters if parameters is None else parameters
         settings = chosen(wanted, model.dimension, model.tuned)
         with clock("classifier"):
@@ -292,7 +296,7 @@ class Workbench:
         self, state: State, segment: Segment, model: Model, refine: str, initial: np.ndarray | None,
         clock: Stopwatch | None,
     ) -> Generator[Round, None, State]:  # fmt: skip
-        crop, locked = self.crop(segment.box, clock), state.taken(segment.box, but=segment.name)
+        crop, locked = self.crop(segment.box, model, clock), state.taken(segment.box, but=segment.name)
         done = yield from adapt(
             segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )
