@@ -40,7 +40,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
   return kind.startsWith('webgl') ? null : original.call(this, kind, ...options)
 }
 """
-PATIENCE = 30_000  # milliseconds; the first interaction of a worker loads torch
+PATIENCE = 60_000  # milliseconds; the first interaction of a worker loads torch
 expect.set_options(timeout=PATIENCE)
 
 
