@@ -31,7 +31,7 @@ test: lint $(if $(NODE),page)
 	$(BIN)/python -m pytest $(PARALLEL)
 
 check: lint
-	$(BIN)/python -m pytest -q -m unit $(PARALLEL)
+	$(BIN)/python -m pytest -q -m "unit and not data" $(PARALLEL)
 
 # The same without what only POSIX has, and on the plainest CPU: what other machines will do.
 portable: .venv/dev

@@ -26,10 +26,11 @@ settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test by the folder it lies in, and those that need real images."""
+    """Mark every test by where it lies, but for those marked already, and those that need real images."""
     for item in items:
         file = item.path.relative_to(HERE)
-        item.add_marker(next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), "unit"))
+        if item.get_closest_marker("server") is None:
+            item.add_marker(next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), "unit"))
         if "data" in item.fixturenames:
             item.add_marker("data")
     if "PYTEST_XDIST_WORKER" in os.environ:  # so that no long file is left for one process at the end

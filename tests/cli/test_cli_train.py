@@ -89,6 +89,7 @@ def test_a_network_is_trained_on_seen_classes_and_judged_on_both(dataset, tmp_pa
     assert "is finished" in capsys.readouterr().out
 
 
+@pytest.mark.server
 def test_a_killed_command_goes_on_when_it_is_given_again(dataset, tmp_path):
     program = f"""
 import sys

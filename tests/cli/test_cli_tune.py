@@ -238,6 +238,7 @@ def test_a_missing_backend_is_refused_before_anything_is_read(capsys, monkeypatc
     assert f"The backend {backend} is not installed" in capsys.readouterr().err
 
 
+@pytest.mark.server
 def test_a_dask_cluster_is_used_by_its_address(capsys, folder, bad, tmp_path):
     distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed: pip install 'bifseg[cluster]'")
     options = ("--vary", "lam=1", "--rounds", 0, "--objects", 4, "--held-back", 0)

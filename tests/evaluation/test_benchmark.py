@@ -91,11 +91,13 @@ def test_a_file_cut_anywhere_is_completed(runs, undisturbed, tmp_path, share):
     assert rows_of(path) == rows_of(undisturbed)
 
 
+@pytest.mark.server
 def test_several_processes_give_the_same_file(runs, undisturbed, tmp_path):
     benchmark(runs, tmp_path / "r.jsonl", jobs=2)
     assert rows_of(tmp_path / "r.jsonl") == rows_of(undisturbed)
 
 
+@pytest.mark.server
 def test_a_ray_cluster_of_two_workers_gives_the_same_file(runs, undisturbed, tmp_path):
     ray = pytest.importorskip("ray")
     for patience in (True, True, False):  # it gives a machine with other work 30 s to start it
@@ -113,6 +115,7 @@ def test_a_ray_cluster_of_two_workers_gives_the_same_file(runs, undisturbed, tmp
     assert rows_of(tmp_path / "r.jsonl") == rows_of(undisturbed)
 
 
+@pytest.mark.server
 def test_a_benchmark_killed_at_some_moment_goes_on(targets, undisturbed, tmp_path):
     folder, path = targets[0].case.labels_path.parent.parent, tmp_path / "r.jsonl"
     command = [

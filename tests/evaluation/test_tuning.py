@@ -253,10 +253,12 @@ def serial():
     return tried()
 
 
+@pytest.mark.server
 def test_two_processes_find_what_one_finds_bit_for_bit(serial):
     assert tried(workers=2) == serial
 
 
+@pytest.mark.server
 def test_a_dask_cluster_finds_what_one_process_finds(serial):
     # Ray is reached by the same lines; test_benchmark starts one.
     pytest.importorskip("dask.distributed", reason="Dask is not installed: pip install 'bifseg[cluster]'")

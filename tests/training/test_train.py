@@ -75,6 +75,7 @@ def test_the_mean_of_two_checkpoints_is_kept_through_a_stop(tmp_path):
     assert len(early) == 8
 
 
+@pytest.mark.server
 def test_a_killed_run_resumes_and_its_model_loads_at_any_time(tmp_path):
     path = tmp_path / "m.safetensors"
     program = (
@@ -183,6 +184,7 @@ def test_every_shipped_recipe_builds_and_takes_a_step_on_small_crops(name, tmp_p
     assert json.dumps(record)
 
 
+@pytest.mark.server
 def test_two_processes_share_a_batch_and_one_writes(tmp_path):
     program = tmp_path / "share.py"
     program.write_text(
