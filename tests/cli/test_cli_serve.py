@@ -52,7 +52,8 @@ def test_a_killed_worker_is_not_noticed_and_work_in_progress_is_finished_at_the_
         assert http.post(f"/api/v1/sessions/{id}/box", json=BOX).status_code == 200
         before = http.get(f"/api/v1/sessions/{id}/mask").content
         (children,) = Path(f"/proc/{server.pid}/task").glob(f"{server.pid}/children")
-        for child in children.read_text().split():
+        killed = children.read_text().split()
+        for child in killed:
             os.kill(int(child), signal.SIGKILL)
         assert http.post(f"/api/v1/sessions/{id}/refine").status_code == 200
         assert http.post(f"/api/v1/sessions/{id}/undo").status_code == 200
@@ -75,7 +76,8 @@ def test_a_killed_worker_is_not_noticed_and_work_in_progress_is_finished_at_the_
     assert replies[0].status_code == 200
     store = Store(tmp_path / "data")
     assert [entry.kind for entry in store.entries(id)] == ["box"]
-    assert list((tmp_path / "data" / "processes").iterdir()) == []
+    traces = {path.name.partition("-")[0] for path in (tmp_path / "data" / "processes").iterdir()}
+    assert traces <= set(killed)  # a sweep takes theirs; all others took their own
     store.close()
     assert "route=/" in server.log
     assert "Traceback" not in server.log
