@@ -9,7 +9,7 @@ import torch
 from bifseg.cli import main as bifseg
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
-from bifseg.training import hands
+from bifseg.training import simulated_user
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
 from bifseg.training.listen import Recipe, grow, train
 from bifseg.training.render import Renderer, Shares
@@ -106,7 +106,7 @@ def test_hands_mostly_draw_where_the_mask_is_wrong_with_the_right_label(dimensio
     for seed in range(40):
         rng = np.random.default_rng(seed)
         before = np.zeros(shape, np.uint8)
-        after = hands.correct(rng, before, mask, truth)
+        after = simulated_user.correct(rng, before, mask, truth)
         assert not before.any()
         assert after.any()
         right += np.count_nonzero((after == 1) & truth & ~mask) + np.count_nonzero((after == 2) & mask & ~truth)
@@ -119,8 +119,8 @@ def test_hands_leave_a_perfect_mask_alone_and_begin_inside_the_object():
     truth = np.zeros((40, 40), bool)
     truth[10:30, 12:28] = True
     rng = np.random.default_rng(1)
-    assert not hands.correct(rng, np.zeros((40, 40), np.uint8), truth, truth).any()
-    first = [hands.begin(np.random.default_rng(seed), truth) for seed in range(30)]
+    assert not simulated_user.correct(rng, np.zeros((40, 40), np.uint8), truth, truth).any()
+    first = [simulated_user.begin(np.random.default_rng(seed), truth) for seed in range(30)]
     assert all((s == 1).any() for s in first)
     inside = sum(np.count_nonzero((s == 1) & truth) for s in first)
     assert inside > 0.85 * sum(np.count_nonzero(s == 1) for s in first)

@@ -1,4 +1,4 @@
-"""How a listening trunk is trained, top to bottom: on a GPU or a CPU, with simulated hands in processes of their own.
+"""How a listening trunk is trained, top to bottom: on a GPU or a CPU, with simulated users in processes of their own.
 
 Many batches are under way at once. Each is seen several times: from the box alone, then after every round of strokes,
 which worker processes draw on the errors of the network's own answer while the device learns from other batches.
@@ -32,8 +32,8 @@ from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.networks.two_stage import TwoStage
 from bifseg.training.bank import Volume
+from bifseg.training.batches import Batches, UnderWay
 from bifseg.training.render import Renderer, Shares
-from bifseg.training.room import Room, UnderWay
 from bifseg.training.run_state import RunState
 
 SAVED_EVERY = 60  # seconds
@@ -144,13 +144,13 @@ def train(
     renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.settings["context"], recipe.shares, device)
     record: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        room = Room(recipe, renderer, workers, Path(folder), seed)
+        batches = Batches(recipe, renderer, workers, Path(folder), seed)
         try:
             number = step * 1000  # of the next batch: a run that goes on draws new ones
             turn = -1
             ring: list[UnderWay | None] = [None] * recipe.under_way
             for slot in range(recipe.under_way):
-                ring[slot] = room.begin(slot, number)
+                ring[slot] = batches.begin(slot, number)
                 number += 1
             clock = time.perf_counter() - seconds
             saved = time.perf_counter()
@@ -170,15 +170,15 @@ def train(
                         job.result()
                     under_way.jobs = []
                 with watch("input"):
-                    x = room.input(under_way, device).contiguous(memory_format=layout)
+                    x = batches.input(under_way, device).contiguous(memory_format=layout)
                 if proposing is not None and under_way.seen == 0:
                     with watch("proposal"):
                         image_in_box = slice(None), slice(1), *under_way.boxes.inside
                         mask = proposing(x[image_in_box])
                     with watch("boxes"):
                         if waiting is not None:
-                            number = _go_on(room, ring, *waiting, number)
-                        waiting, number = None, _go_on(room, ring, slot, mask, number)
+                            number = _go_on(batches, ring, *waiting, number)
+                        waiting, number = None, _go_on(batches, ring, slot, mask, number)
                     continue
                 for group in optimiser.param_groups:
                     group["lr"] = (
@@ -206,7 +206,7 @@ def train(
                     )
                 if waiting is not None:
                     with watch("boxes"):
-                        number = _go_on(room, ring, *waiting, number)
+                        number = _go_on(batches, ring, *waiting, number)
                 waiting = slot, mask
                 step += 1
                 if step % 50 == 0:
@@ -224,7 +224,7 @@ def train(
                     state.save(network, average, optimiser, step, seconds)
                     saved = time.perf_counter()
         finally:
-            room.close()
+            batches.close()
     state.save(network, average, optimiser, step, seconds)
     card = {
         "recipe": asdict(recipe), "seed": seed, "steps": step, "boxes": step * recipe.batch,
@@ -266,14 +266,14 @@ def _behind(proposal: Model, refinement: Model) -> Model:
     return replace(refinement, network=TwoStage.of(*stages), architecture="two-stage", settings=settings)
 
 
-def _go_on(room: Room, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
-    """After a step: the batch is shown to the people, or gives way to a new one. Returns the next batch's number."""
+def _go_on(batches: Batches, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
+    """After a step: the batch is shown to the users, or gives way to a new one. Returns the next batch's number."""
     under_way = ring[slot]
     if under_way.seen < under_way.rounds:
-        room.answer(under_way, mask)
+        batches.answer(under_way, mask)
         under_way.seen += 1
         return number
-    ring[slot] = room.begin(slot, number)
+    ring[slot] = batches.begin(slot, number)
     return number + 1
 
 

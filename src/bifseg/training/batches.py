@@ -1,4 +1,4 @@
-"""Batches that are under way, and the people in worker processes who scribble on them.
+"""Batches that are under way, and the simulated users in worker processes who scribble on them.
 
 A batch is seen several times: from the boxes alone, then after every round of strokes on the network's own errors.
 """
@@ -18,7 +18,7 @@ import torch
 from bifseg.imaging.intensity import unit_range
 from bifseg.networks.guidance import nearness
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
-from bifseg.training import hands
+from bifseg.training import simulated_user
 from bifseg.training.render import Boxes, Renderer
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ FORGOTTEN = 0.25  # share of answers that are not shown to the network as the ma
 # -- what worker processes do -----------------------------------------------------------------------------------------
 
 
-class Desk:
-    """What the device and the hands share: for every box its intensities, target, mask, scribbles and nearness.
+class SharedArrays:
+    """What device and users share: for every box its intensities, target, mask, scribbles and nearness.
 
     Arrays in a file that all processes map; a box of any shape takes the first voxels of its place.
     """
@@ -46,40 +46,40 @@ class Desk:
         self.truth, self.mask, self.scribbles, self.near = memory[:, 2], memory[:, 3], memory[:, 4], memory[:, 5:7]
 
     @classmethod
-    def create(cls, folder: Path, places: int, voxels: int) -> Desk:
-        path = folder / "desk"
+    def create(cls, folder: Path, places: int, voxels: int) -> SharedArrays:
+        path = folder / "arrays"
         with path.open("wb") as file:
             file.truncate(places * 7 * voxels)
         return cls(path, places, voxels)
 
 
-_desk: Desk | None = None
+_arrays: SharedArrays | None = None
 
 
-def _sit_down(path: Path, places: int, voxels: int) -> None:
-    global _desk
-    _desk = Desk(path, places, voxels)
+def _attach(path: Path, places: int, voxels: int) -> None:
+    global _arrays
+    _arrays = SharedArrays(path, places, voxels)
 
 
 def _scribble(place: int, shape: tuple[int, ...], key: tuple[int, ...], first: bool) -> None:
     """New strokes on one box: before there is a mask (``first``), or where the mask is wrong."""
     count = math.prod(shape)
     rng = np.random.default_rng(key)
-    desk = cast("Desk", _desk)  # `_sit_down` came first
+    arrays = cast("SharedArrays", _arrays)  # `_attach` came first
     image, target, mask, scribbles = (
-        array[place, :count].reshape(shape) for array in (desk.image, desk.truth, desk.mask, desk.scribbles)
+        array[place, :count].reshape(shape) for array in (arrays.image, arrays.truth, arrays.mask, arrays.scribbles)
     )
     truth = target > 0
     if first:
-        new = hands.begin(rng, truth)
+        new = simulated_user.begin(rng, truth)
     else:
         old = scribbles.copy()
         shown = np.where(old == 0, mask > 0, old == FOREGROUND)
         mask[...] = shown
-        new = hands.correct(rng, old, shown, truth)
+        new = simulated_user.correct(rng, old, shown, truth)
     scribbles[...] = new
     near = nearness(unit_range(image.astype(np.float32)), new)
-    desk.near[place, :, :count] = np.rint(255 * near).reshape(2, count)
+    arrays.near[place, :, :count] = np.rint(255 * near).reshape(2, count)
 
 
 # -- a batch under way ------------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def _scribble(place: int, shape: tuple[int, ...], key: tuple[int, ...], first: b
 
 @dataclass(eq=False)
 class UnderWay:
-    """One batch and how often it was seen; ``places``: of its boxes on the desk; ``jobs``: strokes being drawn."""
+    """One batch and how often it was seen; ``places``: of its boxes in the arrays; ``jobs``: strokes being drawn."""
 
     boxes: Boxes
     places: range
@@ -101,15 +101,15 @@ class UnderWay:
         return tuple(s.stop - s.start for s in self.boxes.inside)
 
 
-class Room:
-    """Where batches are made, and the people who scribble on them."""
+class Batches:
+    """Where batches are made, and the simulated users who scribble on them."""
 
     def __init__(self, recipe: Recipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
         self.recipe, self.renderer, self.seed = recipe, renderer, seed
         voxels = renderer.most
-        self.desk = Desk.create(folder, recipe.under_way * recipe.batch, voxels)
+        self.arrays = SharedArrays.create(folder, recipe.under_way * recipe.batch, voxels)
         context = multiprocessing.get_context("spawn")
-        self.people = ProcessPoolExecutor(workers, context, _sit_down, self.desk.about)
+        self.users = ProcessPoolExecutor(workers, context, _attach, self.arrays.about)
 
     def begin(self, slot: int, number: int) -> UnderWay:
         """A fresh batch in a slot of the ring."""
@@ -122,27 +122,27 @@ class Room:
         count = math.prod(under_way.shape)
         inside = (slice(None), *boxes.inside)
         rows = slice(under_way.places.start, under_way.places.stop)
-        self.desk.image[rows, :count] = boxes.images[:, 0][inside].flatten(1).half().cpu().numpy()
-        self.desk.truth[rows, :count] = boxes.truth[inside].flatten(1).byte().cpu().numpy()
-        for array in (self.desk.mask, self.desk.scribbles):
+        self.arrays.image[rows, :count] = boxes.images[:, 0][inside].flatten(1).half().cpu().numpy()
+        self.arrays.truth[rows, :count] = boxes.truth[inside].flatten(1).byte().cpu().numpy()
+        for array in (self.arrays.mask, self.arrays.scribbles):
             array[rows, :count] = 0
-        self.desk.near[rows, :, :count] = 0
+        self.arrays.near[rows, :, :count] = 0
         for place in under_way.places:
             if rng.random() < SCRIBBLED_FIRST:
                 self._ask(under_way, place, first=True)
         return under_way
 
     def answer(self, under_way: UnderWay, mask: torch.Tensor) -> None:
-        """The network's masks (N, ...) of the boxes: people look at them and correct what is wrong."""
+        """The network's masks (N, ...) of the boxes: users look at them and correct what is wrong."""
         count = math.prod(under_way.shape)
         rows = slice(under_way.places.start, under_way.places.stop)
-        self.desk.mask[rows, :count] = mask.flatten(1).byte().cpu().numpy()
+        self.arrays.mask[rows, :count] = mask.flatten(1).byte().cpu().numpy()
         for place in under_way.places:
             self._ask(under_way, place, first=False)
 
     def _ask(self, under_way: UnderWay, place: int, first: bool) -> None:
         key = (self.seed, under_way.number, under_way.seen, place)
-        under_way.jobs.append(self.people.submit(_scribble, place, under_way.shape, key, first))
+        under_way.jobs.append(self.users.submit(_scribble, place, under_way.shape, key, first))
 
     def input(self, under_way: UnderWay, device: str) -> torch.Tensor:
         """What the network sees of a batch now: (N, 7, ...)."""
@@ -152,11 +152,11 @@ class Room:
         n = len(under_way.places)
         rng = np.random.default_rng((self.seed, under_way.number, under_way.seen, 2))
         maps = np.empty((n, 5, count), np.uint8)
-        maps[:, 0] = self.desk.mask[rows, :count] if under_way.seen else 0
+        maps[:, 0] = self.arrays.mask[rows, :count] if under_way.seen else 0
         maps[rng.random(n) < FORGOTTEN, 0] = 0
-        maps[:, 1] = self.desk.scribbles[rows, :count] == FOREGROUND
-        maps[:, 2] = self.desk.scribbles[rows, :count] == BACKGROUND
-        maps[:, 3:] = self.desk.near[rows, :, :count]
+        maps[:, 1] = self.arrays.scribbles[rows, :count] == FOREGROUND
+        maps[:, 2] = self.arrays.scribbles[rows, :count] == BACKGROUND
+        maps[:, 3:] = self.arrays.near[rows, :, :count]
         guidance = torch.from_numpy(maps).to(device).float().reshape(n, 5, *shape)
         guidance[:, 3:] /= 255
         x = torch.zeros(n, 7, *boxes.images.shape[2:], device=device)
@@ -168,4 +168,4 @@ class Room:
         return x
 
     def close(self) -> None:
-        self.people.shutdown(cancel_futures=True)
+        self.users.shutdown(cancel_futures=True)
