@@ -196,7 +196,7 @@ class Desk:
     @contextmanager
     def acting(self) -> Iterator[None]:
         """Do what leads to one interaction, and wait until it is saved and on the screen."""
-        before = self.page.locator(".kept").inner_text()
+        before = self.page.locator(".kept").get_attribute("data-number")
         yield
-        self.page.locator(".kept").filter(has_not_text=re.compile(f"^{before}$")).wait_for(timeout=LONG)
+        self.page.locator(f".kept:not([data-number='{before}'])").wait_for(timeout=LONG)
         self.page.locator(".workspace:not([data-busy])").wait_for(timeout=LONG)

@@ -97,9 +97,11 @@ def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp
 
     with Process(built, "--data", tmp_path / "data", "--no-browser") as again:  # the browser is still known
         assert again.session is None
+        assert again.url == server.url  # open tabs find it
         with httpx.Client(base_url=again.url, cookies=cookies, timeout=60) as http:
             assert [one["id"] for one in http.get(f"{API}/sessions").json()] == [server.session]
             with Process(built, "--data", tmp_path / "data", "--no-browser") as beside, beside.enter() as other:
+                assert beside.url != again.url
                 assert other.get(f"{API}/sessions").json() == http.get(f"{API}/sessions").json()
 
 

@@ -95,17 +95,55 @@ def test_a_foreground_stroke_that_leaves_the_box_takes_it_along(reader, plane):
     before = plane.segment.box
     reader.press("f")
     reader.thin()
+    reader.drag("Axial", (26, 18, Z), (34, 18, Z))
+    asked = reader.page.get_by_role("dialog", name="The stroke leaves the box")
+    expect(asked).to_contain_text("begins anew")
     with reader.acting():
-        reader.drag("Axial", (26, 18, Z), (34, 18, Z))
+        asked.get_by_role("button", name="Make the box larger").click()
     after = plane.segment.box
     assert (after.start, after.stop[1:]) == (before.start, before.stop[1:])
     assert 35 <= after.stop[0] < 40
     np.testing.assert_array_equal(plane.scribbles == 1, voxels((slice(26, 35), 18, Z)))
+    with reader.acting():
+        reader.drag("Axial", (14, 12, Z), (14, 4, Z))
+        asked.get_by_role("button", name="Paint inside only").click()
+    assert plane.segment.box == after
+    inside = voxels((slice(26, 35), 18, Z), (14, slice(9, 13), Z))
+    np.testing.assert_array_equal(plane.scribbles == 1, inside)
+    number = reader.number
+    reader.drag("Axial", (14, 12, Z), (14, 4, Z))
+    asked.get_by_role("button", name="Forget the stroke").click()
     reader.press("g")
     with reader.acting():  # background ends where the box does
         reader.drag("Axial", (20, 22, Z), (20, 34, Z))
+    assert reader.number == number + 1
     assert plane.segment.box == after
     np.testing.assert_array_equal(plane.scribbles == 2, voxels((20, slice(22, 27), Z)))
+
+
+def test_what_is_not_the_object_paints_nothing_outside_the_box(reader, plane):
+    reader.press("g")
+    reader.thin()
+    number = reader.number
+    reader.drag("Axial", (5, 4, Z), (36, 4, Z))  # all of it above the box
+    reader.told("outside the box, so nothing was painted")
+    assert reader.number == number
+    with reader.acting():  # out at one side and back in: what lies between is not moved to the border
+        reader.drag("Axial", (27, 12, Z), (35, 12, Z), (35, 22, Z), (27, 22, Z))
+    expected = voxels((slice(27, 30), 12, Z), (slice(27, 30), 22, Z))
+    np.testing.assert_array_equal(plane.scribbles == 2, expected)
+
+
+def test_the_box_is_seen_while_painting(reader, plane):
+    reader.press("p")
+    reader.plain()
+    _, y = reader.place("Axial", (20, 18, Z))
+    near, far = reader.place("Axial", (30, 18, Z)), reader.place("Axial", (29, 18, Z))
+    pane = reader.pane("Axial").bounding_box()
+    picture = reader.picture("Axial").astype(int)
+    side = round((near[0] + far[0]) / 2 - pane["x"])
+    row = picture[round(y - pane["y"] + 3), side - 2 : side + 3]
+    assert row.min(1).max() > 225  # its white line
 
 
 def test_a_box_is_pulled_by_its_handles(reader, plane):

@@ -240,13 +240,13 @@ class Reader:
 
     def done(self, number: int) -> None:
         """Wait until an interaction is done and on the screen."""
-        expect(self.page.locator(".kept")).to_have_text(re.compile(rf"\b{number}$"), timeout=PATIENCE)
+        expect(self.page.locator(".kept")).to_have_attribute("data-number", str(number), timeout=PATIENCE)
         expect(self.page.locator(".workspace[data-busy]")).to_have_count(0, timeout=PATIENCE)
 
     @property
     def number(self) -> int:
         """Of the last interaction."""
-        return int((re.findall(r"\d+$", self.page.locator(".kept").inner_text()) or [0])[0])
+        return int(self.page.locator(".kept").get_attribute("data-number") or 0)
 
     def told(self, words: str) -> None:
         """Wait for a sentence that the page says to the user."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ import typer
 
 from bifseg.errors import InvalidInput, MissingFile
 
+PORT = "port"  # the file in the data folder that keeps where the page was last
+
 
 def app(
     image: Annotated[Path | None, typer.Argument(help="A scan to begin with; also a folder of DICOM slices.")] = None,
@@ -18,14 +21,16 @@ def app(
         str | None, typer.Option(help="Of several DICOM series in a folder or zip: its UID, number or description.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder that keeps images and sessions; else your own.")] = None,
-    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(help="TCP port; 0 takes a free one. Else that of last time, if it is free.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
     model: Annotated[list[Path] | None, typer.Option(help="A model to offer, .safetensors; repeatable.")] = None,
 ) -> None:
     """Open bifseg's page in the browser: a server for you alone, on this machine, until Ctrl-C.
 
     What you do is kept in your own folder, and found again by the next call. The address that is printed lets one
-    browser in, within ten minutes.
+    browser in, within ten minutes; tabs that were open before go on by themselves.
     """
     import logging
     import threading
@@ -54,7 +59,11 @@ def app(
     data = data or own_folder()
     check_folder(data)
     settings = Settings(
-        data=data, port=port, require_tokens=True, warm=True, models={path.stem: path for path in model or ()}
+        data=data,
+        port=last_port(data) if port is None else port,
+        require_tokens=True,
+        warm=True,
+        models={path.stem: path for path in model or ()},
     )
     scan = None
     if image is not None:
@@ -66,6 +75,7 @@ def app(
         key = service.store.add_image(scan[0], LOCAL, scan[1])
 
     def listening(address: str) -> None:
+        (data / PORT).write_text(address.rpartition(":")[2])
         link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
         if image is not None:
             link += f"&session={service.store.create(key, LOCAL, title=image.resolve().name)}"
@@ -75,6 +85,16 @@ def app(
 
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
     run(server, settings, listening=listening)
+
+
+def last_port(data: Path) -> int:
+    """The port that the page on this folder had last, so that its tabs find it again; 0 where that is not to be had."""
+    try:
+        port = int((data / PORT).read_text())
+        with socket.create_server(("127.0.0.1", port)):
+            return port
+    except (OSError, ValueError, OverflowError):  # none yet, not a number, or somebody else listens there
+        return 0
 
 
 def own_folder() -> Path:

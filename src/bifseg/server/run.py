@@ -51,7 +51,8 @@ def run(
         except OSError as error:  # an SSLError is one
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
-        server = _Server(config, f"{'https' if certificate else 'http'}://{_host(address)}:{port}", listening)
+        reached = f"{'https' if certificate else 'http'}://{_host(address)}:{port}"
+        server = _Server(config, reached, listening, app.state.service.news.close)
         with (
             _temporary(settings.data / "temporary"),
             _signals_ignored(),
@@ -82,16 +83,22 @@ def _temporary(folder: Path) -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens as soon as it does."""
+    """Says where it listens as soon as it does; ``ending`` is called before it waits for answers that are under way."""
 
-    def __init__(self, config: uvicorn.Config, address: str, listening: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, address: str, listening: Callable[[str], None], ending: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._address, self._listening = address, listening
+        self._address, self._listening, self._ending = address, listening, ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._listening(self._address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending()
+        await super().shutdown(sockets)
 
 
 @contextmanager

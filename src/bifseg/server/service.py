@@ -16,6 +16,7 @@ from bifseg.errors import BifsegError, Busy, InvalidInput, StorageFull
 from bifseg.server.access.tokens import Tokens
 from bifseg.server.access.turns import Turns
 from bifseg.server.metrics import Metrics
+from bifseg.server.news import News
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.settings import LOCAL, Settings
@@ -37,6 +38,7 @@ class Service:
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
+        self.news = News()
         self.heavy = Turns(
             at_once=2, own=1, waiting=16, nice=NICE
         )  # seconds or gigabytes: files, whole images, exports, uploads
@@ -119,6 +121,7 @@ class Service:
         finally:
             self._brought -= Counter(brought)
         self.metrics.interaction(told)
+        self.news.tell(session)
         return told
 
     def _withdraw(self, brought: Collection[str]) -> None:

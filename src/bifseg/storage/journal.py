@@ -35,11 +35,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class History:
-    """What undo and redo move along. ``number``: of the last entry."""
+    """What undo and redo move along. ``number``: of the last entry; ``made_by``: of those that made the states."""
 
     states: tuple[dict, ...] = (EMPTY,)
     position: int = 0
     number: int = 0
+    made_by: tuple[int, ...] = (0,)
 
     @property
     def state(self) -> dict:
@@ -66,16 +67,16 @@ class History:
 
     def after(self, entries: Iterable[tuple[int, str, dict | None]]) -> History:
         """The history with further entries, (number, kind, state) each; InvalidInput where one cannot follow."""
-        states, position, number = list(self.states), self.position, self.number
+        states, position, number, made_by = list(self.states), self.position, self.number, list(self.made_by)
         for number, kind, state in entries:
             if kind in MOVES:
                 position += 1 if kind == "redo" else -1
                 if not 0 <= position < len(states):
                     raise InvalidInput(f"The journal is damaged: its entry {number}, {kind}, has nowhere to go.")
             elif state is not None:
-                states[position + 1 :] = [state]
+                states[position + 1 :], made_by[position + 1 :] = [state], [number]
                 position += 1
-        return History(tuple(states), position, number)
+        return History(tuple(states), position, number, tuple(made_by))
 
     def summary(self) -> dict:
         """Where the session stands, ready for JSON."""
@@ -92,6 +93,7 @@ class History:
             "current": self.state["current"],
             "can_undo": self.can_undo,
             "can_redo": self.can_redo,
+            "undoes": self.made_by[self.position] if self.can_undo else None,
         }
 
 

@@ -218,6 +218,11 @@ class Store(Contents):
             (row["number"], row["kind"], _loads(row["state"])) for row in self.read(sql, (id, since.number))
         )
 
+    def last_number(self, id: str) -> int:
+        """The number of a session's last interaction, 0 before the first; NotFound where there is no such session."""
+        self.session(id)
+        return self.read("SELECT max(number) AS last FROM entries WHERE session = ?", (id,))[0]["last"] or 0
+
     def find(self, id: str, key: str) -> Entry | None:
         """The interaction that carried this key: whoever sends one twice gets the first answer."""
         rows = self.read("SELECT number FROM entries WHERE session = ? AND key = ?", (id, key))

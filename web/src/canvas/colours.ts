@@ -5,6 +5,9 @@ export const NAMES = ['orange', 'sky', 'green', 'yellow', 'pink', 'vermilion', '
 /** Of scribbles and the eraser, by label; background ones are hatched, too, so that nobody depends on the hue. */
 export const SCRIBBLE = { 0: '#ffffff', 1: '#5ad1ff', 2: '#ff4f7b' } as const
 
+/** What a stroke added to a mask, and what it took from it. */
+export const CHANGE = { added: '#56b4e9', removed: '#ff7a3d' } as const
+
 export function rgb(colour: string): [number, number, number] {
   const number = Number.parseInt(colour.slice(1), 16)
   return [number >> 16, (number >> 8) & 255, number & 255]

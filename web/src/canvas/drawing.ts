@@ -1,7 +1,9 @@
 // What hands draw becomes interactions: a box that is to be, the box that there is, strokes.
 
 import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
+import { holds, inside } from '../scan/clip.ts'
 import { across, type Plane } from '../scan/volume.ts'
+import type { Stroke } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import type { Look } from '../session/prefs.ts'
 import { elsewhere, type Tools } from '../tools/tools.ts'
@@ -17,6 +19,12 @@ export interface Around {
   /** A new object is there. */
   begun(): void
   say(sentence: string): void
+  /** Whether the box shall grow around a stroke that leaves it; `partly`: some of the stroke lies inside. */
+  growing(partly: boolean): Promise<'grow' | 'inside' | null>
+  /** A place is under the pointer, or none. */
+  pointed(voxel: Vec3 | null): void
+  /** A view is to be as large as it goes, or as it was. */
+  enlarged(plane: Plane): void
 }
 
 export class Drawing {
@@ -25,12 +33,19 @@ export class Drawing {
   tools!: Tools
   /** When the last stroke or box ended, in the page's milliseconds; 0 once its mask is on the screen. */
   ended = 0
+  /** A stroke of which it is asked whether the box shall grow around it. */
+  private asked: Stroke | null = null
 
   constructor(
     private readonly model: Model,
     private readonly stage: Stage,
     private readonly around: Around,
   ) {}
+
+  /** Strokes that no mask knows yet, in file voxels. */
+  get pending(): Stroke[] {
+    return [...this.model.pending, ...(this.asked ? [this.asked] : [])]
+  }
 
   // ---- boxes
 
@@ -114,6 +129,14 @@ export class Drawing {
     return box
   }
 
+  pointed(voxel: Vec3 | null): void {
+    this.around.pointed(voxel)
+  }
+
+  enlarged(plane: Plane): void {
+    this.around.enlarged(plane)
+  }
+
   // ---- strokes
 
   /** Why a stroke cannot begin in a slice of this plane, or null. */
@@ -126,22 +149,37 @@ export class Drawing {
     return this.around.locked() ?? (passed ? elsewhere(thin, box.start[thin]) : null)
   }
 
-  /** A stroke in canonical voxels. Foreground that leaves the box makes it grow; all else ends where the box does. */
+  /** A stroke in canonical voxels. What lies outside the box is nothing; unless it is the object's, and the box grows. */
   async stroke(points: Vec3[], label: 0 | 1 | 2): Promise<void> {
     const { axes, box } = this.model
     if (!box) return
     const { radius } = this.tools
-    const inScan = points.map((point) => clamped(point, [0, 0, 0], this.stage.scene.volume.shape))
+    const inScan = points.map((point) => clamped(point, this.stage.scene.volume.shape))
+    const painted = (piece: Vec3[]): Stroke => ({ points: piece.map((point) => axes.toFile(point)), label, radius })
+    const pieces = inside(box, inScan).map(painted)
     this.ended = performance.now()
-    if (label === 1 && inScan.some((point) => leaves(point, box))) {
-      await this.model.extend(this.grown(box, inScan), {
-        points: inScan.map((point) => axes.toFile(point)),
-        label,
-        radius,
-      })
-    } else {
-      const inBox = inScan.map((point) => axes.toFile(clamped(point, box.start, box.stop)))
-      await this.model.scribble({ points: inBox, label, radius })
+    if (label === 1 && inScan.some((point) => !holds(box, point))) {
+      const whole = painted(inScan)
+      const wish = await this.askedWhether(whole, pieces.length > 0)
+      if (wish === null) return
+      this.ended = performance.now()
+      if (wish === 'grow') {
+        await this.model.extend(this.grown(box, inScan), whole)
+        return
+      }
+    }
+    if (pieces.length) await this.model.scribble(pieces)
+    else this.around.say('That is outside the box, so nothing was painted.')
+  }
+
+  private async askedWhether(stroke: Stroke, partly: boolean): Promise<'grow' | 'inside' | null> {
+    this.asked = stroke
+    this.around.changed()
+    try {
+      return await this.around.growing(partly)
+    } finally {
+      this.asked = null
+      this.around.changed()
     }
   }
 
@@ -167,12 +205,8 @@ export class Drawing {
   }
 }
 
-function leaves(point: Vec3, box: Box): boolean {
-  return ALL.some((k) => Math.round(point[k]) < box.start[k] || Math.round(point[k]) >= box.stop[k])
-}
-
-function clamped(point: Vec3, start: Vec3, stop: Vec3): Vec3 {
-  const inside: Vec3 = [...point]
-  for (const k of ALL) inside[k] = Math.max(start[k], Math.min(stop[k] - 1, point[k]))
-  return inside
+function clamped(point: Vec3, shape: Vec3): Vec3 {
+  const inScan: Vec3 = [...point]
+  for (const k of ALL) inScan[k] = Math.max(0, Math.min(shape[k] - 1, point[k]))
+  return inScan
 }

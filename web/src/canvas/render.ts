@@ -5,7 +5,7 @@ import { h } from '../elements/dom.ts'
 import type { Vec3 } from '../scan/axes.ts'
 import { thinned, type Window } from '../scan/volume.ts'
 import { rgb } from './colours.ts'
-import type { Scene, Shown } from './pane.ts'
+import type { Scene, Shown } from './scene.ts'
 import { drawsSlowly } from './webgl.ts'
 
 const LATER = 150 // milliseconds without news after which the rendering follows; it must never hold up a slice

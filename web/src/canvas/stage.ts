@@ -5,8 +5,9 @@ import { ALL, type Axes, type Box, type Vec3 } from '../scan/axes.ts'
 import { across, type Plane, type Volume, type Window } from '../scan/volume.ts'
 import { sentenceOf } from '../server/errors.ts'
 import type { Layout } from '../session/prefs.ts'
-import { Pane, type Scene } from './pane.ts'
+import { Pane } from './pane.ts'
 import type { Render } from './render.ts'
+import type { Scene } from './scene.ts'
 import { drawsSlowly } from './webgl.ts'
 
 const PLANES: Plane[] = [2, 1, 0] // axial first
@@ -27,7 +28,9 @@ export class Stage {
   private asked = 0
   private readonly observer: ResizeObserver
 
-  constructor(volume: Volume, axes: Axes, planar: boolean) {
+  /** `oriented`: whether right and left are known of the scan; `calibrated`: whether its spacing is in millimetres. */
+  constructor(volume: Volume, axes: Axes, known: { planar: boolean; oriented: boolean; calibrated: boolean }) {
+    const { planar } = known
     const middle: Vec3 = [0, 0, 0]
     for (const k of ALL) middle[k] = Math.floor(volume.shape[k] / 2)
     this.scene = {
@@ -39,14 +42,18 @@ export class Stage {
       smooth: true,
       crosshair: true,
       objects: [],
+      changes: null,
       map: null,
       box: null,
+      handles: false,
       stroke: null,
+      pending: [],
       brush: null,
-      planar,
+      ...known,
+      numbered: (plane, index) => axes.numberOf(plane, index),
     }
     const flat = planar ? PLANES.filter((plane) => axes.shape[plane] === 1).slice(0, 1) : PLANES
-    this.panes = flat.map((plane) => new Pane(plane, this.scene))
+    this.panes = flat.map((plane) => new Pane(plane, this.scene, (index) => this.turn(plane, index)))
     this.element = h('div', { class: 'stage' }, ...this.panes.map((pane) => pane.element))
     if (!planar) this.element.append(this.rendering)
     this.observer = new ResizeObserver(() => this.draw())
@@ -87,6 +94,13 @@ export class Stage {
       this.scene.cursor[k] = Math.max(0, Math.min(shape[k] - 1, Math.round(voxel[k])))
     }
     this.moved()
+  }
+
+  /** Go to a slice. */
+  turn(plane: Plane, index: number): void {
+    const voxel: Vec3 = [...this.scene.cursor]
+    voxel[plane] = index
+    this.moveTo(voxel)
   }
 
   scroll(plane: Plane, steps: number): void {

@@ -1,10 +1,22 @@
-// What is asked and told in front of the page: questions, the report, exports, help.
+// What is asked and told in front of the page: questions, the report, help.
 
 import { h } from '../elements/dom.ts'
+import { flattened } from '../scan/reading.ts'
 import type { Api } from '../server/api.ts'
 import { sentenceOf } from '../server/errors.ts'
 import type { EntryInfo, ImageInfo, MeasureInfo } from '../server/types.ts'
-import { COLUMNS, facts, inWords, lasted, type Report, reportText, rounded, tableOf, when } from '../session/report.ts'
+import {
+  columnsOf,
+  facts,
+  inWords,
+  lasted,
+  type Report,
+  reportText,
+  rounded,
+  tableOf,
+  when,
+} from '../session/report.ts'
+import { save, stemOf } from './files.ts'
 
 /** One of several, as a person reads it. */
 export interface Choice {
@@ -22,6 +34,19 @@ export function askText(title: string, label: string, value: string): Promise<st
   return answer
 }
 
+/** Ask for a range of slices, counted from 1; null where the user would rather not say. */
+export function askRange(here: number, last: number): Promise<[number, number] | null> {
+  const field = (value: number) =>
+    h('input', { type: 'number', min: 1, max: last, value, step: 1, required: true, autocomplete: 'off' })
+  const [from, to] = [field(Math.max(1, here - 5)), field(Math.min(last, here + 5))]
+  const fields = h('div', { class: 'pair' }, h('label', {}, 'First slice', from), h('label', {}, 'Last slice', to))
+  const answer = (): [number, number] => {
+    const [a, b] = [from.valueAsNumber, to.valueAsNumber]
+    return [Math.min(a, b), Math.max(a, b)]
+  }
+  return asked('Carry the object through slices', 'Carry on', answer, fields)
+}
+
 /** Ask whether to do what the button `action` says. */
 export async function confirmIn(title: string, sentence: string, action: string): Promise<boolean> {
   return (await asked(title, action, () => true, h('p', {}, sentence))) ?? false
@@ -36,6 +61,42 @@ export function askChoice(title: string, sentence: string, choices: Choice[]): P
   const legend = h('legend', {}, sentence)
   const fields = h('fieldset', {}, legend, ...options)
   return asked(title, 'Open', () => fields.querySelector<HTMLInputElement>('input:checked')?.value ?? null, fields)
+}
+
+/** What becomes of an object's stroke that leaves the box; `partly`: some of it lies inside. */
+export function askOutside(partly: boolean): Promise<'grow' | 'inside' | null> {
+  const title = 'The stroke leaves the box'
+  const sentence = h(
+    'p',
+    {},
+    'If the box grows, the object begins anew in it, with all your strokes. Undo takes it back.',
+  )
+  const inside = h('button', { type: 'submit', value: 'inside', class: 'primary' }, 'Paint inside only')
+  const grow = h('button', { type: 'submit', value: 'grow', class: partly ? null : 'primary' }, 'Make the box larger')
+  return new Promise((resolve) => {
+    let answer: 'grow' | 'inside' | null = null
+    const form = h(
+      'form',
+      {
+        onsubmit: (event) => {
+          event.preventDefault()
+          answer = (event as SubmitEvent).submitter === grow ? 'grow' : 'inside'
+          dialog.close()
+        },
+      },
+      sentence,
+      h(
+        'div',
+        { class: 'actions' },
+        h('button', { type: 'button', onclick: () => dialog.close() }, 'Forget the stroke'),
+        grow,
+        partly && inside,
+      ),
+    )
+    const dialog = shown(title, form)
+    dialog.addEventListener('close', () => resolve(answer))
+    ;(partly ? inside : grow).focus()
+  })
 }
 
 function asked<T>(title: string, action: string, answer: () => T | null, content: HTMLElement): Promise<T | null> {
@@ -76,14 +137,15 @@ export function showHelp(rows: { keys: string; what: string }[]): void {
 // ---- the report
 
 /** What was done in a session and what came of it; to read, and to save. */
-export async function showReport(api: Api, id: string): Promise<void> {
+export async function showReport(api: Api, id: string, image: ImageInfo): Promise<void> {
   const { status, alert, lines } = told()
   const content = h('div', {})
   closable('Report', lines, content)
   status.textContent = 'Gathering what was done …'
   try {
     const [report, measures, history] = await Promise.all([api.report(id), api.measures(id), api.history(id)])
-    content.replaceChildren(...reportIn(report as Report, measures, history))
+    const sizes = measures.map((measure) => flattened(measure, image))
+    content.replaceChildren(...reportIn(report as Report, sizes, history))
   } catch (error) {
     alert.textContent = sentenceOf(error)
   }
@@ -100,7 +162,7 @@ function reportIn(report: Report, measures: MeasureInfo[], history: EntryInfo[])
     h('dl', {}, ...facts(report, history).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)])),
     h('h3', {}, 'Objects'),
     objects.length
-      ? h('table', {}, headed(...COLUMNS), h('tbody', {}, ...objects.map(row)))
+      ? h('table', {}, headed(...columnsOf(measures)), h('tbody', {}, ...objects.map(row)))
       : h('p', {}, 'There is no object yet.'),
     ...report.objects.filter(({ rounds }) => rounds.length).map(rounds),
     h('h3', {}, 'What was done'),
@@ -139,104 +201,10 @@ function entry(entry: EntryInfo): HTMLElement {
   return h('li', { value: entry.number }, time, ' ', `${inWords(entry)}${lasted(entry)}`)
 }
 
-// ---- exports
-
-/** Offer what may be saved; `figure` draws the page's own picture. */
-export async function showExport(
-  api: Api,
-  id: string,
-  image: ImageInfo,
-  title: string,
-  figure: () => Promise<Blob>,
-): Promise<void> {
-  const { status, alert, lines } = told()
-  let busy = false
-  const saved = async ({ ending, load }: Export) => {
-    if (busy) return
-    busy = true
-    alert.textContent = ''
-    const name = `${stemOf(title)}-${ending}`
-    status.textContent = `${name} is being made …`
-    try {
-      save(await load(), name)
-      status.textContent = `${name} was saved.`
-    } catch (error) {
-      status.textContent = ''
-      alert.textContent = sentenceOf(error)
-    }
-    busy = false
-  }
-  const offered = await exportsOf(api, id, image, figure).catch((error) => {
-    alert.textContent = sentenceOf(error)
-    return []
-  })
-  const choices = offered.map((choice) =>
-    h(
-      'li',
-      {},
-      h(
-        'button',
-        { type: 'button', class: 'choice', onclick: () => saved(choice) },
-        h('strong', {}, choice.name),
-        ' ',
-        h('span', {}, choice.what),
-      ),
-    ),
-  )
-  closable('Export', h('ul', { class: 'choices' }, ...choices), lines)
-}
-
-interface Export {
-  name: string
-  what: string
-  ending: string
-  load: () => Promise<Blob>
-}
-
-async function exportsOf(api: Api, id: string, image: ImageInfo, figure: () => Promise<Blob>): Promise<Export[]> {
-  const { exports } = await api.server()
-  const suitable = exports.filter(
-    ({ axes, needs_series }) => axes.includes(image.planar ? 2 : 3) && (image.dicom || !needs_series),
-  )
-  return [
-    ...suitable.map(({ format, title, help }) => ({
-      name: title,
-      what: help,
-      ending: `labels.${format}`,
-      load: () => api.file(`sessions/${encodeURIComponent(id)}/labels?format=${format}`),
-    })),
-    { name: 'PNG figure', what: 'The view as it is now, as a picture.', ending: 'figure.png', load: figure },
-    {
-      name: 'Session',
-      what: 'The scan, every interaction and every mask in one file, to go on from here or elsewhere.',
-      ending: 'session.zip',
-      load: () => api.file(`sessions/${encodeURIComponent(id)}/export`),
-    },
-  ]
-}
-
-/** Hand a file to the browser's downloads. */
-export function save(blob: Blob, name: string): void {
-  const url = URL.createObjectURL(blob)
-  const link = h('a', { href: url, download: name, hidden: true })
-  document.body.append(link)
-  link.click()
-  link.remove()
-  setTimeout(() => URL.revokeObjectURL(url), 60_000) // some browsers ask for it only after a while
-}
-
-/** What may be the beginning of a file's name on every system, from a title. */
-export function stemOf(title: string): string {
-  const stem = title
-    .replace(/\.(nii\.gz|nii|nrrd|mha|dcm|zip|png|jpe?g|bmp|tiff?)$/i, '')
-    .replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-')
-  return stem.slice(0, 80).replace(/^[\s.-]+|[\s.-]+$/g, '') || 'bifseg'
-}
-
 // ---- dialogs in general
 
 /** A dialog that only tells something. */
-function closable(title: string, ...content: HTMLElement[]): void {
+export function closable(title: string, ...content: HTMLElement[]): void {
   const dialog = shown(title, ...content)
   const close = h('button', { type: 'button', onclick: () => dialog.close() }, 'Close')
   dialog.querySelector('.dialog-title')?.append(close)
@@ -262,7 +230,7 @@ function shown(title: string, ...content: HTMLElement[]): HTMLDialogElement {
 }
 
 /** Lines that are read out when they change. */
-function told(): { status: HTMLElement; alert: HTMLElement; lines: HTMLElement } {
+export function told(): { status: HTMLElement; alert: HTMLElement; lines: HTMLElement } {
   const status = h('p', { role: 'status' })
   const alert = h('p', { role: 'alert' })
   return { status, alert, lines: h('div', {}, status, alert) }

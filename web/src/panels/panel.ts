@@ -1,13 +1,12 @@
-// The panel beside the slices: objects, what fine-tuning just did, the box, and what is to be seen.
+// The panel beside the slices: objects, the box, and what is to be seen.
 
 import { NAMES } from '../canvas/colours.ts'
 import { h } from '../elements/dom.ts'
 import { type Icon, icon } from '../elements/icons.ts'
-import { ALL, type Box } from '../scan/axes.ts'
+import { ALL, type Box, parseBox } from '../scan/axes.ts'
 import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import { colourOf, type Seen } from '../session/prefs.ts'
-import { adaptationCard, conflictCard, draftCard } from './cards.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
@@ -19,10 +18,11 @@ export interface Wishes extends Viewing {
   lock(name: string): void
   recolour(name: string): void
   propagate(step: 1 | -1): void
+  /** Through a range that is asked for, or until the object ends. */
+  carry(range: boolean): void
+  interpolate(): void
   lookNext(): void
   refine(): void
-  begin(): void
-  discard(): void
   typed(box: Box): void
 }
 
@@ -34,26 +34,15 @@ export interface Surroundings extends Viewed {
 }
 
 export class Panel {
-  private readonly adaptation = h('section', { class: 'card adaptation', 'aria-label': 'Adaptation', hidden: true })
-  private readonly conflict = h('section', { class: 'card conflict', 'aria-label': 'Conflict', hidden: true })
-  private readonly draft = h('section', { class: 'card draft', 'aria-label': 'Box to be', hidden: true })
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
-  readonly element = h(
-    'aside',
-    { class: 'panel' },
-    this.conflict,
-    this.draft,
-    this.adaptation,
-    this.objects,
-    this.box,
-    this.view,
-  )
+  readonly element = h('aside', { class: 'panel' }, this.objects, this.box, this.view)
   private readonly built = new Map<HTMLElement, string>()
 
   constructor(
     private readonly model: Model,
+    private readonly planar: boolean,
     private readonly around: () => Surroundings,
     private readonly wishes: Wishes,
   ) {}
@@ -66,13 +55,6 @@ export class Panel {
     this.keep(this.objects, [model.state.objects, model.state.current, seen, measured, !model.busy], () =>
       this.objectList(around),
     )
-    const { adaptation } = model
-    this.adaptation.hidden = !adaptation
-    this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, strokes: 0 }, () => adaptationCard(model))
-    this.conflict.hidden = !model.conflict
-    this.keep(this.conflict, model.conflict, () => conflictCard(model))
-    this.draft.hidden = !draft
-    this.keep(this.draft, [draft], () => draftCard(draft, this.wishes))
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
     this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
@@ -121,7 +103,7 @@ export class Panel {
         },
         icon(sign),
       )
-    const size = (measure && sizeOf(measure)) || `${voxels(parts)} voxels`
+    const size = (measure && sizeOf(measure)) || `${voxels(parts)} ${this.planar ? 'pixels' : 'voxels'}`
     return h(
       'li',
       { class: current ? 'row current' : 'row' },
@@ -161,15 +143,29 @@ export class Panel {
       h('button', { type: 'button', title, disabled: !idle, 'data-key': label, onclick: run }, label)
     const buttons = [
       action('Look here next', 'Go to where the network is least sure (U)', () => wishes.lookNext()),
-      action('Refine on', 'Go on fine-tuning with the scribbles there are', () => wishes.refine()),
+      action('Learn more', 'Learn more from the strokes there are (Shift+R)', () => wishes.refine()),
     ]
-    if (model.planeAxis !== null && !model.image.planar) {
+    if (model.planeAxis !== null && !this.planar) {
       buttons.push(
         action('◂ Previous slice', 'Carry box and adapted network to the slice before (,)', () => wishes.propagate(-1)),
         action('Next slice ▸', 'Carry box and adapted network to the next slice (.)', () => wishes.propagate(1)),
+        action('Until it ends', 'Carry it through all slices that it goes on in, both ways', () => wishes.carry(false)),
+        action('Range …', 'Carry it through slices that you name', () => wishes.carry(true)),
       )
     }
+    if (this.gaps) {
+      buttons.push(action('Fill between', 'Shapes for the slices between those drawn', () => wishes.interpolate()))
+    }
     return [h('div', { class: 'actions' }, ...buttons)]
+  }
+
+  /** Whether there are slices without a part between those that the object has parts in. */
+  private get gaps(): boolean {
+    const { model } = this
+    const axis = model.planeAxis
+    if (axis === null || !model.current) return false
+    const drawn = model.partsOf(model.rootOf(model.current)).map((part) => parseBox(part.box).start[axis])
+    return Math.max(...drawn) - Math.min(...drawn) >= new Set(drawn).size
   }
 
   // ---- the box
@@ -223,8 +219,14 @@ function voxels(objects: ObjectInfo[]): string {
 }
 
 /** Volume or area, and diameter; empty where nobody knows how large a voxel is. */
-function sizeOf({ ml: volume, area_mm2: area, diameter_mm: diameter }: MeasureInfo): string {
-  if (diameter === null) return ''
+function sizeOf({
+  ml: volume,
+  area_mm2: area,
+  diameter_mm: diameter,
+  diameter_px: pixels,
+  voxels,
+}: MeasureInfo): string {
+  if (diameter === null) return pixels === null ? '' : `${voxels.toLocaleString('en')} px · ⌀ ${pixels.toFixed(0)} px`
   const extent = volume === null ? `${(area ?? 0).toPrecision(3)} mm²` : ml(volume)
   return `${extent} · ⌀ ${diameter.toFixed(1)} mm`
 }

@@ -16,7 +16,8 @@ const DONE: Record<string, string> = {
 }
 
 export class Status {
-  private readonly place = h('span', { class: 'place' })
+  private readonly pointer = h('span', { class: 'pointer' })
+  private readonly place = h('span', { class: 'place', title: 'The crosshair' })
   private readonly doing = h('span', { class: 'doing', role: 'status' })
   private readonly stop: HTMLButtonElement
   private readonly kept = h('span', { class: 'kept' })
@@ -28,19 +29,26 @@ export class Status {
       { type: 'button', hidden: true, title: 'Cancel (Esc)', onclick: () => model.cancel() },
       'Cancel',
     )
-    this.element = h('footer', { class: 'status' }, this.place, this.doing, this.stop, this.kept)
+    this.element = h('footer', { class: 'status' }, this.pointer, this.place, this.doing, this.stop, this.kept)
   }
 
   update(): void {
     const { busy, state } = this.model
     this.stop.hidden = !busy || busy.stopping
     set(this.doing, this.sentence())
-    if (!busy) set(this.kept, state.number ? `Saved · step ${state.number}` : 'Nothing to save yet')
+    if (busy) return
+    set(this.kept, state.number ? 'Saved' : 'Nothing to save yet')
+    this.kept.dataset.number = String(state.number) // of the last step
   }
 
-  /** `voxel` in the file's order, and its value. */
-  at(voxel: Vec3, value: number): void {
-    set(this.place, `${voxel.join(', ')} · ${Number.isInteger(value) ? value : value.toPrecision(4)}`)
+  /** Where the crosshair is: a voxel in the file's order, and its value. */
+  at(voxel: Vec3, value: string): void {
+    set(this.place, `${voxel.join(', ')} · ${value}`)
+  }
+
+  /** Where the pointer is; null: nowhere. */
+  under(voxel: Vec3 | null, value: string): void {
+    set(this.pointer, voxel ? `${value} at ${voxel.join(', ')}` : '')
   }
 
   private sentence(): string {
@@ -50,7 +58,7 @@ export class Status {
       const queued = busy.queued ? `, ${busy.queued} before it` : ''
       return `Computing${queued}${busy.round ? `, round ${busy.round}` : ''} …`
     }
-    return last ? `${DONE[last.kind] ?? 'Done'} in ${time(last.total)} (${time(last.seconds)} of computing)` : ''
+    return last ? `${DONE[last.kind] ?? 'Done'} in ${time(last.total)}` : ''
   }
 }
 

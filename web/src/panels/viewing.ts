@@ -21,7 +21,7 @@ const MAPS: Record<MapKind, string> = {
   none: 'None',
   probability: 'Probability',
   uncertainty: 'Uncertainty',
-  weights: 'Weights w(i)',
+  weights: 'Learnt from',
 }
 
 /** What is to be seen, and how: window, masks, maps. */
@@ -117,11 +117,11 @@ export function viewControls({ look, presets, window, mapped }: Viewed, wishes: 
 
 /** Why there is no map to be seen. */
 function missing(map: MapKind): string {
-  return map === 'weights' ? 'No weights yet: they come with the first adaptation.' : 'No object yet.'
+  return map === 'weights' ? 'Nothing was learnt yet: draw a stroke first.' : 'No object yet.'
 }
 
 function legend(map: Exclude<MapKind, 'none'>): HTMLElement {
-  const ends = { probability: ['0', '1'], uncertainty: ['sure', '1 bit'], weights: ['0: left out', 'scribble'] }[map]
+  const ends = { probability: ['0', '1'], uncertainty: ['sure', 'unsure'], weights: ['left out', 'your strokes'] }[map]
   return h(
     'div',
     { class: `legend ${map}` },

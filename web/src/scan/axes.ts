@@ -57,6 +57,11 @@ export class Axes {
     return this.#inFileOrder((k) => (this.#against[k] ? this.shape[k] - 1 - v[k] : v[k]))
   }
 
+  /** The number of a slice as the file counts them, from 1; `k`: the canonical axis across it, `index`: along it. */
+  numberOf(k: Axis, index: number): number {
+    return 1 + (this.#against[k] ? this.shape[k] - 1 - index : index)
+  }
+
   boxToCanonical({ start, stop }: Box): Box {
     return {
       start: three((k) => (this.#against[k] ? this.shape[k] - stop[this.#axis[k]] : start[this.#axis[k]])),

@@ -23,7 +23,8 @@ export class Patch {
 
   constructor(
     private readonly axes: Axes,
-    fileBox: Box,
+    /** The same box in the file's voxels. */
+    readonly fileBox: Box,
     readonly data: Values,
   ) {
     this.box = axes.boxToCanonical(fileBox)

@@ -19,6 +19,7 @@ const TYPES: Record<number, new (buffer: ArrayBuffer, offset: number, length: nu
   16: Float32Array,
   512: Uint16Array,
 }
+const RGB24 = 128
 const SOFT_TISSUE: Window = { low: -160, high: 240 } // Hounsfield units
 const SAMPLES = 200_000 // voxels that are looked at for the window
 
@@ -26,29 +27,43 @@ const SAMPLES = 200_000 // voxels that are looked at for the window
 export class Volume {
   readonly shape: Vec3
   readonly spacing: Vec3
+  /** One number a voxel; of a colour image its luminance. */
   readonly data: Numbers
+  /** Red, green and blue of every voxel, where it has colours. */
+  readonly colours: Uint8Array | null
   readonly range: Window
   readonly auto: Window
 
   /** The NIfTI file that the server makes of an image: one volume, little-endian, no scaling. */
   constructor(readonly file: ArrayBuffer) {
     const view = new DataView(file)
-    const make = TYPES[view.getInt16(70, true)]
+    const kind = view.getInt16(70, true)
+    const make = kind === RGB24 ? Uint8Array : TYPES[kind]
     if (view.byteLength < HEADER || view.getInt32(0, true) !== 348 || !make)
       throw new Error('The scan arrived damaged.')
     this.shape = three((k) => view.getInt16(42 + 2 * k, true))
     this.spacing = three((k) => view.getFloat32(80 + 4 * k, true))
     const [x, y, z] = this.shape
-    this.data = new make(file, HEADER, x * y * z)
+    const voxels = x * y * z
+    this.colours = kind === RGB24 ? new Uint8Array(file, HEADER, 3 * voxels) : null
+    this.data = this.colours ? luminance(this.colours) : new make(file, HEADER, voxels)
     const sorted = this.sampled()
     const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? 0
     this.range = extremes(this.data)
-    this.auto = spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 }
+    this.auto = this.colours
+      ? { low: 0, high: 255 }
+      : (spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 })
   }
 
   /** Whether its numbers look like Hounsfield units. */
   get isCT(): boolean {
-    return this.range.low <= -200 && this.range.low >= -3100 && this.range.high > 200 && this.range.high < 32000
+    return (
+      !this.colours &&
+      this.range.low <= -200 &&
+      this.range.low >= -3100 &&
+      this.range.high > 200 &&
+      this.range.high < 32000
+    )
   }
 
   /** What a scan is shown in first: soft tissue in CT, else what most of its grey levels lie in. */
@@ -58,6 +73,13 @@ export class Volume {
 
   at([x, y, z]: Vec3): number {
     return this.data[x + this.shape[0] * (y + this.shape[1] * z)] ?? 0
+  }
+
+  /** Red, green and blue of a voxel; null in a grey scan. */
+  colourAt([x, y, z]: Vec3): [number, number, number] | null {
+    const k = 3 * (x + this.shape[0] * (y + this.shape[1] * z))
+    const { colours } = this
+    return colours && [colours[k] ?? 0, colours[k + 1] ?? 0, colours[k + 2] ?? 0]
   }
 
   /**
@@ -72,13 +94,26 @@ export class Volume {
     const picture = new ImageData(width, height)
     const pixels = new Uint32Array(picture.data.buffer)
     const scale = 255 / (window.high - window.low)
+    const shade = (value: number) => {
+      const grey = (value - window.low) * scale
+      return grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
+    }
+    const { colours } = this
     let to = 0
     for (let j = height - 1; j >= 0; j--) {
       let from = index * strides[plane] + j * strides[v] + (width - 1) * strides[u]
       for (let i = 0; i < width; i++, from -= strides[u]) {
-        const grey = ((this.data[from] ?? 0) - window.low) * scale
-        const g = grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
-        pixels[to++] = 0xff000000 | (g << 16) | (g << 8) | g
+        if (colours) {
+          const [r, g, b] = [
+            shade(colours[3 * from] ?? 0),
+            shade(colours[3 * from + 1] ?? 0),
+            shade(colours[3 * from + 2] ?? 0),
+          ]
+          pixels[to++] = 0xff000000 | (b << 16) | (g << 8) | r
+        } else {
+          const g = shade(this.data[from] ?? 0)
+          pixels[to++] = 0xff000000 | (g << 16) | (g << 8) | g
+        }
       }
     }
     return picture
@@ -94,12 +129,16 @@ export class Volume {
 export function thinned(volume: Volume, most: number): { file: ArrayBuffer; shape: Vec3; every: number } {
   const { data } = volume
   const every = Math.ceil(Math.cbrt(data.length / most))
-  if (every <= 1) return { file: volume.file, shape: volume.shape, every: 1 }
+  if (every <= 1 && !volume.colours) return { file: volume.file, shape: volume.shape, every: 1 }
   const shape = three((k) => Math.ceil((volume.shape[k] ?? 1) / every))
   const [nx, ny, nz] = shape
   const file = new ArrayBuffer(HEADER + nx * ny * nz * data.BYTES_PER_ELEMENT)
   new Uint8Array(file).set(new Uint8Array(volume.file, 0, HEADER))
   const view = new DataView(file)
+  if (volume.colours) {
+    view.setInt16(70, 2, true) // uint8: a rendering shows the luminance
+    view.setInt16(72, 8, true)
+  }
   const times = (at: number) => view.setFloat32(at, view.getFloat32(at, true) * every, true)
   for (const k of [0, 1, 2]) {
     view.setInt16(42 + 2 * k, shape[k] ?? 1, true)
@@ -147,6 +186,15 @@ export function presets(volume: Volume): Preset[] {
     centred('Bone', 400, 1800),
     centred('Brain', 40, 80),
   ]
+}
+
+/** Of red, green and blue, as Rec. 601 weighs them. */
+function luminance(colours: Uint8Array): Uint8Array {
+  const grey = new Uint8Array(colours.length / 3)
+  for (let k = 0, c = 0; k < grey.length; k++, c += 3) {
+    grey[k] = Math.round(0.299 * (colours[c] ?? 0) + 0.587 * (colours[c + 1] ?? 0) + 0.114 * (colours[c + 2] ?? 0))
+  }
+  return grey
 }
 
 function extremes(data: Numbers): Window {

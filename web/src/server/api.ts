@@ -1,7 +1,8 @@
 // The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
 
 import { type Box, parseBox } from '../scan/axes.ts'
-import { ApiError, refusalIn } from './errors.ts'
+import { ApiError } from './errors.ts'
+import { Line } from './line.ts'
 import type {
   Done,
   EntryInfo,
@@ -33,72 +34,56 @@ export interface Acting {
   signal?: AbortSignal
   /** The session's `number` that it is made for; ApiError 412 where somebody was faster, and nothing is done. */
   at?: number
+  /** Of this interaction; who sends one twice under the same has it done once. */
+  key?: string
 }
 
-const BREAKS = 5 // of one request, after which the fault is in the request
-const REFUSALS = 6 // that ask to come again
-const LATER = 10 // seconds; one who has to wait longer is better told
-const LONG = 60_000 // milliseconds; what was refused after that took too long, and would again
-const POLLS = [1, 1, 1, 1.5, 2, 3, 4, 5] // seconds between questions whether the server is back
-const PATIENCE = 5000 // milliseconds that it has for an answer to one of them
 const SILENCE = 30 // seconds; a stream that lives says something every ten
 const ARRAYS = { bool: Uint8Array, uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array }
 
-/** One server. `second`: milliseconds that a second of waiting has; tests have less. */
-export class Api {
-  /** Hears when the server cannot be reached, when it can again, and when it does not know the user (any more). */
-  onconnection: (state: 'lost' | 'back' | 'denied') => void = () => {}
-  readonly #base: string
-  readonly #second: number
-  #returning: Promise<void> | null = null
-
-  constructor(base = '', second = 1000) {
-    this.#base = base && `${base}/`
-    this.#second = second
-  }
-
+export class Api extends Line {
   // ---- the server and its images
 
   /** Exchange a token for a cookie; ApiError 401 for a wrong one. */
   async enter(token: string): Promise<void> {
-    await this.#once('enter', post({ token }), true)
+    await this.once('enter', post({ token }), true)
   }
 
   server(): Promise<ServerInfo> {
-    return this.#json('server')
+    return this.json('server')
   }
 
   images(): Promise<ImageInfo[]> {
-    return this.#json('images')
+    return this.json('images')
   }
 
   image(key: string): Promise<ImageInfo> {
-    return this.#json(`images/${encodeURIComponent(key)}`)
+    return this.json(`images/${encodeURIComponent(key)}`)
   }
 
   /** Send an image; its name's ending says the format. `series`: UID of one of several DICOM series. */
   upload(body: Blob, name: string, progress?: Progress, series?: string, signal?: AbortSignal): Promise<ImageInfo> {
-    return this.#send(`images?${query({ name: name.slice(-300), series })}`, body, progress, signal)
+    return this.send(`images?${query({ name: name.slice(-300), series })}`, body, progress, signal)
   }
 
   /** Take a file, or a folder of DICOM slices, from the server's folder of images. */
   openFile(path: string, series?: string): Promise<ImageInfo> {
-    return this.#json('images/open', post({ path, series })) // asked twice, it is kept once
+    return this.json('images/open', post({ path, series })) // asked twice, it is kept once
   }
 
   /** What lies in a folder of the server's folder of images. */
   files(folder: string): Promise<FileInfo[]> {
-    return this.#json(`files?${query({ folder })}`)
+    return this.json(`files?${query({ folder })}`)
   }
 
   demo(): Promise<ImageInfo> {
-    return this.#json('images/demo', { method: 'POST' })
+    return this.json('images/demo', { method: 'POST' })
   }
 
   /** The scan in canonical order: a NIfTI file. */
   canonical(key: string, progress?: Progress): Promise<ArrayBuffer> {
-    return this.#patiently(async () => {
-      const response = await this.#fetch(`api/v1/images/${encodeURIComponent(key)}/canonical`)
+    return this.patiently(async () => {
+      const response = await this.fetch(`api/v1/images/${encodeURIComponent(key)}/canonical`)
       const body = progress && response.body ? response.body.pipeThrough(counted(progress)) : response.body
       return wire(new Response(body).arrayBuffer())
     })
@@ -107,25 +92,25 @@ export class Api {
   // ---- sessions
 
   sessions(): Promise<SessionInfo[]> {
-    return this.#json('sessions')
+    return this.json('sessions')
   }
 
   async createSession(image: string, title: string): Promise<SessionState> {
-    const response = await this.#once('api/v1/sessions', post({ image, title: title.slice(0, 200) }))
+    const response = await this.once('api/v1/sessions', post({ image, title: title.slice(0, 200) }))
     return JSON.parse(await wire(response.text()))
   }
 
   session(id: string): Promise<SessionState> {
-    return this.#json(of(id))
+    return this.json(of(id))
   }
 
   async deleteSession(id: string): Promise<void> {
-    await this.#once(`api/v1/${of(id)}`, { method: 'DELETE' })
+    await this.once(`api/v1/${of(id)}`, { method: 'DELETE' })
   }
 
   /** Take in a session file. */
   importSession(archive: Blob, progress?: Progress, signal?: AbortSignal): Promise<SessionState> {
-    return this.#send('sessions/import', archive, progress, signal)
+    return this.send('sessions/import', archive, progress, signal)
   }
 
   /**
@@ -135,23 +120,23 @@ export class Api {
    * Rejects with ApiError, or with AbortError where `signal` says so: to hang up is to cancel.
    */
   act(id: string, kind: string, body: object | null, options: Acting = {}): Promise<Done> {
-    const { signal, at } = options
+    const { signal, at, key = newKey() } = options
     const headers: Record<string, string> = {
       Accept: 'text/event-stream',
-      'Idempotency-Key': newKey(),
+      'Idempotency-Key': key,
       'Content-Type': 'application/json',
     }
     if (at !== undefined) headers['If-Match'] = `"${at}"`
     const request = { method: 'POST', headers, body: body && JSON.stringify(body), signal: signal ?? null }
-    return this.#patiently(
-      async () => followed(await this.#fetch(`api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.#second),
+    return this.patiently(
+      async () => followed(await this.fetch(`api/v1/${of(id)}/${kind}`, request), options, SILENCE * this.second),
       signal,
     )
   }
 
   /** Whether there was something to cancel. */
   async cancel(id: string): Promise<boolean> {
-    const response = await this.#once(`api/v1/${of(id)}/cancel`, { method: 'POST' })
+    const response = await this.once(`api/v1/${of(id)}/cancel`, { method: 'POST' })
     return JSON.parse(await wire(response.text())).cancelled
   }
 
@@ -161,8 +146,8 @@ export class Api {
    */
   result(id: string, what: What, object?: string, version?: string): Promise<Result> {
     const request = version === undefined ? {} : { headers: { 'If-Match': `"${version}"` } }
-    return this.#patiently(async () => {
-      const response = await this.#fetch(`api/v1/${of(id)}/${what}?${query({ object })}`, request)
+    return this.patiently(async () => {
+      const response = await this.fetch(`api/v1/${of(id)}/${what}?${query({ object })}`, request)
       const { headers } = response
       const bytes = await wire(response.arrayBuffer())
       const make = ARRAYS[headers.get('X-Dtype') as keyof typeof ARRAYS]
@@ -176,130 +161,45 @@ export class Api {
   }
 
   measures(id: string): Promise<MeasureInfo[]> {
-    return this.#json(`${of(id)}/measures`)
+    return this.json(`${of(id)}/measures`)
   }
 
   /** Where to look next: where most is uncertain in an object comes first. */
   places(id: string, object: string): Promise<PlaceInfo[]> {
-    return this.#json(`${of(id)}/places?${query({ object })}`)
+    return this.json(`${of(id)}/places?${query({ object })}`)
   }
 
   report(id: string): Promise<unknown> {
-    return this.#json(`${of(id)}/report`)
+    return this.json(`${of(id)}/report`)
   }
 
-  history(id: string): Promise<EntryInfo[]> {
-    return this.#json(`${of(id)}/history`)
+  /** All interactions, or those after one. */
+  history(id: string, after = 0): Promise<EntryInfo[]> {
+    return this.json(`${of(id)}/history?${query({ after: String(after) })}`)
   }
 
-  /** A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". */
-  file(path: string): Promise<Blob> {
-    return this.#patiently(async () => wire((await this.#fetch(`api/v1/${path}`)).blob()))
-  }
-
-  // ---- asking
-
-  /** JSON of what may be asked again. */
-  #json<T>(path: string, request: RequestInit = {}): Promise<T> {
-    return this.#patiently(async () => {
-      const response = await this.#fetch(`api/v1/${path}`, request)
-      return JSON.parse(await wire(response.text()))
-    })
-  }
-
-  /** What must not be asked twice: a lost connection is an error. */
-  async #once(path: string, request: RequestInit, entering = false): Promise<Response> {
-    try {
-      return await this.#fetch(path, request, entering)
-    } catch (error) {
-      if (!(error instanceof LostError)) throw error
-      void this.#back()
-      throw new ApiError(0, 'The server cannot be reached; try again when it is back.')
-    }
-  }
-
-  /** An answer that is not a refusal; LostError where there is none. */
-  async #fetch(path: string, request: RequestInit = {}, entering = false): Promise<Response> {
-    const response = await wire(fetch(this.#base + path, request))
-    if (response.ok) return response
-    if (response.status === 502 || response.status === 504) throw new LostError() // a proxy whose server is away
-    const after = response.headers.get('Retry-After')
-    const text = await wire(response.text())
-    throw this.#refused(response.status, text, after === null ? null : Number(after), entering)
-  }
-
-  #refused(status: number, text: string, after: number | null = null, entering = false): ApiError {
-    if (status === 401 && !entering) this.onconnection('denied')
-    const refusal = refusalIn(text)
-    return new ApiError(status, refusal?.detail ?? `The server answered ${status}.`, after, refusal)
-  }
-
-  /** Ask until there is an answer: again once a lost server is back, and when one that is busy said to come again. */
-  async #patiently<T>(ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    let breaks = 0
-    let refusals = 0
+  /** The session's number, now and whenever it changes, until `signal` says stop; lost connections are made anew. */
+  async *numbers(id: string, signal: AbortSignal): AsyncGenerator<number> {
     for (;;) {
-      signal?.throwIfAborted()
-      const since = performance.now()
+      const response = await this.patiently(() => this.fetch(`api/v1/${of(id)}/events`, { signal }), signal)
       try {
-        return await ask()
+        for await (const { data } of eventsIn(response.body ?? new ReadableStream(), SILENCE * this.second)) {
+          yield JSON.parse(data).number
+        }
       } catch (error) {
-        signal?.throwIfAborted()
-        if (error instanceof LostError) {
-          if (++breaks > BREAKS) throw new ApiError(0, `The connection broke ${breaks} times over the same request.`)
-          await orAborted(this.#back(), signal)
-        } else if (error instanceof ApiError && comesAgain(error, performance.now() - since)) {
-          if (++refusals > REFUSALS) throw error
-          await orAborted(this.#pause(error.after ?? 1), signal)
-        } else throw error
+        if (!(error instanceof LostError)) throw error
       }
+      await orAborted(this.pause(1), signal)
     }
   }
 
-  /** Wait until the server can be reached; all who wait do so together. */
-  #back(): Promise<void> {
-    this.#returning ??= this.#polled().finally(() => {
-      this.#returning = null
-    })
-    return this.#returning
-  }
-
-  async #polled(): Promise<void> {
-    this.onconnection('lost')
-    for (let k = 0; ; k++) {
-      await this.#pause(POLLS[k] ?? 5)
-      const answer = await fetch(`${this.#base}healthz`, { signal: AbortSignal.timeout(PATIENCE) }).catch(() => null)
-      if (answer?.ok) break
-    }
-    this.onconnection('back')
-  }
-
-  #pause(seconds: number): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, seconds * this.#second))
-  }
-
-  /** Send a file by the older way, which tells how far it is. */
-  #send<T>(path: string, body: Blob, progress: Progress = () => {}, signal?: AbortSignal): Promise<T> {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const request = new XMLHttpRequest()
-      const stop = () => request.abort()
-      signal?.addEventListener('abort', stop)
-      request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 1)
-      request.onload = () => {
-        if (request.status < 300) resolve(JSON.parse(request.responseText))
-        else reject(this.#refused(request.status, request.responseText))
-      }
-      request.onabort = () => reject(signal?.reason)
-      request.onerror = () => {
-        void this.#back()
-        reject(new ApiError(0, 'The upload broke off: the server is away, or the file cannot be read; try again.'))
-      }
-      request.onloadend = () => signal?.removeEventListener('abort', stop)
-      request.open('POST', `${this.#base}api/v1/${path}`)
-      request.setRequestHeader('Content-Type', 'application/octet-stream')
-      request.send(body)
-    })
+  /**
+   * A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". `at`: the number that
+   * the session is to be at; ApiError 412 where it is no longer.
+   */
+  file(path: string, at?: number): Promise<Blob> {
+    const request = at === undefined ? {} : { headers: { 'If-Match': `"${at}"` } }
+    return this.patiently(async () => wire((await this.fetch(`api/v1/${path}`, request)).blob()))
   }
 }
 
@@ -325,12 +225,8 @@ async function followed(response: Response, { round, queued }: Acting, silence: 
   return done
 }
 
-function comesAgain({ status, after }: ApiError, milliseconds: number): boolean {
-  return (status === 503 || status === 429) && after !== null && after <= LATER && milliseconds < LONG
-}
-
 /** Random, and to be had over plain HTTP, too, where crypto.randomUUID is not. */
-function newKey(): string {
+export function newKey(): string {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 

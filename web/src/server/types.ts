@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 042a17dcd8c34ba2648d8f54d80a4570cf2e777287682c3127d13ed567f2dd7c
+// Made by `make types`; do not edit. d083368419776388f0a6d107cc0ea4b898b7e2e315bd88089acba321dc36470d
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -26,6 +26,10 @@ export interface components {
     Cancellation: {
       cancelled: boolean
     }
+    /** @description What a session's events tell whenever it changed: the number of its last interaction. */
+    ChangedEvent: {
+      number: number
+    }
     /** @description Scribbles where the current object's mask is wrong. */
     Correct: {
       scribbles: components['schemas']['Scribbles']
@@ -43,6 +47,8 @@ export interface components {
       current: string | null
       can_undo: boolean
       can_redo: boolean
+      /** @description The number of the interaction that undo takes back. */
+      undoes: number | null
       kind: string
       /** @default true */
       changed: boolean
@@ -365,6 +371,8 @@ export interface components {
       current: string | null
       can_undo: boolean
       can_redo: boolean
+      /** @description The number of the interaction that undo takes back. */
+      undoes: number | null
       id: string
       image: string
       title: string
@@ -424,6 +432,7 @@ export interface components {
 }
 export type Begin = components['schemas']['Begin']
 export type Cancellation = components['schemas']['Cancellation']
+export type ChangedEvent = components['schemas']['ChangedEvent']
 export type Correct = components['schemas']['Correct']
 export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']

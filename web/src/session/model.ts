@@ -1,13 +1,14 @@
 // The session as the page knows it: where it stands, the arrays of its objects, and what is being done to it.
 
-import { ALL, Axes, type Box, formatBox, parseBox, type Vec3 } from '../scan/axes.ts'
-import { Patch } from '../scan/patch.ts'
-import type { Api, What } from '../server/api.ts'
+import { ALL, Axes, type Box, formatBox, parseBox } from '../scan/axes.ts'
+import type { Patch } from '../scan/patch.ts'
+import { type Api, newKey, type What } from '../server/api.ts'
 import { ApiError, sentenceOf } from '../server/errors.ts'
-import type { Done, ImageInfo, ObjectInfo, PlaceInfo, SessionState, Stroke } from '../server/types.ts'
+import type { Done, EntryInfo, ImageInfo, ObjectInfo, SessionState, Stroke } from '../server/types.ts'
+import { type Adaptation, adaptation, type Showing } from './adaptation.ts'
 import { type Conflict, lost, news, offered } from './conflict.ts'
-
-const KEPT = 96 // patches
+import { Outbox, type Sending, strokesOf } from './outbox.ts'
+import { Patches } from './patches.ts'
 
 /** What is being computed. */
 export interface Busy {
@@ -16,17 +17,6 @@ export interface Busy {
   round: number
   queued: number
   stopping: boolean
-}
-
-/** What fine-tuning made of a stroke, until the user has judged it. */
-export interface Adaptation {
-  object: string
-  before: Patch
-  changed: number
-  rounds: number
-  seconds: number
-  strokes: Stroke[]
-  showing: 'before' | 'after'
 }
 
 export class Model {
@@ -41,12 +31,15 @@ export class Model {
   /** Called after every change; `error` is a sentence for the user. */
   onchange: () => void = () => {}
   onerror: (sentence: string) => void = () => {}
-  private readonly patches = new Map<string, Patch>()
-  private waiting: Stroke[] = []
+  /** Asked whether to take back a step that was not done here. */
+  onforeign: (step: EntryInfo) => Promise<boolean> = async () => true
+  private readonly patches: Patches
+  private readonly outbox: Outbox
+  /** Numbers of steps that others did while this was open. */
+  private readonly foreign = new Set<number>()
   private tail: Promise<unknown> = Promise.resolve()
   /** Grows when others' work comes in: what was asked for before that is not done on top of it. */
   private surprises = 0
-  private seen: { list: PlaceInfo[]; next: number; version: string } | null = null
 
   constructor(
     readonly api: Api,
@@ -54,6 +47,8 @@ export class Model {
     public state: SessionState,
   ) {
     this.axes = new Axes(image.shape, image.axes)
+    this.patches = new Patches(api, this.axes, state.id)
+    this.outbox = new Outbox(state.id)
   }
 
   // ---- what there is
@@ -78,7 +73,7 @@ export class Model {
 
   /** An object's array, where it has arrived. */
   patch(object: ObjectInfo, what: What): Patch | null {
-    return this.patches.get(`${what} ${object.version}`) ?? null
+    return this.patches.get(object, what)
   }
 
   /** The current object's box, in canonical voxels. */
@@ -93,7 +88,37 @@ export class Model {
     return ALL.find((k) => stop[k] - start[k] === 1) ?? null
   }
 
+  /** Strokes that no mask knows yet, in file voxels. */
+  get pending(): Stroke[] {
+    return this.outbox.strokes
+  }
+
+  /** Resolves when all that was asked for is done. */
+  get settled(): Promise<unknown> {
+    return this.tail
+  }
+
   // ---- what is done
+
+  /** Do what was drawn before the page was left, and had no answer: once, whether or not the server had done it. */
+  async resume(): Promise<void> {
+    const { sent } = this.outbox
+    if (sent) {
+      await this.queue(async () => {
+        if (sent.kind === 'box') await this.perform(sent.kind, sent.body, sent)
+        else await this.adapt(sent.kind, strokesOf(sent.body), sent.body, sent)
+      })
+    }
+    if (this.outbox.waiting.length) await this.scribble([])
+  }
+
+  /** Somebody says that the session is at this number now. */
+  heard(number: number): void {
+    if (number <= this.state.number) return
+    void this.queue(async () => {
+      if (number > this.state.number) await this.surprised()
+    })
+  }
 
   /** A new object from a box in canonical voxels; whether there is one now. */
   async begin(box: Box): Promise<boolean> {
@@ -108,13 +133,13 @@ export class Model {
     return this.act('resize', { box: formatBox(this.axes.boxToFile(box)) })
   }
 
-  /** A stroke that just ended; those that end while others are computed go together into the next interaction. */
-  async scribble(stroke: Stroke): Promise<void> {
-    this.waiting.push(stroke)
+  /** Strokes that just ended; those that end while others are computed go together into the next interaction. */
+  async scribble(strokes: Stroke[]): Promise<void> {
+    this.outbox.wait(strokes)
+    this.onchange()
     await this.queue(async () => {
-      const strokes = this.waiting
-      this.waiting = []
-      if (strokes.length) await this.adapt('scribble', strokes)
+      const together = this.outbox.take()
+      if (together.length) await this.adapt('scribble', together)
     })
   }
 
@@ -122,23 +147,22 @@ export class Model {
     return this.queue(() => this.adapt('refine', []))
   }
 
-  /** The current plane's box and classifier in the next slice: `step` slices towards the canonical end. */
-  async propagate(step: 1 | -1): Promise<void> {
-    const axis = this.planeAxis
-    if (axis === null || !this.current) return
-    const canonical = this.image.axes.findIndex((a) => Math.abs(a) === axis + 1)
-    const forwards = (this.image.axes[canonical] ?? 1) > 0
-    const to = parseBox(this.current.box).start[axis] + (forwards ? step : -step)
-    await this.act('propagate', { to })
-  }
-
   /** A foreground stroke that leaves the box: the box grows around it, and the object begins anew with all scribbles. */
   extend(box: Box, stroke: Stroke): Promise<void> {
-    return this.act('resize', { box: formatBox(this.axes.boxToFile(box)), scribbles: { strokes: [stroke] } })
+    const body = { box: formatBox(this.axes.boxToFile(box)), scribbles: { strokes: [stroke] } }
+    return this.queue(() => this.adapt('resize', [stroke], body))
   }
 
-  undo(): Promise<void> {
-    return this.act('undo')
+  /** Take back the last step; where others did it, whoever asks is asked first. */
+  async undo(): Promise<void> {
+    await this.queue(async () => {
+      const { undoes, id } = this.state
+      if (undoes !== null && this.foreign.has(undoes)) {
+        const [step] = await this.api.history(id, undoes - 1)
+        if (step && !(await this.onforeign(step))) return
+      }
+      await this.perform('undo', {})
+    })
   }
 
   redo(): Promise<void> {
@@ -185,13 +209,19 @@ export class Model {
     })
   }
 
+  /** Take the last stroke back, with all that came of it. */
+  takeBack(): Promise<void> {
+    this.adaptation = null
+    return this.undo()
+  }
+
   /** Leave undone what was not done. */
   drop(): void {
     this.conflict = null
     this.onchange()
   }
 
-  show(showing: 'before' | 'after'): void {
+  show(showing: Showing): void {
     if (this.adaptation) this.adaptation.showing = showing
     this.onchange()
   }
@@ -199,7 +229,7 @@ export class Model {
   async cancel(): Promise<void> {
     if (!this.busy || this.busy.stopping) return
     this.busy.stopping = true
-    this.waiting = []
+    this.outbox.take()
     this.onchange()
     await this.api.cancel(this.state.id).catch(() => {})
   }
@@ -210,18 +240,6 @@ export class Model {
     })
   }
 
-  /** Where to look next: the places where most uncertainty is gathered, one after the other. Canonical voxels. */
-  async lookNext(): Promise<Vec3 | null> {
-    const current = this.current
-    if (!current) return null
-    if (this.seen?.version !== current.version) {
-      const list = await this.api.places(this.state.id, current.name)
-      this.seen = { list, next: 0, version: current.version }
-    }
-    const place = this.seen.list[this.seen.next++ % Math.max(1, this.seen.list.length)]
-    return place ? this.axes.toCanonical(place.voxel) : null
-  }
-
   /** Load what is not here yet of objects as they stand. */
   async refresh(): Promise<void> {
     const wanted: [ObjectInfo, What][] = this.state.objects.map((object) => [object, 'mask'])
@@ -229,9 +247,9 @@ export class Model {
     if (current) wanted.push([current, 'scribbles'])
     if (current && this.map) wanted.push([current, this.map])
     try {
-      await Promise.all(wanted.map(([object, what]) => this.load(object, what)))
+      await this.patches.load(wanted, this.state.objects.length)
     } catch (error) {
-      if (!stale(error)) throw error
+      if (!answers(error, 412)) throw error
       await this.surprised() // which loads what there is now
       return
     }
@@ -244,14 +262,14 @@ export class Model {
     const object = this.current?.name ?? null
     this.adaptation = null
     this.state = await this.api.session(before.id)
+    for (let number = before.number + 1; number <= this.state.number; number++) this.foreign.add(number)
     this.surprises++
     try {
       await this.refresh()
     } finally {
       this.surprises++ // nor what was drawn before it was on the screen
       const told = news(before.objects, this.state.objects)
-      const undone = { kind, body, strokes: this.waiting, object, news: told }
-      this.waiting = []
+      const undone = { kind, body, strokes: this.outbox.take(), object, news: told }
       if (kind === 'scribble')
         undone.strokes = [...(body as { scribbles: { strokes: Stroke[] } }).scribbles.strokes, ...undone.strokes]
       else if (!offered(kind)) undone.kind = 'scribble'
@@ -260,20 +278,6 @@ export class Model {
       this.onerror(kept ? `${told} ${lost(undone)}` : `${told} This is how it is now.`)
       this.onchange()
     }
-  }
-
-  private async load(object: ObjectInfo, what: What): Promise<void> {
-    const key = `${what} ${object.version}`
-    const known = this.patches.get(key)
-    this.patches.delete(key)
-    try {
-      const result = known ?? (await this.api.result(this.state.id, what, object.name, object.version))
-      this.patches.set(key, result instanceof Patch ? result : new Patch(this.axes, result.box, result.data))
-    } catch (error) {
-      if (!(error instanceof ApiError && error.status === 404)) throw error // no weight map yet
-    }
-    const surplus = this.patches.size - KEPT - 2 * this.state.objects.length
-    for (const old of [...this.patches.keys()].slice(0, Math.max(0, surplus))) this.patches.delete(old)
   }
 
   /** One interaction after the other, in the order they were asked for. */
@@ -287,42 +291,42 @@ export class Model {
     return next
   }
 
-  private async adapt(kind: 'scribble' | 'refine', strokes: Stroke[]): Promise<void> {
+  private async adapt(kind: string, strokes: Stroke[], body?: object, sent?: Sending): Promise<void> {
     const object = this.current
     const before = object && this.patch(object, 'mask')
     this.adaptation = null
-    const done = await this.perform(kind, kind === 'refine' ? {} : { scribbles: { strokes } })
-    const after = this.current && this.patch(this.current, 'mask')
-    if (!done || !object || !before || !after || before.data.length !== after.data.length) return
-    this.adaptation = {
-      object: object.name,
-      before,
-      changed: difference(before, after),
-      rounds: done.rounds.length,
-      seconds: done.seconds,
-      strokes,
-      showing: 'after',
-    }
+    const asked = body ?? (kind === 'refine' ? {} : { scribbles: { strokes } })
+    const done = await this.perform(kind, asked, sent)
+    const { current } = this
+    const after = current && this.patch(current, 'mask')
+    if (!done?.changed || !object || !before || !after) return
+    const made = adaptation(object.name, this.axes, before, after, [object.voxels, current.voxels], strokes)
+    if (kind !== 'resize' || made.alarm) this.adaptation = made
     this.onchange()
   }
 
-  private async perform(kind: string, body: object): Promise<Done | null> {
+  private async perform(kind: string, body: object, sent?: Sending): Promise<Done | null> {
     const since = performance.now()
     this.adaptation = null
+    const sending = sent ?? { key: newKey(), kind, body, at: this.state.number }
+    this.outbox.send(sending)
     this.busy = { kind, since, round: 0, queued: 0, stopping: false }
     this.onchange()
     try {
       const done = await this.api.act(this.state.id, kind, body, {
         round: (told) => this.progress({ round: told.round }),
         queued: (queued) => this.progress({ queued }),
-        at: this.state.number,
+        at: sending.at,
+        key: sending.key,
       })
       this.state = { ...this.state, ...standing(done) }
       await this.refresh()
+      this.outbox.answered()
       this.last = { kind, seconds: done.seconds, total: (performance.now() - since) / 1000 }
       return done
     } catch (error) {
-      if (!stale(error)) throw error
+      if (!answers(error, 401)) this.outbox.answered() // who has to come in anew has it done then
+      if (!answers(error, 412)) throw error
       await this.surprised(kind, body)
       return null
     } finally {
@@ -337,16 +341,10 @@ export class Model {
   }
 }
 
-function standing({ number, objects, current, can_undo, can_redo }: Done): Partial<SessionState> {
-  return { number, objects, current, can_undo, can_redo }
+function standing({ number, objects, current, can_undo, can_redo, undoes }: Done): Partial<SessionState> {
+  return { number, objects, current, can_undo, can_redo, undoes }
 }
 
-function stale(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 412
-}
-
-function difference(one: Patch, other: Patch): number {
-  let changed = 0
-  for (let k = 0; k < one.data.length; k++) changed += Number(one.data[k] !== other.data[k])
-  return changed
+function answers(error: unknown, status: 401 | 412): boolean {
+  return error instanceof ApiError && error.status === status
 }

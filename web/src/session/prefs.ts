@@ -23,8 +23,13 @@ export interface Look {
   dimension: 2 | 3
 }
 
+/** What belongs to one scan: another one begins with `FRESH`. */
+type Own = Pick<Look, 'layout' | 'map' | 'dimension' | 'brush'>
+
 /** How one session was looked at; objects by their names. */
 export interface Seen {
+  /** What was chosen by hand. */
+  own: Partial<Own>
   colours: Record<string, number>
   hidden: string[]
   locked: string[]
@@ -33,17 +38,8 @@ export interface Seen {
   touched: number
 }
 
-const LOOK: Look = {
-  theme: 'auto',
-  layout: 'four',
-  opacity: 0.25,
-  mapOpacity: 0.6,
-  map: 'none',
-  brush: 1.5,
-  smooth: true,
-  crosshair: true,
-  dimension: 3,
-}
+const FRESH: Own = { layout: 'four', map: 'none', dimension: 3, brush: 1.5 }
+const LOOK: Look = { ...FRESH, theme: 'auto', opacity: 0.25, mapOpacity: 0.6, smooth: true, crosshair: true }
 
 export class Prefs {
   readonly look: Look
@@ -52,13 +48,31 @@ export class Prefs {
 
   constructor(private readonly storage: Storage | null = available()) {
     const stored = read(this.storage)
-    this.look = { ...LOOK, ...stored.look }
+    this.look = { ...LOOK, ...stored.look, ...FRESH }
     this.sessions = stored.sessions ?? {}
   }
 
   seen(id: string): Seen {
-    this.sessions[id] ??= { colours: {}, hidden: [], locked: [], window: null, cursor: null, touched: 0 }
-    return this.sessions[id]
+    const seen: Seen = { own: {}, colours: {}, hidden: [], locked: [], window: null, cursor: null, touched: 0 }
+    this.sessions[id] = Object.assign(seen, this.sessions[id])
+    return seen
+  }
+
+  /** A session comes on the screen: look at it as before, or where it is new as at any new one. */
+  open(id: string): Seen {
+    const seen = this.seen(id)
+    Object.assign(this.look, FRESH, seen.own)
+    return seen
+  }
+
+  /** Something is to be seen otherwise, by the user's own hand. */
+  choose(id: string, change: Partial<Look>): void {
+    Object.assign(this.look, change)
+    const { own } = this.seen(id)
+    for (const name of Object.keys(FRESH) as (keyof Own)[]) {
+      if (name in change) Object.assign(own, { [name]: change[name] })
+    }
+    this.save(id)
   }
 
   /** An object's name changed. */

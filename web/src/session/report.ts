@@ -18,7 +18,11 @@ export interface Report {
   }[]
 }
 
-export const COLUMNS = ['Object', 'Volume (ml)', 'Diameter (mm)', 'Box (x, y, z)', 'Model', 'Rounds', 'Time (s)']
+/** What the columns of `tableOf` are called: one picture has areas, a scan volumes. */
+export function columnsOf(measures: MeasureInfo[]): string[] {
+  const size = measures.some((one) => one.ml === null && one.area_mm2 !== null) ? 'Area (mm²)' : 'Volume (ml)'
+  return ['Object', size, 'Diameter (mm)', 'Box (x, y, z)', 'Model', 'Rounds', 'Time (s)']
+}
 
 /** What there is to say of all of it: names and values. */
 export function facts({ version, session, image }: Report, history: EntryInfo[]): [string, string][] {
@@ -38,14 +42,14 @@ export function facts({ version, session, image }: Report, history: EntryInfo[])
   ]
 }
 
-/** A row for each object, in the order of `COLUMNS`; slices of an object have no measures of their own. */
+/** A row for each object, in the order of `columnsOf`; slices of an object have no measures of their own. */
 export function tableOf({ objects }: Report, measures: MeasureInfo[]): string[][] {
   return objects.map(({ name, box, model, rounds, milliseconds }) => {
     const measure = measures.find((one) => one.name === name)
     const seconds = Object.values(milliseconds).reduce((sum, ms) => sum + ms, 0) / 1000
     return [
       name,
-      measure && measure.ml !== null ? rounded(measure.ml, 2) : '–',
+      sizeIn(measure),
       measure && measure.diameter_mm !== null ? rounded(measure.diameter_mm, 1) : '–',
       box,
       model.sha256 ? `${model.name} (${model.sha256.slice(0, 8)})` : model.name,
@@ -55,9 +59,15 @@ export function tableOf({ objects }: Report, measures: MeasureInfo[]): string[][
   })
 }
 
+function sizeIn(measure: MeasureInfo | undefined): string {
+  const size = measure?.ml ?? measure?.area_mm2 ?? null
+  return size === null ? '–' : rounded(size, 2)
+}
+
 /** The report as plain text. */
 export function reportText(report: Report, measures: MeasureInfo[], history: EntryInfo[]): string {
-  const objects = tableOf(report, measures).map((row) => row.map((cell, k) => `  ${COLUMNS[k]}: ${cell}`).join('\n'))
+  const columns = columnsOf(measures)
+  const objects = tableOf(report, measures).map((row) => row.map((cell, k) => `  ${columns[k]}: ${cell}`).join('\n'))
   const done = history.map((entry) => `  ${entry.number}. ${when(entry.created)}: ${inWords(entry)}${lasted(entry)}`)
   return [
     facts(report, history)

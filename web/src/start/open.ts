@@ -11,6 +11,8 @@ import type { NamedBlob } from './zip.ts'
 type Opened = (image: ImageInfo, title: string) => void
 type Resumed = (id: string) => void
 
+const PURPOSE =
+  'Draw a box around anything in a medical image, and get it segmented; paint where it is wrong, and it learns. Scans stay on the machine that runs it.'
 const SHOWN = 10 // sessions; the others on demand
 const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['year', 31_557_600],
@@ -39,7 +41,14 @@ class StartScreen {
     this.#opened = opened
     this.#resumed = resumed
     this.#sections.append(this.#choices())
-    this.element = h('main', { class: 'start' }, h('h1', {}, 'bifseg'), this.#task.element, this.#sections)
+    this.element = h(
+      'main',
+      { class: 'start' },
+      h('h1', {}, 'bifseg'),
+      h('p', { class: 'purpose' }, PURPOSE),
+      this.#task.element,
+      this.#sections,
+    )
     dropTarget(this.element, (files) => this.#take(files))
     void this.#fill()
   }
@@ -198,12 +207,12 @@ function nameOf(path: string): string {
 function shortened(rows: HTMLElement[]): HTMLElement[] {
   const list = h('ul', { class: 'sessions' }, ...rows.slice(0, SHOWN))
   if (rows.length <= SHOWN) return [list]
-  const more = button(`All ${rows.length} sessions`, () => {
+  const more = button(`Show all ${rows.length}`, () => {
     list.append(...rows.slice(SHOWN))
     more.remove()
     rows[SHOWN]?.querySelector('button')?.focus()
   })
-  return [list, more]
+  return [list, h('p', { class: 'more' }, more)]
 }
 
 /** Take a row away; the focus goes to its neighbour. */

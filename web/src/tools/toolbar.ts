@@ -36,8 +36,8 @@ export class Toolbar {
     private readonly tools: Tools,
     private readonly look: Look,
     private readonly planar: boolean,
-    /** Millimetres of the finest voxel; what a brush is measured in. */
-    private readonly finest: number,
+    /** Millimetres of the finest voxel; null where nobody knows them. */
+    private readonly finest: number | null,
     private readonly choices: Choices,
   ) {}
 
@@ -97,8 +97,8 @@ export class Toolbar {
 
   private diameter(): string {
     const { radius } = this.tools
-    if (radius === 0) return '1 voxel'
-    if (this.planar) return `${2 * radius} px`
+    if (radius === 0) return this.planar ? '1 pixel' : '1 voxel'
+    if (this.finest === null) return `${2 * radius} ${this.planar ? 'px' : 'voxels'}`
     const millimetres = 2 * radius * this.finest
     return `${millimetres < 10 ? millimetres.toFixed(1) : millimetres.toFixed(0)} mm`
   }

@@ -1,6 +1,7 @@
 // Hands on the slices: mouse, pen and fingers become places, windows, boxes and strokes.
 
-import { type Grip, type Pane, PLANE_NAMES } from '../canvas/pane.ts'
+import type { Grip, Pane } from '../canvas/pane.ts'
+import { PLANE_NAMES } from '../canvas/scene.ts'
 import type { Stage } from '../canvas/stage.ts'
 import type { Box, Vec3 } from '../scan/axes.ts'
 import { across, type Plane } from '../scan/volume.ts'
@@ -11,6 +12,7 @@ export type Label = 1 | 2
 const REACH = { mouse: 8, touch: 18 } // CSS pixels from a box's side within which it is taken hold of
 const CLICK = 4 // CSS pixels that a hand may slip in a click
 const STEP = 1.5 // CSS pixels between two points of a stroke
+const TURN = 9 // CSS pixels that a finger moves from one slice to the next
 const SHARPEST = 1e-3 // of the grey range
 
 /** What the tools lead to. Boxes and points in canonical voxels. */
@@ -18,6 +20,10 @@ export interface Deeds {
   drawn(box: Box, plane: Plane): void
   adjusted(box: Box): void
   stroke(points: Vec3[], label: 0 | 1 | 2): void
+  /** A place in a pane is under the pointer; null: none is. */
+  pointed(voxel: Vec3 | null): void
+  /** A view is to be as large as it goes, or as it was. */
+  enlarged(plane: Plane): void
   /** Why a stroke cannot begin in a slice of this plane, or null. */
   refusal(plane: Plane): string | null
 }
@@ -59,7 +65,11 @@ export class Tools {
     canvas.addEventListener('pointermove', (event) => this.move(pane, event))
     canvas.addEventListener('pointerup', (event) => this.up(event, false))
     canvas.addEventListener('pointercancel', (event) => this.up(event, true))
-    canvas.addEventListener('pointerleave', () => this.hover(null))
+    canvas.addEventListener('pointerleave', () => {
+      this.hover(null)
+      this.deeds.pointed(null)
+    })
+    canvas.addEventListener('dblclick', () => this.tool === 'navigate' && this.deeds.enlarged(pane.plane))
     canvas.addEventListener('contextmenu', (event) => event.preventDefault())
     canvas.addEventListener('wheel', (event) => this.wheel(pane, event), { passive: false })
   }
@@ -86,13 +96,15 @@ export class Tools {
     if (this.tool === 'navigate' || this.tool === 'box') {
       const grip = this.grip(pane, place, event.pointerType === 'mouse' ? REACH.mouse : REACH.touch)
       if (grip) return this.pulling(pane, grip)
-      return this.tool === 'box' ? this.boxing(pane, place) : this.pointing(pane, place)
+      if (this.tool === 'box') return this.boxing(pane, place)
+      return event.pointerType === 'touch' ? this.turning(pane, place) : this.pointing(pane, place)
     }
     return this.painting(pane, place, event.shiftKey)
   }
 
   private move(pane: Pane, event: PointerEvent): void {
     const place = placeOf(event)
+    this.deeds.pointed(pane.toVoxel(...place))
     if (!this.pointers.has(event.pointerId)) {
       const boxes = this.tool === 'navigate' || this.tool === 'box'
       const grip = boxes ? this.grip(pane, place, REACH.mouse) : null
@@ -158,6 +170,22 @@ export class Tools {
     const go = (x: number, y: number) => this.stage.moveTo(pane.toVoxel(x, y))
     go(...place)
     return { move: go, end: () => {} }
+  }
+
+  /** A finger that moves up or down turns slices over; one that does not points. */
+  private turning(pane: Pane, place: [number, number]): Gesture {
+    const first = pane.index
+    let turned = false
+    return {
+      move: (_, y) => {
+        const steps = Math.trunc((place[1] - y) / TURN)
+        turned ||= steps !== 0 || Math.abs(place[1] - y) > CLICK
+        if (turned && !this.stage.scene.planar) this.stage.turn(pane.plane, first + steps)
+      },
+      end: (cancelled) => {
+        if (!cancelled && !turned) this.stage.moveTo(pane.toVoxel(...place))
+      },
+    }
   }
 
   private panning(pane: Pane, place: [number, number]): Gesture {
@@ -255,7 +283,7 @@ export class Tools {
     const label = other && this.painted ? ((3 - this.label) as Label) : this.painted
     const points: Vec3[] = [pane.toVoxel(...place)]
     let last = place
-    scene.stroke = { points, label, radius: this.radius, plane: pane.plane }
+    scene.stroke = { points, label, radius: this.radius }
     this.stage.draw()
     return {
       move: (x, y) => {

@@ -86,6 +86,7 @@ const DONE: Done = {
   current: null,
   can_undo: true,
   can_redo: false,
+  undoes: 1,
 }
 
 // ---- server-sent events

@@ -54,7 +54,7 @@ function begun(): { fake: Fake; model: Model; said: string[] } {
 
 test('what one draws is for the state that one sees', async () => {
   const { fake, model, said } = begun()
-  await model.scribble(STROKE)
+  await model.scribble([STROKE])
   await model.undo()
   assert.deepEqual(
     fake.asked.map(({ at }) => at),
@@ -66,7 +66,7 @@ test('what one draws is for the state that one sees', async () => {
 test('a stroke on an older state is not drawn, but kept and offered, and what others did is shown', async () => {
   const { fake, model, said } = begun()
   fake.others = [() => fake.move([object('a', 'v2'), object('b', 'v3')], 'a')]
-  const drawn = [model.scribble(STROKE), model.undo()]
+  const drawn = [model.scribble([STROKE]), model.undo()]
   await Promise.all(drawn)
   assert.deepEqual(
     fake.asked.map(({ kind }) => kind),
@@ -84,7 +84,7 @@ test('a stroke on an older state is not drawn, but kept and offered, and what ot
 test('it is drawn on the object that it was for', async () => {
   const { fake, model } = begun()
   fake.others = [() => fake.move([object('a', 'v1'), object('b', 'v3')], 'b')]
-  await model.scribble(STROKE)
+  await model.scribble([STROKE])
   await model.again()
   assert.deepEqual(
     fake.asked.slice(1).map(({ kind, at }) => [kind, at]),
@@ -94,7 +94,7 @@ test('it is drawn on the object that it was for', async () => {
     ],
   )
   fake.others = [() => fake.move([object('b', 'v3')], 'b')]
-  await model.scribble(STROKE)
+  await model.scribble([STROKE])
   const count = fake.asked.length
   await model.again()
   assert.equal(fake.asked.length, count) // it is gone
@@ -111,7 +111,7 @@ test('an undo on an older state is only told', async () => {
 test('strokes that wait behind are kept, too', async () => {
   const { fake, model } = begun()
   fake.others = [() => fake.move([object('a', 'v2')])]
-  await Promise.all([model.act('resize', { box: '0:5,0:5,0:5' }), model.scribble(STROKE), model.scribble(STROKE)])
+  await Promise.all([model.act('resize', { box: '0:5,0:5,0:5' }), model.scribble([STROKE]), model.scribble([STROKE])])
   assert.equal(model.conflict?.kind, 'resize')
   assert.equal(model.conflict?.strokes.length, 2)
   await model.again()

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { stemOf } from '../../src/panels/dialogs.ts'
+import { stemOf } from '../../src/panels/files.ts'
 import type { EntryInfo } from '../../src/server/types.ts'
 import { inWords, type Report, reportText } from '../../src/session/report.ts'
 

@@ -27,6 +27,7 @@ class Standing(Answer):
     current: str | None
     can_undo: bool
     can_redo: bool
+    undoes: Annotated[int | None, Field(description="The number of the interaction that undo takes back.")]
 
 
 class RoundInfo(BaseModel):
@@ -53,6 +54,12 @@ class QueuedEvent(BaseModel):
     """What a stream tells first: how many interactions are computed before this one."""
 
     queued: int
+
+
+class ChangedEvent(BaseModel):
+    """What a session's events tell whenever it changed: the number of its last interaction."""
+
+    number: int
 
 
 class Done(Standing):

@@ -1,0 +1,47 @@
+"""What happens to a session, as server-sent events, for who has it on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from bifseg.errors import NotFound
+from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.told import ChangedEvent
+
+router = APIRouter(tags=["sessions"], **ROUTER)
+LOOK = 5.0  # seconds after which it is looked whether another process changed the session
+SHAPE = {
+    "text/event-stream": {"schema": {"type": "string"}, "x-events": {"ChangedEvent": ChangedEvent.model_json_schema()}}
+}
+
+
+@router.get("/sessions/{id}/events", response_class=StreamingResponse, responses={200: {"content": SHAPE}})
+async def events(session: Owned, service: Served, request: Request) -> StreamingResponse:
+    """A stream with an event ``changed`` at first and whenever the session changed, whoever did it: the number of its
+    last interaction. It ends when the session is deleted, the token revoked or the server stopped."""
+
+    async def told() -> AsyncIterator[str]:
+        last = None
+        with service.news.of(session.id) as news:
+            while not service.news.closed and await request.state.still():
+                news.clear()
+                try:
+                    number = await run_in_threadpool(service.store.last_number, session.id)
+                except NotFound:
+                    return
+                if number == last:
+                    yield ": still here\n\n"
+                else:
+                    last = number
+                    yield f"event: changed\ndata: {json.dumps({'number': number})}\n\n"
+                with contextlib.suppress(asyncio.TimeoutError):  # not the builtin before Python 3.11
+                    await asyncio.wait_for(news.wait(), LOOK)
+
+    return StreamingResponse(told(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
