@@ -1,5 +1,8 @@
 """Real files, of packages that ship some: as the package itself reads them, or refused in one sentence."""
 
+import os
+import shutil
+import struct
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +14,8 @@ import pytest
 from PIL import Image as Pillow
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
-from bifseg.errors import BifsegError
-from bifseg.io.images import read_image
+from bifseg.errors import BifsegError, SeveralSeries
+from bifseg.io.images import read_image, read_labels, write_image
 
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
@@ -98,3 +101,60 @@ def test_a_picture_of_scikit_image(path):
     if theirs.ndim == 3:
         theirs = theirs[..., :3] if ours.ndim == 3 else theirs[..., 0]
     assert np.array_equal(ours, theirs)
+
+
+# ---- real files in situations that real people met
+
+
+def of_pydicom(name: str, folder: Path, *names: str) -> Path:
+    """A file of pydicom's in a folder, under other names."""
+    folder.mkdir(exist_ok=True)
+    for other in names:
+        shutil.copy(Path(pydicom.data.__file__).parent / "test_files" / name, folder / other)
+    return folder
+
+
+@pytest.fixture
+def anatomy():
+    path = Path(nibabel.__file__).parent / "tests/data/anatomical.nii"
+    return path if path.exists() else pytest.skip("nibabel brings no tests/data along")
+
+
+def test_real_series_in_one_folder_and_a_slice_twice(tmp_path):
+    of_pydicom("CT_small.dcm", tmp_path, "a.dcm", "a (1).dcm")
+    assert read_image(tmp_path).shape == (128, 128, 1)
+    of_pydicom("MR_small.dcm", tmp_path, "b.dcm")
+    with pytest.raises(SeveralSeries) as caught:
+        read_image(tmp_path)
+    shapes = {choice["uid"]: choice["shape"][0] for choice in caught.value.data["series"]}
+    assert all(read_image(tmp_path, series=uid).shape[0] == columns for uid, columns in shapes.items())
+
+
+def test_a_real_scan_with_its_voxels_behind_no_offset(anatomy, tmp_path):
+    content = bytearray(anatomy.read_bytes())
+    struct.pack_into(nibabel.load(anatomy).header.endianness + "f", content, 108, 0.0)
+    (tmp_path / "a.nii").write_bytes(content)
+    assert np.array_equal(read_image(tmp_path / "a.nii").array, read_image(anatomy).array)
+
+
+def test_a_real_scan_under_a_name_that_is_no_text_and_its_mask_through_a_link(anatomy, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.nii"))
+    shutil.copy(anatomy, path)
+    image = read_image(path)
+    (tmp_path / "real.nii.gz").write_bytes(b"old")
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "real.nii.gz")
+    write_image(tmp_path / "link.nii.gz", image.array > 100, image)
+    assert (tmp_path / "link.nii.gz").is_symlink()
+    assert np.array_equal(read_labels(tmp_path / "real.nii.gz", image), image.array > 100)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "real.nii.gz").affine, nibabel.load(anatomy).affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPI", "SAR"])
+def test_labels_of_a_real_scan_in_another_order_of_axes(anatomy, tmp_path, axes):
+    scan = nibabel.load(anatomy)
+    labels = nibabel.Nifti1Image((np.asarray(scan.dataobj) > 100).astype(np.uint8), scan.affine)
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(scan.affine), nibabel.orientations.axcodes2ornt(axes)
+    )
+    nibabel.save(labels.as_reoriented(turn), tmp_path / "l.nii.gz")
+    assert np.array_equal(read_labels(tmp_path / "l.nii.gz", read_image(anatomy)), np.asarray(labels.dataobj))
