@@ -24,3 +24,17 @@ def test_examples_in_docstrings_are_true(name):
 def test_importing_the_package_waits_for_nothing():
     program = "import sys, bifseg; print([m for m in ('torch', 'scipy', 'SimpleITK', 'numpy') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_a_first_mask_waits_for_no_library_that_it_does_not_need(tmp_path):
+    from bifseg.io.images import write_image
+    from bifseg.training.synthetic.phantom import phantom
+
+    scan, _ = phantom(shape=(32, 32, 16))
+    write_image(tmp_path / "scan.nii.gz", scan.array, scan)
+    left_out = "scipy.ndimage SimpleITK pydicom PIL matplotlib skimage highdicom fastapi joblib"
+    program = "import sys; from bifseg.cli import main; main(sys.argv[2:])\n"
+    program += "print([name for name in sys.argv[1].split() if name in sys.modules])"
+    arguments = ["segment", str(tmp_path / "scan.nii.gz"), "--box", "8:24,8:24,8", "-o", str(tmp_path / "mask.nii.gz")]
+    said = subprocess.check_output([sys.executable, "-c", program, left_out, *arguments], text=True)
+    assert said.splitlines()[-1] == "[]"

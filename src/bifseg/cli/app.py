@@ -80,7 +80,7 @@ def app(
         if image is not None:
             link += f"&session={service.store.create(key, LOCAL, title=image.resolve().name)}"
         print(f"bifseg: open {link}", flush=True)
-        if not no_browser and _has_screen():
+        if not no_browser and has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
 
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
@@ -110,7 +110,7 @@ def own_folder() -> Path:
     return folder
 
 
-def _has_screen() -> bool:
+def has_screen() -> bool:
     """Whether a browser would have a window: on a server's console one would take the terminal over."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     return sys.platform != "linux" or any(os.environ.get(name) for name in screens)

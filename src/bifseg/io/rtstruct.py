@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from bifseg.errors import InvalidInput, MissingExtra
 from bifseg.imaging.image import Image
@@ -36,6 +35,8 @@ def write_rtstruct(path: str | Path, labels: np.ndarray, names: Sequence[str], i
     Raises InvalidInput where there is nothing in the labels, or they do not fit the series; MissingExtra where
     scikit-image is missing.
     """
+    from scipy import ndimage  # here, for who writes no outlines need not wait for it
+
     labels = np.asarray(labels)
     slices = _slices(headers, image)
     boxes = ndimage.find_objects(labels.astype(np.int32, copy=False))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from bifseg.errors import CannotWrite, InvalidInput, MissingExtra
 from bifseg.imaging.image import Image
@@ -33,6 +32,8 @@ def write_stl(
     centres of voxels inside and outside. Raises InvalidInput where there is nothing in the labels, CannotWrite for
     a plane and for unknown spacing, MissingExtra where scikit-image is missing.
     """
+    from scipy import ndimage  # here, for who writes no surface need not wait for it
+
     check_surface(path, image)
     labels = np.asarray(labels)
     if labels.shape != image.shape:
