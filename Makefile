@@ -8,7 +8,7 @@ PAGE := src/bifseg/server/static/index.html
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder  # of pytest: two files at once; tests/conftest.py orders them
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page check portable plainest test lint format types docs clean
+.PHONY: demo app page check portable plainest bench-check test lint format types docs clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -39,6 +39,10 @@ portable: .venv/dev
 
 plainest: .venv/dev
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -q -m unit
+
+# Ten ratios to a matrix product or a copy taken beside them, in a minute: nothing becomes slower by accident.
+bench-check: .venv/dev
+	$(BIN)/python -m benchmarks.speed.check
 
 lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
 """How near the machine's limit: ``python -m benchmarks.speed``, everything in one process, some six minutes.
 
 Every stage of a first mask and a refinement against what this machine could do at best, the paper's other methods on
-the same boxes, growth with box and scan, memory, and a fresh process. Writes results/speed.json, results/speed.md and
-pictures/speed.png into the folder given by ``-o`` (docs). For numbers to be told, leave the machine alone meanwhile.
+the same boxes, growth with box and scan, memory, a fresh process and what it imports, and the promises beside two busy
+processes. Writes results/speed.json, results/speed.md and pictures/speed.png into the folder given by ``-o`` (docs).
+For numbers to be told, leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks.speed import fresh, machine, ours, peers
+from benchmarks.speed import fresh, load, machine, ours, peers
 from benchmarks.speed.picture import draw
 from benchmarks.speed.scenes import scene
 from benchmarks.speed.tables import document
@@ -32,10 +33,10 @@ SIZES = {2: (32, 64, 128, 256), 3: (16, 32, 48, 64, 80, 112, 160)}
 NETWORKS = {2: (DEFAULT[2], "pnet"), 3: (DEFAULT[3], "pcnet")}
 BOX = {2: 128, 3: 80}  # what promises are about
 SCENES = "Synthetic objects (bifseg.training.synthetic), the same scenes at every size, careful simulated strokes."
-SHARES = {"open": 0.02, "stages": 0.45, "printed": 0.1, "peers": 0.2, "grid": 0.15, "scan": 0.08}
+SHARES = {"open": 0.02, "stages": 0.4, "printed": 0.1, "peers": 0.15, "grid": 0.15, "scan": 0.08, "loaded": 0.1}
 """The parts that are timed, and how much of the time each may take."""
 FASTER = 0.9  # of its limit: nothing can be, so the limit is wrong
-PARTS = (*SHARES, "memory", "cold")
+PARTS = (*SHARES, "memory", "cold", "imports")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def cases(part: str, extent: Extent, folder: Path) -> list[Case]:
         ],
         "grid": lambda: [ours.case("grid", d, side, NETWORKS[d][0], "fast", extent.seeds, side) for d, side in sized],
         "scan": lambda: [ours.scan_case(scan, box[3], extent.grids.get(3)) for scan in extent.scans],
+        "loaded": lambda: load.cases(extent.box, extent.networks, extent.seeds, extent.grids),
     }  # fmt: skip
     return made[part]()
 
@@ -85,6 +87,8 @@ def cases(part: str, extent: Extent, folder: Path) -> list[Case]:
 def separate(part: str, extent: Extent, folder: Path, threads: int) -> list[dict]:
     """What fresh processes tell: their memory, or the wait for their first mask."""
     told = []
+    if part == "imports":
+        return fresh.imports()
     for d, side in extent.box:
         found, path = scene(d, side), folder / f"scan{d}.nii"
         images.write_image(path, found.image.array, found.image)
@@ -97,7 +101,10 @@ def separate(part: str, extent: Extent, folder: Path, threads: int) -> list[dict
             for compiled in (False, True):
                 with TemporaryDirectory() as empty:
                     answer = fresh.ask("cold", path, found.box, threads, None, None if compiled else Path(empty))
-                told.append({"dimension": d, "side": side, "compiled": compiled, **answer})
+                told.append({"dimension": d, "side": side, "compiled": compiled, "beside": 0, **answer})
+            with load.busy().working():
+                answer = fresh.ask("cold", path, found.box, threads, None)
+            told.append({"dimension": d, "side": side, "compiled": True, "beside": load.COUNT, **answer})
     return told
 
 

@@ -25,6 +25,22 @@ def ask(what: str, scan: Path, box: object, threads: int, grid: int | None, comp
     return json.loads(done.stdout)
 
 
+def imports(most: int = 12) -> list[dict]:
+    """Milliseconds that ``bifseg segment`` waits for packages, by package: itself alone, without what it imports."""
+    program = "import bifseg.cli, bifseg.session.session, bifseg.io.images"
+    command = [sys.executable, "-X", "importtime", "-c", program]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    spent: dict[str, float] = {}
+    for line in lines:
+        own, _, name = line.removeprefix("import time:").split("|") if line.count("|") == 2 else ("", "", "")
+        if own.strip().isdecimal():
+            package = name.strip().partition(".")[0]
+            spent[package] = spent.get(package, 0.0) + int(own) / 1e3
+    rows = sorted(spent.items(), key=lambda pair: -pair[1])
+    rest = sum(ms for _, ms in rows[most:])
+    return [{"package": name, "milliseconds": round(ms, 1)} for name, ms in [*rows[:most], ("others", rest)]]
+
+
 def cold(scan: str, box: str, grid: int, since: float) -> dict:
     """Seconds from the start of the process until it has imported, read the scan, and made the first mask."""
     import bifseg

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from benchmarks.speed.load import COUNT
 from benchmarks.speed.ours import OTHER, model_of
 from benchmarks.speed.peers import FAIR, OURS
-from benchmarks.speed.targets import Target, against
+from benchmarks.speed.targets import Target, against, beside_busy
 from benchmarks.speed.timing import BF16, FIRST, FP32, MOMENTS, REFINEMENT, WHOLE, Measurement
 from bifseg.networks.checkpoint import DEFAULT
 
@@ -30,7 +33,9 @@ def document(about: dict, machine: dict, found: Sequence[Measurement], extra: di
         _section("The same box in larger scans", _scans(found)),
         _section("Opening a scan", _opened(found)),
         _section("Memory", _memory(extra.get("memory", []))),
+        _section("Beside busy processes", _loaded(found)),
         _section("A fresh process", _cold(extra.get("cold", []))),
+        _section("What a fresh process imports", _imports(extra.get("imports", []))),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -169,11 +174,29 @@ def _memory(memory: Iterable[dict]) -> list[list[str]]:
 
 
 def _cold(cold: Iterable[dict]) -> list[list[str]]:
-    return [["box", "compiled before", "imported", "and scan read", "and first mask"]] + [
-        [f"{m['side']}^{m['dimension']}", "yes" if m["compiled"] else "no"]
+    return [["box", "compiled before", "beside busy processes", "imported", "and scan read", "and first mask"]] + [
+        [f"{m['side']}^{m['dimension']}", "yes" if m["compiled"] else "no", str(m["beside"])]
         + [f"{m[moment]:.2f} s" for moment in ("imported", "opened", FIRST)]
         for m in cold
     ]
+
+
+def _imports(imports: Iterable[dict]) -> list[list[str]]:
+    return [["package", "its own time"]] + [[m["package"], duration(m["milliseconds"] / 1e3)] for m in imports]
+
+
+def _loaded(found: Sequence[Measurement]) -> list[list[str]]:
+    """Free and loaded, taken in turn."""
+    rows = [["box", "", "free", f"beside {COUNT} busy processes", "ratio of medians", "95th percentile"]]
+    for dimension in (2, 3):
+        for moment in MOMENTS:
+            free, loaded = (beside_busy(found, dimension, moment, beside) for beside in (0, COUNT))
+            if free is None or loaded is None:
+                continue
+            ratio, slowest = loaded.median / free.median, duration(float(np.percentile(loaded.seconds, 95)))
+            box = f"{free.facts['side']}^{dimension}"
+            rows.append([box, moment, spread(free), spread(loaded), f"{ratio:.1f}", slowest])
+    return rows
 
 
 def _limit(m: Measurement) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.speed.load import COUNT
 from benchmarks.speed.peers import FAIR, OURS, PEERS
 from benchmarks.speed.timing import FIRST, REFINEMENT, WHOLE, Measurement
 from bifseg.networks.checkpoint import DEFAULT
@@ -52,6 +53,7 @@ def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target
         ),
         Target("PC-Net with 64 features, 80^3: features", 1.3, "x limit", _printed(found)),
     ]
+    made += _under_load(found)
     for dimension, side in FAIR.items():
         for name in RIVALS:
             title = next((m.facts["title"] for m in found if m.matches(part="peers", method=name)), name)
@@ -69,6 +71,24 @@ def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target
         value = max(peaks) / 1024 if peaks else None
         made.append(Target(f"{dimension}D: peak memory of a session above the opened scan", most, "GiB", value))
     return made
+
+
+def _under_load(found: Sequence[Measurement]) -> Iterator[Target]:
+    """Beside two busy processes: not much slower than without, and quick enough."""
+    for dimension, most in ((2, 0.1), (3, 0.4)):
+        for moment in (FIRST, REFINEMENT):
+            free, loaded = (beside_busy(found, dimension, moment, beside) for beside in (0, COUNT))
+            ratio = None if free is None or loaded is None else loaded.median / free.median
+            made = f"{dimension}D, {FAIR[dimension]} px: {moment} beside {COUNT} busy processes"
+            yield Target(made, 3.0, "x free", ratio)
+        slowest = None if loaded is None else float(np.percentile(loaded.seconds, 95))
+        yield Target(f"{made}, 95th percentile", most, "s", slowest)
+
+
+def beside_busy(found: Sequence[Measurement], dimension: int, moment: str, beside: int) -> Measurement | None:
+    """What an interaction took beside so many busy processes."""
+    facts = {"part": "loaded", "dimension": dimension, "moment": moment, "stage": WHOLE, "beside": beside}
+    return next((m for m in found if m.matches(**facts)), None)
 
 
 def against(

@@ -37,7 +37,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
         compared=(2,),
     )  # fmt: skip
     said = []
-    parts = [part for part in speed.PARTS if part not in ("memory", "cold")]
+    parts = [part for part in speed.PARTS if part not in ("memory", "cold", "imports")]
     told = speed.measure(parts, tiny, seconds=1, threads=threads, quick=True, say=said.append)
     page = speed.write(told, tmp_path)
     data = json.loads((tmp_path / "results" / "speed.json").read_text())
@@ -54,7 +54,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
     assert len(data["targets"]) == len({t["name"] for t in data["targets"]})
     assert {t["verdict"] for t in data["targets"]} <= {"pass", "fail", "not measured"}
     assert all((t["value"] is None) == (t["verdict"] == "not measured") for t in data["targets"])
-    for heading in ("Promises", "Whole interactions", "Other methods", "Opening a scan"):
+    for heading in ("Promises", "Whole interactions", "Other methods", "Opening a scan", "Beside busy processes"):
         assert f"## {heading}" in page
     assert "## Memory" not in page  # it was not asked for
 
@@ -198,3 +198,29 @@ def test_a_fresh_process_tells_its_wait_and_its_peak(module, tmp_path):
     assert memory["peak_mib"] is None or 0 <= memory["peak_mib"] < 4096
     with pytest.raises(RuntimeError, match="failed"):
         fresh.ask("cold", tmp_path / "missing.nii", scene.box, 1, None)
+
+
+def test_a_fresh_process_tells_what_it_imports(module):
+    rows = module("benchmarks.speed.fresh").imports()
+    assert {"torch", "numba", "others"} <= {row["package"] for row in rows}
+    assert all(row["milliseconds"] >= 0 for row in rows)
+
+
+def test_ten_ratios_have_bounds_and_one_beyond_its_bound_fails(module, monkeypatch, capsys):
+    check = module("benchmarks.speed.check")
+    slow = check.Ratio("slow / fast", 2.0, lambda: sum(range(200_000)), lambda: sum(range(2_000)))
+    assert slow.measure(0) > slow.bound
+    monkeypatch.setattr(check, "ratios", lambda folder: iter([slow]))
+    with pytest.raises(SystemExit) as ended:
+        check.main()
+    assert ended.value.code == 1
+    assert "BEYOND" in capsys.readouterr().out
+
+
+def test_the_ten_ratios_are_measured(module, tmp_path):
+    check = module("benchmarks.speed.check")
+    found = list(check.ratios(tmp_path))
+    assert len(found) == len({ratio.name for ratio in found}) == 10
+    for ratio in found:
+        ratio.ours()
+        ratio.theirs()

@@ -116,3 +116,20 @@ def test_a_missing_matplotlib_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert 'pip install "bifseg[figures]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [([], 5), ([0, 9], 5), ([0, 4], 4), ([4, 6], 6)],
+)
+def test_the_slice_shown_lies_in_the_objects_middle(drawn, expected):
+    within, scribbled = np.ones(10, bool), np.zeros(10, bool)
+    scribbled[drawn] = True
+    assert demo.middle(within, scribbled, np.arange(10)) == expected
+
+
+def test_the_first_time_is_told_apart(capsys):
+    loop = demo.run(demo.open_case(), 2)
+    assert all(cold > 0 for cold in loop.cold)
+    assert [stage["cold"] for stage in loop.report()["stages"]] == [round(cold, 1) for cold in loop.cold]
+    assert "ms the first time" in [column.header for column in demo.table([loop]).columns]
