@@ -106,7 +106,7 @@ def speed() -> Iterator[Finding]:
     from bifseg.session.session import Session
     from bifseg.training.synthetic.phantom import phantom
 
-    scan, _ = phantom()
+    scan, _ = phantom(shape=(64, 64, 48))
     x, y, z = (n // 2 for n in scan.shape)
     for name, depth in (("2D", z), ("3D", (z - 16, z + 16))):
         for _ in range(2):
