@@ -19,7 +19,7 @@ import torch
 from benchmarks.speed.ours import model_of
 from benchmarks.speed.scenes import scene
 from bifseg.algorithms.geodesic import geodesic_distance
-from bifseg.imaging.image import resample
+from bifseg.imaging.resampling import resample
 from bifseg.io import images
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
