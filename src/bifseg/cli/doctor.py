@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -111,9 +112,9 @@ def speed() -> Iterator[Finding]:
     for name, depth in (("2D", z), ("3D", (z - 16, z + 16))):
         for _ in range(2):
             session = Session(scan)
-            _, first = _timed(lambda s=session, d=depth: s.box(((x - 24, x + 24), (y - 24, y + 24), d)))
             strokes = [Stroke([(x, y, z)], 1, radius=2), Stroke([(x - 22, y - 22, z)], 2, radius=1)]
-            _, then = _timed(lambda s=session, t=strokes: s.scribble(t))
+            _, first = _timed(partial(session.box, ((x - 24, x + 24), (y - 24, y + 24), depth)))
+            _, then = _timed(partial(session.scribble, strokes))
         slow = "Close other programs, or draw smaller boxes." if then > SLOW else ""
         yield Finding(name, f"first mask {first:.2f} s, each refinement {then:.2f} s", slow)
 

@@ -76,7 +76,7 @@ class Loop:
     probability: np.ndarray
     uncertainty: np.ndarray
     parameters: dict
-    cold: tuple[float, float, float] = (0.0, 0.0, 0.0)  # milliseconds of the stages the first time: loading, compiling
+    cold: tuple[float, ...] = (0.0, 0.0, 0.0)  # milliseconds of the stages the first time: loading, compiling
 
     @property
     def name(self) -> str:
@@ -211,7 +211,7 @@ def row(case: Case, loop: Loop) -> Row:
     if loop.box.dimension == 3:
         across = tuple({0, 1, 2} - {axis})
         errors, drawn = (first.mask != case.truth).sum(axis=across), loop.scribbles.any(axis=across)
-        index = middle(case.truth.any(axis=across), drawn, errors)
+        index = middle(np.asarray(case.truth.any(axis=across)), np.asarray(drawn), errors)
     shown = [a for a in range(3) if a != axis]
     direction = case.image.direction[:, shown]
     main = np.argmax(np.abs(direction), axis=0)  # each shown axis runs mostly along L, P or S
