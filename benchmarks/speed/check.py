@@ -108,7 +108,7 @@ def ratios(folder: Path) -> Iterator[Ratio]:
 
 
 BOUNDS = {
-    "2D": (28.0, 16.0), "3D": (340.0, 65.0), "cut": 1.2, "geodesic": 5.0, "descent": 4.5, "grid": 1.8, ".nii": 1.2,
+    "2D": (28.0, 16.0), "3D": (95.0, 65.0), "cut": 1.2, "geodesic": 5.0, "descent": 4.5, "grid": 1.8, ".nii": 1.2,
     ".nii.gz": 6.0,
 }  # fmt: skip
 """Two and a half times what was found beside a matrix product, up to five times beside a copy: processors differ."""

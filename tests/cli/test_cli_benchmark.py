@@ -66,10 +66,10 @@ def test_volumes_users_networks_and_protocols(capsys, folder, tmp_path):
         about["commands"][3]
         == "bifseg benchmark set --labels box --limit 1 -o r.jsonl --methods growcut --protocol noc"
     )
-    assert set(about["models"]) == {"twostage3d", "fcn2d", "pnet"}
+    assert set(about["models"]) == {"multiscale3d", "fcn2d", "pnet"}
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["user"] for row in rows} == {"sloppy", "careful:0", "challenge", "careful", "noc", "human"}
-    assert {row["network"] for row in rows} == {"twostage3d", "fcn2d", "pnet", None}
+    assert {row["network"] for row in rows} == {"multiscale3d", "fcn2d", "pnet", None}
     counts = {p: sum(row["protocol"] == p for row in rows) for p in ("rounds", "challenge", "noc")}
     assert counts == {"rounds": 2 + 2 * 2 + 2 * 2, "challenge": 6, "noc": 1 + 20}
 

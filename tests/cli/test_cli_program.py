@@ -69,7 +69,7 @@ def test_memory_of_a_large_scan(box, extra, large_scan, out, monkeypatch):
     done = program("segment", large_scan, "--box", box, "-o", out / "m.nii", *extra, before=print_peak)
     assert done.returncode == 0, done.stderr
     kibibytes = 1 / 1024 if sys.platform == "darwin" else 1
-    assert int(done.stdout.split()[-1]) * kibibytes < 1.7 * MEBIBYTE
+    assert int(done.stdout.split()[-1]) * kibibytes < 1.6 * MEBIBYTE
 
 
 @pytest.fixture(scope="module")

@@ -248,7 +248,7 @@ def test_strokes_and_masks_are_the_same_labels_wherever_their_patch_begins(seed)
 
 def test_an_interaction_needs_no_memory_for_the_scan(scan):
     image, _ = scan
-    large = np.zeros((600, 500, 300), np.uint8, order="F")  # 90 MB
+    large = np.zeros((400, 400, 300), np.uint8, order="F")  # 48 MB
     large[: image.shape[0], : image.shape[1], : image.shape[2]] = image.array // 8
     session = Session(Image(large), parameters=QUICK[3])
     session.box(BOX, refine="crf")

@@ -22,7 +22,7 @@ from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork
 
 SHIPPED = Path(__file__).parent / "weights"
-DEFAULT = {2: "fcn2d", 3: "twostage3d"}
+DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
 VERSION = "1"
 
 
