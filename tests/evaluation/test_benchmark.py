@@ -97,6 +97,7 @@ def test_several_processes_give_the_same_file(runs, undisturbed, tmp_path):
     assert rows_of(tmp_path / "r.jsonl") == rows_of(undisturbed)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that did not start
 @pytest.mark.server
 def test_a_ray_cluster_of_two_workers_gives_the_same_file(runs, undisturbed, tmp_path):
     ray = pytest.importorskip("ray")
