@@ -22,7 +22,8 @@ def geodesic_distance(
 ) -> np.ndarray:
     """G(i, S): the least sum of absolute intensity changes along an 8- or 26-connected path from i to S.
 
-    ``image01``: (x, y) or (x, y, z), in [0, 1]. ``seeds``: S, bool, of the same shape. ``limit``: distances of so
+    ``image01``: (x, y) or (x, y, z), in [0, 1]; with colours in a last axis, a change is the root of the mean of their
+    squared changes. ``seeds``: S, bool, (x, y) or (x, y, z). ``limit``: distances of so
     much and more are returned as infinite; the less a limit encloses, the less it costs. ``spatial``: what a step of
     the smallest ``spacing`` costs by its length alone: a step costs hypot(change, spatial * length), as in GeoS
     (Criminisi et al., ECCV 2008). Returns float32, 0 on S; infinite everywhere if S is empty.
@@ -53,7 +54,8 @@ def soft_distance(
     array([[0.  , 0.25, 0.5 ]], dtype=float32)
     """
     image, prices = np.asarray(image01, dtype=np.float32), np.asarray(prices, dtype=np.float32)
-    if image.ndim not in (2, 3) or prices.shape != image.shape:
+    ndim = prices.ndim
+    if ndim not in (2, 3) or prices.shape != image.shape[:ndim] or image.ndim > ndim + 1:
         raise ValueError(f"Image {image.shape} and seeds {prices.shape}; give one shape, 2D or 3D.")
     if not np.isfinite(image).all():
         raise ValueError("The image holds NaN or infinity; give finite intensities, scaled to [0, 1].")
@@ -63,22 +65,37 @@ def soft_distance(
         raise ValueError(f"limit is {limit}; it must be 0 or more.")
     if not 0 <= spatial < np.inf:
         raise ValueError(f"spatial is {spatial}; it must be finite and 0 or more.")
-    lengths = np.ones(image.ndim) if spacing is None else np.asarray(spacing, dtype=float)
-    if lengths.shape != (image.ndim,) or not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ValueError(f"The spacing is {lengths.tolist()}; give {image.ndim} finite lengths above 0.")
+    lengths = np.ones(ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    if lengths.shape != (ndim,) or not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError(f"The spacing is {lengths.tolist()}; give {ndim} finite lengths above 0.")
 
-    steps = np.array([step for step in product((-1, 0, 1), repeat=image.ndim) if any(step)])
+    steps = np.array([step for step in product((-1, 0, 1), repeat=ndim) if any(step)])
     squares = ((steps * (spatial * lengths / lengths.min())) ** 2).sum(1).astype(np.float32)
-    core, beyond = (slice(1, -1),) * image.ndim, np.float32(limit)
-    image = np.pad(np.ascontiguousarray(image), 1)
-    distance = np.full(image.shape, -np.inf, np.float32)  # around the image, where no step leads as none lowers it
+    core, beyond = (slice(1, -1),) * ndim, np.float32(limit)
+    image = np.pad(np.ascontiguousarray(image), [(1, 1)] * ndim + [(0, 0)] * (image.ndim - ndim))
+    # Around the image no step leads, as none lowers it.
+    distance = np.full(image.shape[:ndim], -np.inf, np.float32)
     np.minimum(prices, beyond, out=distance[core])
-    offsets = (steps @ (np.array(image.strides) // image.itemsize)).astype(np.uint64)  # below 0: sums wrap around
+    offsets = (steps @ (np.array(distance.strides) // distance.itemsize)).astype(np.uint64)  # below 0: sums wrap around
     flat = distance.ravel()
     seeds = np.flatnonzero((flat >= 0) & (flat < beyond)).astype(np.uint64)
     seeds = seeds[np.argsort(flat[seeds])]
-    _spread(image.ravel(), flat, seeds, flat[seeds], offsets, squares, np.float32(WIDTH))
+    seen = image.ravel() if image.ndim == ndim else image.reshape(-1, image.shape[-1])
+    _spread(seen, flat, seeds, flat[seeds], offsets, squares, np.float32(WIDTH))
     return np.where(distance[core] < beyond, distance[core], np.float32(np.inf))
+
+
+@compiled
+def _change(image, i, j):
+    """The square of how much two voxels differ; the compiler keeps one of the two branches."""
+    if image.ndim == 1:
+        change = image[i] - image[j]
+        return change * change
+    total = np.float32(0)
+    for c in range(image.shape[1]):
+        change = image[i, c] - image[j, c]
+        total += change * change
+    return total / np.float32(image.shape[1])
 
 
 @compiled
@@ -90,8 +107,8 @@ def _spread(image, distance, seeds, prices, offsets, squares, width):
     threshold algorithm of Glover et al., 1985): what lies within ``width`` of the least distance is worked off first
     come, first served; the rest waits. A voxel whose distance falls once more comes again.
     """
-    now, later = np.empty(image.size, np.uint32), np.empty(image.size, np.uint32)  # a ring and a heap
-    place = np.zeros(image.size, np.uint8)  # 1: in now, 2: in later
+    now, later = np.empty(len(image), np.uint32), np.empty(len(image), np.uint32)  # a ring and a heap
+    place = np.zeros(len(image), np.uint8)  # 1: in now, 2: in later
     lower, costs = np.empty(offsets.size + 1, np.uint32), np.empty(offsets.size + 1, np.float32)
     waiting = used = 0
     while waiting or used < seeds.size:
@@ -122,12 +139,11 @@ def _spread(image, distance, seeds, prices, offsets, squares, width):
             first = first + 1 if first + 1 < now.size else 0
             count -= 1
             place[i] = 0
-            value, so_far = image[i], distance[i]
+            so_far = distance[i]
             found = 0
             for k in range(offsets.size):  # no branches in here: half of the neighbours would be guessed wrongly
                 j = i + offsets[k]
-                change = value - image[j]
-                cost = so_far + np.sqrt(change * change + squares[k])
+                cost = so_far + np.sqrt(_change(image, i, j) + squares[k])
                 lower[found], costs[found] = j, cost
                 found += cost < distance[j]
             for k in range(found):

@@ -14,9 +14,12 @@ def normalise(crop: np.ndarray) -> np.ndarray:
     return (clipped - np.float32(clipped.mean(dtype=float))) / np.float32(clipped.std(dtype=float))
 
 
-def unit_range(crop: np.ndarray) -> np.ndarray:
-    """What distances and edges see: the 0.5 to 99.5 percentiles scaled to [0, 1], clipped; float32."""
-    low, high = intensity_range(crop)
+def unit_range(crop: np.ndarray, *, colours: bool = False) -> np.ndarray:
+    """What distances and edges see: the 0.5 to 99.5 percentiles scaled to [0, 1], clipped; float32.
+
+    ``colours``: whether the last axis is of them; all have one scale.
+    """
+    low, high = colour_range(crop) if colours else intensity_range(crop)
     if low == high:
         return np.zeros(crop.shape, np.float32)
     return np.clip((crop.astype(np.float32) - np.float32(low)) / np.float32(high - low), 0, 1)
@@ -28,3 +31,9 @@ def intensity_range(crop: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(crop[(slice(None, None, step),) * crop.ndim], (0.5, 99.5)).tolist()
     # A small bright object on an even background lies beyond both percentiles.
     return (low, high) if low < high else (float(crop.min()), float(crop.max()))
+
+
+def colour_range(crop: np.ndarray) -> tuple[float, float]:
+    """From the least 0.5 percentile of a colour (..., 3) to the greatest 99.5: of greys, that of `intensity_range`."""
+    ranges = [intensity_range(crop[..., k]) for k in range(crop.shape[-1])]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)

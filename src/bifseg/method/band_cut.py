@@ -47,7 +47,8 @@ def band_cut(
     Parameters
     ----------
     scan
-        The box's voxels, (x, y) or (x, y, z), any real type.
+        The box's voxels, (x, y) or (x, y, z), any real type; also with colours in a last axis, whose difference is the
+        root of the mean of their squared differences.
     window
         The intensities that become 0 and 1, the scale of ``sigma``.
     spacing
@@ -55,7 +56,7 @@ def band_cut(
     log_odds, labels
         float and bool, on a grid over the same box.
     fixed
-        uint8, the scan's shape: 1 foreground, 2 background, 0 free.
+        uint8, the box's shape: 1 foreground, 2 background, 0 free.
     lam
         The weight of the pairwise term, its d_ij in cells of the grid: the same in millimetres however fine the scan
         is.
@@ -69,22 +70,23 @@ def band_cut(
     Returns
     -------
     ndarray
-        bool, the scan's shape.
+        bool, the box's shape.
 
     Raises
     ------
     InvalidInput
         For arrays that do not fit, and a reach that is out of range.
     """
-    ndim = scan.ndim
-    if len(spacing) != ndim or log_odds.ndim != ndim or labels.shape != log_odds.shape or fixed.shape != scan.shape:
+    ndim, shape = log_odds.ndim, scan.shape[: log_odds.ndim]
+    fits = len(spacing) == ndim and labels.shape == log_odds.shape and fixed.shape == shape
+    if not fits or scan.ndim not in (ndim, ndim + 1):
         raise InvalidInput(
             f"A scan of shape {scan.shape} was given with {len(spacing)} spacings, log-odds {log_odds.shape}, labels "
             f"{labels.shape} and fixed voxels {fixed.shape}; they do not fit."
         )
     if not 0 < reach <= FAR - 1:
         raise InvalidInput(f"The band reaches {reach} cells from the border; it must be above 0 and at most {FAR - 1}.")
-    sides = np.multiply(scan.shape, spacing)
+    sides = np.multiply(shape, spacing)
     cell = float(np.prod(sides / log_odds.shape) ** (1 / ndim))  # mm; the grid is isotropic but for rounding
     neighbours = NEIGHBOURHOODS[ndim][-1]
     offsets = np.zeros((neighbours // 2, 3), np.int64)
@@ -93,10 +95,10 @@ def band_cut(
     prices = lam * cell / lengths
 
     three = (1,) * (3 - ndim)
-    shape, grid = (*three, *scan.shape), (*three, *log_odds.shape)
-    scan, fixed = scan.reshape(shape), np.ascontiguousarray(fixed).reshape(shape)
+    shape, grid = (*three, *shape), (*three, *log_odds.shape)
+    scan, fixed = scan.reshape((*shape, -1)), np.ascontiguousarray(fixed).reshape(shape)
     distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
-    width = _width(distance, reach, voxels * distance.size / scan.size)
+    width = _width(distance, reach, voxels * distance.size / fixed.size)
     axes = [taps(n, m) for n, m in zip(grid, shape, strict=True)]
     state = np.full([n + 2 for n in shape], OUTSIDE, np.uint8)
     count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
@@ -226,12 +228,12 @@ def _build(
     scale, state, nodes, excess, residual, listed,
 ):  # fmt: skip
     """Number the voxels of the band in C order, and lay out their graph; ``nodes``: where they are in ``state``."""
-    nx, ny, nz = scan.shape
+    nx, ny, nz, colours = scan.shape
     width, depth = nz + 2, (ny + 2) * (nz + 2)
     state = state.reshape(-1)
     row, count = np.empty(log_odds.shape[2], np.float32), 0
     numbers = np.zeros((2, depth), np.int32)  # of this plane and the one before
-    values = np.zeros((2, depth), np.int32)
+    values = np.zeros((2, depth, colours), np.int32)
     most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
     for i in range(nx):
         for j in range(ny):
@@ -248,9 +250,10 @@ def _build(
                 for c in range(weights_z.shape[1]):
                     own += weights_z[k, c] * row[first_z[k] + c]
                 total = _rounded(min(max(own * scale, -most), most))
-                value = _level(scan[i, j, k], low, factor)
                 count += 1
-                nodes[count], numbers[i & 1, q], values[i & 1, q] = v, count, value
+                nodes[count], numbers[i & 1, q] = v, count
+                for c in range(colours):
+                    values[i & 1, q, c] = _level(scan[i, j, k, c], low, factor)
                 for n in range(len(prices)):
                     di, dj, dk = offsets[n]
                     within = dj * width + dk
@@ -258,19 +261,41 @@ def _build(
                     if state[v - step] == BAND:
                         plane = (i - di) & 1
                         other = numbers[plane, q - within]
-                        price = _rounded(prices[n] * table[abs(value - values[plane, q - within])])
+                        price = _rounded(prices[n] * table[_between(values, i & 1, q, plane, q - within)])
                         residual[2 * n, other] = residual[2 * n + 1, other] = price
                         listed[2 * n, other] = count
                         listed[2 * n + 1, count] = other
                     elif state[v - step] != OUTSIDE:
-                        there = _level(scan[i - di, j - dj, k - dk], low, factor)
-                        price = _rounded(prices[n] * table[abs(value - there)])
+                        there = _away(values, i & 1, q, scan, i - di, j - dj, k - dk, low, factor)
+                        price = _rounded(prices[n] * table[there])
                         total += price if state[v - step] == FOREGROUND else -price
                     if state[v + step] < BAND:
-                        there = _level(scan[i + di, j + dj, k + dk], low, factor)
-                        price = _rounded(prices[n] * table[abs(value - there)])
+                        there = _away(values, i & 1, q, scan, i + di, j + dj, k + dk, low, factor)
+                        price = _rounded(prices[n] * table[there])
                         total += price if state[v + step] == FOREGROUND else -price
                 excess[count] = total
+
+
+@compiled
+def _between(values, plane, q, other, r):
+    """How far two voxels are apart, in steps of the window."""
+    if values.shape[2] == 1:
+        return abs(values[plane, q, 0] - values[other, r, 0])
+    total = 0
+    for c in range(values.shape[2]):
+        total += (values[plane, q, c] - values[other, r, c]) ** 2
+    return np.int64(np.sqrt(total / values.shape[2]) + 0.5)
+
+
+@compiled
+def _away(values, plane, q, scan, i, j, k, low, factor):
+    """The same of a voxel and one whose steps are not known yet."""
+    if values.shape[2] == 1:
+        return abs(values[plane, q, 0] - _level(scan[i, j, k, 0], low, factor))
+    total = 0
+    for c in range(values.shape[2]):
+        total += (values[plane, q, c] - _level(scan[i, j, k, c], low, factor)) ** 2
+    return np.int64(np.sqrt(total / values.shape[2]) + 0.5)
 
 
 @compiled

@@ -31,8 +31,8 @@ class Features:
     Parameters
     ----------
     views
-        One (pixels, C) matrix for every way that the crop was flipped, all in C order of the grid as it lies; the first
-        is of the crop as it is.
+        One (pixels, C) matrix for every way that the crop was flipped, and for each of its colours, all in C order of
+        the grid as it lies; the first is of the crop as it is.
     shape
         The grid's.
     """
@@ -93,7 +93,7 @@ class Crop(Grid):
         clock = Stopwatch() if clock is None else clock
         with clock("crop"):
             native = box.crop(image.array)
-            if native.min() == native.max():
+            if native.min() == native.max() and (image.colours is None or _even(box.crop(image.colours))):
                 raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to segment.")
             longest = model.size * (LONGEST_2D if box.dimension == 2 else 1)
             super().__init__(image, box, model.size, longest, model.size // THINNEST)
@@ -105,7 +105,8 @@ class Crop(Grid):
                 )
             cells = model.network.context_cells
             self._model, self._inside = model, tuple(slice(cells, cells + n) for n in self.shape)
-            self._seen = normalise(self._with_context(image, cells))
+            channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
+            self._seen = [normalise(self._with_context(image, channel, cells)) for channel in channels]
         self._coarsest = coarsest_axis(native_spacing(image, box))
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
@@ -114,12 +115,12 @@ class Crop(Grid):
             self._proposal = None if first is None else self._proposed(first)
             self.features()
 
-    def _with_context(self, image: Image, cells: int) -> np.ndarray:
-        """The grid's image and ``cells`` points around it on every side."""
+    def _with_context(self, image: Image, channel: np.ndarray, cells: int) -> np.ndarray:
+        """One of the image's channels (x, y, z) on the grid, and ``cells`` points around it on every side."""
         if not cells:
-            return self.array
+            return self.array if channel is image.array else resample(self.box.crop(channel), self.shape)
         axes = [axis for axis in range(3) if axis != self.box.plane]
-        scan = image.array[tuple(slice(None) if axis in axes else self.box.start[axis] for axis in range(3))]
+        scan = channel[tuple(slice(None) if axis in axes else self.box.start[axis] for axis in range(3))]
         pitch = np.divide(self.native_shape, self.shape)
         window = [
             (self.box.start[axis] - cells * step, self.box.stop[axis] + cells * step)
@@ -143,7 +144,10 @@ class Crop(Grid):
         term = parameters.lam, parameters.sigma, parameters.neighbours(len(self.shape))
         if self._energy is None or self._energy[0] != term:
             lam, sigma, neighbours = term
-            energy = Energy(self.image01, lam=lam, sigma=sigma, neighbours=neighbours, spacing=self.spacing)
+            energy = Energy(
+                self.seen01, lam=lam, sigma=sigma, neighbours=neighbours, spacing=self.spacing,
+                colours=self.colours01 is not None,
+            )  # fmt: skip
             self._energy = term, energy
         return self._energy[1]
 
@@ -167,8 +171,10 @@ class Crop(Grid):
         key = strokes.tobytes() + (b"" if mask is None else np.packbits(mask).tobytes()) if listens else b""
         features = next((kept for known, kept in self._heard if known == key), None)
         if features is None:
-            channels = self._guided(strokes, mask) if listens else self._seen[None]
-            features = Features(self._views(self._model.network, channels, self._inside), self.shape)
+            inputs = (self._guided(seen, strokes, mask) if listens else seen[None] for seen in self._seen)
+            network, inside = self._model.network, self._inside
+            views = [view for channels in inputs for view in self._views(network, channels, inside)]
+            features = Features(views, self.shape)
         self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
         return features
 
@@ -177,12 +183,12 @@ class Crop(Grid):
         views = self._views(network, normalise(self.array)[None], tuple(slice(0, n) for n in self.shape))
         return Features(views, self.shape).log_odds(network.classifier).numpy().reshape(self.shape)
 
-    def _guided(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    def _guided(self, seen: np.ndarray, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """The input of a listening trunk: float32, the channels of `guidance.CHANNELS` over box and context, then what
         a first stage proposed, if the network has one."""
         proposals = [] if self._proposal is None else [self._proposal]
-        channels = np.zeros((len(CHANNELS) + len(proposals), *self._seen.shape), np.float32)
-        channels[0] = self._seen
+        channels = np.zeros((len(CHANNELS) + len(proposals), *seen.shape), np.float32)
+        channels[0] = seen
         box = slice(None), *self._inside
         inside = channels[box]  # a view
         inside[1] = 1
@@ -206,3 +212,8 @@ class Crop(Grid):
         return [
             (one.flip(flipped) if flipped else one).flatten(0, -2) for one, flipped in zip(features, axes, strict=True)
         ]
+
+
+def _even(colours: np.ndarray) -> bool:
+    """Whether all voxels have one colour, the last axis."""
+    return not np.ptp(colours, axis=tuple(range(colours.ndim - 1))).any()

@@ -29,6 +29,8 @@ class Energy:
         4 or 8 in 2D; 6, 18 or 26 in 3D.
     spacing
         One length per axis, isotropic when None; d_ij is in units of the smallest.
+    colours
+        Whether a last axis of ``image01`` is of them; (X_i - X_j)^2 is then the mean of their squared differences.
 
     Raises
     ------
@@ -52,11 +54,12 @@ class Energy:
         sigma: float,
         neighbours: int,
         spacing: Sequence[float] | None = None,
+        colours: bool = False,
     ):
         image = np.asarray(image01)
         image = image.astype(np.result_type(image.dtype, np.float32), copy=False)
-        self.shape = image.shape
-        self._edges = grid_edges(image.shape, neighbours, spacing)
+        self.shape = image.shape[:-1] if colours else image.shape
+        self._edges = grid_edges(self.shape, neighbours, spacing)
         if not (image.min() >= -CERTAIN and image.max() <= 1 + CERTAIN):
             raise InvalidInput(f"The image has values from {image.min()} to {image.max()}; scale it to [0, 1].")
         if not 0 <= lam < np.inf:
@@ -69,11 +72,12 @@ class Energy:
                 weight = image[first] - image[second]
                 weight /= sigma
                 weight *= weight
+                weight = weight.mean(axis=-1) if colours else weight
                 weight *= -0.5
                 np.exp(weight, out=weight)
                 weight *= lam / distance
                 self._weights.append(weight)
-        self._cut = GridCut(image.shape, self._edges, self._weights) if lam > 0 else None
+        self._cut = GridCut(self.shape, self._edges, self._weights) if lam > 0 else None
 
     def __call__(self, labels: np.ndarray, probability: np.ndarray) -> float:
         """Eq. 1 for a labelling (True or 1: foreground) and the foreground probabilities of the crop."""

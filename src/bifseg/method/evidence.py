@@ -19,9 +19,9 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
     Parameters
     ----------
     image01
-        (x, y) or (x, y, z), in [0, 1].
+        (x, y) or (x, y, z), in [0, 1]; also with colours in a last axis.
     scribbles
-        uint8 of its shape: 0 none, 1 foreground, 2 background.
+        uint8, (x, y) or (x, y, z): 0 none, 1 foreground, 2 background.
     strength
         The log-odds at a scribble itself. Of a scribble, less than ``NIL`` counts as 0.
     reach
@@ -42,7 +42,7 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
     if strength <= NIL or not scribbles.any():
         return None
     limit = reach * np.log(strength / NIL)
-    result = np.zeros(image01.shape, np.float32)
+    result = np.zeros(scribbles.shape, np.float32)
     for label, sign in ((FOREGROUND, 1), (BACKGROUND, -1)):
         seeds = scribbles == label
         if seeds.any():

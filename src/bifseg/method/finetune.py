@@ -76,6 +76,7 @@ def fine_tune(
     locked: np.ndarray | None = None,
     initial: np.ndarray | None = None,
     so_far: np.ndarray | None = None,
+    beside: np.ndarray | None = None,
     trained: Classifier | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
@@ -97,6 +98,8 @@ def fine_tune(
         bool, labels that replace the first label update, but for what is scribbled or locked.
     so_far
         bool, what was segmented before these scribbles, which a listening trunk sees; None where nothing was.
+    beside
+        uint8, what the slice beside this one says of it, as scribbles say it: evidence that binds and teaches nothing.
     trained
         The classifier that ``parameters.blend`` holds on to.
     seed
@@ -115,8 +118,9 @@ def fine_tune(
     with clock("geodesic"):
         distances = None
         if rounds and parameters.weighted:  # one cut alone asks for no weights
-            distances = scribble_distances(crop.image01, scribbles, parameters.epsilon)
-        evidence = scribble_evidence(crop.image01, scribbles, parameters.evidence, parameters.reach)
+            distances = scribble_distances(crop.seen01, scribbles, parameters.epsilon)
+        seeds = scribbles if beside is None else np.where(scribbles > 0, scribbles, beside)
+        evidence = scribble_evidence(crop.seen01, seeds, parameters.evidence, parameters.reach)
     with clock("features"):
         features = crop.features(scribbles, so_far)
     with clock("classifier"):
@@ -201,7 +205,7 @@ def _weights(
     if not parameters.weighted:
         return np.ones(labels.shape, np.float32)
     return weight_map(
-        probability, labels, scribbles, crop.image01,
+        probability, labels, scribbles, crop.seen01,
         t0=parameters.t0, t1=parameters.t1, epsilon=parameters.epsilon, omega=parameters.omega,
         unsure=parameters.unsure, distances=distances,
     )  # fmt: skip

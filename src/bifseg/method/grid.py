@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from bifseg.imaging.image import Image
-from bifseg.imaging.intensity import intensity_range, unit_range
+from bifseg.imaging.intensity import colour_range, intensity_range, unit_range
 from bifseg.imaging.resampling import resample, resample_labels, working_shape
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
@@ -38,21 +38,27 @@ class Grid:
         The resampled crop, float32.
     image01
         The same scaled to [0, 1], all 0 where the crop is constant.
+    colours01
+        Its colours in a last axis, scaled alike; None of a grey scan.
     spacing
         mm between the grid's points, one length per axis of the grid.
     native
-        The box's voxels, a view of the scan.
+        The box's voxels, a view of the scan, with their colours in a last axis.
     native_spacing
         mm between them.
     """
 
     def __init__(self, image: Image, box: Box, size: int, longest: int, floor: int = 0) -> None:
         self.box = box
-        self.native, self.native_spacing = box.crop(image.array), native_spacing(image, box)
-        self.shape: tuple[int, ...] = working_shape(self.native.shape, self.native_spacing, size, longest, floor=floor)
-        self.array = resample(self.native, self.shape)
+        self.native, self.native_spacing = box.crop(image.voxels), native_spacing(image, box)
+        self.shape: tuple[int, ...] = working_shape(self.native_shape, self.native_spacing, size, longest, floor=floor)
+        self.array = resample(box.crop(image.array), self.shape)
         self.image01 = unit_range(self.array)
-        pitch = np.multiply(self.native.shape, self.native_spacing) / self.shape
+        self.colours01: np.ndarray | None = None
+        if image.colours is not None:
+            colours = [resample(self.native[..., k], self.shape) for k in range(3)]
+            self.colours01 = unit_range(np.stack(colours, axis=-1), colours=True)
+        pitch = np.multiply(self.native_shape, self.native_spacing) / self.shape
         self.spacing = tuple(float(p) for p in pitch)
 
     @property
@@ -63,7 +69,12 @@ class Grid:
     @cached_property
     def window(self) -> tuple[float, float]:
         """The intensities that are 0 and 1 for edges between the box's own voxels."""
-        return intensity_range(self.native)
+        return intensity_range(self.native) if self.colours01 is None else colour_range(self.native)
+
+    @property
+    def seen01(self) -> np.ndarray:
+        """What distances and edges see, in [0, 1]: the colours in a last axis where there are some, else the image."""
+        return self.image01 if self.colours01 is None else self.colours01
 
     def scribbles_on_grid(self, labels: np.ndarray) -> np.ndarray:
         """Scribbles on the grid: no stroke is lost, however thin.

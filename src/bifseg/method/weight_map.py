@@ -35,7 +35,7 @@ def weight_map(
     scribbles
         0 none, 1 foreground, 2 background.
     image01
-        Intensities in [0, 1].
+        Intensities in [0, 1]; also with colours in a last axis.
     t0, t1
         As in `network_uncertainty`.
     epsilon
@@ -59,7 +59,7 @@ def weight_map(
     if not (0 <= omega < np.inf and 0 <= unsure < np.inf):
         raise InvalidInput(f"omega is {omega} and unsure is {unsure}; both must be finite and 0 or more.")
     probability, labels, scribbles, image01 = map(np.asarray, (probability, labels, scribbles, image01))
-    shapes = {a.shape for a in (probability, labels, scribbles, image01, *(distances or ()))}
+    shapes = {a.shape for a in (probability, labels, scribbles, *(distances or ()))} | {image01.shape[: labels.ndim]}
     if len(shapes) > 1:
         raise InvalidInput(f"The arrays have the shapes {sorted(shapes)}; all must have the same.")
     if distances is None:
