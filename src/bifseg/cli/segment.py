@@ -31,7 +31,10 @@ def segment(
     image: Annotated[Path, typer.Argument(help=IMAGE)],
     output: Annotated[Path, typer.Option("-o", "--output", help=OUTPUT)],
     box: Annotated[list[str] | None, typer.Option(metavar="40:80,52:90,12", help=BOX)] = None,
-    name: Annotated[list[str] | None, typer.Option(help="Name of an object; one per box.")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of an object; one per box. Planes that have the same name are parts of one object."),
+    ] = None,
     scribbles: Annotated[
         list[Path] | None, typer.Option(help="Label map: 1 foreground, 2 background; one per box.")
     ] = None,
@@ -43,6 +46,13 @@ def segment(
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Another value than the preset's: fill_holes=0. Repeatable."),
+    ] = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Fill the planes between those that an object was drawn in.")
+    ] = False,
+    propagate: Annotated[
+        str | None,
+        typer.Option(metavar="end", help="Carry objects in planes on: until they end, to a range 5:20, to a plane 14."),
     ] = None,
     refine: Annotated[
         str, typer.Option(help="none: the network alone; crf: one graph cut; auto: as the preset says.")
@@ -59,9 +69,11 @@ def segment(
 ) -> None:
     """Segment objects in a scan: a box for each, scribbles where its mask is wrong.
 
-    Several boxes are worked on in their order; what is finished is background for those that follow.
+    Several boxes are worked on in their order; what is finished is background for those that follow. Objects in planes
+    are then interpolated, and at last propagated, where that is asked for.
     """
     boxes, names, corrections = box or [], name or [], scribbles or []
+    to = _planes(propagate)
     if label is not None and initial is None:
         raise InvalidInput("--label chooses one of the labels in --initial; give that, too.")
     _check_request(boxes, names, corrections, initial, alone=bool(probability or uncertainty))
@@ -87,11 +99,12 @@ def segment(
             found = _boxes(boxes, begun, session)
         with clock("segment"):
             objects = [_object(session, *each, begun, refine, say) for each in zip_longest(found, names, corrections)]
+            further = _further(session, interpolate, to, refine, say)
 
         def result() -> dict:
             command = {"image": str(image), "model": model, "preset": preset, "refine": refine, "set": changes}
             times = {stage: round(ms, 2) for stage, ms in clock.items()}
-            return {**session.report(), "command": command, "objects": objects, "milliseconds": times}
+            return {**session.report(), "command": command, "objects": objects, **further, "milliseconds": times}
 
         say("Writing")
         writers = {
@@ -101,7 +114,8 @@ def segment(
             report: lambda path: write_json(path, result()),
         }
         write_together({path: clock("write")(writers[path]) for path in outputs})
-    print(json.dumps(result(), indent=2) if as_json else "\n".join(map(_line, objects)))
+    lines = [*map(_line, objects), *(f"{root}: {_told(about)}" for root, about in further.get("planes", {}).items())]
+    print(json.dumps(result(), indent=2) if as_json else "\n".join(lines))
 
 
 # ---- checked before anything is computed
@@ -171,7 +185,10 @@ def _object(
     from bifseg.io.images import read_labels
 
     say(f"Box {box}")
-    session.box(box, name, initial=initial, refine=refine)
+    if name in session.names:
+        _part(session, box, name, refine)
+    else:
+        session.box(box, name, initial=initial, refine=refine)
     reports = [session.report()["objects"][-1]]
     if scribbles:
         say("Scribbles")
@@ -186,6 +203,61 @@ def _object(
         for kind, report in zip(("box" if initial is None else "initial mask", "scribbles"), reports, strict=False)
     ]
     return about
+
+
+def _part(session: Session, box: Box, name: str, refine: str) -> None:
+    """Draw an object that there is in another plane, too."""
+    session.select(name)
+    first = session.state.objects[name].box
+    if box.plane is None or box.plane != first.plane:
+        raise InvalidInput(f"{name!r} has the boxes {first} and {box}; only planes across one axis are one object.")
+    session.propagate(box.start[box.plane], refine="none")
+    session.resize(box, refine=refine)
+
+
+def _planes(text: str | None) -> int | str | tuple[int, int] | None:
+    """Where --propagate leads."""
+    if text is None or text == "end":
+        return text
+    try:
+        start, colon, stop = text.partition(":")
+        return (int(start), int(stop)) if colon else int(text)
+    except ValueError:
+        raise InvalidInput(f"--propagate is {text!r}; give end, a range such as 5:20, or a plane.") from None
+
+
+def _further(
+    session: Session, interpolate: bool, to: int | str | tuple[int, int] | None, refine: str, say: Callable[..., None]
+) -> dict:
+    """Interpolate and propagate every object that was drawn in planes; what that came to, ready for JSON."""
+    if to is None and not interpolate:
+        return {}
+    planar = [name for name in session.names if session.state.objects[name].box.plane is not None]
+    if not planar:
+        raise InvalidInput("--interpolate and --propagate need an object in a plane: give a --box with a single index.")
+    for name in planar:
+        for asked, arguments in (("interpolate", ()), ("propagate", (to,))):
+            if not (interpolate if asked == "interpolate" else to is not None):
+                continue
+            session.select(name)
+            options = {"refine": refine} if asked == "propagate" else {}
+            for step in session.rounds(asked, *arguments, **options):
+                say(f"{asked.capitalize()} {name}, round {step.index + 1}", advance=0)
+    return {"planes": {name: _extent(session, name) for name in planar}}
+
+
+def _extent(session: Session, name: str) -> dict:
+    parts = session.state.family(name).values()
+    axis = session.state.objects[name].box.plane
+    assert axis is not None  # of an object in planes
+    drawn = sorted(part.box.start[axis] for part in parts)
+    return {"axis": "xyz"[axis], "indices": drawn, "voxels": int(sum(part.mask.sum() for part in parts))}
+
+
+def _told(about: dict) -> str:
+    """``14 planes, z 12 to 25, 3456 voxels``."""
+    planes = about["indices"]
+    return f"{len(planes)} planes, {about['axis']} {planes[0]} to {planes[-1]}, {about['voxels']} voxels"
 
 
 def _line(about: dict) -> str:

@@ -68,6 +68,7 @@ def adapt(
     refine: str,
     locked: np.ndarray,
     initial: np.ndarray | None = None,
+    beside: np.ndarray | None = None,
     seed: int = 0,
     clock: Stopwatch | None = None,
 ) -> Generator[Round, None, Segment]:
@@ -87,6 +88,8 @@ def adapt(
         bool, the box's shape: voxels of other objects.
     initial
         bool, the box's shape: a mask to start from; one that was given before and not fitted yet is one, too.
+    beside
+        As in `fine_tune`.
     seed
         Of what is random.
     clock
@@ -118,7 +121,7 @@ def adapt(
             locked=crop.mask_on_grid(locked) if locked.any() else None,
             initial=None if initial is None else crop.mask_on_grid(initial),
             so_far=None if so_far is None else crop.mask_on_grid(so_far),
-            trained=trained, seed=seed,
+            beside=beside, trained=trained, seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)
             records.append(_record(step))

@@ -12,7 +12,7 @@ from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import AXES, Box, overlap
-from bifseg.session.interpolation import away, gaps, goes_on, shape_between
+from bifseg.session.interpolation import away, core_and_rest, gaps, goes_on, shape_between
 from bifseg.session.planes import drawn_in, moved, part_name
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Segment, State
@@ -69,7 +69,10 @@ def carried(
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
             part = begin(name, crop, model, ends, part_of=root, start=before.classifier)
-            part = yield from adapt(part, crop, model, refine=refine, locked=locked, seed=bench.seed, clock=clock)
+            said = core_and_rest(crop.mask_on_grid(_in_frame(before, box, axis)))
+            part = yield from adapt(
+                part, crop, model, refine=refine, locked=locked, beside=said, seed=bench.seed, clock=clock
+            )
             beside = moved(box, axis, before.box.start[axis]).crop(bench.image.array)
             if not goes_on(_in_frame(before, box, axis), _in_frame(part, box, axis), beside, inside):
                 break
@@ -107,7 +110,7 @@ def interpolated(
     Yields
     ------
     Round
-        Never: no network is asked.
+        One for each plane, when its shape is there: to stop iterating is to cancel.
 
     Raises
     ------
@@ -118,10 +121,10 @@ def interpolated(
     spacing = [s for k, s in enumerate(bench.image.spacing) if k != axis]
     low, high = between or (0, bench.image.shape[axis])
     drawn = {index: part for index, part in drawn_in(state, root, axis).items() if low <= index <= high}
-    for a, b in gaps(list(drawn)):
+    open_gaps = [(a, b) for a, b in gaps(list(drawn)) if drawn[a].packed.any() and drawn[b].packed.any()]
+    count, done = sum(b - a - 1 for a, b in open_gaps), 0
+    for a, b in open_gaps:
         ends = drawn[a], drawn[b]
-        if not all(end.packed.any() for end in ends):
-            continue
         frame = Box.spanning(moved(end.box, axis, a) for end in ends)
         shapes = [_in_frame(end, frame, axis) for end in ends]
         for index in range(a + 1, b):
@@ -134,7 +137,10 @@ def interpolated(
             part = begin(name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier)
             locked = state.taken(box, but=name)
             part = yield from adapt(part, crop, model, refine="none", locked=locked, initial=shape, clock=clock)
-            state = State({**state.objects, name: part}, name)
+            state, done = State({**state.objects, name: part}, name), done + 1
+            labels, energy = crop.mask_on_grid(part.mask), crop.energy(part.parameters)
+            value = energy(labels, part.grid_probability)
+            yield Round(done - 1, done == count, value, labels, part.grid_probability, milliseconds=dict(clock))
     if state is first:
         raise InvalidInput(
             f"There is nothing to fill between the planes of {root!r}: draw it in two planes that are not neighbours."
