@@ -10,7 +10,6 @@ KINDS = {
     "server": "server", "cli/test_cli_app.py": "server", "cli/test_cli_program.py": "server",
     "cli/test_cli_serve.py": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy",
 }  # fmt: skip
-SLOWEST_FIRST = ("page", "test_deploy.py", "server", "cli", "training", "evaluation")
 
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
 # where pytest-xdist runs several tests at once each has one core.
@@ -33,13 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), "unit"))
         if "data" in item.fixturenames:
             item.add_marker("data")
-    if "PYTEST_XDIST_WORKER" in os.environ:  # so that no long file is left for one process at the end
-        items.sort(key=lambda item: SLOWEST_FIRST.index(part) if (part := _part(item)) in SLOWEST_FIRST else 99)
-
-
-def _part(item: pytest.Item) -> str:
-    """The folder or file in tests/ that a test lies in."""
-    return item.path.relative_to(HERE).parts[0]
 
 
 @pytest.fixture(scope="session")
