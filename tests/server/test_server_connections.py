@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -34,6 +35,7 @@ def listening(settings, monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
         await send({"type": "http.response.body", "body": body})
 
+    app.state = SimpleNamespace(service=SimpleNamespace(news=SimpleNamespace(close=lambda: None)))
     made = []
 
     class Kept(runs._Server):
