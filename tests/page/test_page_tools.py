@@ -167,6 +167,15 @@ def test_a_box_is_pulled_by_its_handles(reader, plane):
     assert str(plane.segment.box) == f"7:34,5:27,{Z}"
 
 
+def test_a_click_on_the_side_of_a_box_changes_nothing(reader, plane):
+    before = plane.segment.packed.tobytes()
+    number = reader.number
+    reader.press("1")
+    reader.go_to((20, 18, Z))  # in the coronal view this is on the side of a box that is one slice thick
+    assert reader.number == number
+    assert plane.segment.packed.tobytes() == before
+
+
 def test_a_box_by_numbers_and_everything_by_keyboard(reader, server):
     reader.open(server, SCAN, begun(server, SCAN))
     stored, page = Stored(reader, server), reader.page

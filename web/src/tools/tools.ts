@@ -3,7 +3,7 @@
 import type { Grip, Pane } from '../canvas/pane.ts'
 import { PLANE_NAMES } from '../canvas/scene.ts'
 import type { Stage } from '../canvas/stage.ts'
-import type { Box, Vec3 } from '../scan/axes.ts'
+import { type Box, formatBox, type Vec3 } from '../scan/axes.ts'
 import { across, type Plane } from '../scan/volume.ts'
 
 export type Tool = 'navigate' | 'box' | 'brush' | 'line' | 'click' | 'erase'
@@ -267,7 +267,8 @@ export class Tools {
       },
       end: (cancelled) => {
         scene.box = before
-        if (!cancelled) this.deeds.adjusted(box)
+        const moved = formatBox(box) !== formatBox(before.box) // a click on a side is no wish to begin anew
+        if (!cancelled && moved) this.deeds.adjusted(box)
         this.stage.draw()
       },
     }
