@@ -106,7 +106,10 @@ def test_made_up_requests_get_the_answers_that_are_documented(server, client):
 
     with requests.Session() as session:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-        for found in schema.include(path_regex=f"^{API}").get_all_operations():
+        ours = schema.include(path_regex=f"^{API}").exclude(
+            path_regex="/events$"
+        )  # a stream that does not end by itself
+        for found in ours.get_all_operations():
             for mode in schemathesis.GenerationMode:
                 ask(found.ok(), mode)
     assert not failed, "\n\n".join(failed)
