@@ -120,8 +120,9 @@ class Reader:
             self._troubles.append(f"elsewhere: {address}")
 
     def _fail(self, request: playwright.Request) -> None:
-        if request in self._answered and request.failure == "net::ERR_ABORTED":
-            return  # Chromium says so of many an answer that was read as a stream, to its end
+        # Chromium says so of many an answer that was read as a stream, to its end; a reload ends the fetch of the icon.
+        if request.failure == "net::ERR_ABORTED" and (request in self._answered or request.url.endswith("/icon.svg")):
+            return
         self._troubles.append(f"failed: {request.failure} {request.url}")
 
     # ---- what went wrong
