@@ -89,10 +89,20 @@ def goes_on(before: np.ndarray, after: np.ndarray, scan_before: np.ndarray, scan
 
 
 def core_and_rest(mask: np.ndarray, steps: float = SHIFT) -> np.ndarray:
-    """What a mask says of the slice beside it: uint8, 1 well inside, 2 well outside, 0 near the border.
+    """What a mask says of the slice beside it.
 
-    ``mask``: bool (x, y). ``steps``: how many pixels a border may move from slice to slice; of what is thinner the
-    middle half is inside all the same.
+    Parameters
+    ----------
+    mask
+        Bool (x, y).
+    steps
+        How many pixels a border may move from slice to slice; of what is thinner the middle half is inside all the
+        same.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (x, y): 1 well inside, 2 well outside, 0 near the border.
     """
     from scipy.ndimage import distance_transform_edt
 
