@@ -33,6 +33,19 @@ def kinds(store, session):
     return [entry.kind for entry in store.entries(session)]
 
 
+def check_both_strokes(data, session):
+    """That a store has the box and the two strokes of these tests, once each, and their scribbles."""
+    store = Store(data)
+    try:
+        assert kinds(store, session) == ["box", "scribble", "scribble"]
+        segment = store.state(session).objects["object 1"]
+        painted = np.zeros((48, 44, 24), np.uint8)
+        painted[20:27, (20, 26), 12] = 2
+        np.testing.assert_array_equal(segment.box.paste(segment.scribbles, painted.shape), painted)
+    finally:
+        store.close()
+
+
 def test_a_file_that_is_no_scan_is_refused_in_words_and_another_can_be_chosen(browser, server, path, tmp_path):
     (tmp_path / "letter.nii.gz").write_text("Dear colleague")
     (tmp_path / "letter.docx").write_text("Dear colleague")
@@ -159,15 +172,7 @@ def test_strokes_that_the_server_never_got_outlive_a_reload_and_are_sent_once(br
             reader.page.goto(f"{url}/#session={session}")
             reader.arrived()
             reader.done(3)
-            store = Store(tmp_path / "data")
-            try:
-                assert kinds(store, session) == ["box", "scribble", "scribble"]
-                segment = store.state(session).objects["object 1"]
-                painted = np.zeros((48, 44, 24), np.uint8)
-                painted[20:27, (20, 26), 12] = 2
-                np.testing.assert_array_equal(segment.box.paste(segment.scribbles, painted.shape), painted)
-            finally:
-                store.close()
+            check_both_strokes(tmp_path / "data", session)
     finally:
         app.stop(signal.SIGTERM)
 
@@ -196,14 +201,6 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, 
                 back = reader.page.get_by_text("The server is back")
                 expect(back).to_be_visible(timeout=PATIENCE)  # the page asks every few seconds only
             expect(reader.page.locator(".banner")).to_be_hidden()
-            store = Store(tmp_path / "data")
-            try:
-                assert kinds(store, session) == ["box", "scribble", "scribble"]
-                segment = store.state(session).objects["object 1"]
-                painted = np.zeros((48, 44, 24), np.uint8)
-                painted[20:27, (20, 26), 12] = 2
-                np.testing.assert_array_equal(segment.box.paste(segment.scribbles, painted.shape), painted)
-            finally:
-                store.close()
+            check_both_strokes(tmp_path / "data", session)
     finally:
         app.stop(signal.SIGTERM)

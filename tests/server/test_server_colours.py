@@ -27,12 +27,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ann(server):
-    with server.client("ann") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def row(ann):
     content = bytes_io.BytesIO()
     Pillow.fromarray(ROWS).save(content, "PNG")

@@ -27,12 +27,6 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ann(server):
-    with server.client("ann") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def id(ann):
     return begin(ann, ann.post(f"{API}/images/demo").json()["key"])
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from bifseg.errors import InvalidInput
@@ -48,8 +48,7 @@ class Method:
     @property
     def kind(self) -> type:
         """The class of one without a network."""
-        module, _, name = (self.place or "").partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.place or "")
 
     @property
     def begins_with(self) -> str:

@@ -6,11 +6,11 @@ docs, asks this table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from pkgutil import resolve_name
+from typing import Literal
 
 OCTETS = "application/octet-stream"
 
@@ -102,7 +102,7 @@ FORMATS: dict[str, Format] = {  # recognised in this order; what stands before D
         written={".nrrd": OCTETS}, writer="bifseg.io.nrrd:write_nrrd", help="The same, without names.",
     ),
     "slicer": Format(
-        "3D Slicer segmentation", written={".seg.nrrd": OCTETS}, writer="bifseg.io.nrrd:write_segmentation",
+        "3D Slicer segmentation", written={".seg.nrrd": OCTETS}, writer="bifseg.io.slicer:write_segmentation",
         holds="objects", help="The same with names and colours, as 3D Slicer likes it.",
     ),
     "metaimage": Format(
@@ -136,12 +136,6 @@ FORMATS: dict[str, Format] = {  # recognised in this order; what stands before D
         help="Surfaces of all objects in millimetres, for printers.",
     ),
 }  # fmt: skip
-
-
-def function(place: str) -> Callable[..., Any]:
-    """The function of a ``module:function``."""
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
 
 
 def titles() -> str:
@@ -187,7 +181,7 @@ def named(name: str | Path, *, packed: bool = False) -> Format | None:
 def recognised(start: bytes, *, packed: bool = False) -> Format | None:
     """The format of a file that begins so, unpacked; None where that is none's. ``packed``: it is gzipped."""
     for format_ in FORMATS.values():
-        if format_.signature and (_packable(format_) or not packed) and function(format_.signature)(start):
+        if format_.signature and (_packable(format_) or not packed) and resolve_name(format_.signature)(start):
             return format_
     return None
 

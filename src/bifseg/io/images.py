@@ -7,6 +7,7 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def write_image(
     draft = path.with_name(f".{secrets.token_hex(8)}{formats.ending_of(path, format_.written)}")
     try:
         draft.open("xb").close()  # says in the system's words why a folder is not writable
-        write = formats.function(format_.writer)
+        write = resolve_name(format_.writer)
         if format_.holds == "numbers":
             write(draft, image, names)
         else:
@@ -186,7 +187,7 @@ def check_writable(path: Path, image: Image) -> Format:
     if format_ is None:
         raise CannotWrite(path, f"the suffix must be one of {', '.join(formats.written_endings())}.")
     if format_.check:
-        formats.function(format_.check)(path, image)
+        resolve_name(format_.check)(path, image)
     return format_
 
 
@@ -229,7 +230,7 @@ def format_of(path: Path) -> Format:
 
 
 def _read(path: Path, options: ReadOptions) -> Image:
-    content = formats.function(format_of(path).reader)(path, options)
+    content = resolve_name(format_of(path).reader)(path, options)
     return _image(path, content, labels=options.labels)
 
 

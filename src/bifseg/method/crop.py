@@ -19,7 +19,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.execution import write_features
-from bifseg.networks.guidance import CHANNELS, guidance
+from bifseg.networks.guidance import guidance
 from bifseg.prompts.interaction import Box
 
 HEARD = 2  # features of so many different strokes are kept: of those before an interaction, and after it
@@ -171,7 +171,8 @@ class Crop(Grid):
         key = strokes.tobytes() + (b"" if mask is None else np.packbits(mask).tobytes()) if listens else b""
         features = next((kept for known, kept in self._heard if known == key), None)
         if features is None:
-            inputs = (self._guided(seen, strokes, mask) if listens else seen[None] for seen in self._seen)
+            said = self._said(strokes, mask) if listens else None
+            inputs = (seen[None] if said is None else self._guided(seen, said) for seen in self._seen)
             network, inside = self._model.network, self._inside
             views = [view for channels in inputs for view in self._views(network, channels, inside)]
             features = Features(views, self.shape)
@@ -183,16 +184,18 @@ class Crop(Grid):
         views = self._views(network, normalise(self.array)[None], tuple(slice(0, n) for n in self.shape))
         return Features(views, self.shape).log_odds(network.classifier).numpy().reshape(self.shape)
 
-    def _guided(self, seen: np.ndarray, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """The input of a listening trunk: float32, the channels of `guidance.CHANNELS` over box and context, then what
-        a first stage proposed, if the network has one."""
-        proposals = [] if self._proposal is None else [self._proposal]
-        channels = np.zeros((len(CHANNELS) + len(proposals), *seen.shape), np.float32)
+    def _said(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """What a listening trunk sees beside the image, the same for all colours: float32, on the grid, the channels of
+        `guidance.CHANNELS` but for the image, then what a first stage proposed, if the network has one."""
+        box, proposals = np.ones(self.shape, np.float32), [] if self._proposal is None else [self._proposal]
+        return np.stack([box, *guidance(self.image01, scribbles, mask), *proposals])
+
+    def _guided(self, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """The input of a listening trunk: float32, the image and what was said, over box and context."""
+        channels = np.zeros((1 + len(said), *seen.shape), np.float32)
         channels[0] = seen
-        box = slice(None), *self._inside
-        inside = channels[box]  # a view
-        inside[1] = 1
-        inside[2:] = np.stack([*guidance(self.image01, scribbles, mask), *proposals])
+        box = slice(1, None), *self._inside
+        channels[box] = said
         return channels
 
     def _views(self, network: BoxNetwork, channels: np.ndarray, inside: tuple[slice, ...]) -> list[torch.Tensor]:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from bifseg.errors import InvalidInput
 
 if TYPE_CHECKING:
     from bifseg.networks.base import BoxNetwork
+
+Design = tuple[str, dict[str, Any]]  # of a network: its architecture and its settings, as `build` takes them
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,7 @@ class Network:
 
     @property
     def kind(self) -> type[BoxNetwork]:
-        module, _, name = self.place.partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.place)
 
 
 NETWORKS: dict[str, Network] = {

@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
-from bifseg.networks import build
+from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -48,6 +48,10 @@ class Model:
     @property
     def dimension(self) -> int:
         return self.network.dimension
+
+    @property
+    def design(self) -> Design:
+        return self.architecture, self.settings
 
     def __reduce__(self) -> tuple:
         """To another process, the weights of a shipped model travel by its name."""

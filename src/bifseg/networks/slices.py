@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
+from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork, Classifier, Part, trunk_state
 
-Member = tuple[str, dict[str, Any]]  # architecture and settings, as `bifseg.networks.build` takes them
 FLIPS = ((), (2, 3), (2,), (3,))  # along which axes of (N, C, x, y)
 SHORTEST = 0.5  # of ``size``, pixels along the shorter side of a slice, if they can be had with
 LONGEST = 2  # times ``size`` pixels along the longer one: bounds the cost of a strip
@@ -38,9 +37,7 @@ class WithSlices(BoxNetwork):
 
     dimension = 3
 
-    def __init__(self, volume: Member, plane: Member, size: int, step: int = 1, flips: int = 1) -> None:
-        from bifseg.networks import build  # here, for the registry there names this module
-
+    def __init__(self, volume: Design, plane: Design, size: int, step: int = 1, flips: int = 1) -> None:
         super().__init__()
         self.volume, self.plane = (build(architecture, **settings) for architecture, settings in (volume, plane))
         if (self.volume.dimension, self.plane.dimension) != (3, 2) or self.volume.listens or self.plane.listens:
@@ -57,7 +54,7 @@ class WithSlices(BoxNetwork):
         del self.volume.classifier  # that of the plane stays: its log-odds are features here
 
     @classmethod
-    def of(cls, volume: tuple[Member, BoxNetwork], plane: tuple[Member, BoxNetwork], **settings: int) -> WithSlices:
+    def of(cls, volume: tuple[Design, BoxNetwork], plane: tuple[Design, BoxNetwork], **settings: int) -> WithSlices:
         """With the weights of networks that were trained apart."""
         both = cls(volume[0], plane[0], **settings)
         both.volume.load_state_dict(trunk_state(volume[1]))

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from bifseg.errors import InvalidInput
+from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork, Classifier, Part, trunk_state
 from bifseg.networks.guidance import CHANNELS, STROKES
 
 UNIT = 8.0  # of the proposal's log-odds as a feature: like the others it is about one, so that descent treats it alike
-
-Stage = tuple[str, dict[str, Any]]  # architecture and settings, as `bifseg.networks.build` takes them
 
 
 class TwoStage(BoxNetwork):
@@ -36,7 +35,7 @@ class TwoStage(BoxNetwork):
 
     listens = True
 
-    def __init__(self, proposal: Stage, refinement: Stage, shares: tuple[float, float] = (0.5, 0.5)) -> None:
+    def __init__(self, proposal: Design, refinement: Design, shares: tuple[float, float] = (0.5, 0.5)) -> None:
         super().__init__()
         self.proposal, self.refinement = _built(proposal), _built(refinement)
         first, second = self.proposal, self.refinement
@@ -52,7 +51,9 @@ class TwoStage(BoxNetwork):
         del second.classifier
 
     @classmethod
-    def of(cls, proposal: tuple[Stage, BoxNetwork], refinement: tuple[Stage, BoxNetwork], **settings: Any) -> TwoStage:
+    def of(
+        cls, proposal: tuple[Design, BoxNetwork], refinement: tuple[Design, BoxNetwork], **settings: Any
+    ) -> TwoStage:
         """With the weights of networks that were trained apart."""
         both = cls(proposal[0], refinement[0], **settings)
         both.proposal.load_state_dict(proposal[1].state_dict())
@@ -99,9 +100,7 @@ def joined(refinement: Classifier, share: float) -> Classifier:
     return both
 
 
-def _built(stage: Stage) -> BoxNetwork:
-    from bifseg.networks import build  # here, for the registry there names this module
-
+def _built(stage: Design) -> BoxNetwork:
     architecture, settings = stage
     if architecture == "two-stage":
         raise InvalidInput("A stage of a two-stage network is a network of one stage.")

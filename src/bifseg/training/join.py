@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bifseg.errors import InvalidInput
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.slices import WithSlices
 from bifseg.networks.two_stage import TwoStage
 
 SLICES = {"size": 112, "step": 6, "flips": 2}  # chosen on the development fold: docs/explanation/training.md
-SHARES = (0.5, 0.5)
 
 
 def join(volume: Model, plane: Model, refinement: Model) -> Model:
@@ -36,22 +37,24 @@ def join(volume: Model, plane: Model, refinement: Model) -> Model:
             f"{volume.name} works on a grid of {volume.size} and {refinement.name} on one of {refinement.size}; "
             "only models of one grid can be joined."
         )
-    parts = {role: (model.architecture, model.settings) for role, model in (("volume", volume), ("plane", plane))}
-    slices = WithSlices.of((parts["volume"], volume.network), (parts["plane"], plane.network), **SLICES)
-    stages = {
-        "proposal": ("with-slices", {**parts, **SLICES}),
-        "refinement": (refinement.architecture, refinement.settings),
-    }
-    network = TwoStage.of(
-        (stages["proposal"], slices), (stages["refinement"], refinement.network), shares=SHARES
-    )  # fmt: skip
     roles = {"volume": volume, "plane": plane, "refinement": refinement}
+    slices = WithSlices.of((volume.design, volume.network), (plane.design, plane.network), **SLICES)
+    settings = {"volume": volume.design, "plane": plane.design, **SLICES}
+    proposal = replace(volume, network=slices, architecture="with-slices", settings=settings)
     card = {
         "data": "; ".join(dict.fromkeys(one for model in roles.values() for one in _learnt_from(model))),
         "parts": {role: {"name": model.name, "sha256": model.sha256, **model.card} for role, model in roles.items()},
     }
-    settings = {**stages, "shares": SHARES}
-    return Model("joined", network.eval().requires_grad_(False), "two-stage", settings, refinement.size, card=card)
+    return replace(two_stages(proposal, refinement), name="joined", tuned={}, card=card, sha256="", flips=False)
+
+
+def two_stages(proposal: Model, refinement: Model) -> Model:
+    """One model of a first stage and a second one, see `bifseg.networks.two_stage.TwoStage`; all else of it is the
+    refinement's."""
+    network = TwoStage.of((proposal.design, proposal.network), (refinement.design, refinement.network))
+    settings = {"proposal": proposal.design, "refinement": refinement.design}
+    network = network.eval().requires_grad_(False)
+    return replace(refinement, network=network, architecture="two-stage", settings=settings)
 
 
 def _learnt_from(model: Model) -> list[str]:

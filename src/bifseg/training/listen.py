@@ -17,7 +17,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +30,9 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
-from bifseg.networks.two_stage import TwoStage
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
+from bifseg.training.join import two_stages
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
@@ -237,7 +237,7 @@ def train(
             card[role] = {"name": model.name, "sha256": model.sha256}
     model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
     if proposal is not None:
-        model = _behind(proposal, model)
+        model = two_stages(proposal, model)
     save_model(model, output, half=True)
     yield {"step": step, "seconds": seconds, "finished": True}
 
@@ -257,13 +257,6 @@ def _proposing(proposal: Model, recipe: Recipe, device: str) -> Callable[[torch.
         return logits[:, 1] > logits[:, 0]
 
     return mask
-
-
-def _behind(proposal: Model, refinement: Model) -> Model:
-    """Both in one model."""
-    stages = [((model.architecture, model.settings), model.network) for model in (proposal, refinement)]
-    settings = dict(zip(("proposal", "refinement"), (stage for stage, _ in stages), strict=True))
-    return replace(refinement, network=TwoStage.of(*stages), architecture="two-stage", settings=settings)
 
 
 def _go_on(batches: Batches, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 BOX_CLICKS = 2  # its two corners
 
@@ -38,8 +38,7 @@ class Protocol:
 
     def load(self, part: str) -> Callable:
         """The function behind one of the places: ``steps``, ``tables`` or ``figures``."""
-        module, _, name = getattr(self, part).partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(getattr(self, part))
 
 
 _STEPS, _REPORT = "bifseg.evaluation.protocols", "bifseg.evaluation.report"

@@ -16,7 +16,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Generator
-from importlib import import_module
+from pkgutil import resolve_name
 
 from bifseg.errors import BifsegError, StorageFull
 from bifseg.storage.disk import FULL, is_full
@@ -40,8 +40,7 @@ def main(factory: str, handle: str, options: dict) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
     with _connection(handle) as connection:
-        module, _, function = factory.partition(":")
-        handler = getattr(import_module(module), function)(options)
+        handler = resolve_name(factory)(options)
         with contextlib.suppress(ConnectionError, EOFError):
             connection.sendall(encode({"ready": True}))
             while True:

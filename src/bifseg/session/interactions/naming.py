@@ -14,33 +14,31 @@ if TYPE_CHECKING:  # this module does not need torch
 
 
 @dataclass(frozen=True, eq=False)
-class Select(Interaction):
-    """Work on another object or part: it is unlocked, all others are locked."""
+class _Naming(Interaction):
+    """What says no more than the name of an object or part."""
 
-    kind = "select"
     computes = False
     name: str
 
     @classmethod
-    def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> Select:
+    def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> _Naming:
         return cls(text_of(request, "name"))
+
+
+class Select(_Naming):
+    """Work on another object or part: it is unlocked, all others are locked."""
+
+    kind = "select"
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
         check_known(self.name, state)
         return _at_once(replace(state, current=self.name))
 
 
-@dataclass(frozen=True, eq=False)
-class Remove(Interaction):
+class Remove(_Naming):
     """Forget a part, or an object with its parts; if it is the current one, the last begun of the others is."""
 
     kind = "remove"
-    computes = False
-    name: str
-
-    @classmethod
-    def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> Remove:
-        return cls(text_of(request, "name"))
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
         check_known(self.name, state)
@@ -51,12 +49,10 @@ class Remove(Interaction):
 
 
 @dataclass(frozen=True, eq=False)
-class Rename(Interaction):
+class Rename(_Naming):
     """Call an object or a part something else; an object's parts stay its own, and keep their names."""
 
     kind = "rename"
-    computes = False
-    name: str
     to: str
 
     @classmethod
