@@ -71,6 +71,7 @@ def test_the_summary_is_ready_for_json_and_names_no_blob():
         "current": "o1 @7",
         "can_undo": True,
         "can_redo": False,
+        "undoes": 2,
     }  # fmt: skip
     assert told["objects"][0]["version"] != told["objects"][1]["version"]
     assert one["segment"] not in str(told)
