@@ -235,14 +235,13 @@ def _further(
     planar = [name for name in session.names if session.state.objects[name].box.plane is not None]
     if not planar:
         raise InvalidInput("--interpolate and --propagate need an object in a plane: give a --box with a single index.")
+    asked: list[tuple[str, dict]] = [("interpolate", {})] if interpolate else []
+    asked += [] if to is None else [("propagate", {"to": to, "refine": refine})]
     for name in planar:
-        for asked, arguments in (("interpolate", ()), ("propagate", (to,))):
-            if not (interpolate if asked == "interpolate" else to is not None):
-                continue
+        for kind, arguments in asked:
             session.select(name)
-            options = {"refine": refine} if asked == "propagate" else {}
-            for step in session.rounds(asked, *arguments, **options):
-                say(f"{asked.capitalize()} {name}, round {step.index + 1}", advance=0)
+            for step in session.rounds(kind, **arguments):
+                say(f"{kind.capitalize()} {name}, round {step.index + 1}", advance=0)
     return {"planes": {name: _extent(session, name) for name in planar}}
 
 

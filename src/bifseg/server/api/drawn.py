@@ -151,10 +151,9 @@ class Named(Body):
     name: Name
 
 
-class Rename(Body):
+class Rename(Named):
     """An object, and its new name."""
 
-    name: Name
     to: Name
 
 

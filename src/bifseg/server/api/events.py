@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
@@ -13,16 +12,16 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.streams import STILL_HERE, documented, event, streamed
 from bifseg.server.api.told import ChangedEvent
 
 router = APIRouter(tags=["sessions"], **ROUTER)
 LOOK = 5.0  # seconds after which it is looked whether another process changed the session
-SHAPE = {
-    "text/event-stream": {"schema": {"type": "string"}, "x-events": {"ChangedEvent": ChangedEvent.model_json_schema()}}
-}
 
 
-@router.get("/sessions/{id}/events", response_class=StreamingResponse, responses={200: {"content": SHAPE}})
+@router.get(
+    "/sessions/{id}/events", response_class=StreamingResponse, responses={200: {"content": documented(ChangedEvent)}}
+)
 async def events(session: Owned, service: Served, request: Request) -> StreamingResponse:
     """A stream with an event ``changed`` at first and whenever the session changed, whoever did it: the number of its
     last interaction. It ends when the session is deleted, the token revoked or the server stopped."""
@@ -37,11 +36,11 @@ async def events(session: Owned, service: Served, request: Request) -> Streaming
                 except NotFound:
                     return
                 if number == last:
-                    yield ": still here\n\n"
+                    yield STILL_HERE
                 else:
                     last = number
-                    yield f"event: changed\ndata: {json.dumps({'number': number})}\n\n"
+                    yield event("changed", {"number": number})
                 with contextlib.suppress(asyncio.TimeoutError):  # not the builtin before Python 3.11
                     await asyncio.wait_for(news.wait(), LOOK)
 
-    return StreamingResponse(told(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return streamed(told())

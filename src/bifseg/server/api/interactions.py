@@ -24,6 +24,7 @@ from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.drawn import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.streams import STILL_HERE, STREAM, documented, event, streamed
 from bifseg.server.api.told import Cancellation, Done, QueuedEvent, RoundEvent
 from bifseg.server.api.versions import TAGGED, Expected, etag
 from bifseg.server.service import Service
@@ -32,9 +33,7 @@ from bifseg.storage.rows import SessionRow
 router = APIRouter(tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
 WATCH = 2.0  # seconds after which it is asked again whether the token is valid
-STREAM = "text/event-stream"
-EVENTS = {event.__name__: event.model_json_schema() for event in (QueuedEvent, RoundEvent)}
-PROGRESS = {STREAM: {"schema": {"type": "string"}, "x-events": EVENTS}}
+PROGRESS = documented(QueuedEvent, RoundEvent)
 DONE: dict[str, Any] = {
     "response_model": Done,
     "responses": {200: {"content": PROGRESS, "description": "Done; or its progress.", "headers": TAGGED}},
@@ -65,7 +64,7 @@ class Act:
             done = await self._done(interaction)
             self.response.headers["ETag"] = etag(done["number"])
             return done
-        return StreamingResponse(self._events(interaction), media_type=STREAM, headers={"X-Accel-Buffering": "no"})
+        return streamed(self._events(interaction))
 
     async def _done(self, interaction: dict, progress: Callable[[dict], None] | None = None) -> dict:
         return await self.service.act(
@@ -81,7 +80,7 @@ class Act:
             while True:
                 if time.monotonic() - asked >= WATCH:
                     if not await self.request.state.still():
-                        yield _event("error", {"status": 401, "detail": "The token was revoked meanwhile."})
+                        yield event("error", {"status": 401, "detail": "The token was revoked meanwhile."})
                         return
                     asked = time.monotonic()
                 try:
@@ -89,18 +88,18 @@ class Act:
                 except asyncio.TimeoutError:  # not the builtin before Python 3.11
                     if time.monotonic() - said >= HEARTBEAT:
                         said = time.monotonic()
-                        yield ": still here\n\n"
+                        yield STILL_HERE
                     continue
                 if told is None:
                     break
                 said = time.monotonic()
-                yield _event("queued" if "queued" in told else "round", told)
+                yield event("queued" if "queued" in told else "round", told)
             try:
                 done = Done(**work.result()).model_dump()
             except Exception as error:
-                yield _event("error", await self._refusal(error))
+                yield event("error", await self._refusal(error))
             else:
-                yield _event("done", done)
+                yield event("done", done)
         finally:
             work.cancel()
             with contextlib.suppress(Exception, asyncio.CancelledError):
@@ -114,10 +113,6 @@ class Act:
             raise error
         response = await handler(self.request, error)
         return {"status": response.status_code, **json.loads(response.body)}
-
-
-def _event(name: str, data: dict) -> str:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
