@@ -110,7 +110,7 @@ class Server:
 def priority() -> str:
     """That of this session, where Linux groups by sessions; else empty."""
     with contextlib.suppress(OSError):
-        return Path("/proc/self/autogroup").read_text("utf-8").split()[-1]
+        return Path("/proc/self/autogroup").read_text("utf-8").rpartition(" ")[2].strip()  # empty if it groups nothing
     return ""
 
 

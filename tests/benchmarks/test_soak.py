@@ -24,6 +24,12 @@ def run(soak, monkeypatch, tmp_path, capsys):
     return run
 
 
+@pytest.mark.parametrize(("told", "priority"), [("/autogroup-779 nice 5\n", "5"), ("", "")])
+def test_the_priority_of_a_session_is_read_where_linux_tells_one(soak, monkeypatch, told, priority):
+    monkeypatch.setattr(soak.Path, "read_text", lambda *_: told)
+    assert soak.priority() == priority
+
+
 def test_kills_lose_nothing_and_change_no_mask(run):
     told = run("kill", "--kills", 3, "--steps", 5, "--seed", 4)
     assert told["kills"] == 3
