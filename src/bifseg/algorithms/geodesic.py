@@ -81,7 +81,11 @@ def soft_distance(
     seeds = np.flatnonzero((flat >= 0) & (flat < beyond)).astype(np.uint64)
     seeds = seeds[np.argsort(flat[seeds])]
     seen = image.ravel() if image.ndim == ndim else image.reshape(-1, image.shape[-1])
-    _spread(seen, flat, seeds, flat[seeds], offsets, squares, np.float32(WIDTH))
+    now, later, place = np.empty(len(seen), np.uint32), np.empty(len(seen), np.uint32), np.zeros(len(seen), np.uint8)
+    lower, costs = np.empty(offsets.size + 1, np.uint32), np.empty(offsets.size + 1, np.float32)
+    _spread(
+        seen, flat, seeds, flat[seeds], offsets, squares, np.float32(WIDTH), now, later, place, lower, costs
+    )  # fmt: skip
     return np.where(distance[core] < beyond, distance[core], np.float32(np.inf))
 
 
@@ -99,17 +103,16 @@ def _change(image, i, j):
 
 
 @compiled
-def _spread(image, distance, seeds, prices, offsets, squares, width):
+def _spread(image, distance, seeds, prices, offsets, squares, width, now, later, place, lower, costs):
     """Lower ``distance`` in place until no step lowers it further; a step costs sqrt(change^2 + its square).
 
     ``seeds``: indices of voxels to start from, in ascending order of their ``prices``. All is flat, and indices are
     unsigned, which saves the test for negative ones. In the manner of Dijkstra, but without his strict order (the
     threshold algorithm of Glover et al., 1985): what lies within ``width`` of the least distance is worked off first
-    come, first served; the rest waits. A voxel whose distance falls once more comes again.
+    come, first served; the rest waits. A voxel whose distance falls once more comes again. ``now`` and ``later`` are
+    room for a ring and a heap of voxels, ``place`` tells who is in them (1: in now, 2: in later), ``lower`` and
+    ``costs`` are room for the neighbours of one voxel.
     """
-    now, later = np.empty(len(image), np.uint32), np.empty(len(image), np.uint32)  # a ring and a heap
-    place = np.zeros(len(image), np.uint8)  # 1: in now, 2: in later
-    lower, costs = np.empty(offsets.size + 1, np.uint32), np.empty(offsets.size + 1, np.float32)
     waiting = used = 0
     while waiting or used < seeds.size:
         threshold = prices[used] if used < seeds.size else np.float32(np.inf)

@@ -25,9 +25,9 @@ SWEEPS, GAIN = 8, 0.02  # measured: spread in steps of 8 sweeps until one adds l
 MANY = 0.02  # of the voxels: so many at odds with a neighbour are worth sweeping over all, whatever flow is there
 
 i32 = np.int32  # Numba widens every sum to 64 bits; narrowed at once, loops run on twice as many lanes
+i64 = np.int64  # of a literal: Numba would compile what it is given to a second time, for just this number
 
 
-@compiled
 def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, warm: bool) -> np.ndarray:
     """Send all the flow there is from voxels of positive to voxels of negative excess; changes both arrays.
 
@@ -38,19 +38,26 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
     at odds; with a table it is always tried.
     Returns int32 (voxels), above 0 where a voxel of positive excess still reaches.
     """
+    voxels = excess.size
     if offsets.ndim == 2:
         _spread_listed(residual, excess, offsets)
-    elif not warm or _at_odds(residual, excess, offsets[0]) > MANY * excess.size:
-        _spread(residual, excess, offsets)
-    voxels, slots = excess.size, offsets.shape[0]
+    elif not warm or _at_odds(residual, excess, offsets[0]) > MANY * voxels:
+        _spread(residual, excess, offsets, voxels - offsets.max(), np.zeros(CHUNK, np.int32))
     level = np.zeros(voxels, np.int32)  # 1: a source; n: n - 1 edges from the nearest; 0: not reached; -1: a sink
     parent = np.full(voxels, NONE, np.uint8)  # the slot in which the parent lies
     frontier = np.empty(voxels, np.int32)  # linked lists of voxels yet to look around from; 0, on the border, ends one
     listed = np.zeros(voxels, np.uint8)
     bucket = np.zeros(voxels + 2, np.int32)  # linked lists of orphans by level
-    orphans = np.empty(voxels, np.int32)
-    work = np.empty(voxels, np.int32)
-    current, following = 0, 0
+    orphans, work = np.empty(voxels, np.int32), np.empty(voxels, np.int32)
+    _search(residual, excess, offsets, level, parent, frontier, listed, bucket, orphans, work)
+    return level
+
+
+@compiled
+def _search(residual, excess, offsets, level, parent, frontier, listed, bucket, orphans, work):
+    """Augment along shortest paths until no sink is reached. Arrays come from outside: that halves the compiling."""
+    voxels, slots = excess.size, offsets.shape[0]
+    current, following = i64(0), i64(0)
     for v in range(voxels - 1, -1, -1):
         if excess[v] > 0:
             level[v], parent[v] = 1, ROOT
@@ -66,7 +73,7 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
                 frontier[v], listed[v], following = following, 1, v
             if not 0 < level[v] <= depth:
                 continue
-            k = 0
+            k = i64(0)
             while k < slots:
                 w = _next(v, k, offsets)
                 if level[w] > 0 or residual[k, v if k & 1 == 0 else w] == 0:
@@ -89,9 +96,8 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
                                 frontier[u], following = following, u
                     if not 0 < level[v] <= depth:
                         break
-        current, following = following, 0
+        current, following = following, i64(0)
         depth += 1
-    return level
 
 
 @compiled
@@ -99,7 +105,7 @@ def _next(v, k, offsets):
     """The neighbour of v in its slot k."""
     if offsets.ndim == 1:  # decided when this is compiled
         return v + offsets[k]
-    return np.int64(offsets[k, v])
+    return i64(offsets[k, v])
 
 
 @compiled
@@ -114,14 +120,12 @@ def _at_odds(residual, excess, offset):
 
 
 @compiled
-def _spread(residual, excess, offsets):
+def _spread(residual, excess, offsets, last, step):
     """Even out the excess of neighbours, within the capacities, as long as that brings much flow to the sinks.
 
     Any flow within the capacities is a valid start for a maximum flow: excess changes by what flowed, the minimum cut
     does not.
     """
-    step = np.zeros(CHUNK, np.int32)
-    last = excess.size - offsets.max()
     first, before = -1, -1
     while True:
         supply, demand = 0, 0

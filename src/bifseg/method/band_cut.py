@@ -97,22 +97,28 @@ def band_cut(
     three = (1,) * (3 - ndim)
     shape, grid = (*three, *shape), (*three, *log_odds.shape)
     scan, fixed = scan.reshape((*shape, -1)), np.ascontiguousarray(fixed).reshape(shape)
-    distance = _signed_distance(np.ascontiguousarray(labels).reshape(grid))
+    distance = np.full(grid, FAR, np.float32)
+    _sign_distances(np.ascontiguousarray(labels).reshape(grid), distance)
     width = _width(distance, reach, voxels * distance.size / fixed.size)
     axes = [taps(n, m) for n, m in zip(grid, shape, strict=True)]
     state = np.full([n + 2 for n in shape], OUTSIDE, np.uint8)
-    count = _survey(distance, *(array for axis in axes for array in axis), np.float32(width), fixed, state)
+    interpolated = (*(array for axis in axes for array in axis), np.empty(grid[2], np.float32))
+    count = _survey(distance, *interpolated, np.float32(width), fixed, state)
     if count:
         scale = 2.0 ** np.floor(np.log2(CEILING / (2 * prices.sum() or 1.0)))
         nodes = np.zeros(count + 1, np.int64)
         excess, residual = np.zeros(count + 1, np.int32), np.zeros((neighbours, count + 1), np.int32)
         listed = np.zeros((neighbours, count + 1), np.int32)
         low, high = window
+        depth = state[0].size
+        numbers = np.zeros((2, depth), np.int32)  # of this plane and the one before
+        values = np.zeros((2, depth, scan.shape[-1]), np.int32)
+        most = 2 * (prices * scale).sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
         table = np.exp(-0.5 * (np.arange(LEVELS + 1) / LEVELS / sigma) ** 2)
         _build(
             scan, low, LEVELS / (high - low) if high > low else 0.0, table, prices * scale, offsets,
-            np.ascontiguousarray(log_odds, np.float32).reshape(grid), *(array for axis in axes for array in axis),
-            scale, state, nodes, excess, residual, listed,
+            np.ascontiguousarray(log_odds, np.float32).reshape(grid), *interpolated,
+            scale, state.shape[1:], state.reshape(-1), nodes, excess, residual, listed, numbers, values, most,
         )  # fmt: skip
         level = maximum_flow(residual, excess, listed, False)
         state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
@@ -134,10 +140,9 @@ def _width(distance: np.ndarray, reach: float, cells: float) -> float:
 
 
 @compiled
-def _signed_distance(labels):
-    """How far each cell is from the border of the labels, in cells, below 0 outside: float32, ``FAR`` at most."""
+def _sign_distances(labels, result):
+    """How far each cell is from the border of the labels, in cells, below 0 outside; ``result`` begins as ``FAR``."""
     nx, ny, nz = labels.shape
-    result = np.full(labels.shape, FAR, np.float32)
     for i in range(nx):
         for j in range(ny):
             for k in range(nz):
@@ -158,7 +163,6 @@ def _signed_distance(labels):
             for k in range(nz):
                 if not labels[i, j, k]:
                     result[i, j, k] = -result[i, j, k]
-    return result
 
 
 @compiled
@@ -176,10 +180,10 @@ def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
 
 
 @compiled
-def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, width, fixed, state):
+def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, row, width, fixed, state):
     """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
     nx, ny, nz = fixed.shape
-    row, count = np.empty(distance.shape[2], np.float32), 0
+    count = 0
     taps_z = weights_z.shape[1]
     for i in range(nx):
         for j in range(ny):
@@ -224,17 +228,12 @@ def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z
 @compiled
 def _build(
     scan, low, factor, table, prices, offsets,
-    log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z,
-    scale, state, nodes, excess, residual, listed,
+    log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z, row,
+    scale, plane, state, nodes, excess, residual, listed, numbers, values, most,
 ):  # fmt: skip
     """Number the voxels of the band in C order, and lay out their graph; ``nodes``: where they are in ``state``."""
     nx, ny, nz, colours = scan.shape
-    width, depth = nz + 2, (ny + 2) * (nz + 2)
-    state = state.reshape(-1)
-    row, count = np.empty(log_odds.shape[2], np.float32), 0
-    numbers = np.zeros((2, depth), np.int32)  # of this plane and the one before
-    values = np.zeros((2, depth, colours), np.int32)
-    most = 2 * prices.sum() + 2 * len(prices)  # what all neighbours together can say against a voxel
+    width, depth, count = plane[1], plane[0] * plane[1], 0
     for i in range(nx):
         for j in range(ny):
             ready = False
@@ -259,9 +258,9 @@ def _build(
                     within = dj * width + dk
                     step = di * depth + within
                     if state[v - step] == BAND:
-                        plane = (i - di) & 1
-                        other = numbers[plane, q - within]
-                        price = _rounded(prices[n] * table[_between(values, i & 1, q, plane, q - within)])
+                        beside = (i - di) & 1
+                        other = numbers[beside, q - within]
+                        price = _rounded(prices[n] * table[_between(values, i & 1, q, beside, q - within)])
                         residual[2 * n, other] = residual[2 * n + 1, other] = price
                         listed[2 * n, other] = count
                         listed[2 * n + 1, count] = other

@@ -86,14 +86,21 @@ def _without_holes(mask: np.ndarray, fixed: np.ndarray, share: float) -> np.ndar
 
 def _pieces(mask: np.ndarray, label: bool) -> tuple[np.ndarray, np.ndarray]:
     """The runs of a label along z, (n, 4) rows of x, y, start, stop; and the piece of each, the number of a run."""
-    runs, first = _runs(np.ascontiguousarray(mask), label)
-    return runs, _joined(runs, first, mask.shape[1], label)
+    mask = np.ascontiguousarray(mask)
+    first = np.zeros(mask.shape[0] * mask.shape[1] + 1, np.int64)
+    runs = np.empty((_runs(mask, label, first, np.empty((0, 4), np.int32)), 4), np.int32)  # counted, then written
+    _runs(mask, label, first, runs)
+    root = np.arange(len(runs))
+    _join(runs, first, mask.shape[1], label, root)
+    return runs, root
 
 
 def _held(runs: np.ndarray, root: np.ndarray, fixed: np.ndarray, label: int) -> np.ndarray:
     """Of each piece: has it a voxel of this fixed label?"""
     held = np.zeros(len(root), bool)
-    held[root[_touched(runs, fixed, label)]] = True
+    touched = np.zeros(len(runs), bool)
+    _touch(runs, fixed, label, touched)
+    held[root[touched]] = True
     return held[: root.max(initial=-1) + 1]
 
 
@@ -106,40 +113,42 @@ def _painted(mask: np.ndarray, runs: np.ndarray, which: np.ndarray, label: bool)
 
 
 @compiled
-def _runs(mask, label):
-    """Runs of a label along z, in C order, and the number of the first run of each row and of what comes after."""
+def _runs(mask, label, first, runs):
+    """How many runs of a label there are along z; written, in C order, where ``runs`` has room for them.
+
+    ``first``: the number of the first run of each row, and of what comes after the last.
+    """
     nx, ny, nz = mask.shape
-    first = np.zeros(nx * ny + 1, np.int64)
-    for sweep in range(2):  # count, then write
-        runs = np.empty((first[-1], 4), np.int32)
-        count = 0
-        for i in range(nx):
-            for j in range(ny):
-                first[i * ny + j] = count
-                row = mask[i, j]
-                inside = False
-                for k in range(nz):
-                    if (row[k] == label) != inside:
-                        inside = not inside
-                        if inside:
-                            if sweep:
-                                runs[count, 0], runs[count, 1], runs[count, 2] = i, j, k
-                            count += 1
-                        elif sweep:
-                            runs[count - 1, 3] = k
-                if inside and sweep:
-                    runs[count - 1, 3] = nz
-        first[-1] = count
-    return runs, first
+    count, written = 0, len(runs) > 0
+    for i in range(nx):
+        for j in range(ny):
+            first[i * ny + j] = count
+            row = mask[i, j]
+            inside = False
+            for k in range(nz):
+                if (row[k] == label) != inside:
+                    inside = not inside
+                    if inside:
+                        if written:
+                            runs[count, 0], runs[count, 1], runs[count, 2] = i, j, k
+                        count += 1
+                    elif written:
+                        runs[count - 1, 3] = k
+            if inside and written:
+                runs[count - 1, 3] = nz
+    first[-1] = count
+    return count
 
 
 @compiled
-def _joined(runs, first, columns, corners):
-    """The piece of each run, the smallest number of its runs; ``corners``: joined over edges and corners, too."""
-    root = np.arange(len(runs))
+def _join(runs, first, columns, corners, root):
+    """The piece of each run, the smallest number of its runs; ``corners``: joined over edges and corners, too.
+
+    ``root`` begins as the runs' own numbers.
+    """
     wide = 1 if corners else 0
     for n in range(len(runs)):
-        i, j, start, stop = runs[n]
+        i, j, start, stop = runs[n, 0], runs[n, 1], runs[n, 2], runs[n, 3]
         for di in range(-1, 1):
             for dj in range(-1, 2):
                 before = di < 0 or dj < 0
@@ -154,7 +163,6 @@ def _joined(runs, first, columns, corners):
                         root[max(a, b)] = min(a, b)
     for n in range(len(runs)):
         root[n] = root[root[n]]
-    return root
 
 
 @compiled
@@ -166,16 +174,14 @@ def _root(root, n):
 
 
 @compiled
-def _touched(runs, fixed, label):
+def _touch(runs, fixed, label, result):
     """Of each run: has it a voxel of the label?"""
-    result = np.zeros(len(runs), np.bool_)
     for n in range(len(runs)):
         row = fixed[runs[n, 0], runs[n, 1]]
         for k in range(runs[n, 2], runs[n, 3]):
             if row[k] == label:
                 result[n] = True
                 break
-    return result
 
 
 @compiled
