@@ -24,7 +24,7 @@ def voxels(seed: int) -> np.ndarray:
 
 
 class Errands:
-    """What one user did beside drawing. ``call``: as of `soak.User`, it asks again while the server is away."""
+    """What one user did beside drawing. ``call``: as of `users.User`, it asks again while the server is away."""
 
     def __init__(self, user: str, call) -> None:
         self.user, self.call = user, call

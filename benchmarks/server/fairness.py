@@ -24,8 +24,9 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.server.errands import voxels
-from benchmarks.server.soak import API, Server, _spread, _timed, give_way, priority
+from benchmarks.server.errands import API, voxels
+from benchmarks.server.process import Server, give_way, priority
+from benchmarks.server.times import spread, timed
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.io.atomic import write_json
@@ -78,7 +79,7 @@ class Reader(threading.Thread):
                 for call in CALLS:
                     time.sleep(self.pause)
                     self.going.wait()
-                    self.times[call].append(_timed(calls[call]))
+                    self.times[call].append(timed(calls[call]))
                 k += 1
 
 
@@ -164,7 +165,7 @@ def measured(server: Server, tokens: list[str], keys: list[str], options: argpar
     return {
         "p95_beside_over_alone": {call: _ratio(whole, call) for call in CALLS},
         "of_each_pair": [{call: _ratio(pair, call) for call in CALLS} for pair in pairs],
-        **{how: {call: _spread(times) for call, times in calls.items()} for how, calls in whole.items()},
+        **{how: {call: spread(times) for call, times in calls.items()} for how, calls in whole.items()},
         "greedy": answers,
     }
 
@@ -172,7 +173,7 @@ def measured(server: Server, tokens: list[str], keys: list[str], options: argpar
 def _ratio(times: dict[str, dict[str, list[float]]], call: str) -> float | None:
     if not (times["beside"][call] and times["alone"][call]):  # no call came to its end in the time
         return None
-    return round(_spread(times["beside"][call])["p95"] / _spread(times["alone"][call])["p95"], 2)
+    return round(spread(times["beside"][call])["p95"] / spread(times["alone"][call])["p95"], 2)
 
 
 def main() -> None:

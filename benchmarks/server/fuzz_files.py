@@ -129,7 +129,7 @@ def through_http(count: int, seed: int, keep: Path) -> dict:
     ``abort``: the server, or the connection to it, went away; ``fault``: an answer of 500 or more; ``hang``: an answer
     that took more than `SECONDS`, twice.
     """
-    from benchmarks.server.soak import Server
+    from benchmarks.server.process import Server
 
     seeds = whole()
     names, contents = list(seeds), list(seeds.values())

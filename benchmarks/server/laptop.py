@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.server.soak import API, Server
+from benchmarks.server.errands import API
+from benchmarks.server.process import Server
 from bifseg.imaging.image import Image
 from bifseg.io.atomic import write_json
 from bifseg.io.images import write_image

@@ -17,7 +17,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from benchmarks.server.soak import plan
+from benchmarks.server.users import plan
 from bifseg.io.atomic import write_json
 from bifseg.server.workers.compute import handler
 from bifseg.storage import Store

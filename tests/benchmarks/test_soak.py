@@ -25,9 +25,10 @@ def run(soak, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("told", "priority"), [("/autogroup-779 nice 5\n", "5"), ("", "")])
-def test_the_priority_of_a_session_is_read_where_linux_tells_one(soak, monkeypatch, told, priority):
-    monkeypatch.setattr(soak.Path, "read_text", lambda *_: told)
-    assert soak.priority() == priority
+def test_the_priority_of_a_session_is_read_where_linux_tells_one(monkeypatch, told, priority):
+    process = import_module("benchmarks.server.process")
+    monkeypatch.setattr(process.Path, "read_text", lambda *_: told)
+    assert process.priority() == priority
 
 
 def test_kills_lose_nothing_and_change_no_mask(run):
