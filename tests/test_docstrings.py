@@ -5,7 +5,7 @@ from docs.docstrings import problems, public
 
 def test_public_names_are_checked_with_their_methods_and_private_ones_are_not():
     names = set(public())
-    assert {"bifseg.session.session.Session.box", "bifseg.session.view.SessionView.mask"} <= names
+    assert {"bifseg.session.session.Session.box", "bifseg.session.objects.SessionObjects.mask"} <= names
     assert {"bifseg.io.images.read_image", "bifseg.method.weight_map.weight_map"} <= names
     assert not any(part.startswith("_") for name in names for part in name.split("."))
 

@@ -13,26 +13,23 @@ labels, scribbles and adapted classifier bit for bit.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
-from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, chosen
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import Box, Labels
 from bifseg.session import interactions as kinds
-from bifseg.session.interactions import INTERACTIONS, Interaction
-from bifseg.session.interactions.base import Rounds
+from bifseg.session.interactions import Interaction
+from bifseg.session.objects import SessionObjects
 from bifseg.session.state import State
-from bifseg.session.view import SessionView
 from bifseg.session.workbench import Workbench
 
 
-class Session(SessionView):
+class Session(SessionObjects):
     """Interactive segmentation of one scan, in planes (2D) and volumes (3D).
 
     Every array given or returned is in file order (x, y, z) and has the image's shape. An interaction that raises
@@ -83,10 +80,9 @@ class Session(SessionView):
             image.check_scan()
         for dimension in (2, 3):
             chosen(parameters, dimension)  # an unknown name is refused now, not at the first box
-        if not isinstance(model, Model):
-            model = "default" if model == "default" else load_model(model)
-        super().__init__(image, state or State(), seed)
-        self._bench = Workbench(image, model if isinstance(model, Model) else None, parameters, seed)
+        given = model if isinstance(model, Model) else None if model == "default" else load_model(model)
+        bench = Workbench(image, given, parameters, seed)
+        super().__init__(image, state or State(), bench, seed)
 
     def box(
         self,
@@ -167,12 +163,8 @@ class Session(SessionView):
 
         Parameters
         ----------
-        ranges
-            As in `box`; the dimension may be another.
-        scribbles
-            Further ones.
-        refine
-            As in `box`.
+        ranges, scribbles, refine
+            As in `box`; the dimension may be another, and scribbles are further ones.
 
         Returns
         -------
@@ -248,72 +240,6 @@ class Session(SessionView):
         """
         return self._do(kinds.Refine())
 
-    def rounds(self, interaction: Interaction | str, *arguments: object, **options: object) -> Iterator[Round]:
-        """An interaction round by round; the session changes when all were taken, so to stop is to cancel.
-
-        Parameters
-        ----------
-        interaction
-            An `Interaction`, or the name of one that computes.
-        *arguments, **options
-            Of the interaction that is named.
-
-        Returns
-        -------
-        iterator of Round
-            Each as soon as it is computed.
-
-        Examples
-        --------
-        >>> for step in session.rounds("scribble", labels):  # doctest: +SKIP
-        ...     print(step.index, step.energy)
-        """
-        if isinstance(interaction, str):
-            known = {kind: one for kind, one in INTERACTIONS.items() if one.computes}
-            if interaction not in known:
-                raise InvalidInput(f"Unknown interaction {interaction!r}; with rounds there are {', '.join(known)}.")
-            interaction = known[interaction](*arguments, **options)
-        return self._taken(interaction.apply(self.state, self._bench))
-
-    def select(self, name: str) -> None:
-        """Work on another object or part: it is unlocked, all others are locked.
-
-        Parameters
-        ----------
-        name
-            InvalidInput is raised for an unknown one.
-        """
-        self._do_at_once(kinds.Select(name))
-
-    def remove(self, name: str) -> None:
-        """Forget a part, or an object with its parts; of what is left, the last begun becomes current if need be.
-
-        Parameters
-        ----------
-        name
-            InvalidInput is raised for an unknown one.
-        """
-        self._do_at_once(kinds.Remove(name))
-
-    def rename(self, name: str, to: str) -> None:
-        """Call an object or a part something else; an object's parts stay its own, and keep their names.
-
-        Parameters
-        ----------
-        name, to
-            The name it has, and the new one. InvalidInput is raised where the first is unknown, and where the second is
-            taken or has no letter or digit.
-        """
-        self._do_at_once(kinds.Rename(name, to))
-
     def _do(self, interaction: Interaction) -> np.ndarray:
-        self._do_at_once(interaction)
+        self._take(interaction)
         return self.mask
-
-    def _do_at_once(self, interaction: Interaction) -> None:
-        deque(self.rounds(interaction), maxlen=0)
-
-    def _taken(self, steps: Rounds) -> Iterator[Round]:
-        state = yield from steps
-        self._history[self._position + 1 :] = [state]
-        self._position += 1

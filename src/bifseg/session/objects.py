@@ -1,4 +1,4 @@
-"""What can be seen of a session: its objects as they stand, and the moments that undo and redo move along."""
+"""The objects of a session: what they are called, how they stand, and which of them is worked on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.method.timing import peak_memory
+from bifseg.session import interactions as kinds
+from bifseg.session.history import SessionHistory
 from bifseg.session.interactions.base import current
 from bifseg.session.state import State
+from bifseg.session.workbench import Workbench
 
 
-class SessionView:
-    """An image and the states of its objects, one of which is shown.
+class SessionObjects(SessionHistory):
+    """An image and its objects.
 
     Arrays are in file order (x, y, z) and have the image's shape. Those of the current object raise InvalidInput where
     there is none.
@@ -26,60 +29,15 @@ class SessionView:
     ----------
     image
         The scan.
-    state
-        What the history begins with.
+    state, bench
+        As of `SessionHistory`.
     seed
         Of what was random.
     """
 
-    def __init__(self, image: Image, state: State, seed: int) -> None:
+    def __init__(self, image: Image, state: State, bench: Workbench, seed: int) -> None:
+        super().__init__(state, bench)
         self.image, self.seed = image, seed
-        self.go_on_from(state)
-
-    # ---- history
-
-    @property
-    def state(self) -> State:
-        """All objects as they stand."""
-        return self._history[self._position]
-
-    def go_on_from(self, state: State) -> None:
-        """Make a state the whole history: it can be worked on, and nothing before it undone.
-
-        Parameters
-        ----------
-        state
-            Objects on this image.
-        """
-        self._history, self._position = [state], 0
-
-    def undo(self) -> bool:
-        """Take back the last interaction.
-
-        Returns
-        -------
-        bool
-            False where there is none.
-        """
-        return self._move(-1)
-
-    def redo(self) -> bool:
-        """Bring back what was undone last.
-
-        Returns
-        -------
-        bool
-            False where there is nothing.
-        """
-        return self._move(+1)
-
-    def _move(self, step: int) -> bool:
-        if not 0 <= self._position + step < len(self._history):
-            return False
-        self._position += step
-        return True
-
-    # ---- objects
 
     @property
     def names(self) -> list[str]:
@@ -136,6 +94,37 @@ class SessionView:
         """
         inside = current(self.state).weight_map()
         return None if inside is None else self._full(inside)
+
+    def select(self, name: str) -> None:
+        """Work on another object or part: it is unlocked, all others are locked.
+
+        Parameters
+        ----------
+        name
+            InvalidInput is raised for an unknown one.
+        """
+        self._take(kinds.Select(name))
+
+    def remove(self, name: str) -> None:
+        """Forget a part, or an object with its parts; of what is left, the last begun becomes current if need be.
+
+        Parameters
+        ----------
+        name
+            InvalidInput is raised for an unknown one.
+        """
+        self._take(kinds.Remove(name))
+
+    def rename(self, name: str, to: str) -> None:
+        """Call an object or a part something else; an object's parts stay its own, and keep their names.
+
+        Parameters
+        ----------
+        name, to
+            The name it has, and the new one. InvalidInput is raised where the first is unknown, and where the second is
+            taken or has no letter or digit.
+        """
+        self._take(kinds.Rename(name, to))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write `labels` (of a single object: its mask, 0 and 1) with the image's geometry, atomically.
