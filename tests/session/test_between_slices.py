@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bifseg import Image, Session
 from bifseg.errors import InvalidInput
-from bifseg.session.interpolation import core_and_rest, gaps, goes_on, shape_between
+from bifseg.session.shape_interpolation import core_and_rest, gaps, goes_on, shape_between
 from bifseg.storage.durable import DurableSession
 
 SHAPE, SPACING = (48, 48, 24), (1.0, 1.0, 2.0)

@@ -36,7 +36,7 @@ def app(
     import threading
     import webbrowser
 
-    from bifseg.cli.common import check_folder
+    from bifseg.cli.outputs import check_folder
 
     try:
         from bifseg.server import page

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bifseg.cli.common import check_folder, connected, names_of, open_datasets
+from bifseg.cli.cluster import connected
+from bifseg.cli.data_sets import names_of, open_datasets
+from bifseg.cli.outputs import check_folder
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.methods import METHODS, STANDARD
 from bifseg.evaluation.protocols import PROTOCOLS

@@ -125,7 +125,7 @@ def disk(folder: Path | None) -> Iterator[Finding]:
     from tempfile import TemporaryFile
 
     from bifseg.cli.app import own_folder
-    from bifseg.cli.common import check_folder
+    from bifseg.cli.outputs import check_folder
 
     folder = folder or own_folder()
     check_folder(folder)

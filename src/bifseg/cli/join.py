@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bifseg.cli.common import check_model
+from bifseg.cli.outputs import check_model
 
 MODEL = "A name that `bifseg info` lists, or a .safetensors file: "
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, progress
+from bifseg.cli.outputs import check_folder
+from bifseg.cli.progress import progress
 from bifseg.errors import InvalidInput
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, progress
+from bifseg.cli.outputs import check_folder
+from bifseg.cli.progress import progress
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_json, write_together
 from bifseg.io.formats import titles, written_endings

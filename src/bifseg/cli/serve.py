@@ -48,7 +48,7 @@ def serve(
     import re
     from contextlib import nullcontext
 
-    from bifseg.cli.common import check_folder
+    from bifseg.cli.outputs import check_folder
 
     try:
         from bifseg.server.access.subpath import VALID

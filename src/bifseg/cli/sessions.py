@@ -72,7 +72,7 @@ def export(id: Id, data: Data, output: Annotated[Path, typer.Option("-o", "--out
 
     A file whose name ends as one that `bifseg segment` writes gets its objects instead.
     """
-    from bifseg.cli.common import check_folder
+    from bifseg.cli.outputs import check_folder
     from bifseg.io.formats import written_endings
     from bifseg.io.images import write_image
     from bifseg.storage.transfer import export

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_model, names_of, open_datasets
+from bifseg.cli.data_sets import names_of, open_datasets
+from bifseg.cli.outputs import check_model
 from bifseg.errors import InvalidInput
 from bifseg.networks import trainable
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bifseg.cli.common import check_folder, check_model, connected, names_of, open_datasets
+from bifseg.cli.cluster import connected
+from bifseg.cli.data_sets import names_of, open_datasets
+from bifseg.cli.outputs import check_folder, check_model
 from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_json, write_together
 

@@ -97,7 +97,7 @@ def _blocks(
     So the least is computed, and a block and what it needs of the input are bounded.
     """
     # Imported here, for it takes half a second that reading an image need not wait.
-    from bifseg.algorithms.interpolation import apply, taps
+    from bifseg.algorithms.linear_interpolation import apply, taps
 
     axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]) * (array.shape[axis] > 1))
     inverse = np.argsort(axes)
@@ -138,7 +138,7 @@ def _blocks(
 
 def _reached(n: int, m: int, start: int, stop: int) -> tuple[int, int]:
     """Which of m points look at the points from ``start`` to ``stop`` of n: a range."""
-    from bifseg.algorithms.interpolation import taps
+    from bifseg.algorithms.linear_interpolation import taps
 
     first, weights = taps(n, m)
     hit = np.flatnonzero((first < stop) & (first + weights.shape[1] > start))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bifseg.algorithms.graphcut import CEILING, NEIGHBOURHOODS, steps
-from bifseg.algorithms.interpolation import taps
 from bifseg.algorithms.jit import compiled
+from bifseg.algorithms.linear_interpolation import taps
 from bifseg.algorithms.maxflow import maximum_flow
 from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND

@@ -221,7 +221,7 @@ class Session(SessionObjects):
         Returns
         -------
         ndarray
-            The current part's mask, bool; see `bifseg.session.interpolation.shape_between`.
+            The current part's mask, bool; see `bifseg.session.shape_interpolation.shape_between`.
 
         Raises
         ------

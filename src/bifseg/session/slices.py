@@ -12,9 +12,9 @@ from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import AXES, Box, overlap
-from bifseg.session.interpolation import away, core_and_rest, gaps, goes_on, shape_between
 from bifseg.session.planes import drawn_in, moved, part_name
 from bifseg.session.refine import adapt, begin
+from bifseg.session.shape_interpolation import away, core_and_rest, gaps, goes_on, shape_between
 from bifseg.session.state import Segment, State
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 An interaction is in the store before anyone is told that it happened: its arrays as blobs, flushed to the disk, then
 one row of the journal in a SQLite transaction (WAL, synchronous). So a process may be killed at any moment; what was
-acknowledged is there, and what was not never was. Many processes may work on one store; see `bifseg.storage.claims`.
+acknowledged is there, and what was not never was. Many processes may work on one store; see
+`bifseg.storage.session_claims`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from bifseg.imaging.image import Image
 from bifseg.method.parameters import Parameters, chosen
 from bifseg.session.state import Segment, State
 from bifseg.storage import snapshot
-from bifseg.storage.claims import Claims
 from bifseg.storage.contents import Contents
 from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
 from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
+from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
 STATES = 5_000  # of histories kept in memory, a few kB each
