@@ -1,11 +1,12 @@
 """Damaged files of every format through the code that reads uploads: none may abort it, hang it, or find a bug.
 
-    python -m benchmarks.server.fuzz_files --files 20000 --uploads 2000 [--seed 0] [--keep FOLDER]
+    python -m benchmarks.server.fuzz_files --files 20000 --uploads 20000 [--seed 0] [--keep FOLDER] [--log FILE]
 
 Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format
 (damage.py). ``--files`` of them are read in a process with the limits of `bifseg.server.uploads.reader`, many files to
-a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own. What is
-found is kept, and the exit code is 1.
+a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own. Those
+take hours: with ``--log`` what is done is written down piece by piece, and a second call goes on where the first was
+ended. What is found is kept, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import multiprocessing
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -30,6 +32,7 @@ from benchmarks.server.damage import made, whole
 
 SECONDS = 10  # that one file may take
 VOXELS, BYTES = 1 << 24, 1 << 27
+PIECE = 500  # uploads to one server
 FAULTS = ("bug", "fault", "hang", "abort")
 
 # ---- reading
@@ -43,7 +46,7 @@ def read(path: Path) -> tuple[str, str]:
     """What the upload's code makes of a file: a kind of outcome, and a word about it."""
     from bifseg.errors import BifsegError
     from bifseg.server.uploads import reader
-    from bifseg.server.uploads.reading import image_from_upload
+    from bifseg.server.uploads.scan import image_from_upload
 
     signal.alarm(SECONDS)
     try:
@@ -123,18 +126,43 @@ def run(files: int, seed: int, keep: Path) -> dict:
     return result | {"seconds": round(time.monotonic() - begun, 1)}
 
 
-def through_http(count: int, seed: int, keep: Path) -> dict:
-    """Upload some files to a ``bifseg serve`` of its own: what came of them.
+def through_http(count: int, seed: int, keep: Path, log: Path | None = None) -> dict:
+    """Upload damaged files to servers of their own, a piece each: what came of them.
 
     ``abort``: the server, or the connection to it, went away; ``fault``: an answer of 500 or more; ``hang``: an answer
-    that took more than `SECONDS`, twice.
+    that took more than `SECONDS`, twice. ``log``: a file to which every piece is appended; those in it are not done
+    again.
     """
+    seeds = whole()
+    lines = log.read_text(encoding="utf-8").splitlines() if log and log.exists() else []
+    pieces = [piece for piece in map(json.loads, lines) if piece["seed"] == seed and piece["last"] <= count]
+    done = {piece["first"] for piece in pieces}
+    for first in range(0, count, PIECE):
+        if first not in done:
+            pieces.append(one_piece(seeds, seed, first, min(first + PIECE, count), keep))
+            print(json.dumps(pieces[-1]), flush=True)
+            if log:
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(pieces[-1]) + "\n")
+    total: dict[str, Counter] = {}
+    for piece in pieces:
+        for name, outcomes in piece["formats"].items():
+            total.setdefault(name, Counter()).update(outcomes)
+    return {
+        **sum(total.values(), Counter()), "uploads": sum(piece["last"] - piece["first"] for piece in pieces),
+        "formats": total, "slowest_s": max(piece["slowest_s"] for piece in pieces),
+        "mib": max(piece["mib"] for piece in pieces), "seconds": round(sum(piece["seconds"] for piece in pieces)),
+    }  # fmt: skip
+
+
+def one_piece(seeds: dict[str, bytes], seed: int, first: int, last: int, keep: Path) -> dict:
+    """Upload the files of some numbers to a ``bifseg serve`` of its own."""
     from benchmarks.server.process import Server
 
-    seeds = whole()
     names, contents = list(seeds), list(seeds.values())
-    outcomes: Counter = Counter()
+    formats: dict[str, Counter] = {}
     begun, slowest, memory = time.monotonic(), 0.0, 0.0
+    ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), workers=1, threads=1)
         server.start()
@@ -149,24 +177,29 @@ def through_http(count: int, seed: int, keep: Path) -> dict:
                     return number, kind, words, seconds
             return number, "hang", f"{seconds:.1f} s", seconds
 
+        def watch() -> None:
+            nonlocal memory
+            while not ended.wait(1):
+                memory = max(memory, server.memory())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
         try:
             with ThreadPoolExecutor(2) as clients:
-                for number, kind, words, seconds in clients.map(answer, range(count)):
-                    outcomes[kind] += 1
+                for number, kind, words, seconds in clients.map(answer, range(first, last)):
+                    formats.setdefault(Path(names[number % len(names)]).suffix, Counter())[kind] += 1
                     slowest = max(slowest, seconds)
                     if kind in FAULTS:
                         record(keep, names, contents, seed, number, (kind, words))
-                    if number % 200 == 199 or number + 1 == count:
-                        memory = max(memory, server.memory())
-                        said = f"{number + 1} uploads, {time.monotonic() - begun:.0f} s: {dict(outcomes)}"
-                        print(f"{said}, {memory:.0f} MiB", flush=True)
             if server.process.poll() is not None:
-                outcomes["abort"] += 1
+                formats.setdefault("", Counter())["abort"] += 1
         finally:
+            ended.set()
+            watching.join()
             server.stop()
     return {
-        **outcomes, "uploads": count, "slowest_s": round(slowest, 2), "server_mib": round(memory),
-        "seconds": round(time.monotonic() - begun, 1),
+        "seed": seed, "first": first, "last": last, "formats": formats, "slowest_s": round(slowest, 2),
+        "mib": round(memory), "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
 
 
@@ -196,9 +229,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzzed"))
     parser.add_argument("--uploads", type=int, default=200)
+    parser.add_argument("--log", type=Path, help="of uploads: pieces in it are not done again")
     options = parser.parse_args()
-    results = {"files": run(options.files, options.seed, options.keep)}
-    results["uploads"] = through_http(options.uploads, options.seed + 1, options.keep)
+    results = {"files": run(options.files, options.seed, options.keep)} if options.files else {}
+    if options.uploads:
+        results["uploads"] = through_http(options.uploads, options.seed + 1, options.keep, options.log)
     print(json.dumps(results))
     sys.exit(any(result.get(kind) for result in results.values() for kind in FAULTS))
 

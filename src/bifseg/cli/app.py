@@ -43,7 +43,7 @@ def app(
         from bifseg.server.app import build_app
         from bifseg.server.run import run
         from bifseg.server.settings import LOCAL, Settings
-        from bifseg.server.uploads.reading import image_from_upload
+        from bifseg.server.uploads.scan import image_from_upload
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise

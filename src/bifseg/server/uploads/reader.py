@@ -23,7 +23,6 @@ import numpy as np
 from bifseg.errors import BifsegError, StorageFull, TooLarge
 from bifseg.io.archive import RATIO, SLACK, ZIP_FILES, check_apart, check_growth, opened
 from bifseg.io.untrusted import check_listing, mapped
-from bifseg.storage.disk import FULL
 
 try:
     import resource
@@ -63,10 +62,8 @@ def _do(job: dict, folder: Path) -> dict:
         return {"shape": array.shape}
     from bifseg.imaging.colours import joined
     from bifseg.io import images
-    from bifseg.io.itk import sitk
-    from bifseg.server.uploads.reading import geometry_of, image_from_upload, placed
+    from bifseg.server.uploads.scan import geometry_of, image_from_upload, placed
 
-    sitk()
     _limit_memory(limits["memory"])
     if job["kind"] == "labels":
         like = placed(np.broadcast_to(np.uint8(0), job["like"].pop("shape")), job["like"])
@@ -106,6 +103,8 @@ def _keep(array: np.ndarray, folder: Path) -> None:
 def _told(error: Exception, job: dict) -> dict:
     """An error as the parent hears of it: words for the user, or of a fault of ours the kind and the place alone."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        from bifseg.storage.disk import FULL  # here, for what belongs to it costs every reader half of its start
+
         return {"refused": StorageFull(FULL).as_dict()}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return {"refused": TooLarge(job["path"], "unpacks to more than is allowed.").as_dict()}

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, TooLarge, from_dict
-from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
-from bifseg.io import dicom_seg, images
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
+from bifseg.server.uploads.scan import geometry_of, placed
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.workers.child import WorkError
 
@@ -29,21 +28,12 @@ ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC", "TIFFFILE")}
 
 
-def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None = None) -> tuple[Image, bytes | None]:
-    """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one; read
-    in this process.
-
-    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises InvalidInput and
-    TooLarge as `bifseg.io.images.read_upload`.
-    """
-    image = images.read_upload(path, voxels=voxels, bytes=size, series=series)
-    return image, dicom_seg.headers_of(path, series=series) if images.format_of(path).series else None
-
-
 def read_image(
     path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None
 ) -> tuple[Image, bytes | None]:
-    """As `image_from_upload`, in a process of its own. ``folder``: the store's; ``name``: what errors call the file.
+    """As `bifseg.server.uploads.scan.image_from_upload`, in a process of its own.
+
+    ``folder``: the store's; ``name``: what errors call the file.
 
     The array is mapped from a file that has no name any more. Raises InvalidInput, also where the process crashed or
     took too long, TooLarge, StorageFull, and WorkError for a fault of ours.
@@ -64,20 +54,6 @@ def read_array(path: Path, folder: Path, limits: Limits) -> tuple[np.ndarray, tu
     """An image that came as NNIA, in colours (x, y, z, 3), and the shape that it came in; errors as `read_image`."""
     with _read("array", path, folder, limits, "The image") as (told, at):
         return _mapped(at), tuple(told["shape"])
-
-
-def geometry_of(image: Image) -> dict:
-    """All of an image but its array, as JSON."""
-    return {
-        "spacing": image.spacing, "origin": image.origin, "direction": image.direction.tolist(),
-        "planar": image.planar, "calibrated": image.calibrated, "source": dict(image.source),
-    }  # fmt: skip
-
-
-def placed(array: np.ndarray, geometry: Mapping) -> Image:
-    """The image of an array and of what `geometry_of` said."""
-    array, colours = parted(array)
-    return Image(array, **{**geometry, "direction": np.array(geometry["direction"])}, colours=colours)
 
 
 def _mapped(folder: Path) -> np.ndarray:
