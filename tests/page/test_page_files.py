@@ -62,7 +62,7 @@ def test_a_folder_of_dicom_slices(reader, server, tmp_path):
     chooser.value.set_files(tmp_path / "series 4")
     reader.arrived()
     check_dicom(image_of(server, reader))
-    expect(reader.page.locator(".top .title")).to_have_text("series 4")
+    expect(reader.page.locator(".top .title")).to_have_text("series 4")  # these slices have no description
     image = image_of(server, reader)
     reader.scan = Scan.of(image)
     reader.go_to((2, 3, 1))
@@ -141,3 +141,31 @@ def test_a_session_file_goes_out_and_comes_in_again(browser, server, tmp_path):
         expect(reader.page.locator(".row .title")).to_have_text("object 1", timeout=PATIENCE)
         after = store.state(reader.session).objects["object 1"]
         np.testing.assert_array_equal(after.mask, before.objects["object 1"].mask)
+
+
+def test_sessions_have_thumbnails_and_a_series_is_called_what_it_shows(reader, server, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from dicom_files import save_dicom
+
+    save_dicom(tmp_path / "1.2.840.99", [(1, 2, 4 * k - 8) for k in range(4)])
+    for path in (tmp_path / "1.2.840.99").iterdir():
+        content = pydicom.dcmread(path)
+        content.SeriesDescription, content.WindowCenter, content.WindowWidth = "Liver, venous", -850, 300
+        content.save_as(path)
+    with reader.page.expect_file_chooser() as chooser:
+        reader.page.get_by_role("button", name="Choose a DICOM folder").click()
+    chooser.value.set_files(tmp_path / "1.2.840.99")
+    reader.arrived()
+    expect(reader.page.locator(".top .title")).to_have_text("Liver, venous")
+    reader.page.get_by_role("button", name="Scans and sessions").click()
+    reader.arrived(in_session=False)
+    row = reader.page.locator(".sessions li").filter(has_text="Liver, venous")
+    picture = row.locator("img")
+    picture.evaluate("image => image.decode()")
+    pixels = picture.evaluate("""image => {
+      const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight)
+      const context = canvas.getContext('2d')
+      context.drawImage(image, 0, 0)
+      return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, k) => k % 4 === 0)
+    }""")
+    assert max(pixels) > min(pixels) + 5  # the window of the file, in which 30 values differ by a tenth

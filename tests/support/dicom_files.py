@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +128,30 @@ def enhanced(path: Path, positions: list, slopes: list, pixels: np.ndarray) -> P
     )
     content.save_as(path)
     return path
+
+
+def headers(*slices, **shared):
+    """A zip of headers as a store keeps them; each of ``slices`` is what one has of its own."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for k, own in enumerate(slices or ({},)):
+            header = pydicom.Dataset()
+            header.file_meta = pydicom.dataset.FileMetaDataset()
+            header.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+            for name, value in {**shared, **own}.items():
+                setattr(header, name, value)
+            part = io.BytesIO()
+            pydicom.dcmwrite(part, header, enforce_file_format=False)
+            archive.writestr(f"{k:05}.dcm", part.getvalue())
+    return content.getvalue()
+
+
+def pet(**other):
+    """A PET header from which an SUV can be computed: 50 kg, 100 MBq, one half-life between injection and scan."""
+    tracer = pydicom.Dataset()
+    tracer.RadionuclideTotalDose, tracer.RadionuclideHalfLife = 1e8, 3600
+    tracer.RadiopharmaceuticalStartTime = "090000"
+    given = {"Modality": "PT", "Units": "BQML", "DecayCorrection": "START", "PatientWeight": 50,
+             "SeriesDate": "20260102", "SeriesTime": "100000", "AcquisitionTime": "100000",
+             "RadiopharmaceuticalInformationSequence": [tracer]}  # fmt: skip
+    return {**given, **other}

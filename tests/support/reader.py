@@ -78,9 +78,12 @@ def reading(browser: playwright.Browser, url: str, rendering: bool = False, **op
         context.close()
 
 
-def begun(server: Served, image: Image, box: str | None = None, user: str = "anna", **options: object) -> str:
-    """A session on an image, with an object in a box where one is given: its id."""
-    key = server.service.store.add_image(image, user)
+def begun(
+    server: Served, image: Image, box: str | None = None, user: str = "anna", headers: bytes | None = None,
+    **options: object,
+) -> str:  # fmt: skip
+    """A session on an image, with an object in a box where one is given: its id. ``headers``: of its DICOM series."""
+    key = server.service.store.add_image(image, user, headers)
     with server.client(user) as http:
         session = http.post("/api/v1/sessions", json={"image": key, "title": "phantom", **options}).json()["id"]
         if box:

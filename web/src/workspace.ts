@@ -3,7 +3,7 @@
 import { Drawing } from './canvas/drawing.ts'
 import { Stage } from './canvas/stage.ts'
 import { h } from './elements/dom.ts'
-import { askOutside, confirmIn, showHelp, showReport } from './panels/dialogs.ts'
+import { askOutside, confirmIn, showReport } from './panels/dialogs.ts'
 import { showExport } from './panels/exports.ts'
 import { Guide } from './panels/guide.ts'
 import { Panel } from './panels/panel.ts'
@@ -15,20 +15,20 @@ import { type Preset, presets, Volume } from './scan/volume.ts'
 import type { Api } from './server/api.ts'
 import { sentenceOf } from './server/errors.ts'
 import type { ImageInfo, MeasureInfo, SessionState } from './server/types.ts'
-import { SHOWINGS } from './session/adaptation.ts'
 import { compose } from './session/composition.ts'
+import { Gauges } from './session/gauges.ts'
 import { Model } from './session/model.ts'
 import { Objects } from './session/objects.ts'
-import type { MapKind, Prefs, Seen } from './session/prefs.ts'
+import type { Prefs, Seen } from './session/prefs.ts'
 import { inWords, when } from './session/report.ts'
-import { View, whatOf } from './session/view.ts'
+import { seenAs, View, whatOf } from './session/view.ts'
 import { watch } from './session/watch.ts'
+import { commandsOf } from './tools/commands.ts'
 import { listen } from './tools/keys.ts'
-import { type Commands, MOUSE, shortcuts } from './tools/shortcuts.ts'
+import { shortcuts } from './tools/shortcuts.ts'
 import { Toolbar } from './tools/toolbar.ts'
 import { type Tool, Tools } from './tools/tools.ts'
 
-const MAPS: MapKind[] = ['none', 'probability', 'uncertainty', 'weights']
 const PAINTING: Tool[] = ['brush', 'line', 'click', 'erase']
 
 export class Workspace {
@@ -39,6 +39,7 @@ export class Workspace {
   private readonly drawing: Drawing
   private readonly objects: Objects
   private readonly view: View
+  private readonly gauges: Gauges
   private readonly panel: Panel
   private readonly guide: Guide
   private readonly toolbar: Toolbar
@@ -60,7 +61,7 @@ export class Workspace {
     private readonly prefs: Prefs,
     say: (sentence: string) => void,
   ) {
-    this.seen = prefs.open(state.id)
+    this.seen = prefs.open(state.id, volume.display?.inverted ?? false)
     this.presets = presets(volume)
     this.planar = image.shape.includes(1)
     this.model = new Model(api, image, state)
@@ -81,12 +82,14 @@ export class Workspace {
       growing: (partly) => askOutside(partly),
       pointed: (voxel) => this.pointed(voxel),
       enlarged: (plane) => this.view.enlarge(plane),
+      gauged: (gauge) => this.gauges.keep(gauge),
       say,
     })
+    this.gauges = new Gauges(this.stage, this.seen, () => this.gauged())
     this.tools = new Tools(this.stage, this.drawing, say)
     this.drawing.tools = this.tools
     this.view = new View(this.model, this.stage, this.tools, prefs, this.seen, () => this.update(), say)
-    const { objects, drawing, model } = this
+    const { objects, drawing, model, gauges } = this
     this.panel = new Panel(model, this.planar, () => this.surroundings(), {
       select: (name) => objects.select(name),
       rename: (name) => objects.rename(name),
@@ -101,11 +104,19 @@ export class Workspace {
       refine: () => model.refine(),
       typed: (box) => drawing.typed(box),
       look: (change) => this.view.look(change),
-      window: (low, high) => this.stage.setWindow({ low, high }),
+      window: (window) => this.stage.setWindow(window),
+      goTo: (gauge) => gauges.goTo(gauge),
+      removeGauge: (gauge) => gauges.remove(gauge),
+      removeGauges: () => gauges.clear(),
     })
     this.guide = new Guide(model, this.planar, { begin: () => drawing.begin(), discard: () => drawing.discard() })
     const finest = image.calibrated ? Math.min(...volume.spacing) : null
-    const commands = this.commands()
+    const commands = commandsOf({
+      ...this.parts,
+      propagate: (step) => this.propagate(step),
+      export: () => this.export(),
+      report: () => showReport(api, state.id, image),
+    })
     this.toolbar = new Toolbar(this.tools, prefs.look, this.planar, finest, {
       pick: (tool) => this.view.pick(tool),
       paint: (label) => this.view.paint(label),
@@ -140,6 +151,11 @@ export class Workspace {
     this.restore()
   }
 
+  private get parts() {
+    const { model, stage, objects, drawing, prefs, view, tools, gauges, panel } = this
+    return { model, stage, objects, drawing, prefs, view, tools, gauges, panel: panel.element }
+  }
+
   /** Load a session and its scan; `progress` hears which share of the scan is here. */
   static async open(
     api: Api,
@@ -150,7 +166,8 @@ export class Workspace {
   ): Promise<Workspace> {
     const state = await api.session(id)
     const image = await api.image(state.image)
-    const volume = new Volume(await api.canonical(state.image, progress))
+    const display = image.dicom ? await api.display(state.image) : null
+    const volume = new Volume(await api.canonical(state.image, progress), display)
     const workspace = new Workspace(api, image, state, volume, prefs, say)
     const { model } = workspace
     model
@@ -177,7 +194,7 @@ export class Workspace {
 
   private restore(): void {
     const { look } = this.prefs
-    Object.assign(this.stage.scene, { smooth: look.smooth, crosshair: look.crosshair })
+    Object.assign(this.stage.scene, seenAs(look))
     if (this.seen.window) this.stage.scene.window = this.seen.window
     if (this.seen.cursor) this.stage.moveTo(this.seen.cursor)
     else if (this.model.box) this.stage.lookAt(this.model.box)
@@ -209,7 +226,9 @@ export class Workspace {
       presets: this.presets,
       window: this.stage.scene.window,
       mapped: this.stage.scene.map !== null,
+      suvMissing: this.volume.display?.suv_missing ?? null,
       draft: this.drawing.draft?.box ?? null,
+      gauges: this.gauges.read,
       measures: this.measures,
     }
   }
@@ -263,6 +282,11 @@ export class Workspace {
     if (this.tools.tool === 'box') this.view.pick('brush')
   }
 
+  private gauged(): void {
+    this.prefs.save(this.model.state.id)
+    this.update()
+  }
+
   private propagate(step: 1 | -1): void {
     this.drawing.ended = performance.now()
     void this.objects.propagate(step)
@@ -276,66 +300,5 @@ export class Workspace {
     const { state, image } = model
     const hidden = model.roots.map((object) => object.name).filter((name) => this.seen.hidden.includes(name))
     showExport(this.api, state, image, hidden, () => this.stage.figure())
-  }
-
-  private boxHere(): void {
-    this.drawing.here(this.view.pane().plane)
-    this.panel.element.querySelector('details')?.setAttribute('open', '')
-  }
-
-  private confirm(): void {
-    if (this.drawing.draft) this.drawing.begin()
-    else if (this.model.adaptation) this.model.accept()
-  }
-
-  private escape(): void {
-    if (this.tools.abandon()) return
-    if (this.model.busy) this.model.cancel()
-    else if (this.drawing.draft) this.drawing.discard()
-    else this.view.pick('navigate')
-  }
-
-  private compare(): void {
-    const { adaptation } = this.model
-    if (!adaptation) return
-    const ways = SHOWINGS.filter((way) => way !== 'changes' || adaptation.changes)
-    this.model.show(ways[(ways.indexOf(adaptation.showing) + 1) % ways.length] ?? 'after')
-  }
-
-  private commands(): Commands {
-    const { model, stage, objects, drawing, prefs } = this
-    const current = (run: (name: string) => void) => () => objects.current && run(objects.current)
-    const commands: Commands = {
-      pick: (tool) => this.view.pick(tool),
-      paint: (label) => this.view.paint(label),
-      paintOther: () => this.view.paint((3 - this.tools.label) as 1 | 2),
-      resizeBrush: (step) => this.view.resizeBrush(step),
-      clickHere: () => drawing.click(this.view.pane().plane),
-      boxHere: () => this.boxHere(),
-      otherDimension: () => this.view.look({ dimension: prefs.look.dimension === 2 ? 3 : 2 }),
-      confirm: () => this.confirm(),
-      escape: () => this.escape(),
-      reject: () => void model.reject(),
-      compare: () => this.compare(),
-      lookNext: () => void objects.lookNext(),
-      refine: () => void model.refine(),
-      propagate: (step) => this.propagate(step),
-      undo: () => void model.undo(),
-      redo: () => void model.redo(),
-      scroll: (step) => stage.scroll(this.view.pane().plane, step),
-      step: (over, down, size) => this.view.step(over, down, size),
-      zoom: (factor) => this.view.zoom(factor),
-      fit: () => stage.fit(),
-      arrange: (layout) => this.view.look({ layout }),
-      nextMap: () => this.view.look({ map: MAPS[(MAPS.indexOf(prefs.look.map) + 1) % MAPS.length] ?? 'none' }),
-      fill: () => this.view.look({ opacity: prefs.look.opacity > 0 ? 0 : 0.25 }),
-      hide: current((name) => objects.hide(name)),
-      lock: current((name) => objects.lock(name)),
-      export: () => void this.export(),
-      report: () => void showReport(this.api, model.state.id, this.image),
-      help: () =>
-        showHelp([...MOUSE, ...shortcuts(commands).map(({ keys, what }) => ({ keys: keys.join(' or '), what }))]),
-    }
-    return commands
   }
 }

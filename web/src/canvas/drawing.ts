@@ -2,6 +2,7 @@
 
 import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
 import { holds, inside } from '../scan/clip.ts'
+import type { Gauge } from '../scan/gauge.ts'
 import { across, type Plane } from '../scan/volume.ts'
 import type { Stroke } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
@@ -23,6 +24,7 @@ export interface Around {
   growing(partly: boolean): Promise<'grow' | 'inside' | null>
   /** A place is under the pointer, or none. */
   pointed(voxel: Vec3 | null): void
+  gauged(gauge: Gauge): void
   /** A view is to be as large as it goes, or as it was. */
   enlarged(plane: Plane): void
 }
@@ -131,6 +133,10 @@ export class Drawing {
 
   pointed(voxel: Vec3 | null): void {
     this.around.pointed(voxel)
+  }
+
+  gauged(gauge: Gauge): void {
+    this.around.gauged(gauge)
   }
 
   enlarged(plane: Plane): void {

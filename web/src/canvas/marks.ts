@@ -155,7 +155,7 @@ function drawLength(c: Context, scale: number, height: number): void {
   say(c, text, 14, y - 9, 'left')
 }
 
-function say(c: Context, text: string, x: number, y: number, align: CanvasTextAlign): void {
+export function say(c: Context, text: string, x: number, y: number, align: CanvasTextAlign): void {
   c.textAlign = align
   c.lineWidth = 3
   c.strokeStyle = 'rgb(0 0 0 / 0.7)'

@@ -3,6 +3,7 @@
 import { h } from '../elements/dom.ts'
 import type { Box, Vec3 } from '../scan/axes.ts'
 import { across, type Plane } from '../scan/volume.ts'
+import { drawGauges } from './gauges.ts'
 import { drawBox, drawBrush, drawCrosshair, drawLetters, drawStrokes } from './marks.ts'
 import { Masks } from './masks.ts'
 import { PLANE_NAMES, type Scene } from './scene.ts'
@@ -131,6 +132,7 @@ export class Pane {
     drawBrush(c, this)
     drawBox(c, this)
     if (scene.crosshair) drawCrosshair(c, this)
+    drawGauges(c, this)
     drawLetters(c, this)
     this.describe()
   }
@@ -161,12 +163,12 @@ export class Pane {
   }
 
   private picture(): OffscreenCanvas {
-    const { volume, window: grey } = this.scene
-    const key = `${this.index} ${grey.low} ${grey.high}`
+    const { volume, window: grey, inverted } = this.scene
+    const key = `${this.index} ${grey.low} ${grey.high} ${inverted}`
     const known = this.pictures.get(key)
     if (known) return known
     if (this.pictures.size > KEPT) this.pictures.clear()
-    const picture = volume.picture(this.plane, this.index, grey)
+    const picture = volume.picture(this.plane, this.index, grey, inverted)
     const canvas = new OffscreenCanvas(picture.width, picture.height)
     canvas.getContext('2d')?.putImageData(picture, 0, 0)
     this.pictures.set(key, canvas)

@@ -1,6 +1,7 @@
 // What all slices draw, in canonical voxels.
 
 import type { Box, Vec3 } from '../scan/axes.ts'
+import type { Gauge } from '../scan/gauge.ts'
 import type { Patch } from '../scan/patch.ts'
 import type { Plane, Volume, Window } from '../scan/volume.ts'
 import type { Ramp } from './colours.ts'
@@ -10,6 +11,7 @@ export const PLANE_NAMES = ['Sagittal', 'Coronal', 'Axial'] as const
 export interface Scene {
   volume: Volume
   window: Window
+  inverted: boolean
   cursor: Vec3
   centre: Vec3
   zoom: number
@@ -26,6 +28,9 @@ export interface Scene {
   stroke: Painted | null
   /** Strokes that no mask knows yet. */
   pending: Painted[]
+  /** What was measured, and what is being measured. */
+  gauges: Gauge[]
+  gauge: Gauge | null
   /** The brush where the pointer is, in CSS pixels of a pane. */
   brush: { plane: Plane; x: number; y: number; label: 0 | 1 | 2; radius: number } | null
   /** Whether the scan is one picture. */

@@ -36,6 +36,7 @@ export class Stage {
     this.scene = {
       volume,
       window: volume.first,
+      inverted: false,
       cursor: middle,
       centre: centreOf(volume),
       zoom: 1,
@@ -48,6 +49,8 @@ export class Stage {
       handles: false,
       stroke: null,
       pending: [],
+      gauges: [],
+      gauge: null,
       brush: null,
       ...known,
       numbered: (plane, index) => axes.numberOf(plane, index),
@@ -142,7 +145,7 @@ export class Stage {
   }
 
   setWindow(window: Window): void {
-    this.scene.window = { low: window.low, high: Math.max(window.low + 1e-6, window.high) }
+    this.scene.window = { ...window, high: Math.max(window.low + 1e-6, window.high) }
     for (const pane of this.panes) pane.forget()
     if (!this.rendering.hidden) this.render?.then((render) => render.window(this.scene.window)).catch(() => {})
     this.moved()

@@ -7,10 +7,11 @@ import { ALL, type Box, parseBox } from '../scan/axes.ts'
 import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import { colourOf, type Seen } from '../session/prefs.ts'
+import { type Gauging, gaugeList, type Read } from './gauges.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
-export interface Wishes extends Viewing {
+export interface Wishes extends Viewing, Gauging {
   select(name: string): void
   rename(name: string): void
   remove(name: string): void
@@ -30,14 +31,16 @@ export interface Wishes extends Viewing {
 export interface Surroundings extends Viewed {
   seen: Seen
   draft: Box | null
+  gauges: Read[]
   measures: Map<string, MeasureInfo>
 }
 
 export class Panel {
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
+  private readonly gauges = h('section', { class: 'gauges', 'aria-label': 'Measured' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
-  readonly element = h('aside', { class: 'panel' }, this.objects, this.box, this.view)
+  readonly element = h('aside', { class: 'panel' }, this.objects, this.gauges, this.box, this.view)
   private readonly built = new Map<HTMLElement, string>()
 
   constructor(
@@ -56,6 +59,7 @@ export class Panel {
       this.objectList(around),
     )
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
+    this.keep(this.gauges, around.gauges, () => gaugeList(around.gauges, this.wishes))
     this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
 

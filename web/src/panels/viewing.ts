@@ -6,7 +6,7 @@ import type { Look, MapKind } from '../session/prefs.ts'
 
 export interface Viewing {
   look(change: Partial<Look>): void
-  window(low: number, high: number): void
+  window(window: Window): void
 }
 
 export interface Viewed {
@@ -15,6 +15,8 @@ export interface Viewed {
   look: Look
   presets: Preset[]
   window: Window
+  /** Why uptake has no standardized values, in PET. */
+  suvMissing: string | null
 }
 
 const MAPS: Record<MapKind, string> = {
@@ -25,7 +27,7 @@ const MAPS: Record<MapKind, string> = {
 }
 
 /** What is to be seen, and how: window, masks, maps. */
-export function viewControls({ look, presets, window, mapped }: Viewed, wishes: Viewing): Node[] {
+export function viewControls({ look, presets, window, mapped, suvMissing }: Viewed, wishes: Viewing): Node[] {
   const slider = (label: string, key: 'opacity' | 'mapOpacity') =>
     h(
       'label',
@@ -41,7 +43,7 @@ export function viewControls({ look, presets, window, mapped }: Viewed, wishes: 
         oninput: (event: Event) => wishes.look({ [key]: (event.target as HTMLInputElement).valueAsNumber }),
       }),
     )
-  const check = (label: string, key: 'crosshair' | 'smooth') =>
+  const check = (label: string, key: 'crosshair' | 'smooth' | 'inverted') =>
     h(
       'label',
       { class: 'check' },
@@ -79,7 +81,7 @@ export function viewControls({ look, presets, window, mapped }: Viewed, wishes: 
           'data-key': 'window',
           onchange: (event: Event) => {
             const preset = presets[(event.target as HTMLSelectElement).selectedIndex]
-            if (preset) wishes.window(preset.window.low, preset.window.high)
+            if (preset) wishes.window(preset.window)
           },
         },
         ...presets.map((preset, k) => h('option', { selected: k === known }, preset.name)),
@@ -87,11 +89,13 @@ export function viewControls({ look, presets, window, mapped }: Viewed, wishes: 
       ),
     ),
     number('Level', (window.low + window.high) / 2, (level) =>
-      wishes.window(level - (window.high - window.low) / 2, level + (window.high - window.low) / 2),
+      wishes.window(centred(window, level, window.high - window.low)),
     ),
     number('Width', window.high - window.low, (width) =>
-      wishes.window((window.low + window.high - width) / 2, (window.low + window.high + width) / 2),
+      wishes.window(centred(window, (window.low + window.high) / 2, width)),
     ),
+    check('Inverted grey', 'inverted'),
+    suvMissing && h('p', { class: 'hint' }, `No SUV: ${suvMissing}.`),
     slider('Mask fill', 'opacity'),
     h(
       'label',
@@ -129,6 +133,10 @@ function legend(map: Exclude<MapKind, 'none'>): HTMLElement {
     h('span', { class: 'bar' }),
     h('span', {}, ends[1]),
   )
+}
+
+function centred(window: Window, level: number, width: number): Window {
+  return { ...window, low: level - width / 2, high: level + width / 2 }
 }
 
 function round(value: number): number {

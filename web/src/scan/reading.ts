@@ -10,7 +10,9 @@ export function readingOf(volume: Volume, voxel: Vec3): string {
   if (colour) return `RGB ${colour.join(' ')}`
   const value = volume.at(voxel)
   const number = Number.isInteger(value) ? String(value) : value.toPrecision(4)
-  return volume.isCT ? `${number} HU` : number
+  const known = volume.unit ? `${number} ${volume.unit}` : number
+  const suv = volume.display?.suv
+  return suv && volume.unit !== 'SUV' ? `SUV ${(value * suv).toFixed(2)} (${known})` : known
 }
 
 /** How large an object is; of a scan that is one slice an area, no volume: nobody knows how thick it is. */

@@ -1,14 +1,17 @@
 // A scan as the page holds it: its numbers in canonical order (R, A, S; the first axis runs fastest), and slices of it.
 
+import type { DisplayInfo } from '../server/types.ts'
 import type { Vec3 } from './axes.ts'
+import { greyOf, pixelOf } from './shading.ts'
 
-type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
+export type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
 /** 0 sagittal, 1 coronal, 2 axial: the canonical axis that a slice is perpendicular to. */
 export type Plane = 0 | 1 | 2
-/** Grey levels from black to white. */
+/** Grey levels from black to white; `sigmoid`: along a curve that is steep in the middle, not a straight line. */
 export interface Window {
   low: number
   high: number
+  sigmoid?: boolean
 }
 
 const HEADER = 352
@@ -21,6 +24,8 @@ const TYPES: Record<number, new (buffer: ArrayBuffer, offset: number, length: nu
 }
 const RGB24 = 128
 const SOFT_TISSUE: Window = { low: -160, high: 240 } // Hounsfield units
+const UPTAKE = [5, 10, 20] // SUV that is black, where grey is inverted as in PET
+const FIRST_UPTAKE = 10
 const SAMPLES = 200_000 // voxels that are looked at for the window
 
 /** A volume and its geometry; `spacing` in mm. */
@@ -33,9 +38,16 @@ export class Volume {
   readonly colours: Uint8Array | null
   readonly range: Window
   readonly auto: Window
+  private shaded: { key: string; pixel: (place: number) => number } | null = null
 
-  /** The NIfTI file that the server makes of an image: one volume, little-endian, no scaling. */
-  constructor(readonly file: ArrayBuffer) {
+  /**
+   * The NIfTI file that the server makes of an image: one volume, little-endian, no scaling; `display`: what its DICOM
+   * headers say of how it is to be seen.
+   */
+  constructor(
+    readonly file: ArrayBuffer,
+    readonly display: DisplayInfo | null = null,
+  ) {
     const view = new DataView(file)
     const kind = view.getInt16(70, true)
     const make = kind === RGB24 ? Uint8Array : TYPES[kind]
@@ -55,8 +67,10 @@ export class Volume {
       : (spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 })
   }
 
-  /** Whether its numbers look like Hounsfield units. */
+  /** Whether its numbers are Hounsfield units, or look like them where nothing says what they are. */
   get isCT(): boolean {
+    const { unit, modality } = this.display ?? { unit: null, modality: null }
+    if (unit || modality) return unit === 'HU'
     return (
       !this.colours &&
       this.range.low <= -200 &&
@@ -66,9 +80,27 @@ export class Volume {
     )
   }
 
-  /** What a scan is shown in first: soft tissue in CT, else what most of its grey levels lie in. */
+  /** The unit of its numbers, where one is known. */
+  get unit(): string | null {
+    return this.display?.unit ?? (this.isCT ? 'HU' : null)
+  }
+
+  /** The window that its file names. */
+  get own(): Window | null {
+    const { low = null, high = null, function: curve } = this.display ?? {}
+    if (low === null || high === null || high <= low || this.colours) return null
+    return curve === 'SIGMOID' ? { low, high, sigmoid: true } : { low, high }
+  }
+
+  /** What a scan is shown in first: as its file says, soft tissue in CT, else what most of its grey levels lie in. */
   get first(): Window {
-    return this.isCT ? SOFT_TISSUE : this.auto
+    return this.own ?? (this.isCT ? SOFT_TISSUE : (this.uptake(FIRST_UPTAKE) ?? this.auto))
+  }
+
+  /** Grey levels up to a standardized uptake value; null where it cannot be computed. */
+  uptake(most: number): Window | null {
+    const suv = this.display?.suv
+    return suv ? { low: 0, high: most / suv } : null
   }
 
   at([x, y, z]: Vec3): number {
@@ -86,37 +118,31 @@ export class Volume {
    * One slice as a picture, as the radiologist sees it: the patient's right on the left, front and head up; in a
    * sagittal slice the front is on the left. Both axes of a picture therefore run against the canonical ones.
    */
-  picture(plane: Plane, index: number, window: Window): ImageData {
+  picture(plane: Plane, index: number, window: Window, inverted = false): ImageData {
     const [u, v] = across(plane)
     const strides: Vec3 = [1, this.shape[0], this.shape[0] * this.shape[1]]
     const width = this.shape[u]
     const height = this.shape[v]
     const picture = new ImageData(width, height)
     const pixels = new Uint32Array(picture.data.buffer)
-    const scale = 255 / (window.high - window.low)
-    const shade = (value: number) => {
-      const grey = (value - window.low) * scale
-      return grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
-    }
-    const { colours } = this
+    const pixel = this.pixel(window, inverted)
+    const step = strides[u]
     let to = 0
     for (let j = height - 1; j >= 0; j--) {
-      let from = index * strides[plane] + j * strides[v] + (width - 1) * strides[u]
-      for (let i = 0; i < width; i++, from -= strides[u]) {
-        if (colours) {
-          const [r, g, b] = [
-            shade(colours[3 * from] ?? 0),
-            shade(colours[3 * from + 1] ?? 0),
-            shade(colours[3 * from + 2] ?? 0),
-          ]
-          pixels[to++] = 0xff000000 | (b << 16) | (g << 8) | r
-        } else {
-          const g = shade(this.data[from] ?? 0)
-          pixels[to++] = 0xff000000 | (g << 16) | (g << 8) | g
-        }
-      }
+      let from = index * strides[plane] + j * strides[v] + (width - 1) * step
+      for (let i = 0; i < width; i++, from -= step) pixels[to++] = pixel(from)
     }
     return picture
+  }
+
+  /** What a canvas shows of the voxel at a place of the data; made once for a window. */
+  private pixel(window: Window, inverted: boolean): (place: number) => number {
+    const key = `${window.low} ${window.high} ${window.sigmoid} ${inverted}`
+    if (this.shaded?.key !== key) {
+      const pixel = this.colours ? colourOf(this.colours, window, inverted) : pixelOf(this.data, window, inverted)
+      this.shaded = { key, pixel }
+    }
+    return this.shaded.pixel
   }
 
   private sampled(): Float64Array {
@@ -173,11 +199,14 @@ export function presets(volume: Volume): Preset[] {
     name,
     window: { low: centre - width / 2, high: centre + width / 2 },
   })
+  const { own } = volume
   const always = [
+    ...(own ? [{ name: 'From the file', window: own }] : []),
     { name: 'Auto', window: volume.auto },
     { name: 'Full range', window: spread(volume.range.low, volume.range.high) ?? volume.auto },
   ]
-  if (!volume.isCT) return always
+  const uptakes = UPTAKE.map((most) => ({ name: `SUV 0 to ${most}`, window: volume.uptake(most) }))
+  if (!volume.isCT) return [...always, ...uptakes.filter((one): one is Preset => one.window !== null)]
   return [
     ...always,
     { name: 'Soft tissue', window: SOFT_TISSUE },
@@ -186,6 +215,13 @@ export function presets(volume: Volume): Preset[] {
     centred('Bone', 400, 1800),
     centred('Brain', 40, 80),
   ]
+}
+
+/** A pixel of a colour image. */
+function colourOf(colours: Uint8Array, window: Window, inverted: boolean): (place: number) => number {
+  const shade = Uint8Array.from({ length: 256 }, (_, value) => greyOf(window, inverted)(value))
+  const of = (place: number) => shade[colours[place] ?? 0] ?? 0
+  return (place) => (0xff000000 | (of(3 * place + 2) << 16) | (of(3 * place + 1) << 8) | of(3 * place)) >>> 0
 }
 
 /** Of red, green and blue, as Rec. 601 weighs them. */

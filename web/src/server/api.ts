@@ -4,6 +4,7 @@ import { type Box, parseBox } from '../scan/axes.ts'
 import { ApiError } from './errors.ts'
 import { Line } from './line.ts'
 import type {
+  DisplayInfo,
   Done,
   EntryInfo,
   FileInfo,
@@ -59,6 +60,16 @@ export class Api extends Line {
 
   image(key: string): Promise<ImageInfo> {
     return this.json(`images/${encodeURIComponent(key)}`)
+  }
+
+  /** The address of a small picture of an image. */
+  thumbnail(key: string): string {
+    return `${this.base}api/v1/images/${encodeURIComponent(key)}/thumbnail`
+  }
+
+  /** How an image wants to be seen. */
+  display(key: string): Promise<DisplayInfo> {
+    return this.json(`images/${encodeURIComponent(key)}/display`)
   }
 
   /** Send an image; its name's ending says the format. `series`: UID of one of several DICOM series. */

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. d083368419776388f0a6d107cc0ea4b898b7e2e315bd88089acba321dc36470d
+// Made by `make types`; do not edit. 39a7c572adf4c3e8fcaac94e4f417005a985ed04e83aa273d7e5b5484526bafc
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -39,6 +39,29 @@ export interface components {
        * @enum {string}
        */
       refine: 'auto' | 'crf' | 'none'
+    }
+    /** @description How an image wants to be seen: what its DICOM headers say, and nulls where they do not, or it has none. */
+    DisplayInfo: {
+      /** @description The value that is black. */
+      low: number | null
+      /** @description The value that is white. */
+      high: number | null
+      /**
+       * @description How grey runs between the two.
+       * @enum {string}
+       */
+      function: 'LINEAR' | 'SIGMOID'
+      /** @description Whether large values are dark: PET, MONOCHROME1. */
+      inverted: boolean
+      /** @description Of the values, such as HU or Bq/ml. */
+      unit: string | null
+      /** @description By what a value is multiplied to become an SUV (body weight). */
+      suv: number | null
+      /** @description Why a PET series has no SUV. */
+      suv_missing: string | null
+      modality: string | null
+      /** @description Of the series. */
+      description: string | null
     }
     /** @description Where an interaction led, and what it cost. ``repeated``: it had been done before, under the same key. */
     Done: {
@@ -434,6 +457,7 @@ export type Begin = components['schemas']['Begin']
 export type Cancellation = components['schemas']['Cancellation']
 export type ChangedEvent = components['schemas']['ChangedEvent']
 export type Correct = components['schemas']['Correct']
+export type DisplayInfo = components['schemas']['DisplayInfo']
 export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']
 export type ExportInfo = components['schemas']['ExportInfo']

@@ -2,6 +2,7 @@
 
 import { PALETTE } from '../canvas/colours.ts'
 import type { Vec3 } from '../scan/axes.ts'
+import type { Gauge } from '../scan/gauge.ts'
 import type { Window } from '../scan/volume.ts'
 
 const KEY = 'bifseg'
@@ -18,13 +19,15 @@ export interface Look {
   mapOpacity: number
   map: MapKind
   brush: number
+  /** Whether large values are dark. */
+  inverted: boolean
   smooth: boolean
   crosshair: boolean
   dimension: 2 | 3
 }
 
 /** What belongs to one scan: another one begins with `FRESH`. */
-type Own = Pick<Look, 'layout' | 'map' | 'dimension' | 'brush'>
+type Own = Pick<Look, 'layout' | 'map' | 'dimension' | 'brush' | 'inverted'>
 
 /** How one session was looked at; objects by their names. */
 export interface Seen {
@@ -35,10 +38,11 @@ export interface Seen {
   locked: string[]
   window: Window | null
   cursor: Vec3 | null
+  gauges: Gauge[]
   touched: number
 }
 
-const FRESH: Own = { layout: 'four', map: 'none', dimension: 3, brush: 1.5 }
+const FRESH: Own = { layout: 'four', map: 'none', dimension: 3, brush: 1.5, inverted: false }
 const LOOK: Look = { ...FRESH, theme: 'auto', opacity: 0.25, mapOpacity: 0.6, smooth: true, crosshair: true }
 
 export class Prefs {
@@ -53,15 +57,24 @@ export class Prefs {
   }
 
   seen(id: string): Seen {
-    const seen: Seen = { own: {}, colours: {}, hidden: [], locked: [], window: null, cursor: null, touched: 0 }
+    const seen: Seen = {
+      own: {},
+      colours: {},
+      hidden: [],
+      locked: [],
+      window: null,
+      cursor: null,
+      gauges: [],
+      touched: 0,
+    }
     this.sessions[id] = Object.assign(seen, this.sessions[id])
     return seen
   }
 
-  /** A session comes on the screen: look at it as before, or where it is new as at any new one. */
-  open(id: string): Seen {
+  /** A session comes on the screen: look at it as before, or where it is new as at any new one of its kind. */
+  open(id: string, inverted: boolean): Seen {
     const seen = this.seen(id)
-    Object.assign(this.look, FRESH, seen.own)
+    Object.assign(this.look, FRESH, { inverted }, seen.own)
     return seen
   }
 

@@ -26,7 +26,7 @@ export class View {
   look(change: Partial<Look>): void {
     this.prefs.choose(this.model.state.id, change)
     const { look } = this.prefs
-    Object.assign(this.stage.scene, { smooth: look.smooth, crosshair: look.crosshair })
+    Object.assign(this.stage.scene, seenAs(look))
     if (change.layout) this.stage.arrange(change.layout)
     if (change.map) {
       this.model.map = whatOf(change.map)
@@ -87,6 +87,11 @@ export class View {
     const pane = this.pane()
     this.stage.zoomAt(pane, pane.element.clientWidth / 2, pane.element.clientHeight / 2, factor)
   }
+}
+
+/** What of it the slices themselves show. */
+export function seenAs({ smooth, crosshair, inverted }: Look): Pick<Look, 'smooth' | 'crosshair' | 'inverted'> {
+  return { smooth, crosshair, inverted }
 }
 
 /** The array that a map shows. */

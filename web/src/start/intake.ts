@@ -33,7 +33,12 @@ export async function intake(
   checkSize(blob.size, limits.upload_bytes)
   const uploading = (share: number) => progress(share < 1 ? share : null, share < 1 ? 'Uploading' : 'Reading')
   const image = await ofOneSeries((series) => api.upload(blob, name, uploading, series, signal))
-  return { image, title }
+  return { image, title: await described(api, image, title) }
+}
+
+/** What a scan may be called: as its DICOM series is described, else by its file. */
+export async function described(api: Api, image: ImageInfo, file: string): Promise<string> {
+  return (image.dicom && (await api.display(image.key)).description) || file
 }
 
 /** Ask for an image; where it holds several DICOM series, ask the user for one, and again for that. */

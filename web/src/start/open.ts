@@ -4,7 +4,7 @@ import { h } from '../elements/dom.ts'
 import { confirmIn } from '../panels/dialogs.ts'
 import type { Api } from '../server/api.ts'
 import type { FileInfo, ImageInfo, SessionInfo } from '../server/types.ts'
-import { chosen, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
+import { chosen, described, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
 import { Task } from './task.ts'
 import type { NamedBlob } from './zip.ts'
 
@@ -126,7 +126,12 @@ class StartScreen {
     const about = [ago(session.touched), shape].filter(Boolean).join(' · ')
     const open = h(
       'button',
-      { type: 'button', class: 'choice', onclick: () => this.#resumed(session.id) },
+      { type: 'button', class: 'choice pictured', onclick: () => this.#resumed(session.id) },
+      h(
+        'span',
+        { class: 'thumbnail' },
+        h('img', { src: this.#api.thumbnail(session.image), alt: '', loading: 'lazy' }),
+      ),
       h('strong', {}, title),
       ' ',
       h('span', {}, about),
@@ -187,7 +192,8 @@ class StartScreen {
   #open(path: string): Promise<void> {
     return this.#task.run(`Opening ${nameOf(path)}`, async () => {
       const image = await ofOneSeries((series) => this.#api.openFile(path, series))
-      return () => this.#opened(image, nameOf(path))
+      const title = await described(this.#api, image, nameOf(path))
+      return () => this.#opened(image, title)
     })
   }
 }

@@ -31,6 +31,7 @@ export interface Commands {
   arrange(layout: Layout): void
   nextMap(): void
   fill(): void
+  removeGauge(): void
   hide(): void
   lock(): void
   export(): void
@@ -85,6 +86,7 @@ export function shortcuts(to: Commands): Key[] {
     ...LAYOUTS.map(([layout, label], k) => key(String(k + 1), `View: ${label}`, () => to.arrange(layout))),
     key('M', 'Next map: probability, uncertainty, learnt from, none', () => to.nextMap()),
     key('O', 'Masks filled or as outlines only', () => to.fill()),
+    key('Delete', 'Remove the last ruler or angle', () => to.removeGauge()),
     key('H', 'Hide or show the object worked on', () => to.hide()),
     key('K', 'Lock or unlock it', () => to.lock()),
     key('Ctrl+S', 'Export', () => to.export()),

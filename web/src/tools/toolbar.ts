@@ -13,6 +13,8 @@ export const TOOLS: [Tool, string, string][] = [
   ['line', 'Line', 'L'],
   ['click', 'Click', 'C'],
   ['erase', 'Eraser', 'E'],
+  ['ruler', 'Ruler', 'W'],
+  ['angle', 'Angle', 'A'],
 ]
 const PAINTING: Tool[] = ['brush', 'line', 'click']
 

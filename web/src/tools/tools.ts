@@ -4,9 +4,11 @@ import type { Grip, Pane } from '../canvas/pane.ts'
 import { PLANE_NAMES } from '../canvas/scene.ts'
 import type { Stage } from '../canvas/stage.ts'
 import { type Box, formatBox, type Vec3 } from '../scan/axes.ts'
+import type { Gauge } from '../scan/gauge.ts'
 import { across, type Plane } from '../scan/volume.ts'
+import { gauging, hovering } from './gauging.ts'
 
-export type Tool = 'navigate' | 'box' | 'brush' | 'line' | 'click' | 'erase'
+export type Tool = 'navigate' | 'box' | 'brush' | 'line' | 'click' | 'erase' | 'ruler' | 'angle'
 export type Label = 1 | 2
 
 const REACH = { mouse: 8, touch: 18 } // CSS pixels from a box's side within which it is taken hold of
@@ -20,6 +22,8 @@ export interface Deeds {
   drawn(box: Box, plane: Plane): void
   adjusted(box: Box): void
   stroke(points: Vec3[], label: 0 | 1 | 2): void
+  /** Something was measured, or measured anew. */
+  gauged(gauge: Gauge): void
   /** A place in a pane is under the pointer; null: none is. */
   pointed(voxel: Vec3 | null): void
   /** A view is to be as large as it goes, or as it was. */
@@ -28,7 +32,7 @@ export interface Deeds {
   refusal(plane: Plane): string | null
 }
 
-type Gesture = { move(x: number, y: number): void; end(cancelled: boolean): void }
+export type Gesture = { move(x: number, y: number): void; end(cancelled: boolean): void }
 
 export class Tools {
   tool: Tool = 'navigate'
@@ -54,9 +58,13 @@ export class Tools {
   /** Give up what is being drawn; whether there was anything. */
   abandon(): boolean {
     const { gesture } = this
+    const { scene } = this.stage
     this.gesture = null
     gesture?.end(true)
-    return gesture !== null
+    const open = scene.gauge !== null
+    scene.gauge = null
+    if (open) this.stage.draw()
+    return gesture !== null || open
   }
 
   private listen(pane: Pane): void {
@@ -99,6 +107,9 @@ export class Tools {
       if (this.tool === 'box') return this.boxing(pane, place)
       return event.pointerType === 'touch' ? this.turning(pane, place) : this.pointing(pane, place)
     }
+    if (this.tool === 'ruler' || this.tool === 'angle') {
+      return gauging(this.stage, pane, place, this.tool === 'angle', (gauge) => this.deeds.gauged(gauge))
+    }
     return this.painting(pane, place, event.shiftKey)
   }
 
@@ -107,10 +118,12 @@ export class Tools {
     this.deeds.pointed(pane.toVoxel(...place))
     if (!this.pointers.has(event.pointerId)) {
       const boxes = this.tool === 'navigate' || this.tool === 'box'
+      const gauges = this.tool === 'ruler' || this.tool === 'angle'
       const grip = boxes ? this.grip(pane, place, REACH.mouse) : null
       pane.canvas.style.cursor = grip ? cursorOf(grip, pane.plane) : this.tool === 'navigate' ? 'default' : 'crosshair'
       const [x, y] = place
-      this.hover(boxes ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
+      if (gauges) hovering(this.stage, pane, x, y)
+      this.hover(boxes || gauges ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
       return
     }
     if (this.pinch && this.pointers.size === 2) {
@@ -207,7 +220,7 @@ export class Tools {
       move: (x, y) => {
         const centre = (from.low + from.high) / 2 + ((place[1] - y) / 300) * whole
         const width = (from.high - from.low) * Math.exp((x - place[0]) / 200)
-        this.stage.setWindow({ low: centre - width / 2, high: centre + width / 2 })
+        this.stage.setWindow({ ...from, low: centre - width / 2, high: centre + width / 2 })
       },
       end: (cancelled) => cancelled && this.stage.setWindow(from),
     }

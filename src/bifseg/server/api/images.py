@@ -15,12 +15,14 @@ from fastapi.responses import StreamingResponse
 from bifseg.errors import NotFound
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import nifti
+from bifseg.io.dicom_display import Display, display_of
+from bifseg.io.thumbnail import thumbnail
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies import Text
 from bifseg.server.api.request import BYTES, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
-from bifseg.server.api.scans import FileInfo, ImageInfo, Open
+from bifseg.server.api.scans import DisplayInfo, FileInfo, ImageInfo, Open
 from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View
@@ -29,6 +31,7 @@ from bifseg.training.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
 LISTED = 10_000  # entries of one folder
+PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 DEMO = 11  # the seed of `bifseg demo`
 
 
@@ -80,6 +83,30 @@ async def images(service: Served, user: User) -> Response:
 def image(key: str, service: Served, user: User) -> dict:
     """What is known of an image."""
     return service.store.image_row(key, user).as_dict()
+
+
+@router.get("/images/{key}/display", response_model=DisplayInfo)
+async def display(key: str, service: Served, user: User) -> dict:
+    """How the image wants to be seen: window, inversion and units of its DICOM headers."""
+    return vars(await service.quick.run(user, lambda: _display(service, service.store.image_row(key, user))))
+
+
+@router.get(
+    "/images/{key}/thumbnail",
+    response_class=Response,
+    responses={
+        200: {"description": "PNG.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+    },
+)
+async def small_picture(key: str, service: Served, user: User) -> Response:
+    """The middle axial slice, at most 128 pixels wide and high."""
+
+    def draw() -> bytes:
+        row = service.store.image_row(key, user)
+        return thumbnail(service.store.image(row.key), _display(service, row))
+
+    content = await service.quick.run(user, draw)
+    return Response(content, media_type="image/png")
 
 
 @router.delete("/images/{key}", status_code=204)
@@ -190,6 +217,10 @@ async def _keep(service: Served, user: str, path: Path, name: str, series: str |
 
 def _kept(service: Served, user: str, image: Image, headers: bytes | None = None) -> dict:
     return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
+
+
+def _display(service: Served, row: ImageRow) -> Display:
+    return Display() if row.dicom is None else display_of(service.store.blob(row.dicom))
 
 
 @cache

@@ -88,6 +88,20 @@ class ImageInfo(Answer):
         return list(axes_of(np.array(self.direction)))
 
 
+class DisplayInfo(Answer):
+    """How an image wants to be seen: what its DICOM headers say, and nulls where they do not, or it has none."""
+
+    low: Annotated[float | None, Field(description="The value that is black.")]
+    high: Annotated[float | None, Field(description="The value that is white.")]
+    function: Annotated[Literal["LINEAR", "SIGMOID"], Field(description="How grey runs between the two.")]
+    inverted: Annotated[bool, Field(description="Whether large values are dark: PET, MONOCHROME1.")]
+    unit: Annotated[str | None, Field(description="Of the values, such as HU or Bq/ml.")]
+    suv: Annotated[float | None, Field(description="By what a value is multiplied to become an SUV (body weight).")]
+    suv_missing: Annotated[str | None, Field(description="Why a PET series has no SUV.")]
+    modality: str | None
+    description: Annotated[str | None, Field(description="Of the series.")]
+
+
 class FileInfo(Answer):
     """A file or a folder that may be opened by its path."""
 

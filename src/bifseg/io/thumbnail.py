@@ -1,0 +1,51 @@
+"""A small picture of a scan, to know it again by: its middle axial slice."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from bifseg.imaging.image import Image
+from bifseg.imaging.orientation import axes_of, canonical
+from bifseg.io.dicom_display import Display
+
+SIDE = 128  # pixels of its longer side
+SOFT_TISSUE = (-160.0, 240.0)  # Hounsfield units
+SHARES = (0.02, 0.995)  # of the slice's values, that are black and white where nothing says so
+
+
+def thumbnail(image: Image, display: Display) -> bytes:
+    """The middle axial slice as radiologists see it, PNG, in colour where the image has colours.
+
+    ``display``: what its file says of its window.
+    """
+    from PIL import Image as Pillow
+
+    voxels, _ = canonical(image)
+    cut = np.asarray(voxels[:, :, voxels.shape[2] // 2])[::-1, ::-1].swapaxes(0, 1)  # the patient's right on the left
+    if cut.ndim == 2:
+        cut = _grey(cut, display)
+    elif cut.dtype != np.uint8:
+        cut = (cut >> 8).astype(np.uint8)
+    across, down = (image.spacing[abs(axis) - 1] for axis in axes_of(image.direction)[:2])
+    width, height = cut.shape[1] * across, cut.shape[0] * down
+    scale = SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = Pillow.fromarray(np.ascontiguousarray(cut)).resize(size, Pillow.Resampling.BOX)
+    content = io.BytesIO()
+    picture.save(content, "PNG", compress_level=4)
+    return content.getvalue()
+
+
+def _grey(cut: np.ndarray, display: Display) -> np.ndarray:
+    values = cut.astype(np.float32)
+    if display.window is not None:
+        low, high = display.window
+    elif display.unit == "HU":
+        low, high = SOFT_TISSUE
+    else:
+        low, high = np.quantile(values, SHARES).tolist()
+        low, high = (low, high) if high > low else (float(values.min()), float(values.max()))
+    grey = np.clip((values - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
+    return 255 - grey if display.inverted else grey

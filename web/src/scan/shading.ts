@@ -1,0 +1,33 @@
+// From a voxel's value to what is seen of it: a window, straight or curved, bright or inverted.
+
+import type { Numbers, Window } from './volume.ts'
+
+const TABLED = 1 << 16 // values that a table is made for
+const OPAQUE = 0xff000000
+
+/** Grey level, 0 to 255, of a value. */
+export function greyOf(window: Window, inverted: boolean): (value: number) => number {
+  const { low, high, sigmoid } = window
+  const scale = 255 / (high - low)
+  const centre = (low + high) / 2
+  const straight = (value: number) => {
+    const grey = (value - low) * scale
+    return grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
+  }
+  const curved = (value: number) => (255 / (1 + Math.exp((-4 * (value - centre)) / (high - low)))) | 0
+  const grey = sigmoid ? curved : straight
+  return inverted ? (value) => 255 - grey(value) : grey
+}
+
+/** A pixel, as a canvas holds it, of every voxel that is asked for: small integers are looked up. */
+export function pixelOf(data: Numbers, window: Window, inverted: boolean): (place: number) => number {
+  const grey = greyOf(window, inverted)
+  const pixel = (value: number) => {
+    const g = grey(value)
+    return (OPAQUE | (g << 16) | (g << 8) | g) >>> 0
+  }
+  if (data.BYTES_PER_ELEMENT > 2) return (place) => pixel(data[place] ?? 0)
+  const lowest = data instanceof Int16Array ? -TABLED / 2 : 0
+  const table = Uint32Array.from({ length: TABLED }, (_, k) => pixel(k + lowest))
+  return (place) => table[(data[place] ?? 0) - lowest] ?? OPAQUE
+}
