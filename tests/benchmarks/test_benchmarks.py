@@ -1,7 +1,10 @@
 """The scripts in benchmarks/: which objects settings are chosen on, and that what is reported is something else."""
 
+import json
 import re
+import sys
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +69,20 @@ def test_the_published_runs_are_ones_that_the_command_knows(module):
             assert set(given.get("--methods", "bifseg").split(",")) <= set(METHODS)
             assert given.get("--protocol", "rounds") in PROTOCOLS
             assert all(user_of(user) for user in given.get("--users", "careful").split(","))
+
+
+def test_a_mask_that_a_change_moved_is_named(module, tmp_path, monkeypatch, capsys):
+    same = module("benchmarks.models.same_masks")
+    rows = list(islice(same.checksums(), 2))
+    assert [row["after"] for row in rows] == [f"fast, object 1, plane: {name}" for name in ("box", "scribble")]
+    assert rows[0]["sha256"] != rows[1]["sha256"]
+    before = tmp_path / "before.json"
+    for old, code, sentence in (
+        (rows, 0, "0 with another mask"),
+        ([rows[0]] * 2, 1, "fast, object 1, plane: scribble"),
+    ):
+        before.write_text(json.dumps({"rows": old}))
+        monkeypatch.setattr(sys, "argv", ["same", str(tmp_path / "after.json"), "--against", str(before)])
+        monkeypatch.setattr(same, "checksums", lambda: iter(rows))
+        assert same.main() == code
+        assert sentence in capsys.readouterr().out
