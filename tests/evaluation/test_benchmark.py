@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clusters import ray_of_two
 from labelled_sets import write_set
 
 from bifseg.cli import main
@@ -100,19 +101,8 @@ def test_several_processes_give_the_same_file(runs, undisturbed, tmp_path):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that did not start
 @pytest.mark.server
 def test_a_ray_cluster_of_two_workers_gives_the_same_file(runs, undisturbed, tmp_path):
-    ray = pytest.importorskip("ray")
-    for patience in (True, True, False):  # it gives a machine with other work 30 s to start it
-        try:
-            ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
-            break
-        except Exception:
-            ray.shutdown()
-            if not patience:
-                raise
-    try:
+    with ray_of_two():
         benchmark(runs, tmp_path / "r.jsonl", jobs=2, backend="ray")
-    finally:
-        ray.shutdown()
     assert rows_of(tmp_path / "r.jsonl") == rows_of(undisturbed)
 
 

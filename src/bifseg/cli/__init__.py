@@ -1,5 +1,5 @@
-"""The command line: ``bifseg app``, ``segment``, ``demo``, ``train``, ``join``, ``tune``, ``benchmark``, ``report``,
-``serve``, ``sessions``, ``token``, ``info``, ``doctor``.
+"""The command line: ``bifseg app``, ``segment``, ``batch``, ``demo``, ``train``, ``join``, ``tune``, ``benchmark``,
+``report``, ``serve``, ``sessions``, ``token``, ``info``, ``doctor``.
 
 Every refusal is one sentence on stderr and exit code 2, and leaves no output behind; a bug is a trace and exit code 1.
 What is slow to import (torch, SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help``
@@ -15,6 +15,7 @@ from typing import cast
 import typer
 
 from bifseg.cli.app import app as page
+from bifseg.cli.batch import batch
 from bifseg.cli.benchmark import benchmark
 from bifseg.cli.demo import demo
 from bifseg.cli.doctor import doctor
@@ -38,7 +39,7 @@ app = typer.Typer(
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)  # of click, or of typer's own copy of it
 
 app.command("app")(page)
-for command in (segment, demo, train, join, tune, benchmark, report, serve, info, doctor):
+for command in (segment, batch, demo, train, join, tune, benchmark, report, serve, info, doctor):
     app.command()(command)
 for group in (sessions_app, token_app):
     app.add_typer(group)
