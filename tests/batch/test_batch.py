@@ -157,6 +157,8 @@ def test_killed_before_any_write_and_resumed_gives_the_same_files(planes, ended,
             patched.setattr(run, name, dying(getattr(run, name)))
         with pytest.raises(SystemExit):
             batch(planes, tmp_path, CHOICE)
+    (tmp_path / "masks/.scan0.nii.gz.1234.part").write_bytes(b"half a mask")
+    (tmp_path / ".results.csv.1234.part").write_bytes(b"half a table")
     batch(planes, tmp_path, CHOICE)
     assert content(tmp_path) == ended
 

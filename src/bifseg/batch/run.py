@@ -62,6 +62,8 @@ def batch(
     with _locked(folder):
         for part in ("masks", "pictures", "rows"):
             (folder / part).mkdir(parents=True, exist_ok=True)
+        for draft in (*folder.glob(".*.part"), *folder.glob("*/.*.part")):  # of a process that was killed
+            draft.unlink()
         prints = {row.name: _fingerprint(row, settings) for row in rows}
         entries = {row.name: _kept(row, folder, prints[row.name], settings) for row in rows}
         left = [row for row in rows if entries[row.name] is None]
