@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from bifseg.batch.table import COLUMNS, read_table
-from bifseg.cli.common import check_folder, connected, progress
+from bifseg.cli.cluster import connected
+from bifseg.cli.outputs import check_folder
+from bifseg.cli.progress import progress
 from bifseg.errors import InvalidInput
 from bifseg.io.formats import written_endings
 
