@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bifseg.baselines.grabcut import LEVELS, STRAY, GrabCut, Mixture
+from bifseg.baselines.grabcut import LEVELS, STRAY, GrabCut, GreyMixture
 from bifseg.evaluation.metrics import dice
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import BACKGROUND, Box
@@ -50,7 +50,7 @@ def test_a_mixture_finds_its_gaussians():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(0.3, 0.05, 30_000), rng.normal(0.7, 0.1, 10_000)])
     counts = np.bincount(np.rint(values.clip(0, 1) * (len(LEVELS) - 1)).astype(int), minlength=len(LEVELS))
-    found = Mixture.begun(counts, 2).fitted(counts, iterations=200)
+    found = GreyMixture.begun(counts, 2).fitted(counts, iterations=200)
     np.testing.assert_allclose(found.means, (0.3, 0.7), atol=0.01)
     np.testing.assert_allclose(np.sqrt(found.variances), (0.05, 0.1), atol=0.01)
     np.testing.assert_allclose(found.weights, (0.75, 0.25), atol=0.02)
@@ -59,7 +59,7 @@ def test_a_mixture_finds_its_gaussians():
 
 def test_em_raises_the_likelihood_and_no_level_is_impossible():
     counts = np.random.default_rng(1).integers(0, 9, len(LEVELS)) * (LEVELS > 0.4)
-    mixture = Mixture.begun(counts, 3)
+    mixture = GreyMixture.begun(counts, 3)
     likelihood = []
     for _ in range(10):
         likelihood.append(counts @ np.log(mixture.density()))
@@ -73,7 +73,7 @@ def test_em_raises_the_likelihood_and_no_level_is_impossible():
 def test_a_single_pixel_is_a_narrow_gaussian(components):
     counts = np.zeros(len(LEVELS), int)
     counts[500] = 1
-    mixture = Mixture.begun(counts, components).fitted(counts)
+    mixture = GreyMixture.begun(counts, components).fitted(counts)
     assert np.argmax(mixture.density()) == 500
     np.testing.assert_allclose(mixture.weights.sum(), 1)
 

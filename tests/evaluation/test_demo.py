@@ -77,12 +77,12 @@ def test_pictures_hang_as_in_radiology(direction):
     truth[3:9, 4:10, 3:7] = True
     plain = Image(np.random.default_rng(0).random(truth.shape), spacing=(1, 2, 3), direction=direction)
     position = np.einsum("ij,jxyz->ixyz", plain.affine[:3, :3], ramp)
-    found = demo.Case(plain, truth, 1, 0, synthetic=False)
+    found = demo.DemoCase(plain, truth, 1, 0, synthetic=False)
     loop = demo.run(found, 2)
     right, down = ((0, 1), (0, -3), (1, -3))[2 - int(np.argmax(np.abs(direction[:, 2])))]
     for lps, shown_axis in ((right, 0), (down, 1)):
         place = position[abs(lps) - (lps < 0)] * (-1 if lps < 0 else 1)
-        shown = demo.row(demo.Case(plain.with_array(place), truth, 1, 0, synthetic=False), loop)
+        shown = demo.row(demo.DemoCase(plain.with_array(place), truth, 1, 0, synthetic=False), loop)
         assert (np.diff(shown.image, axis=shown_axis) > 0).all()
         assert np.ptp(shown.image, axis=1 - shown_axis).max() == pytest.approx(0)
 

@@ -14,7 +14,7 @@ from serving import serving
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
 from bifseg.prompts.interaction import Box
-from bifseg.server.monailabel.painted import HIDDEN, Asked, cut, interactions
+from bifseg.server.monailabel.painted import HIDDEN, InferenceRequest, cut, interactions
 from bifseg.server.settings import Limits, Settings
 from bifseg.session.state import State
 from bifseg.training.synthetic.phantom import phantom
@@ -357,7 +357,7 @@ def test_what_cannot_be_is_refused(module, client, served, session, paint, tmp_p
 )  # fmt: skip
 def test_params_of_another_form_are_refused(params):
     with pytest.raises(ValueError, match=r"^(params|The roi)"):
-        Asked.of(params).region((60, 60, 20), (1, 1, 1))
+        InferenceRequest.of(params).region((60, 60, 20), (1, 1, 1))
 
 
 def test_files_of_another_kind_are_refused(served, scan, upload, tmp_path):
@@ -406,7 +406,7 @@ def test_files_of_another_kind_are_refused(served, scan, upload, tmp_path):
 
 
 def regions(*roi):
-    return str(Asked(roi=roi).region((60, 60, 20), (1, 1, 1)))
+    return str(InferenceRequest(roi=roi).region((60, 60, 20), (1, 1, 1)))
 
 
 def test_a_region_of_interest_is_sorted_and_clipped():
@@ -414,7 +414,7 @@ def test_a_region_of_interest_is_sorted_and_clipped():
     assert regions(10.4, 39.2, 5, 50, 3, 3) == "10:40,5:50,3"
     assert regions(-5, 500, 500, -5, -5, 500) == "0:60,0:60,0:20"
     assert regions() == "None"
-    flat = Asked(roi=(5, 40, 5, 40, -3, 9)).region((60, 60, 1), (1, 1, 1))
+    flat = InferenceRequest(roi=(5, 40, 5, 40, -3, 9)).region((60, 60, 1), (1, 1, 1))
     assert str(flat) == "5:40,5:40,0"
 
 
@@ -422,9 +422,9 @@ def test_scribbles_are_found_by_their_names_in_any_order():
     labels = np.array([0, 1, 2, 3, 4]).reshape(5, 1, 1)
     info = [{"name": "foreground_scribbles", "id": 2}, {"name": "background_scribbles", "id": 3}]
     info += [{"name": "liver", "id": 1}, {"name": "cyst", "id": 4}]
-    asked = Asked.of(json.dumps({"label_info": info, "client_id": None}))
+    asked = InferenceRequest.of(json.dumps({"label_info": info, "client_id": None}))
     assert asked.marks(labels).ravel().tolist() == [0, 0, 1, 2, HIDDEN]
-    assert not Asked(label_info=info[2:]).marks(labels).any()  # nobody painted yet: the panel has no such segments
+    assert not InferenceRequest(label_info=info[2:]).marks(labels).any()  # nobody painted yet
 
 
 def test_what_is_hidden_was_never_said():

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bifseg.prompts.interaction import Box
-from bifseg.server.nninteractive.prompts import Labels, Mark, Scene
+from bifseg.server.nninteractive.prompts import Labels, Mark, PromptScene
 
 SHAPE, SPACING = (40, 50, 30), (1.0, 1.0, 1.0)
-EMPTY = Scene(SHAPE, SPACING)
-CUBE = Scene(SHAPE, SPACING, Box.parse("10:30,10:30,10:20"))
-PLANE = Scene(SHAPE, SPACING, Box.parse("10:30,10:30,15"))
+EMPTY = PromptScene(SHAPE, SPACING)
+CUBE = PromptScene(SHAPE, SPACING, Box.parse("10:30,10:30,10:20"))
+PLANE = PromptScene(SHAPE, SPACING, Box.parse("10:30,10:30,15"))
 
 
 def mask(*ranges, shape=SHAPE):
@@ -75,12 +75,12 @@ def test_where_the_image_has_two_planes_or_less_every_box_is_one_of_them(shape):
     axis = int(np.argmin(shape))
     pairs = [[5, 20]] * 3
     pairs[axis] = [0, shape[axis]]
-    said = Scene(shape, SPACING).by_box(pairs, True)
+    said = PromptScene(shape, SPACING).by_box(pairs, True)
     first = Box.parse(said["box"], shape)
     assert first.plane == axis
     assert first.start[axis] == 0
     pairs[axis] = [shape[axis] - 1, shape[axis]]
-    second = Box.parse(Scene(shape, SPACING, first).by_box(pairs, True)["box"], shape)
+    second = Box.parse(PromptScene(shape, SPACING, first).by_box(pairs, True)["box"], shape)
     assert second.plane == axis
     assert second.start[axis] == shape[axis] - 1
 
@@ -89,7 +89,7 @@ def test_where_the_image_has_two_planes_or_less_every_box_is_one_of_them(shape):
 
 
 def test_a_first_point_makes_a_cube_around_it():
-    said = Scene((40, 60, 20), (2.0, 1.0, 4.0)).by_point((20, 30, 10), True)  # 80 x 60 x 80 mm: a cube of 20 mm
+    said = PromptScene((40, 60, 20), (2.0, 1.0, 4.0)).by_point((20, 30, 10), True)  # 80 x 60 x 80 mm: a cube of 20 mm
     assert said["kind"] == "box"
     assert said["box"] == "15:25,20:40,8:12"
     expected = mask((20, 21), (29, 32), (10, 11), shape=(40, 60, 20))
@@ -98,7 +98,7 @@ def test_a_first_point_makes_a_cube_around_it():
 
 def test_a_first_point_in_a_corner_and_on_a_flat_image():
     assert EMPTY.by_point((0, 49, 0), True)["box"] == "0:6,43:50,0:6"
-    said = Scene((64, 64, 1), SPACING).by_point((20, 20, 0), True)
+    said = PromptScene((64, 64, 1), SPACING).by_point((20, 20, 0), True)
     assert said["box"] == "12:28,12:28,0"
     assert full(said["scribbles"], (64, 64, 1)).sum() == 5
 
@@ -161,13 +161,13 @@ def test_a_first_scribble_makes_the_box_of_its_extent_and_a_tenth():
 
 
 def test_a_straight_first_scribble_gets_an_area():
-    slices_first = Scene((30, 50, 40), (5.0, 1.0, 1.0))
+    slices_first = PromptScene((30, 50, 40), (5.0, 1.0, 1.0))
     said = slices_first.by_scribble(Mark.of(mask((7, 8), (0, 20), (39, 40), shape=(30, 50, 40))), True)
     assert said["box"] == "7,0:22,32:40"  # across the plane: where the spacing is coarsest
     assert EMPTY.by_scribble(Mark.of(mask((10, 30), (15, 16), (7, 8))), True)["box"] == "8:32,15,3:12"
-    assert Scene((64, 64, 1), SPACING).by_scribble(Mark.of(mask((9, 10), (9, 40), (0, 1), shape=(64, 64, 1))), True)[
-        "box"
-    ] == ("5:14,5:44,0")
+    assert PromptScene((64, 64, 1), SPACING).by_scribble(
+        Mark.of(mask((9, 10), (9, 40), (0, 1), shape=(64, 64, 1))), True
+    )["box"] == ("5:14,5:44,0")
 
 
 def test_a_first_scribble_of_one_voxel_is_a_point():
@@ -229,7 +229,7 @@ def test_a_lasso_is_the_region_within_its_line(which):
 
 def test_a_lasso_later_is_a_scribble():
     disc = ring()[1]
-    thick = Scene(SHAPE, SPACING, Box.parse("5:36,10:40,5:15"))
+    thick = PromptScene(SHAPE, SPACING, Box.parse("5:36,10:40,5:15"))
     core = full(thick.by_lasso(Mark.of(ring()[0]), True)["scribbles"])
     assert core[20, 25, 9] == 1
     assert np.count_nonzero(core) < disc.sum() / 2
@@ -239,7 +239,7 @@ def test_a_lasso_later_is_a_scribble():
 
 def test_a_lasso_on_several_planes_is_filled_on_each():
     line, disc = (np.repeat(part[..., 9:10], 4, axis=2) for part in ring())
-    filled = full(Scene((40, 50, 4), SPACING).by_lasso(Mark.of(line), True)["initial"], (40, 50, 4))
+    filled = full(PromptScene((40, 50, 4), SPACING).by_lasso(Mark.of(line), True)["initial"], (40, 50, 4))
     np.testing.assert_array_equal(filled, disc)
 
 
@@ -270,7 +270,7 @@ SHAPES = st.sampled_from([(40, 50, 30), (30, 8, 2), (1, 20, 20), (3, 3, 3), (2, 
 @given(st.data(), SHAPES, st.sampled_from([(1.0, 1.0, 1.0), (0.5, 0.5, 6.0)]))
 def test_every_prompt_after_another_is_an_interaction_that_a_session_takes(data, shape, spacing):
     """Boxes that the image holds, labels inside the box they go with, and the prompt's voxels among them."""
-    scene = Scene(shape, spacing)
+    scene = PromptScene(shape, spacing)
     for _ in range(4):
         low = [data.draw(st.integers(0, n - 1)) for n in shape]
         high = [data.draw(st.integers(a + 1, n)) for a, n in zip(low, shape, strict=True)]
@@ -300,4 +300,4 @@ def test_every_prompt_after_another_is_an_interaction_that_a_session_takes(data,
                     assert labels.any()
                 assert set(np.unique(labels)) <= {0, 1 if include else 2}
         assert (said["kind"] == "box") == (scene.box is None)
-        scene = Scene(shape, spacing, box)
+        scene = PromptScene(shape, spacing, box)

@@ -11,7 +11,7 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import simulated_user
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
-from bifseg.training.listen import Recipe, grow, train
+from bifseg.training.listen import ListeningRecipe, grow, train
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
@@ -137,7 +137,7 @@ def test_a_network_that_grows_answers_as_before():
 
 
 def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
-    recipe = Recipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output = tmp_path / "net.safetensors"
     list(train(recipe, volumes, output, minutes=0.05))
     model = load_model(output)
@@ -169,7 +169,7 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
 
 
 def test_a_network_learns_to_refine_the_masks_of_another(tmp_path, volumes):
-    recipe = Recipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output, proposal = tmp_path / "net.safetensors", load_model("multiscale2d")
     list(train(recipe, volumes, output, minutes=0.05, proposal=proposal))
     model = load_model(output, 2)

@@ -53,7 +53,7 @@ class GrabCut:
         )
         self._scribbles = np.zeros(image.shape, np.uint8)
         self._labels = self._inside.copy()
-        self._mixtures: list[Mixture] = []  # of the foreground and of the background, once there are labels
+        self._mixtures: list[GreyMixture] = []  # of the foreground and of the background, once there are labels
         return self.refine(self._scribbles)
 
     def refine(self, scribbles: np.ndarray) -> np.ndarray:
@@ -80,14 +80,14 @@ class GrabCut:
         """The labels after mixtures and cut are each fitted once; ``fixed``: scribbles and frame, on the grid."""
         counts = [np.bincount(self._level[side], minlength=len(LEVELS)) for side in (self._labels, ~self._labels)]
         if not self._mixtures:
-            self._mixtures = [Mixture.begun(n, k) for n, k in zip(counts, self.components, strict=True)]
+            self._mixtures = [GreyMixture.begun(n, k) for n, k in zip(counts, self.components, strict=True)]
         self._mixtures = [m.fitted(n) for m, n in zip(self._mixtures, counts, strict=True)]
         foreground, background = (m.density() for m in self._mixtures)
         return self._energy.label_update((foreground / (foreground + background))[self._level], fixed)
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class GreyMixture:
     """Gaussians over grey levels: their weights, means and variances, all (components,)."""
 
     weights: np.ndarray
@@ -95,7 +95,7 @@ class Mixture:
     variances: np.ndarray
 
     @classmethod
-    def begun(cls, counts: np.ndarray, components: int) -> Mixture:
+    def begun(cls, counts: np.ndarray, components: int) -> GreyMixture:
         """Gaussians side by side, each over an equal share of the pixels. ``counts``: pixels of each of `LEVELS`."""
         share = (np.cumsum(counts) - counts / 2) / counts.sum()
         part = np.minimum((share * components).astype(int), components - 1)
@@ -107,17 +107,17 @@ class Mixture:
             variances[k] = np.average((LEVELS - means[k]) ** 2, weights=mine)
         return cls(weights / weights.sum(), means, np.maximum(variances, NARROWEST**2))
 
-    def fitted(self, counts: np.ndarray, iterations: int = ITERATIONS) -> Mixture:
+    def fitted(self, counts: np.ndarray, iterations: int = ITERATIONS) -> GreyMixture:
         """The mixture after EM on pixels of each level: their likelihood does not fall."""
         weights, means, variances = self.weights, self.means, self.variances
         for _ in range(iterations):
-            parts = Mixture(weights, means, variances)._parts()
+            parts = GreyMixture(weights, means, variances)._parts()
             shares = counts * parts / (parts.sum(0) + STRAY)
             mass = np.maximum(shares.sum(1), 1e-9)
             means = shares @ LEVELS / mass
             variances = np.maximum((shares * (LEVELS - means[:, None]) ** 2).sum(1) / mass, NARROWEST**2)
             weights = mass / mass.sum()
-        return Mixture(weights, means, variances)
+        return GreyMixture(weights, means, variances)
 
     def density(self) -> np.ndarray:
         """p of each of `LEVELS`."""

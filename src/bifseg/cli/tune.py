@@ -17,7 +17,7 @@ from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_json, write_together
 
 if TYPE_CHECKING:
-    from bifseg.evaluation.tuning import Found, Trial
+    from bifseg.evaluation.tuning import SearchResult, Trial
     from bifseg.method.parameters import Parameters
 
 
@@ -143,14 +143,14 @@ def _progress(start: Parameters) -> Callable[[Trial], None]:
     return say
 
 
-def _table(found: Found, changes: dict[str, list], output: Path) -> str:
+def _table(best: SearchResult, changes: dict[str, list], output: Path) -> str:
     rows = [f"{name:<12} {old} -> {new}" for name, (old, new) in changes.items()]
-    rows.append(f"{'objective':<12} {found.before:.4f} -> {found.after:.4f} on {found.objects} objects")
-    if found.confirmed_before is not None:
-        then, now = found.confirmed_before, found.confirmed_after
-        rows.append(f"{'confirmed':<12} {then:.4f} -> {now:.4f} on {found.confirmed_objects} objects of other patients")
+    rows.append(f"{'objective':<12} {best.before:.4f} -> {best.after:.4f} on {best.objects} objects")
+    if best.confirmed_before is not None:
+        then, now = best.confirmed_before, best.confirmed_after
+        rows.append(f"{'confirmed':<12} {then:.4f} -> {now:.4f} on {best.confirmed_objects} objects of other patients")
     if not changes:
         rows.append("Nothing was surely better: the parameters stay as they were.")
-    elif found.chosen == found.start:
+    elif best.chosen == best.start:
         rows.append("The best did not win on the patients held back: the parameters stay as they were.")
     return "\n".join([*rows, f"Wrote {output}."])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bifseg.errors import InvalidInput
-from bifseg.evaluation.figure import Row, draw
+from bifseg.evaluation.figure import FigureRow, draw
 from bifseg.evaluation.metrics import dice
 from bifseg.evaluation.users import simulated_box, simulated_scribbles
 from bifseg.imaging.image import Image, slicing_axis
@@ -30,7 +30,7 @@ SEED = 11
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class DemoCase:
     """A scan and one object in it. ``truth``: bool (x, y, z)."""
 
     image: Image
@@ -93,7 +93,7 @@ class Loop:
 
 def open_case(
     image: Path | None = None, truth: Path | None = None, label: int | None = None, seed: int | None = None
-) -> Case:
+) -> DemoCase:
     """A labelled scan from files, or the phantom; the object is ``label`` or the one with the most voxels.
 
     Raises InvalidInput where only one of the files is given, and for a label that the truth does not hold.
@@ -113,10 +113,10 @@ def open_case(
             f"The truth holds no object {label or ''}; it has the labels {', '.join(map(str, sizes)) or 0}."
         )
     label = label or max(sizes, key=lambda value: sizes[value])
-    return Case(scan, labels == label, label, seed, synthetic=image is None)
+    return DemoCase(scan, labels == label, label, seed, synthetic=image is None)
 
 
-def run(case: Case, dimension: int) -> Loop:
+def run(case: DemoCase, dimension: int) -> Loop:
     """Box, mask, scribbles, refined mask: in 2D on the object's largest slice, in 3D on the whole object.
 
     Done twice, with the same result: the first time, code is loaded and perhaps compiled.
@@ -125,7 +125,7 @@ def run(case: Case, dimension: int) -> Loop:
     return replace(_run(case, dimension), cold=tuple(stage.total for stage in first.stages))
 
 
-def _run(case: Case, dimension: int) -> Loop:
+def _run(case: DemoCase, dimension: int) -> Loop:
     rng = np.random.default_rng(case.seed)
     box = simulated_box(case.truth, rng, plane=case.plane if dimension == 2 else None)
     session = Session(case.image, seed=case.seed)
@@ -172,7 +172,7 @@ def table(loops: list[Loop]) -> Table:
     return result
 
 
-def writers(case: Case, loops: list[Loop]) -> dict[str, Callable[[Path], None]]:
+def writers(case: DemoCase, loops: list[Loop]) -> dict[str, Callable[[Path], None]]:
     """What the demo leaves behind: for each file name, the function that writes it to a path."""
     arrays = {"truth": case.truth} | ({"image": case.image.array} if case.synthetic else {})
     for loop in loops:
@@ -203,7 +203,7 @@ def middle(within: np.ndarray, drawn: np.ndarray, errors: np.ndarray) -> int:
     return int(scribbled[np.argmax(errors[scribbled])] if len(scribbled) else slices[len(slices) // 2])
 
 
-def row(case: Case, loop: Loop) -> Row:
+def row(case: DemoCase, loop: Loop) -> FigureRow:
     """A loop as pictures, hung as radiologists do: in 3D of a slice through the object's middle, if possible the
     scribbled one where the first mask was most wrong."""
     _, first, last = loop.stages
@@ -223,7 +223,7 @@ def row(case: Case, loop: Loop) -> Row:
 
     inside = np.zeros(case.image.shape, bool)
     inside[loop.box.slices] = True
-    return Row(
+    return FigureRow(
         name=loop.name if loop.box.dimension == 2 else f"{loop.name}, slice {'xyz'[axis]} = {index}",
         image=upright(case.image.array),
         truth=upright(case.truth),

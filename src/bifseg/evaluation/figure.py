@@ -23,7 +23,7 @@ HEADS = ("Draw a box", "First mask", "Scribble on errors", "Learning weights", "
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class FigureRow:
     """A plane at each step; arrays (x, y) of one shape, x to the right and y down, spacing in mm.
 
     ``image``: intensities. ``box``, ``truth``, ``initial``, ``mask``: bool. ``scribbles``: 1 foreground, 2 background.
@@ -53,7 +53,7 @@ def check_matplotlib() -> None:
         raise InvalidInput('The figure needs matplotlib: pip install "bifseg[figures]".') from None
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[FigureRow], path: Path) -> None:
     """Write the figure as PNG, 1800 pixels wide: box, first mask, scribbles, weight map, and the new mask.
 
     Raises InvalidInput where matplotlib is missing.
@@ -101,13 +101,13 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, format="png")
 
 
-def _extent(row: Row) -> tuple[float, float, float, float]:
+def _extent(row: FigureRow) -> tuple[float, float, float, float]:
     """left, right, bottom, top of the plane in mm, as imshow wants them."""
     width, height = np.multiply(row.image.shape, row.spacing)
     return 0, width, height, 0
 
 
-def _show_image(axes: Axes, row: Row) -> None:
+def _show_image(axes: Axes, row: FigureRow) -> None:
     low, high = np.percentile(row.image, (0.5, 99.5))
     axes.imshow(row.image.T, cmap="gray", vmin=low, vmax=high, extent=_extent(row), interpolation="bilinear")
     axes.set(xticks=[], yticks=[], facecolor="black")
@@ -115,12 +115,12 @@ def _show_image(axes: Axes, row: Row) -> None:
     _frame(axes, row, row.box, CONTEXT)
 
 
-def _frame(axes: Axes, row: Row, inside: np.ndarray, context: float) -> None:
+def _frame(axes: Axes, row: FigureRow, inside: np.ndarray, context: float) -> None:
     """Show a square around ``inside``."""
-    found = [(np.flatnonzero(inside.any(axis=1 - a))[[0, -1]] + (0, 1)) * row.spacing[a] for a in range(2)]
-    side = max(high - low for low, high in found) * (1 + 2 * context)
+    extents = [(np.flatnonzero(inside.any(axis=1 - a))[[0, -1]] + (0, 1)) * row.spacing[a] for a in range(2)]
+    side = max(high - low for low, high in extents) * (1 + 2 * context)
     limits = []
-    for (low, high), extent in zip(found, np.multiply(inside.shape, row.spacing), strict=True):
+    for (low, high), extent in zip(extents, np.multiply(inside.shape, row.spacing), strict=True):
         start = (low + high - side) / 2
         if side < extent:  # moved so that no part of the square lies beyond the picture
             start = min(max(start, 0), extent - side)
@@ -128,7 +128,7 @@ def _frame(axes: Axes, row: Row, inside: np.ndarray, context: float) -> None:
     axes.set(xlim=limits[0], ylim=limits[1][::-1])
 
 
-def _fill(axes: Axes, row: Row, mask: np.ndarray, colour: str, alpha: float) -> None:
+def _fill(axes: Axes, row: FigureRow, mask: np.ndarray, colour: str, alpha: float) -> None:
     from matplotlib.colors import to_rgba
 
     pixels = np.zeros((*mask.T.shape, 4))
@@ -136,7 +136,7 @@ def _fill(axes: Axes, row: Row, mask: np.ndarray, colour: str, alpha: float) -> 
     axes.imshow(pixels, extent=_extent(row), interpolation="nearest")
 
 
-def _outline(axes: Axes, row: Row, mask: np.ndarray, colour: str, style: str = "solid") -> None:
+def _outline(axes: Axes, row: FigureRow, mask: np.ndarray, colour: str, style: str = "solid") -> None:
     if not mask.any():
         return
     x, y = ((np.arange(-1, n + 1) + 0.5) * s for n, s in zip(mask.shape, row.spacing, strict=True))

@@ -37,9 +37,9 @@ def human_labels(path: Path, image: Image, values: Sequence[int]) -> np.ndarray:
     """
     codes = _codes(path.parent.parent / "dataset.json")
     nothing = [code for code, text in codes.items() if "not annotated" in text or "ignore" in text]
-    found = read_labels(path, image)
-    labels = np.where(np.isin(found, nothing), 0, BACKGROUND).astype(np.uint8)
-    labels[np.isin(found, values)] = FOREGROUND
+    drawn = read_labels(path, image)
+    labels = np.where(np.isin(drawn, nothing), 0, BACKGROUND).astype(np.uint8)
+    labels[np.isin(drawn, values)] = FOREGROUND
     return labels
 
 

@@ -116,10 +116,10 @@ def extent(mask: np.ndarray) -> tuple[slice, ...] | None:
     """The smallest block of a boolean array that holds all that is True, as slices; None where nothing is."""
     slices = [slice(0, size) for size in mask.shape]
     for axis in range(mask.ndim):
-        found = np.flatnonzero(mask[tuple(slices)].any(axis=tuple(k for k in range(mask.ndim) if k != axis)))
-        if not len(found):
+        indices = np.flatnonzero(mask[tuple(slices)].any(axis=tuple(k for k in range(mask.ndim) if k != axis)))
+        if not len(indices):
             return None
-        slices[axis] = slice(int(found[0]), int(found[-1]) + 1)  # the next axes look at no more than that
+        slices[axis] = slice(int(indices[0]), int(indices[-1]) + 1)  # the next axes look at no more than that
     return tuple(slices)
 
 

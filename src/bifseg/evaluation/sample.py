@@ -49,12 +49,12 @@ def sample(
         raise InvalidInput(
             f"At most {objects} objects are asked for; it must be 4 or more, or 2 with nobody held back."
         )
-    wanted, rng, result = list(classes), np.random.default_rng(seed), Sample()
+    names, rng, result = list(classes), np.random.default_rng(seed), Sample()
     tuning, confirming = _patients(sets, held_back, seed)
     count = min(max(1, round(held_back * objects)), objects - 2) if held_back else 0
-    result.tune = _picked(tuning, objects - count, wanted, dimension, rng, result.skipped)
-    result.confirm = _picked(confirming, count, wanted, dimension, rng, result.skipped)
-    kind, why = f"{dimension}D object of {', '.join(wanted) or 'any class'}", " ".join(result.skipped[:1])
+    result.tune = _picked(tuning, objects - count, names, dimension, rng, result.skipped)
+    result.confirm = _picked(confirming, count, names, dimension, rng, result.skipped)
+    kind, why = f"{dimension}D object of {', '.join(names) or 'any class'}", " ".join(result.skipped[:1])
     if len(result.tune) < 2:
         few = "one" if result.tune else "no"
         raise InvalidInput(f"There is {few} {kind} to tune on; it takes two or more. {why}".strip())
@@ -86,7 +86,7 @@ def _in_turn(patients: list[Patient]) -> list[Patient]:
 
 
 def _picked(
-    patients: list[Patient], count: int, wanted: list[str], dimension: int, rng: np.random.Generator, skipped: list[str]
+    patients: list[Patient], count: int, names: list[str], dimension: int, rng: np.random.Generator, skipped: list[str]
 ) -> list[TuningTarget]:
     chosen: list[TuningTarget] = []
     taken: Counter[str] = Counter()
@@ -94,11 +94,11 @@ def _picked(
         quota = -(-(count - len(chosen)) // (len(patients) - k))
         if not quota:
             break
-        found = [one for pair in patient for one in _objects(*pair, wanted, dimension, quota, skipped)]
-        found = [found[i] for i in rng.permutation(len(found))]
-        while found and quota:
-            one = min(found, key=lambda one: taken[_group(one)])
-            found = [other for other in found if other is not one]
+        candidates = [one for pair in patient for one in _objects(*pair, names, dimension, quota, skipped)]
+        candidates = [candidates[i] for i in rng.permutation(len(candidates))]
+        while candidates and quota:
+            one = min(candidates, key=lambda one: taken[_group(one)])
+            candidates = [other for other in candidates if other is not one]
             try:
                 chosen.append(_target(one, rng))
             except InvalidInput:  # the image is constant inside the box: nobody could segment that
@@ -109,9 +109,9 @@ def _picked(
 
 
 def _objects(
-    dataset: Dataset, case: Case, wanted: list[str], dimension: int, quota: int, skipped: list[str]
+    dataset: Dataset, case: Case, names: list[str], dimension: int, quota: int, skipped: list[str]
 ) -> list[Instance]:
-    labels = {name: values for name, values in dataset.labels.items() if not wanted or name in wanted}
+    labels = {name: values for name, values in dataset.labels.items() if not names or name in names}
     case = replace(case)  # a new one, whose arrays are gone after this call
     try:
         case.image.check_scan()

@@ -30,7 +30,7 @@ BEHIND = "#26292e"  # of a picture that shows outlines only
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class SheetPanel:
     """One plane of one object: image, truth and mask (x, y), spacing in mm, and what to say below."""
 
     image: np.ndarray
@@ -59,7 +59,7 @@ def draw_sheets(
     if not chosen:
         raise InvalidInput("No row of these results can be drawn: give the data sets that they are about.")
     for dimension, methods in sorted(chosen.items()):
-        pictures: dict[str, list[Picture]] = {}
+        pictures: dict[str, list[SheetPanel]] = {}
         for method, picked in methods.items():
             pictures[method] = []
             for run, row in picked:
@@ -104,7 +104,7 @@ def _run(row: dict, dataset: Dataset) -> Run:
     return Run(target, row["method"], row["network"], row["user"], row["seed"], row["protocol"], row["step"])
 
 
-def _picture(run: Run, row: dict) -> Picture:
+def _picture(run: Run, row: dict) -> SheetPanel:
     steps: list[Step] = []
     again = judge(run, steps.append)[-1]
     target, mask = run.target, steps[-1].mask
@@ -114,17 +114,17 @@ def _picture(run: Run, row: dict) -> Picture:
     across_x, across_y = (s for a, s in enumerate(target.image.spacing) if a != axis)
     name = row["dataset"].split("_", 1)[-1]
     dice = f"{100 * again['dice']:.0f}" + ("" if again["dice"] == row["dice"] else f" (then {100 * row['dice']:.0f})")
-    return Picture(image, truth, mask, (across_x, across_y), f"{name}\n{row['label']}: Dice {dice}")
+    return SheetPanel(image, truth, mask, (across_x, across_y), f"{name}\n{row['label']}: Dice {dice}")
 
 
-def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
+def _drawn(pictures: Mapping[str, Sequence[SheetPanel]], images: bool) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.75 * len(pictures), 6.1), dpi=150)
     axes = figure.subplots(len(PICKED), len(pictures), squeeze=False)
-    for column, (method, own) in zip(axes.T, pictures.items(), strict=True):
+    for column, (method, panels) in zip(axes.T, pictures.items(), strict=True):
         column[0].set_title(METHODS[method].title, fontsize=9)
-        for panel, picture in zip(column, own, strict=True):
+        for panel, picture in zip(column, panels, strict=True):
             _panel(panel, picture, images)
     for panel, name in zip(axes[:, 0], PICKED, strict=True):
         panel.set_ylabel(name, fontsize=9)
@@ -134,7 +134,7 @@ def _drawn(pictures: Mapping[str, Sequence[Picture]], images: bool) -> bytes:
     return buffer.getvalue()
 
 
-def _panel(panel: Axes, picture: Picture, images: bool) -> None:
+def _panel(panel: Axes, picture: SheetPanel, images: bool) -> None:
     width, height = np.multiply(picture.truth.shape, picture.spacing)
     seen = picture.truth | picture.mask
     if images:
@@ -155,9 +155,9 @@ def _panel(panel: Axes, picture: Picture, images: bool) -> None:
 
 
 def _window(mask: np.ndarray, context: float) -> tuple[slice, slice]:
-    found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
-    wider = int(np.ceil(context * max(f[-1] - f[0] + 1 for f in found)))
+    spans = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
+    wider = int(np.ceil(context * max(f[-1] - f[0] + 1 for f in spans)))
     rows, columns = (
-        slice(max(0, int(f[0]) - wider), min(n, int(f[-1]) + 1 + wider)) for f, n in zip(found, mask.shape, strict=True)
+        slice(max(0, int(f[0]) - wider), min(n, int(f[-1]) + 1 + wider)) for f, n in zip(spans, mask.shape, strict=True)
     )
     return rows, columns

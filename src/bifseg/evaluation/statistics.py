@@ -85,24 +85,24 @@ def scores(
     rows with that value only; None takes all. ``metric``: the field wanted; rows where it is None are left out.
     Raises InvalidInput for two rows of one object and seed, which more fields would tell apart, and for NaN.
     """
-    asked = {"step": step, "method": method, "network": network, "user": user, **only}
-    wanted = {key: value for key, value in asked.items() if value is not None}
-    found: Scores = defaultdict(dict)
+    fields = {"step": step, "method": method, "network": network, "user": user, **only}
+    fixed = {key: value for key, value in fields.items() if value is not None}
+    scores: Scores = defaultdict(dict)
     for row in rows:
-        if any(row[key] != value for key, value in wanted.items()) or row[metric] is None:
+        if any(row[key] != value for key, value in fixed.items()) or row[metric] is None:
             continue
         thing, seed, value = Thing(*(row[key] for key in Thing._fields)), row["seed"], float(row[metric])
-        if seed in found[thing]:
-            raise InvalidInput(f"There are two rows of {thing} with seed {seed}; say which: {wanted} fits both.")
+        if seed in scores[thing]:
+            raise InvalidInput(f"There are two rows of {thing} with seed {seed}; say which: {fixed} fits both.")
         if not np.isfinite(value):
             raise InvalidInput(f"The {metric} of {thing} with seed {seed} is {value}; it must be a number.")
-        found[thing][seed] = value
-    return dict(found)
+        scores[thing][seed] = value
+    return dict(scores)
 
 
-def by_thing(found: Scores) -> dict[Thing, float]:
+def by_thing(scores: Scores) -> dict[Thing, float]:
     """Every object's mean over its seeds."""
-    return {thing: float(np.mean(list(by_seed.values()))) for thing, by_seed in found.items()}
+    return {thing: float(np.mean(list(by_seed.values()))) for thing, by_seed in scores.items()}
 
 
 def summarise(values: Iterable[float]) -> Summary:
@@ -115,19 +115,19 @@ def summarise(values: Iterable[float]) -> Summary:
     return Summary(len(values), float(values.mean()), float(sd), float(median), float(low), float(high))
 
 
-def grouped(found: Scores, by: Sequence[str] = ("dataset", "label")) -> dict[tuple[str, ...], Summary]:
+def grouped(scores: Scores, by: Sequence[str] = ("dataset", "label")) -> dict[tuple[str, ...], Summary]:
     """Objects that agree in some of a `Thing`'s fields, summed up; sorted."""
     groups = defaultdict(list)
-    for thing, value in by_thing(found).items():
+    for thing, value in by_thing(scores).items():
         groups[tuple(getattr(thing, field) for field in by)].append(value)
     return {key: summarise(groups[key]) for key in sorted(groups)}
 
 
-def averages(found: Scores) -> Averages:
+def averages(scores: Scores) -> Averages:
     """The averages over objects, cases and (data set, label); InvalidInput where there are no scores."""
-    cases = grouped(found, ("dataset", "patient", "case")).values()
-    objects = summarise(by_thing(found).values())
-    macro = float(np.mean([group.mean for group in grouped(found).values()]))
+    cases = grouped(scores, ("dataset", "patient", "case")).values()
+    objects = summarise(by_thing(scores).values())
+    macro = float(np.mean([group.mean for group in grouped(scores).values()]))
     return Averages(objects, summarise(case.mean for case in cases), macro)
 
 

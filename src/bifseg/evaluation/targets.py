@@ -64,7 +64,7 @@ class Target:
 
 
 @dataclass
-class Found:
+class TargetSearch:
     """Targets in the order of data sets, cases and classes; and a sentence for each case that was left out."""
 
     targets: list[Target]
@@ -81,7 +81,7 @@ def find_targets(
     limit: int | None = None,
     human: bool = False,
     progress: Callable[[str, float], None] | None = None,
-) -> Found:
+) -> TargetSearch:
     """The objects of data sets: one per class and case, in 2D on one plane that shows it, drawn by a hash of its name.
 
     ``classes``: those wanted; all where none is named. ``cases``: a pattern for their names. ``fold``: ``develop`` or
@@ -92,12 +92,12 @@ def find_targets(
 
     Raises InvalidInput for an unknown fold, a class that no case shows, and where nothing is found.
     """
-    wanted = list(classes)
+    names = list(classes)
     if fold and fold not in FOLDS:
         raise InvalidInput(f"Unknown fold {fold!r}; known are {', '.join(FOLDS)}, or none for all cases.")
     if limit is not None and limit < 1:
         raise InvalidInput(f"The limit is {limit} cases; it must be 1 or more.")
-    result, shown = Found([], []), set()
+    result, shown = TargetSearch([], []), set()
     for dataset in sets:
         chosen = [case for case in dataset.cases if fnmatch.fnmatchcase(case.name, cases)]
         chosen = [case for case in chosen if not fold or half(case.patient) == fold]
@@ -109,7 +109,7 @@ def find_targets(
             if progress is not None:
                 progress(f"Reading {case.name}", k / len(chosen))
             try:
-                own = _targets_of(replace(case), dataset, wanted, dimension, human)
+                own = _targets_of(replace(case), dataset, names, dimension, human)
             except (BifsegError, OSError) as error:
                 result.skipped.append(f"The case {case.name} is left out: {str(error).rstrip('.')}.")
                 continue
@@ -118,7 +118,7 @@ def find_targets(
                 found.append(own)
         result.targets += [target for own in sorted(found, key=lambda own: own[0].case.name) for target in own]
     why = " ".join(result.skipped[:1])
-    if missing := [name for name in wanted if name not in shown]:
+    if missing := [name for name in names if name not in shown]:
         raise InvalidInput(
             f"No case shows {missing[0]!r} in {SMALLEST[dimension]} voxels or more; it must be one of the labels that "
             f"the cases do show. {why}".strip()
@@ -134,13 +134,13 @@ def half(patient: str) -> str:
     return FOLDS[zlib.crc32(patient.encode()) % 2]
 
 
-def _targets_of(case: Case, dataset: Dataset, wanted: Sequence[str], dimension: int, human: bool) -> list[Target]:
+def _targets_of(case: Case, dataset: Dataset, names: Sequence[str], dimension: int, human: bool) -> list[Target]:
     image, labels = case.image.check_scan(), case.labels
     axis = across(image)
     files = scribble_files(case) if human else []
     found = []
     for name, values in dataset.labels.items():
-        if (wanted and name not in wanted) or (human and not files):
+        if (names and name not in names) or (human and not files):
             continue
         truth = np.isin(labels, values)
         drawn = human_labels(files[0], image, values) if human else None

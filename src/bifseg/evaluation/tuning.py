@@ -19,8 +19,17 @@ from bifseg.method.parameters import Parameters, preset
 from bifseg.networks.checkpoint import Model, save_model
 
 __all__ = [
-    "BACKENDS", "SPACE", "Found", "Scores", "Trial", "Trials", "TuningTarget", "checked_space", "evaluate",
-    "save_tuned", "search",
+    "BACKENDS",
+    "SPACE",
+    "Scores",
+    "SearchResult",
+    "Trial",
+    "Trials",
+    "TuningTarget",
+    "checked_space",
+    "evaluate",
+    "save_tuned",
+    "search",
 ]  # fmt: skip
 
 SPACE: dict[int, dict[str, tuple]] = {
@@ -37,7 +46,7 @@ SPACE[3] = SPACE[2] | {"lam": (0.3, 0.6, 1.0, 2.0, 4.0, 10.0), "blend": (0.25, 0
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search found. ``before`` and ``after``: the objective at its start and at its best, 0 to 1.
 
     ``confirmed_before`` and ``confirmed_after``: the same on the objects held out; None where there were none.
@@ -95,7 +104,7 @@ def search(
     tolerance: float = 0.002,
     sure: float = 2.0,
     **options: Any,
-) -> Found:
+) -> SearchResult:
     """Coordinate search for the parameters of highest objective, from ``start`` (default: the network's ``fast``).
 
     The objective is the mean of the macro Dice (groups count the same) after the box and after each round of
@@ -108,7 +117,7 @@ def search(
     noise, and loses on others. Nothing is sure on one object.
 
     ``confirm``: objects held out, of other patients, on which start and best are compared once, in the end. Of some
-    fifty values, one is 2 standard errors better by chance: so give some, and use `Found.chosen`.
+    fifty values, one is 2 standard errors better by chance: so give some, and use `SearchResult.chosen`.
 
     Raises InvalidInput for an unknown parameter, a value out of range or no values at all, and as `Trials` does.
     """
@@ -127,22 +136,24 @@ def search(
             if best is before:
                 break
         groups = tuple(dict.fromkeys(trials.groups))
-        found = Found(best.parameters, first.objective, best.objective, trials.tried, len(trials.groups), groups)
+        result = SearchResult(
+            best.parameters, first.objective, best.objective, trials.tried, len(trials.groups), groups
+        )
     if held is None:
-        return found
+        return result
     with held:
-        then, now = (trial.objective for trial in held([found.start, found.best]))
-    return replace(found, confirmed_before=then, confirmed_after=now, confirmed_objects=len(held.groups))
+        then, now = (trial.objective for trial in held([result.start, result.best]))
+    return replace(result, confirmed_before=then, confirmed_after=now, confirmed_objects=len(held.groups))
 
 
-def save_tuned(model: Model, found: Found, path: str | os.PathLike) -> None:
+def save_tuned(model: Model, result: SearchResult, path: str | os.PathLike) -> None:
     """Write the model with what was chosen, as far as it differs from the preset: ``fast`` then means that.
 
     The model card gets an entry ``tuning``: data, number of objects and settings, the objective before and after.
     """
     standard = preset("fast", model.dimension).as_dict()
-    tuned = {name: value for name, value in found.chosen.as_dict().items() if value != standard[name]}
-    save_model(replace(model, tuned=tuned, card={**model.card, "tuning": found.summary()}), path)
+    tuned = {name: value for name, value in result.chosen.as_dict().items() if value != standard[name]}
+    save_model(replace(model, tuned=tuned, card={**model.card, "tuning": result.summary()}), path)
 
 
 def checked_space(space: Mapping[str, Sequence], start: Parameters) -> dict[str, list]:

@@ -69,9 +69,9 @@ def carried(
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
             part = begin(name, crop, model, ends, part_of=root, start=before.classifier)
-            said = core_and_rest(crop.mask_on_grid(_in_frame(before, box, axis)))
+            expected = core_and_rest(crop.mask_on_grid(_in_frame(before, box, axis)))
             part = yield from adapt(
-                part, crop, model, refine=refine, locked=locked, beside=said, seed=bench.seed, clock=clock
+                part, crop, model, refine=refine, locked=locked, beside=expected, seed=bench.seed, clock=clock
             )
             beside = moved(box, axis, before.box.start[axis]).crop(bench.image.array)
             if not goes_on(_in_frame(before, box, axis), _in_frame(part, box, axis), beside, inside):

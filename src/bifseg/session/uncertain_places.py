@@ -46,16 +46,16 @@ def places(uncertainty: np.ndarray, spacing: Sequence[float], count: int = 8) ->
     blur = np.where(cells > 1, max(BLUR * side, step[wide].min()) / pitch, 0)
     bits = _on_grid(uncertainty, tuple(cells.tolist()))
     bits = gaussian_filter(bits, blur, mode="nearest", truncate=3)
-    found: list[tuple[Voxel, float]] = []
-    while len(found) < count:
+    chosen: list[tuple[Voxel, float]] = []
+    while len(chosen) < count:
         where = np.array(np.unravel_index(bits.argmax(), bits.shape))
         most = float(bits[tuple(where)])
-        if most < max(LEAST, SHARE * found[0][1] if found else 0):
+        if most < max(LEAST, SHARE * chosen[0][1] if chosen else 0):
             break
         voxel = np.minimum((where + 0.5) * shape / cells, shape - 1).astype(int)
-        found.append((tuple(voxel.tolist()), round(most, 4)))
+        chosen.append((tuple(voxel.tolist()), round(most, 4)))
         _suppress(bits, where, APART * side / pitch)
-    return found
+    return chosen
 
 
 def _on_grid(array: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:

@@ -105,19 +105,19 @@ class DurableSession:
         if kind == "submit":
             self._array(interaction.get("labels"))
             return
-        asked = interaction_of(interaction, self._array, self._session.image.shape)
-        self._check_effort(asked)
-        if asked.computes:
+        parsed = interaction_of(interaction, self._array, self._session.image.shape)
+        self._check_effort(parsed)
+        if parsed.computes:
             self.store.check_room(1)
             self.store.check_share(self._owner, 1)
-        for step in self._session.rounds(asked):
+        for step in self._session.rounds(parsed):
             yield _told(step)
             self.store.renew(self.id, fence, CLAIMED)
 
-    def _check_effort(self, asked: Interaction) -> None:
+    def _check_effort(self, parsed: Interaction) -> None:
         """Refuse strokes that would be painted for long: nobody can cancel that, and others wait."""
         image = self._session.image
-        strokes, box = asked.painted(self._state, image.shape)
+        strokes, box = parsed.painted(self._state, image.shape)
         if isinstance(strokes, list) and (looked := effort(strokes, image, box)) > PAINTED:
             raise InvalidInput(
                 f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
@@ -133,18 +133,18 @@ class DurableSession:
                 "objects": {name: self._stored_as(segment) for name, segment in self._session.state.objects.items()},
                 "current": self._session.state.current,
             }
-        told: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 4)}
+        summary: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 4)}
         if state is not None and kind in INTERACTIONS and INTERACTIONS[kind].computes:
             segment = self._session.state.objects[state["current"]]
-            told["milliseconds"] = {stage: round(ms, 2) for stage, ms in segment.milliseconds.items()}
-            told["rounds"] = list(segment.rounds)
+            summary["milliseconds"] = {stage: round(ms, 2) for stage, ms in segment.milliseconds.items()}
+            summary["rounds"] = list(segment.rounds)
         blobs = [about["segment"] for about in state["objects"].values()] if state else []
         number = self.store.append(
-            self.id, fence, kind, _request(interaction), state=state, summary=told,
+            self.id, fence, kind, _request(interaction), state=state, summary=summary,
             blobs=[*blobs, *blobs_of(interaction)], key=key,
         )  # fmt: skip
         self._go_to(history.after([(number, kind, state)]))
-        return {**self._history.summary(), **told, "kind": kind, "changed": True}
+        return {**self._history.summary(), **summary, "kind": kind, "changed": True}
 
     def _stored_as(self, segment: Segment) -> dict:
         """How the journal names a segment; those it does not know yet are written first."""
@@ -170,13 +170,13 @@ class DurableSession:
 
 def _told(step: Round) -> dict:
     """What there is to say of a round while it runs, ready for JSON."""
-    told = {
+    summary = {
         "round": step.index,
         "last": step.last,
         "energy": round(step.energy, 3),
         "foreground": int(step.labels.sum()),
     }
-    return told | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
+    return summary | {"milliseconds": {stage: round(ms, 2) for stage, ms in step.milliseconds.items()}}
 
 
 def _request(interaction: Mapping) -> dict:

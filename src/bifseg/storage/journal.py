@@ -107,9 +107,9 @@ def check_current(history: History, expected: Collection[str] | None, name: str 
         return
     if str(history.number) in expected or history.version(name) in expected:
         return
-    asked = ", ".join(sorted(expected))[:80] or "none"
+    bases = ", ".join(sorted(expected))[:80] or "none"
     raise Stale(
-        f"The session was changed meanwhile: it is at version {history.number}, and the request was made for {asked}; "
+        f"The session was changed meanwhile: it is at version {history.number}, and the request was made for {bases}; "
         "nothing was done. Look at what changed, and ask again.",
         number=history.number,
     )

@@ -39,12 +39,12 @@ class Manifest:
     @property
     def segments(self) -> dict[str, list[tuple]]:
         """All that the journal says of each stored segment: (name, box, voxels, part of what)."""
-        said: dict[str, list[tuple]] = {}
+        claims: dict[str, list[tuple]] = {}
         for entry in self.entries:
             for name, about in (entry.state or {"objects": {}})["objects"].items():
                 facts = name, about["box"], about["voxels"], about.get("part_of", "")
-                said.setdefault(about["segment"], []).append(facts)
-        return said
+                claims.setdefault(about["segment"], []).append(facts)
+        return claims
 
 
 def write(store: Store, id: str) -> tuple[bytes, list[str]]:
@@ -72,21 +72,21 @@ def write(store: Store, id: str) -> tuple[bytes, list[str]]:
 def read(content: bytes) -> Manifest:
     """The manifest in these bytes; InvalidInput, a sentence, for one that no store can have written."""
     try:
-        told = json.loads(content, parse_constant=_number, parse_float=_number)
+        document = json.loads(content, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError):
         raise InvalidInput("its manifest.json is no JSON") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InvalidInput(f"its format is not {FORMAT}")
-    if told.get("version") != VERSION:
-        raise InvalidInput(f"its version is {told.get('version')!r:.20}; this bifseg reads version {VERSION}")
+    if document.get("version") != VERSION:
+        raise InvalidInput(f"its version is {document.get('version')!r:.20}; this bifseg reads version {VERSION}")
     try:
-        session, image = told["session"], told["image"]
-        blobs = frozenset(map(_sha, told["blobs"]))
+        session, image = document["session"], document["image"]
+        blobs = frozenset(map(_sha, document["blobs"]))
         manifest = Manifest(
             _options(session), {name: image[name] for name in GEOMETRY + tuple(FURTHER & image.keys())},
             _sha(image["blob"]),
             None if image["dicom"] is None else _sha(image["dicom"]),
-            tuple(_entry(number, entry, blobs) for number, entry in enumerate(told["entries"], start=1)), blobs,
+            tuple(_entry(number, entry, blobs) for number, entry in enumerate(document["entries"], start=1)), blobs,
         )  # fmt: skip
         History().after((entry.number, entry.kind, entry.state) for entry in manifest.entries)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -94,9 +94,9 @@ def read(content: bytes) -> Manifest:
     return manifest
 
 
-def _options(told: Mapping) -> dict:
-    options = {name: str(told[name])[:200] for name in ("title", "client")}
-    model, seed, parameters = told["model"], told["seed"], told["parameters"]
+def _options(session: Mapping) -> dict:
+    options = {name: str(session[name])[:200] for name in ("title", "client")}
+    model, seed, parameters = session["model"], session["seed"], session["parameters"]
     # a name, never a path: it would have the server look for a file of its own
     if not re.fullmatch(r"[\w.+ -]{1,100}", model) or model.endswith(".safetensors"):
         raise InvalidInput(f"its model {model[:100]!r} is no name")
@@ -117,20 +117,20 @@ def _options(told: Mapping) -> dict:
     return {**options, "model": model, "seed": seed, "parameters": parameters}
 
 
-def _entry(number: int, told: Mapping, blobs: frozenset[str]) -> Entry:
-    kind, request, state = told["kind"], told["request"], told["state"]
-    if told["number"] != number or kind not in KINDS or (state is None) != (kind in STATELESS):
+def _entry(number: int, entry: Mapping, blobs: frozenset[str]) -> Entry:
+    kind, request, state = entry["kind"], entry["request"], entry["state"]
+    if entry["number"] != number or kind not in KINDS or (state is None) != (kind in STATELESS):
         raise InvalidInput(f"its journal has no entry {number}, or not of a kind that there is")
     if not isinstance(request, dict) or not blobs.issuperset(blobs_of(request)):
         raise InvalidInput(f"its entry {number} refers to what is not in it")
-    return Entry(number, kind, request, _state(number, state, blobs), _summary(told["summary"]), None, _time(told))
+    return Entry(number, kind, request, _state(number, state, blobs), _summary(entry["summary"]), None, _time(entry))
 
 
-def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | None:
-    if told is None:
+def _state(number: int, state: Mapping | None, blobs: frozenset[str]) -> dict | None:
+    if state is None:
         return None
     objects = {}
-    for name, about in told["objects"].items():
+    for name, about in state["objects"].items():
         objects[name] = {"segment": about["segment"], "box": str(about["box"]), "voxels": about["voxels"]}
         if "part_of" in about:
             objects[name]["part_of"] = about["part_of"]
@@ -139,25 +139,25 @@ def _state(number: int, told: Mapping | None, blobs: frozenset[str]) -> dict | N
         raise InvalidInput(f"in its entry {number} a part belongs to none of the objects")
     if not blobs.issuperset(about["segment"] for about in objects.values()):
         raise InvalidInput(f"its entry {number} refers to what is not in it")
-    if told["current"] not in (None, *objects):
+    if state["current"] not in (None, *objects):
         raise InvalidInput(f"in its entry {number} the current object is none of the objects")
-    return {"objects": objects, "current": told["current"]}
+    return {"objects": objects, "current": state["current"]}
 
 
-def _summary(told: Mapping) -> dict:
+def _summary(stored: Mapping) -> dict:
     """What an interaction cost: those parts of it that there are, and nothing else."""
     summary: dict[str, Any] = {}
-    if "seconds" in told:
-        summary["seconds"] = float(told["seconds"])
-    if "milliseconds" in told:
-        summary["milliseconds"] = {stage: float(ms) for stage, ms in told["milliseconds"].items()}
-    if "rounds" in told:
-        summary["rounds"] = [dict(record) for record in told["rounds"]]
+    if "seconds" in stored:
+        summary["seconds"] = float(stored["seconds"])
+    if "milliseconds" in stored:
+        summary["milliseconds"] = {stage: float(ms) for stage, ms in stored["milliseconds"].items()}
+    if "rounds" in stored:
+        summary["rounds"] = [dict(record) for record in stored["rounds"]]
     return summary
 
 
-def _time(told: Mapping) -> float:
-    return float(told["created"])
+def _time(entry: Mapping) -> float:
+    return float(entry["created"])
 
 
 def _sha(text: str) -> str:

@@ -285,9 +285,9 @@ class Store(Contents):
             check_current(history, expected, "")
             if not (history.can_undo if kind == "undo" else history.can_redo):
                 return {**history.summary(), "kind": kind, "changed": False}
-            told = {"seconds": round(time.perf_counter() - start, 4)}
-            number = self._append(connection, id, fence, kind, {}, state=None, summary=told, key=key)
-        return {**history.after([(number, kind, None)]).summary(), **told, "kind": kind, "changed": True}
+            cost = {"seconds": round(time.perf_counter() - start, 4)}
+            number = self._append(connection, id, fence, kind, {}, state=None, summary=cost, key=key)
+        return {**history.after([(number, kind, None)]).summary(), **cost, "kind": kind, "changed": True}
 
     # ---- states
 

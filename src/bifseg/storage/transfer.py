@@ -91,9 +91,9 @@ def verify(store: Store) -> Iterator[str]:
         except ValueError as error:
             yield f"The session {session.id}: {error}"
             continue
-        wanted = {about["segment"] for state in states for about in state["objects"].values()}
+        referred = {about["segment"] for state in states for about in state["objects"].values()}
         if refs or store.read("SELECT 1 FROM sessions WHERE id = ?", (session.id,)):
-            for sha in sorted(wanted - refs):
+            for sha in sorted(referred - refs):
                 yield f"The session {session.id} refers to the segment {sha}, which is not its own."
 
 
@@ -215,11 +215,11 @@ class _Import:
     def _check(self, manifest: Manifest, image: Image) -> None:
         """Every stored segment and array is one, fits the image, and is what the journal says of it."""
         segments = manifest.segments
-        for sha, said in segments.items():
+        for sha, claims in segments.items():
             segment = snapshot.unpack(self._store.blob(sha))
             Box.of(segment.box, image.shape)
             facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of
-            if any(one != facts for one in said):
+            if any(one != facts for one in claims):
                 raise InvalidInput(f"its journal says other things of {facts[0][:60]!r} than that object")
         for sha in manifest.blobs - segments.keys():
             if np.lib.format.open_memmap(self._store.blobs.path(sha), mode="r").dtype != np.uint8:

@@ -22,7 +22,7 @@ from bifseg.training import simulated_user
 from bifseg.training.render import Boxes, Renderer
 
 if TYPE_CHECKING:
-    from bifseg.training.listen import Recipe
+    from bifseg.training.listen import ListeningRecipe
 
 SCRIBBLED_FIRST = 0.2  # share of boxes that come with scribbles before anything was segmented
 FORGOTTEN = 0.25  # share of answers that are not shown to the network as the mask so far
@@ -104,7 +104,7 @@ class UnderWay:
 class Batches:
     """Where batches are made, and the simulated users who scribble on them."""
 
-    def __init__(self, recipe: Recipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
+    def __init__(self, recipe: ListeningRecipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
         self.recipe, self.renderer, self.seed = recipe, renderer, seed
         voxels = renderer.most
         self.arrays = SharedArrays.create(folder, recipe.under_way * recipe.batch, voxels)

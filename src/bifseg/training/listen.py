@@ -41,7 +41,7 @@ MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ListeningRecipe:
     """Everything a run is a function of, but for seed, data and clock.
 
     ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: a box is seen at most so often after
@@ -66,18 +66,18 @@ class Recipe:
 
 
 RECIPES = {
-    "fcn2d": Recipe(
+    "fcn2d": ListeningRecipe(
         "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
     ),
-    "multiscale3d": Recipe(
+    "multiscale3d": ListeningRecipe(
         "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96], "context": 8}, size=48, batch=3, under_way=6,
         average=0.998,
     ),
-    "large2d": Recipe(
+    "large2d": ListeningRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
         size=112, batch=48, rate=2e-3,
     ),
-    "large3d": Recipe(
+    "large3d": ListeningRecipe(
         "listening", {"dimension": 3, "widths": [16, 32, 64, 112, 160], "blocks": [1, 1, 1, 1], "context": 8},
         size=56, batch=16,
     ),
@@ -109,7 +109,7 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    recipe: Recipe,
+    recipe: ListeningRecipe,
     volumes: list[Volume],
     output: Path,
     *,
@@ -242,7 +242,7 @@ def train(
     yield {"step": step, "seconds": seconds, "finished": True}
 
 
-def _proposing(proposal: Model, recipe: Recipe, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _proposing(proposal: Model, recipe: ListeningRecipe, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """From images of boxes alone, (N, 1, ...), to the masks of a network that does not listen: bool (N, ...)."""
     if proposal.network.listens or proposal.dimension != recipe.dimension:
         raise InvalidInput(

@@ -69,7 +69,7 @@ def write_report(
         from bifseg.evaluation.report.figures import draw_figures
 
         drawn = draw_figures(groups)
-    shown = {group: [picture for picture, _ in own] for group, own in drawn.items()}
+    shown = {group: [picture for picture, _ in pairs] for group, pairs in drawn.items()}
     material = Material(rows, abouts, groups, title, shown, [picture for picture, _ in files])
     document = (compose or make_document)(material)
     summary = {
@@ -150,11 +150,11 @@ def sections(
 
 
 def _named(pictures: Sequence[tuple[Path | tuple[str, bytes], str]]) -> list[tuple[Picture, bytes]]:
-    found = []
+    named = []
     for source, caption in pictures:
         name, content = source if isinstance(source, tuple) else (Path(source).name, Path(source).read_bytes())
-        found.append((Picture(name, caption), content))
-    return found
+        named.append((Picture(name, caption), content))
+    return named
 
 
 def _writer(content: bytes) -> Callable[[Path], None]:

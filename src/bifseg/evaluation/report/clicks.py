@@ -40,9 +40,9 @@ def challenge_tables(group: Group) -> list[Block]:
     forms = {"dsc_auc": ".3f", "nsd_auc": ".3f", "dsc_final": ".3f", "nsd_final": ".3f", "seconds": ".2f"}
 
     def numbers(traces: Sequence[Trace]) -> dict[str, float]:
-        told = [challenge_scores(trace) for trace in traces if len(trace.rows) > 1]
-        found = {name: float(np.mean([one[name] for one in told])) for name in told[0]}
-        return found | {"late": float(np.mean([one["seconds"] > LIMIT for one in told]))}
+        scores = [challenge_scores(trace) for trace in traces if len(trace.rows) > 1]
+        means = {name: float(np.mean([one[name] for one in scores])) for name in scores[0]}
+        return means | {"late": float(np.mean([one["seconds"] > LIMIT for one in scores]))}
 
     table = _by_method(group, heads, forms | {"late": ".0%"}, numbers, "challenge", (
         "Box and five clicks by the challenge's rules. Areas: trapezoids over the five clicks, the box left "
@@ -59,14 +59,14 @@ def noc_tables(group: Group) -> list[Block]:
     forms |= {f"failed{100 * level:.0f}": ".0%" for level in LEVELS[1:]} | {"seconds": ".3f"}
 
     def numbers(traces: Sequence[Trace]) -> dict[str, float]:
-        found = {}
+        means = {}
         for level in LEVELS:
             mean, failures = number_of_clicks(map(ious_by_click, traces), level, MOST)
-            found[f"noc{100 * level:.0f}"] = mean
-            found[f"failed{100 * level:.0f}"] = failures / len(traces)
+            means[f"noc{100 * level:.0f}"] = mean
+            means[f"failed{100 * level:.0f}"] = failures / len(traces)
         clicks = sum(trace.values("strokes").sum() for trace in traces)
-        found["seconds"] = float(sum(t.values("seconds").sum() for t in traces) / clicks) if clicks else 0.0
-        return found
+        means["seconds"] = float(sum(t.values("seconds").sum() for t in traces) / clicks) if clicks else 0.0
+        return means
 
     table = _by_method(group, heads, forms, numbers, "noc", (
         f"Mean number of clicks to the IoU; a box counts as two clicks, a failure as {MOST}. ≥ {MOST}: the "

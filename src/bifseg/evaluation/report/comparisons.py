@@ -18,10 +18,11 @@ def comparisons(group: Group) -> Table | None:
     """
     if group.main is None:
         return None
-    own = group.main.network
+    network = group.main.network
     pairs = [(group.main, rival) for rival in group.rivals]
-    pairs += [(Column(a, own), Column(b, own)) for a, b in PARTS if {Column(a, own), Column(b, own)} <= {*group.traces}]
-    names, told = short_names(d for d, _ in group.rows), head_names([group.main, *group.rivals])
+    parts = [(Column(a, network), Column(b, network)) for a, b in PARTS]
+    pairs += [pair for pair in parts if {*pair} <= {*group.traces}]
+    names, titles = short_names(d for d, _ in group.rows), head_names([group.main, *group.rivals])
     lines = []
     for ours, theirs in pairs:
         unseen = group.unseen([ours, theirs])
@@ -31,9 +32,9 @@ def comparisons(group: Group) -> Table | None:
             if step == group.last or len(unseen) == 1:
                 chosen += [(_marked(names[d], d not in unseen), {d}) for d in sorted({d for d, _ in group.rows})]
             for name, datasets in chosen:
-                if found := compare(only(a, datasets=datasets), only(b, datasets=datasets)):
-                    what = f"{told[ours]} − {told[theirs]}"
-                    lines.append([Cell(what), Cell(step_name(step)), Cell(name), *comparison_cells(found)])
+                if comparison := compare(only(a, datasets=datasets), only(b, datasets=datasets)):
+                    what = f"{titles[ours]} − {titles[theirs]}"
+                    lines.append([Cell(what), Cell(step_name(step)), Cell(name), *comparison_cells(comparison)])
     if not lines:
         return None
     heads = ["Compared", "After", "Data", "n (patients)", "Points of Dice [95 %]", "t-test", "Wilcoxon", "Worse by > 1"]

@@ -43,23 +43,23 @@ def draw_curves(
     side = WIDTH / max(across, 2)
     figure, grid = _figure(down, across, (max(WIDTH * across / max(across, 2), 4.5), 0.8 * side * down + 0.75), True)
     styles = _styles(columns)
-    told = head_names(columns)
+    heads = head_names(columns)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     lowest = 100.0
     for axes, panel in zip(grid.flat, panels, strict=False):
         objects: set = set()
         for column in columns[::-1]:  # the first lies on top
-            found = _panel(group, column, panel, unseen, curve)
-            if found is None:
+            drawn = _panel(group, column, panel, unseen, curve)
+            if drawn is None:
                 continue
-            (x, y), things = found
+            (x, y), things = drawn
             objects |= things
             lowest = min(lowest, 100 * float(y[y > 0].min(initial=1)))
             style = dict(styles[column])
             style["marker"] = style["marker"] if marks else "None"
             hidden = panel != MACRO and group.seen(column, panel)
-            axes.plot(x, 100 * y, label=told[column], alpha=0.45 if hidden else 1, **style)
+            axes.plot(x, 100 * y, label=heads[column], alpha=0.45 if hidden else 1, **style)
         if level is not None:
             axes.axhline(100 * level, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         mark = DAGGER if panel != MACRO and panel not in unseen else ""
@@ -80,7 +80,7 @@ def draw_curves(
         if k + across >= len(panels):
             axes.set_xlabel(along, fontsize=8.5, color=INK)
         axes.tick_params(labelbottom=True)
-    return _png(figure, grid, columns, styles, told, marks)
+    return _png(figure, grid, columns, styles, heads, marks)
 
 
 def _panel(
@@ -106,17 +106,17 @@ def draw_boxes(group: Group, columns: Sequence[Column]) -> bytes:
     datasets = sorted(names)
     width = min(14.0, max(5.5, 1.2 + len(datasets) * (0.5 + 0.24 * len(columns))))
     figure, grid = _figure(2, 1, (width, 5.6), False)
-    styles, told = _styles(columns), head_names(columns)
+    styles, heads = _styles(columns), head_names(columns)
     step = 0.8 / len(columns)
     for place, dataset in enumerate(datasets):
         for k, column in enumerate(columns):
-            found = [reach(t) for t in group.traces[column] if t.thing.dataset == dataset]
-            if not found:
+            reaches = [reach(t) for t in group.traces[column] if t.thing.dataset == dataset]
+            if not reaches:
                 continue
             at = place - 0.4 + (k + 0.5) * step
             seen = group.seen(column, dataset)
             for axes, values in zip(
-                grid.flat, ([100 * one.dice for one in found], [one.seconds for one in found]), strict=True
+                grid.flat, ([100 * one.dice for one in reaches], [one.seconds for one in reaches]), strict=True
             ):
                 _box(axes, values, at, 0.78 * step, styles[column], seen)
     for axes, name in zip(grid.flat, ("Dice at acceptance (%)", "User time to acceptance (s)"), strict=True):
@@ -133,7 +133,7 @@ def draw_boxes(group: Group, columns: Sequence[Column]) -> bytes:
         for d, n in zip(datasets, counts, strict=True)
     ]
     grid.flat[1].set_xticks(range(len(datasets)), labels, fontsize=8.5)
-    return _png(figure, grid, columns, styles, told, False, boxes=True)
+    return _png(figure, grid, columns, styles, heads, False, boxes=True)
 
 
 def _box(axes: Axes, values: Sequence[float], at: float, width: float, style: Mapping, seen: bool) -> None:
@@ -160,17 +160,17 @@ def _dark(style: Mapping) -> bool:
 
 
 def _styles(columns: Sequence[Column]) -> dict[Column, dict]:
-    found = {}
+    styles = {}
     for column in columns:
         method = METHODS.get(column.method, UNKNOWN)
         same = [c for c in columns if c.method == column.method]
         strong = column.method == OURS
-        found[column] = {
+        styles[column] = {
             "color": method.colour, "marker": method.mark, "linestyle": LINES[same.index(column) % len(LINES)],
             "linewidth": 2.6 if strong else 1.3, "markersize": 5 if strong else 4, "markeredgecolor": "white",
             "markeredgewidth": 0.5, "zorder": 4 if strong else 3,
         }  # fmt: skip
-    return found
+    return styles
 
 
 def _ticks(last: float) -> list[int]:
@@ -194,7 +194,7 @@ def _figure(down: int, across: int, size: tuple[float, float], shared: bool) -> 
 
 def _png(
     figure: Figure, grid: np.ndarray, columns: Sequence[Column], styles: Mapping[Column, Mapping],
-    told: Mapping[Column, str], marks: bool, boxes: bool = False,
+    heads: Mapping[Column, str], marks: bool, boxes: bool = False,
 ) -> bytes:  # fmt: skip
     """The figure with one legend above it."""
     from matplotlib.lines import Line2D
@@ -204,10 +204,10 @@ def _png(
     for column in columns:
         style = dict(styles[column])
         if boxes:
-            handles.append(Patch(facecolor=_fill(style), edgecolor=style["color"], alpha=0.85, label=told[column]))
+            handles.append(Patch(facecolor=_fill(style), edgecolor=style["color"], alpha=0.85, label=heads[column]))
             continue
         style["marker"] = style["marker"] if marks else "None"
-        handles.append(Line2D([], [], label=told[column], **style))
+        handles.append(Line2D([], [], label=heads[column], **style))
     wide = int(figure.get_figwidth() / 1.35)
     figure.legend(
         handles=handles, loc="outside upper left", ncols=min(len(handles), wide), frameon=False, fontsize=8.5,

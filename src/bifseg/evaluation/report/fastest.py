@@ -16,15 +16,15 @@ def fastest(groups: Iterable[Group]) -> tuple[Block, dict]:
     for group in groups:
         columns = group.interactive
         unseen = group.unseen(columns)
-        told = head_names(columns)
-        own = {told[c]: list(found.values()) for c in columns if (found := times_of(group, c, unseen))}
+        heads = head_names(columns)
+        times = {heads[c]: list(reaches.values()) for c in columns if (reaches := times_of(group, c, unseen))}
         where = f"{group.dimension}D, user {group.user}"
-        if not own:
+        if not times:
             texts.append(f"**{where}:** no interactive method was judged on data that no network here was trained on.")
             continue
-        middles = {name: median(found) for name, found in own.items()}
-        shares = {name: reached(found) for name, found in own.items()}
-        order = sorted(own, key=lambda name: (middles[name] is None, middles[name] or 0, -shares[name]))
+        middles = {name: median(reaches) for name, reaches in times.items()}
+        shares = {name: reached(reaches) for name, reaches in times.items()}
+        order = sorted(times, key=lambda name: (middles[name] is None, middles[name] or 0, -shares[name]))
         first = order[0]
         if not any(shares.values()):
             texts.append(f"**{where}:** no run of any method gets to Dice {LEVEL:.2f}.")

@@ -110,8 +110,8 @@ def _by_click(traces: Sequence[Trace]) -> Curve:
     """IoU by click, from the first that any run has a mask after; who is content clicks no more, and keeps the last."""
     curves, first = [], MOST
     for trace in traces:
-        own = ious_by_click(trace)[:MOST] or [0.0]
-        curves.append(own + own[-1:] * (MOST - len(own)))
+        ious = ious_by_click(trace)[:MOST] or [0.0]
+        curves.append(ious + ious[-1:] * (MOST - len(ious)))
         first = min(first, int(trace.values("strokes")[trace.values("strokes") > 0][:1].sum()) or MOST)
     return np.arange(first, MOST + 1), np.mean(curves, axis=0)[first - 1 :]
 

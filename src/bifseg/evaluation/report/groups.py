@@ -53,7 +53,7 @@ class Group:
     @property
     def last(self) -> int:
         """The highest step of any run."""
-        return max(len(trace.rows) for own in self.traces.values() for trace in own) - 1
+        return max(len(trace.rows) for traces in self.traces.values() for trace in traces) - 1
 
     @property
     def networks(self) -> list[str]:
@@ -67,7 +67,7 @@ class Group:
 
     @property
     def rows(self) -> list[Row]:
-        return sorted({structure(t.thing) for own in self.traces.values() for t in own})
+        return sorted({structure(t.thing) for traces in self.traces.values() for t in traces})
 
     def family(self, network: str | None) -> list[Column]:
         """The paper's ablation on one network, as far as it was judged."""
@@ -85,10 +85,10 @@ class Group:
     @property
     def rivals(self) -> list[Column]:
         """All that BIFSeg is held against: its own parts on the same network, other networks, other methods."""
-        own = self.main.network if self.main else None
+        network = self.main.network if self.main else None
         return [
             c for c in self.traces
-            if c.method != OURS and (c.method not in PARTS or c.network == own or c.method == "network")
+            if c.method != OURS and (c.method not in PARTS or c.network == network or c.method == "network")
         ]  # fmt: skip
 
     def scores(self, column: Column, step: int, metric: str = "dice") -> Scores:
@@ -111,14 +111,14 @@ class Group:
 
 def group_rows(rows: Iterable[dict]) -> list[Group]:
     """Groups in the order of protocol, dimension and user; the careful user first."""
-    found: dict[tuple, dict[Column, dict[tuple, list[dict]]]] = {}
+    runs: dict[tuple, dict[Column, dict[tuple, list[dict]]]] = {}
     for row in rows:
-        where = found.setdefault((row["protocol"], row["dimension"], row["user"]), {})
+        where = runs.setdefault((row["protocol"], row["dimension"], row["user"]), {})
         column = where.setdefault(Column(row["method"], row["network"]), {})
         thing = Thing(*(row[name] for name in Thing._fields))
         column.setdefault((thing, row["seed"]), []).append(row)
     groups = []
-    for (protocol, dimension, user), columns in found.items():
+    for (protocol, dimension, user), columns in runs.items():
         traces = {
             column: [
                 Trace(thing, seed, any(r["seen"] for r in run), sorted(run, key=lambda r: r["step"]))
@@ -159,22 +159,22 @@ def structure(thing: Thing) -> Row:
     return thing.dataset, thing.label
 
 
-def only(found: Scores, *, datasets: Iterable[str] | None = None, row: Row | None = None) -> Scores:
+def only(scores: Scores, *, datasets: Iterable[str] | None = None, row: Row | None = None) -> Scores:
     """The scores of some data sets, or of one structure."""
-    wanted = None if datasets is None else set(datasets)
+    names = None if datasets is None else set(datasets)
     return {
-        thing: by_seed for thing, by_seed in found.items()
-        if (wanted is None or thing.dataset in wanted) and (row is None or structure(thing) == row)
+        thing: by_seed for thing, by_seed in scores.items()
+        if (names is None or thing.dataset in names) and (row is None or structure(thing) == row)
     }  # fmt: skip
 
 
 def gaps(ours: Scores, theirs: Scores) -> np.ndarray:
     """Ours minus theirs of every object that both have, averaged over the seeds that both have."""
-    found = []
+    differences = []
     for thing in sorted(ours.keys() & theirs.keys()):
         if seeds := ours[thing].keys() & theirs[thing].keys():
-            found.append(np.mean([ours[thing][seed] - theirs[thing][seed] for seed in sorted(seeds)]))
-    return np.round(found, DIGITS)
+            differences.append(np.mean([ours[thing][seed] - theirs[thing][seed] for seed in sorted(seeds)]))
+    return np.round(differences, DIGITS)
 
 
 def surely_above(ours: Scores, theirs: Scores) -> bool:

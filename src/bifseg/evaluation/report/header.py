@@ -33,15 +33,15 @@ def how_it_was_run(abouts: Iterable[Mapping]) -> list[Block]:
     """Commands, machines, versions, models and parameters, from the files beside the results."""
     blocks: list[Block] = [Heading("How it was run")]
     for about in abouts:
-        told = [f"**{about.get('results', 'results')}**"]
+        facts = [f"**{about.get('results', 'results')}**"]
         if len(about) <= 1:
-            blocks.append(Text(f"{told[0]}: nothing is said about this run; there is no .about.json beside it."))
+            blocks.append(Text(f"{facts[0]}: nothing is said about this run; there is no .about.json beside it."))
             continue
         for name in ("date", "machine", "processes"):
             if name in about:
-                told.append(f"{name} {about[name]}")
+                facts.append(f"{name} {about[name]}")
         versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
-        lines = [", ".join(told)] + ([f"versions: {versions}"] if versions else [])
+        lines = [", ".join(facts)] + ([f"versions: {versions}"] if versions else [])
         lines += [f"command: `{command}`" for command in about.get("commands", [])]
         for name, model in about.get("models", {}).items():
             model = model if isinstance(model, Mapping) else {"sha256": str(model)}
@@ -50,8 +50,8 @@ def how_it_was_run(abouts: Iterable[Mapping]) -> list[Block]:
             parts += [f"trained on: {model['data']}"] if "data" in model else []
             lines.append(f"model {name}: {', '.join(parts)}")
         for name, values in about.get("methods", {}).items():
-            said = values.items() if isinstance(values, Mapping) else [("setting", values)]
-            lines.append(f"parameters of {name}: `{', '.join(f'{k}={v}' for k, v in said) or 'none'}`")
+            settings = values.items() if isinstance(values, Mapping) else [("setting", values)]
+            lines.append(f"parameters of {name}: `{', '.join(f'{k}={v}' for k, v in settings) or 'none'}`")
         blocks.append(Items(lines))
     return blocks
 
@@ -61,8 +61,8 @@ def _counted(groups: Sequence[Group]) -> Table:
     for group in groups:
         names = short_names(d for d, _ in group.rows)
         for dataset in sorted(names):
-            things = {t.thing for own in group.traces.values() for t in own if t.thing.dataset == dataset}
-            seeds = {t.seed for own in group.traces.values() for t in own if t.thing.dataset == dataset}
+            things = {t.thing for traces in group.traces.values() for t in traces if t.thing.dataset == dataset}
+            seeds = {t.seed for traces in group.traces.values() for t in traces if t.thing.dataset == dataset}
             counts = [
                 len({t.patient for t in things}), len({t.case for t in things}), len({t.label for t in things}),
                 len(things), len(seeds),
@@ -79,13 +79,13 @@ def _seen(rows: Iterable[Mapping]) -> list[Block]:
     pairs = sorted({(r["network"], r["dataset"]) for r in rows if r["seen"]}, key=str)
     if not pairs:
         return [Text("No network here was trained on any of these data sets.")]
-    told: dict[str, list[str]] = {}
+    by_network: dict[str, list[str]] = {}
     for network, dataset in pairs:
-        told.setdefault(str(network), []).append(dataset)
-    said = "; ".join(f"{network}: {', '.join(datasets)}" for network, datasets in told.items())
+        by_network.setdefault(str(network), []).append(dataset)
+    names = "; ".join(f"{network}: {', '.join(datasets)}" for network, datasets in by_network.items())
     return [
         Text(
-            f"**Trained on what it is judged on** ({said}): these numbers bear a {DAGGER} everywhere and are "
+            f"**Trained on what it is judged on** ({names}): these numbers bear a {DAGGER} everywhere and are "
             "in no macro average."
         )
     ]

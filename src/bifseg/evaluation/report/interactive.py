@@ -67,7 +67,7 @@ def step_tables(group: Group) -> list[Block]:
 
 def time_table(group: Group, columns: Sequence[Column]) -> Table:
     """The median user time to a Dice of 0.90 by structure, and the share of runs that got there."""
-    names, told = short_names(d for d, _ in group.rows), head_names(columns)
+    names, heads = short_names(d for d, _ in group.rows), head_names(columns)
     unseen = group.unseen(columns)
     lines = []
     for dataset, label in group.rows:
@@ -88,7 +88,7 @@ def time_table(group: Group, columns: Sequence[Column]) -> Table:
     notes += f" {KEEPS}" if len(unseen) < len({d for d, _ in group.rows}) else ""
     return Table(
         f"time-{group.dimension}d", f"{group.dimension}D: user seconds to Dice {LEVEL:.2f}, median",
-        ["Data", "Object", *(told[c] for c in columns)], lines, 2, notes,
+        ["Data", "Object", *(heads[c] for c in columns)], lines, 2, notes,
     )  # fmt: skip
 
 
@@ -99,24 +99,24 @@ def users_tables(groups: Sequence[Group]) -> list[Block]:
     """
     blocks: list[Block] = []
     for dimension in (2, 3):
-        own = [group for group in groups if group.dimension == dimension]
-        if len(own) < 2:
+        alike = [group for group in groups if group.dimension == dimension]
+        if len(alike) < 2:
             continue
-        columns = list(dict.fromkeys(c for group in own for c in group.interactive))
-        unseen = set.intersection(*(group.unseen(columns) | _absent(group, own) for group in own))
+        columns = list(dict.fromkeys(c for group in alike for c in group.interactive))
+        unseen = set.intersection(*(group.unseen(columns) | _absent(group, alike) for group in alike))
         things = {
-            id(g): {t.thing for c in columns for t in g.traces.get(c, ()) if t.thing.dataset in unseen} for g in own
+            id(g): {t.thing for c in columns for t in g.traces.get(c, ()) if t.thing.dataset in unseen} for g in alike
         }
-        first = own[0]
+        first = alike[0]
         pairs = [(first, first.user, things[id(first)])]
-        for group in own[1:]:
+        for group in alike[1:]:
             pairs.append((group, group.user, things[id(group)]))
             common = things[id(group)] & things[id(first)]
             if common and common != things[id(first)]:
                 pairs.append((first, f"{first.user}, same objects", common))
         blocks.append(Heading(f"{dimension}D: other users, other boxes", 3))
-        told = head_names(columns)
-        heads = ["User", "Margin", "Objects", *(told[c] for c in columns)]
+        titles = head_names(columns)
+        heads = ["User", "Margin", "Objects", *(titles[c] for c in columns)]
         for what, key in (("after one round", "one"), ("after the last round", "last"), ("", "time")):
             lines = []
             for group, name, chosen in pairs:
@@ -144,19 +144,21 @@ def _by_round(group: Group, columns: Sequence[Column]) -> Table | None:
     unseen = group.unseen(columns)
     if not unseen:
         return None
-    told, wanted = head_names(columns), {row for row in group.rows if row[0] in unseen}
+    heads, structures = head_names(columns), {row for row in group.rows if row[0] in unseen}
     lines = []
     for metric, name in METRICS.items():
         for step in range(group.last + 1):
             cells = []
             for column in columns:
-                own = only(group.scores(column, step, metric), datasets=unseen)
-                cells.append(_mean_cell(averages(own).macro) if {structure(t) for t in own} == wanted else EMPTY)
+                scores = only(group.scores(column, step, metric), datasets=unseen)
+                cells.append(
+                    _mean_cell(averages(scores).macro) if {structure(t) for t in scores} == structures else EMPTY
+                )
             lines.append([Cell(name), Cell(step_name(step)), *_with_best(cells)])
     return Table(
         f"rounds-{group.dimension}d", f"{group.dimension}D, macro average by round: Dice and NSD (%)",
-        ["Score", "After", *(told[c] for c in columns)], lines, 2,
-        f"Over {len(wanted)} structures of {len(unseen)} data sets that no network here was trained on.",
+        ["Score", "After", *(heads[c] for c in columns)], lines, 2,
+        f"Over {len(structures)} structures of {len(unseen)} data sets that no network here was trained on.",
     )  # fmt: skip
 
 
@@ -170,8 +172,12 @@ def _user_cell(group: Group, column: Column, things: set[Thing], key: str) -> Ce
         traces = [t for t in group.traces.get(column, ()) if t.thing in things]
         return _time_cell(list(times(traces).values()))
     step = min(1, group.last) if key == "one" else group.last
-    own = {t: v for t, v in group.scores(column, step).items() if t in things}
-    return _mean_cell(averages(own).macro) if own and set(map(structure, own)) == set(map(structure, things)) else EMPTY
+    scores = {t: v for t, v in group.scores(column, step).items() if t in things}
+    return (
+        _mean_cell(averages(scores).macro)
+        if scores and set(map(structure, scores)) == set(map(structure, things))
+        else EMPTY
+    )
 
 
 def _mean_cell(mean: float) -> Cell:
@@ -188,18 +194,18 @@ def _with_best(cells: Sequence[Cell], least: bool = False) -> list[Cell]:
 
 def _value(cell: Cell) -> float | None:
     """The number that a cell shows; None for none, and for one with a dagger."""
-    found = re.match(r"[\d.]+", cell.text)
-    return float(found[0]) if found and DAGGER not in cell.text else None
+    number = re.match(r"[\d.]+", cell.text)
+    return float(number[0]) if number and DAGGER not in cell.text else None
 
 
-def _time_cell(found: Sequence[Reach], mark: str = "") -> Cell:
-    if not found:
+def _time_cell(reaches: Sequence[Reach], mark: str = "") -> Cell:
+    if not reaches:
         return EMPTY
-    middle, share = median(found), reached(found)
+    middle, share = median(reaches), reached(reaches)
     numbers = {
-        "median": rounded(middle), "reached": rounded(share), "runs": len(found),
-        "accepted_seconds": rounded(float(np.median([one.seconds for one in found]))),
-        "accepted_dice": rounded(float(np.mean([one.dice for one in found]))),
+        "median": rounded(middle), "reached": rounded(share), "runs": len(reaches),
+        "accepted_seconds": rounded(float(np.median([one.seconds for one in reaches]))),
+        "accepted_dice": rounded(float(np.mean([one.dice for one in reaches]))),
     }  # fmt: skip
     return Cell(f"{seconds_text(middle)} ({100 * share:.0f} %){mark}", numbers)
 

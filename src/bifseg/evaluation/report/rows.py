@@ -33,17 +33,17 @@ def read_results(paths: Sequence[Path]) -> tuple[list[dict], list[dict]]:
     told twice and differently, and for files of different evaluators.
     """
     rows: list[dict] = []
-    told: dict[tuple, tuple[Path, list[dict]]] = {}
+    known: dict[tuple, tuple[Path, list[dict]]] = {}
     abouts = []
     for path in paths:
-        own = read_rows(path)
-        for key, run in _runs(own, path):
-            if key not in told:
-                told[key] = path, run
+        content = read_rows(path)
+        for key, run in _runs(content, path):
+            if key not in known:
+                known[key] = path, run
                 rows += run
-            elif _scores(told[key][1]) != _scores(run):
+            elif _scores(known[key][1]) != _scores(run):
                 raise InvalidInput(
-                    f"{told[key][0]} and {path} both hold {_words(key)}, with different results; give one of them."
+                    f"{known[key][0]} and {path} both hold {_words(key)}, with different results; give one of them."
                 )
         abouts.append(read_about(path))
     check_judges(abouts, rows)
@@ -99,17 +99,17 @@ def read_about(path: Path) -> dict:
 def check_judges(abouts: Iterable[Mapping], rows: Iterable[Mapping] = ()) -> None:
     """InvalidInput where the numbers come from different versions of the evaluator or of the simulated users."""
     for judge in JUDGES:
-        found: dict[str, str] = {}
+        judges: dict[str, str] = {}
         for about in abouts:
             versions = about.get("versions", {})
             if judge in versions:
-                found.setdefault(str(versions[judge]), about.get("results", "one"))
+                judges.setdefault(str(versions[judge]), about.get("results", "one"))
         for row in rows:
             if judge in row:
-                found.setdefault(str(row[judge]), "a row")
-        if len(found) > 1:
-            said = ", ".join(f"{version} ({name})" for version, name in found.items())
-            raise InvalidInput(f"The results are of different versions of the {judge}: {said}; judge all with one.")
+                judges.setdefault(str(row[judge]), "a row")
+        if len(judges) > 1:
+            names = ", ".join(f"{version} ({name})" for version, name in judges.items())
+            raise InvalidInput(f"The results are of different versions of the {judge}: {names}; judge all with one.")
 
 
 def _content(path: Path) -> bytes:
@@ -177,8 +177,8 @@ def _runs(rows: Sequence[dict], path: Path) -> list[tuple[tuple, list[dict]]]:
 
 
 def _kind(key: tuple) -> tuple:
-    told = dict(zip(KEY, key, strict=True))
-    return tuple(told[name] for name in ("protocol", "dimension", "method", "network", "user"))
+    facts = dict(zip(KEY, key, strict=True))
+    return tuple(facts[name] for name in ("protocol", "dimension", "method", "network", "user"))
 
 
 def _scores(run: Sequence[Mapping]) -> list[tuple]:
@@ -186,9 +186,9 @@ def _scores(run: Sequence[Mapping]) -> list[tuple]:
 
 
 def _words(key: tuple) -> str:
-    told = dict(zip(KEY, key, strict=True))
-    network = f" ({told['network']})" if told["network"] else ""
+    facts = dict(zip(KEY, key, strict=True))
+    network = f" ({facts['network']})" if facts["network"] else ""
     return (
-        f"{told['method']}{network} on {told['label']} of {told['case']} by the user {told['user']}, "
-        f"seed {told['seed']}, protocol {told['protocol']}"
+        f"{facts['method']}{network} on {facts['label']} of {facts['case']} by the user {facts['user']}, "
+        f"seed {facts['seed']}, protocol {facts['protocol']}"
     )

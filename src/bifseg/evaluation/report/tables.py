@@ -34,24 +34,26 @@ def score_table(
 
     The number in a cell's brackets is its n where columns differ. None where no column goes that far.
     """
-    found = {column: group.scores(column, step, metric) for column in columns}
-    columns = [column for column in columns if found[column]]
+    scores = {column: group.scores(column, step, metric) for column in columns}
+    columns = [column for column in columns if scores[column]]
     if not columns:
         return None
-    names, told = short_names(d for d, _ in group.rows), heads or head_names(columns)
-    keys = sorted({structure(t) for column in columns for t in found[column]})
+    names, titles = short_names(d for d, _ in group.rows), heads or head_names(columns)
+    keys = sorted({structure(t) for column in columns for t in scores[column]})
     lines = []
     for line in _with_totals(keys):
-        own = {c: _of(found[c], line) for c in columns}
+        line_scores = {c: _of(scores[c], line) for c in columns}
         data = names[line[0]]
-        lines.append(score_row([data, line[1] or "**all**"], own, [c for c in columns if group.seen(c, line[0])]))
-    lines += average_rows(found, columns, keys, group.unseen(columns))
+        lines.append(
+            score_row([data, line[1] or "**all**"], line_scores, [c for c in columns if group.seen(c, line[0])])
+        )
+    lines += average_rows(scores, columns, keys, group.unseen(columns))
     if seconds:
         lines.append([Cell("Tm (s)"), Cell(""), Cell(""), *(seconds_cell(group, column, step) for column in columns)])
     seen = [c for c in columns if any(group.seen(c, d) for d, _ in keys)]
     marks = "Bold: the best of a row. *: p < 0.05 against all others (paired t-test)."
     notes = " ".join(part for part in (notes, marks, KEEPS if seen else "") if part)
-    return Table(key, caption, ["Data", "Object", "n", *(told[c] for c in columns)], lines, 3, notes)
+    return Table(key, caption, ["Data", "Object", "n", *(titles[c] for c in columns)], lines, 3, notes)
 
 
 def head_names(columns: Iterable[Column]) -> dict[Column, str]:
@@ -61,38 +63,38 @@ def head_names(columns: Iterable[Column]) -> dict[Column, str]:
     return {c: title(c, same[c]) for c in columns}
 
 
-def score_row(fixed: Sequence[str], own: Mapping[Column, Scores], seen: Sequence[Column]) -> list[Cell]:
+def score_row(fixed: Sequence[str], scores: Mapping[Column, Scores], seen: Sequence[Column]) -> list[Cell]:
     """The cells of one structure: the best of those whose network has not seen it is bold, with a star if surely."""
-    sums = {c: summarise(by_thing(s).values()) for c, s in own.items() if s}
+    sums = {c: summarise(by_thing(s).values()) for c, s in scores.items() if s}
     fair = [c for c in sums if c not in seen] or list(sums)
     top = max((f"{100 * sums[c].mean:.1f}" for c in fair), key=float, default="")
     counts = sorted({s.n for s in sums.values()})
     cells = []
-    for column in own:
+    for column in scores:
         if column not in sums:
             cells.append(EMPTY)
             continue
-        found = sums[column]
-        best = column in fair and f"{100 * found.mean:.1f}" == top
-        others = [own[c] for c in sums if c != column]
-        star = best and bool(others) and all(surely_above(own[column], theirs) for theirs in others)
-        number = f" ({found.n})" if len(counts) > 1 else ""
-        text = percent(found) + ("*" if star else "") + (DAGGER if column in seen else "") + number
-        numbers = {"mean": rounded(found.mean), "sd": rounded(found.sd), "n": found.n}
+        summary = sums[column]
+        best = column in fair and f"{100 * summary.mean:.1f}" == top
+        others = [scores[c] for c in sums if c != column]
+        star = best and bool(others) and all(surely_above(scores[column], theirs) for theirs in others)
+        number = f" ({summary.n})" if len(counts) > 1 else ""
+        text = percent(summary) + ("*" if star else "") + (DAGGER if column in seen else "") + number
+        numbers = {"mean": rounded(summary.mean), "sd": rounded(summary.sd), "n": summary.n}
         cells.append(Cell(text, numbers | {"best": best, "significant": star, "seen": column in seen}, best))
     n = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
     return [*(Cell(text) for text in fixed), Cell(n), *cells]
 
 
 def average_rows(
-    found: Mapping[Column, Scores], columns: Sequence[Column], keys: Sequence[Row], datasets: set[str]
+    by_column: Mapping[Column, Scores], columns: Sequence[Column], keys: Sequence[Row], datasets: set[str]
 ) -> list[list[Cell]]:
     """The means over objects, cases and structures, of the columns that have all structures of ``datasets``."""
     kept = {key for key in keys if key[0] in datasets}
     if not kept:
         return []
-    own = {column: only(found[column], datasets=datasets) for column in columns}
-    fair = {c: averages(scores) for c, scores in own.items() if {structure(t) for t in scores} == kept}
+    unseen = {column: only(by_column[column], datasets=datasets) for column in columns}
+    fair = {c: averages(scores) for c, scores in unseen.items() if {structure(t) for t in scores} == kept}
     lines = []
     for name in ("objects", "cases", "macro"):
         values = {c: getattr(a, name) for c, a in fair.items()}
@@ -104,8 +106,8 @@ def average_rows(
                 cells.append(EMPTY)
                 continue
             best = f"{100 * means[column]:.1f}" == top
-            others = [own[c] for c in columns if c != column and own[c]]
-            star = name == "objects" and best and bool(others) and all(surely_above(own[column], o) for o in others)
+            others = [unseen[c] for c in columns if c != column and unseen[c]]
+            star = name == "objects" and best and bool(others) and all(surely_above(unseen[column], o) for o in others)
             text = f"{100 * means[column]:.1f}" if name == "macro" else percent(values[column])
             numbers = {"mean": rounded(means[column]), "best": best}
             cells.append(Cell(text + ("*" if star else ""), numbers, best))
@@ -145,22 +147,22 @@ def cost_table(group: Group, columns: Sequence[Column], field: str, key: str, ca
         lines.append([Cell(step_name(step)), *cells])
     if all(cell is EMPTY for line in lines for cell in line[1:]):
         return None
-    told = head_names(columns)
-    return Table(key, caption, ["After", *(told[c] for c in columns)], lines, 1)
+    heads = head_names(columns)
+    return Table(key, caption, ["After", *(heads[c] for c in columns)], lines, 1)
 
 
-def comparison_cells(found: Comparison) -> list[Cell]:
+def comparison_cells(comparison: Comparison) -> list[Cell]:
     """n (patients), difference and interval in points, both p, and the share made worse."""
     numbers = {
-        "mean": rounded(found.difference), "low": rounded(found.low), "high": rounded(found.high),
+        "mean": rounded(comparison.difference), "low": rounded(comparison.low), "high": rounded(comparison.high),
     }  # fmt: skip
-    points = f"**{points_of(found.difference)}** [{points_of(found.low)}, {points_of(found.high)}]"
+    points = f"**{points_of(comparison.difference)}** [{points_of(comparison.low)}, {points_of(comparison.high)}]"
     return [
-        Cell(f"{found.n} ({found.units})", {"objects": found.n, "patients": found.units}),
+        Cell(f"{comparison.n} ({comparison.units})", {"objects": comparison.n, "patients": comparison.units}),
         Cell(points, numbers),
-        Cell(p_text(found.t_test), found.t_test),
-        Cell(p_text(found.wilcoxon), found.wilcoxon),
-        Cell(f"{100 * found.worse:.0f} %", rounded(found.worse)),
+        Cell(p_text(comparison.t_test), comparison.t_test),
+        Cell(p_text(comparison.wilcoxon), comparison.wilcoxon),
+        Cell(f"{100 * comparison.worse:.0f} %", rounded(comparison.worse)),
     ]
 
 
@@ -168,8 +170,8 @@ def step_name(step: int) -> str:
     return "start" if step == 0 else f"round {step}"
 
 
-def percent(found: Summary) -> str:
-    return f"{100 * found.mean:.1f} ± {100 * found.sd:.1f}" if found.n > 1 else f"{100 * found.mean:.1f}"
+def percent(summary: Summary) -> str:
+    return f"{100 * summary.mean:.1f} ± {100 * summary.sd:.1f}" if summary.n > 1 else f"{100 * summary.mean:.1f}"
 
 
 def points_of(difference: float) -> str:
@@ -190,9 +192,9 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 5)
 
 
-def _of(found: Scores, line: tuple[str, str | None]) -> Scores:
+def _of(scores: Scores, line: tuple[str, str | None]) -> Scores:
     dataset, label = line
-    return only(found, datasets=[dataset]) if label is None else only(found, row=(dataset, label))
+    return only(scores, datasets=[dataset]) if label is None else only(scores, row=(dataset, label))
 
 
 def _with_totals(keys: Sequence[Row]) -> list[tuple[str, str | None]]:

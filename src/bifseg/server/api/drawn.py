@@ -50,19 +50,19 @@ class Mask(Body):
 
     def pieces(self, box: Box) -> Iterator[bytes]:
         """The voxels in C order, of its box as parsed, piece by piece: a large one never lies in memory as a whole."""
-        size, found, unpack = prod(box.shape), 0, zlib.decompressobj()
+        size, unpacked, unpack = prod(box.shape), 0, zlib.decompressobj()
         try:
             packed = base64.b64decode(self.deflate, validate=True)
             while not unpack.eof and (piece := unpack.decompress(packed, PIECE)):
-                found, packed = found + len(piece), unpack.unconsumed_tail
-                if found > size:
+                unpacked, packed = unpacked + len(piece), unpack.unconsumed_tail
+                if unpacked > size:
                     break
                 yield piece
         except (ValueError, zlib.error) as error:
             raise InvalidInput(f"The mask is not base64 of zlib-deflated bytes: {str(error).rstrip('.')}.") from None
-        if found != size or not unpack.eof or unpack.unused_data:
-            told = "more" if found > size else found
-            raise InvalidInput(f"The mask's box {box} has {size} voxels, one byte each; {told} were sent.")
+        if unpacked != size or not unpack.eof or unpack.unused_data:
+            number = "more" if unpacked > size else unpacked
+            raise InvalidInput(f"The mask's box {box} has {size} voxels, one byte each; {number} were sent.")
 
 
 class Stroke(Body):

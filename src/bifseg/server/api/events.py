@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
+from bifseg.server.api.answers import ChangedEvent
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, documented, event, streamed
-from bifseg.server.api.told import ChangedEvent
 
 router = APIRouter(tags=["sessions"], **ROUTER)
 LOOK = 5.0  # seconds after which it is looked whether another process changed the session

@@ -165,7 +165,7 @@ def files(
     root = _inside(service.settings.images, "")
     if not inside.is_dir():
         raise NotFound(f"There is no folder {folder!r}.")
-    found = []
+    entries = []
     for path in sorted(inside.iterdir())[:LISTED]:
         if (
             not path.name.startswith(".")
@@ -174,14 +174,14 @@ def files(
             and path.resolve().is_relative_to(root)
         ):
             about = path.stat()
-            found.append(
+            entries.append(
                 {
                     "path": str(path.relative_to(root)),
                     "folder": path.is_dir(),
                     "bytes": 0 if path.is_dir() else about.st_size,
                 }
             )
-    return found
+    return entries
 
 
 def _sayable(name: str) -> bool:

@@ -45,7 +45,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
-class Row(Protocol):
+class StoreRow(Protocol):
     """What the store tells of something."""
 
     def as_dict(self) -> dict: ...
@@ -180,7 +180,9 @@ def session_of(service: Served, user: User, id: Annotated[str, Path(max_length=1
 Owned = Annotated[SessionRow, Depends(session_of)]
 
 
-async def listed(service: Service, user: str, kind: type[BaseModel], rows: Callable[[], Sequence[Row]]) -> Response:
+async def listed(
+    service: Service, user: str, kind: type[BaseModel], rows: Callable[[], Sequence[StoreRow]]
+) -> Response:
     """All rows that a user has, as JSON that is made when it is their turn: there may be thousands."""
 
     def listing() -> bytes:

@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
+from bifseg.server.api.answers import MeasureInfo, PlaceInfo
 from bifseg.server.api.replies import FileReply, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served
-from bifseg.server.api.told import MeasureInfo, PlaceInfo
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
 from bifseg.server.views import RAW, Format, View, What, media_types
@@ -72,9 +72,9 @@ async def unsure(session: Owned, service: Served, response: Response, object: Ob
     def look() -> list[dict]:
         segment = views.segment_of(service.store.load(history.state), object)
         response.headers["ETag"] = etag(str(history.version(segment.name)))
-        found = places(segment.uncertainty(), service.store.image_row(session.image).spacing)
+        uncertain = places(segment.uncertainty(), service.store.image_row(session.image).spacing)
         starts = np.array(segment.box.start)
-        return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in found]
+        return [{"voxel": (starts + voxel).tolist(), "uncertainty": bits} for voxel, bits in uncertain]
 
     return await service.lane(history.voxels(object)).run(session.owner, look)
 

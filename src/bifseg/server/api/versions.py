@@ -30,14 +30,16 @@ def versions(request: Request, name: str) -> list[tuple[bool, str]] | None:
 
     None without the header; InvalidInput for one that says something else.
     """
-    said = ",".join(request.headers.getlist(name))
+    header = ",".join(request.headers.getlist(name))
     if not request.headers.getlist(name):
         return None
-    if said.strip() == "*":
+    if header.strip() == "*":
         return [(False, "*")]
-    if len(said) > LONGEST or not TAGS.fullmatch(said):
-        raise InvalidInput(f'{name} must be the ETag of an answer, in quotes, such as "12", or *; it is {said[:80]!r}.')
-    return [(bool(weak), version) for weak, version in TAG.findall(said)]
+    if len(header) > LONGEST or not TAGS.fullmatch(header):
+        raise InvalidInput(
+            f'{name} must be the ETag of an answer, in quotes, such as "12", or *; it is {header[:80]!r}.'
+        )
+    return [(bool(weak), version) for weak, version in TAG.findall(header)]
 
 
 async def _expected(
@@ -52,8 +54,8 @@ async def _expected(
         ),
     ] = None,
 ) -> list[str] | None:
-    found = versions(request, "If-Match")
-    return None if found is None else [version for weak, version in found if not weak]
+    tags = versions(request, "If-Match")
+    return None if tags is None else [version for weak, version in tags if not weak]
 
 
 Expected = Annotated[list[str] | None, Depends(_expected)]

@@ -24,7 +24,7 @@ from bifseg.server import views
 from bifseg.server.access.guard import User
 from bifseg.server.api.request import RESPONSES, Received, Served
 from bifseg.server.monailabel.datastore import Datastore
-from bifseg.server.monailabel.painted import HIDDEN, Asked, cut, interactions
+from bifseg.server.monailabel.painted import HIDDEN, InferenceRequest, cut, interactions
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_image, read_labels
 from bifseg.server.uploads.receiving import suffix_of
@@ -127,36 +127,38 @@ async def infer(
     start = time.perf_counter()
     if model != MODEL:
         raise NotFound(f"There is no model {model[:80]!r}; this server has {MODEL}.")
-    asked = Asked.of(params)
-    name = asked.selected_label_name or service.settings.labels[0]
-    own = await _session(service, user, session_id, image)
-    todo = await service.heavy.run(user, _todo, service, own, asked, name, label)  # it may read a label map
+    inference = InferenceRequest.of(params)
+    name = inference.selected_label_name or service.settings.labels[0]
+    session = await _session(service, user, session_id, image)
+    todo = await service.heavy.run(user, _todo, service, session, inference, name, label)  # it may read a label map
     led: dict = {}
     for interaction in todo:
         try:
-            led = await service.act(user, own.id, interaction)
+            led = await service.act(user, session.id, interaction)
         except Exception:  # of two that belong together, none or both; what others did meanwhile stays
             if interaction is not todo[0] and todo[0]["kind"] == "remove":
                 with contextlib.suppress(Stale):
-                    await service.act(user, own.id, {"kind": "undo"}, expected=[str(led["number"])])
+                    await service.act(user, session.id, {"kind": "undo"}, expected=[str(led["number"])])
             raise
-    content = await service.quick.run(user, _mask, service.store, own, name, asked.result_extension)
-    told = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
-    return _multipart(told, f"mask-{secrets.token_hex(4)}{asked.result_extension}", content)
+    content = await service.quick.run(user, _mask, service.store, session, name, inference.result_extension)
+    facts = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
+    return _multipart(facts, f"mask-{secrets.token_hex(4)}{inference.result_extension}", content)
 
 
-def _todo(service: Service, own: SessionRow, asked: Asked, name: str, label: UploadFile | None) -> list[dict]:
+def _todo(
+    service: Service, session: SessionRow, inference: InferenceRequest, name: str, label: UploadFile | None
+) -> list[dict]:
     """The interactions that a request comes to, their arrays put into the store."""
-    row = service.store.image_row(own.image)
-    box = asked.region(row.shape, row.spacing)
-    marks = np.full(row.shape, HIDDEN, np.uint8) if label is None else asked.marks(_labels(service, own, label))
-    todo = interactions(service.store.state(own.id), name, box, marks, row.spacing)
+    row = service.store.image_row(session.image)
+    box = inference.region(row.shape, row.spacing)
+    marks = np.full(row.shape, HIDDEN, np.uint8) if label is None else inference.marks(_labels(service, session, label))
+    todo = interactions(service.store.state(session.id), name, box, marks, row.spacing)
     return [journalled(interaction, service.store) for interaction in todo]
 
 
-def _mask(store: Store, own: SessionRow, name: str, suffix: str) -> bytes:
-    row = store.image_row(own.image)
-    return _content(store, row, views.view(store.state(own.id), "mask", name, row.shape), suffix)
+def _mask(store: Store, session: SessionRow, name: str, suffix: str) -> bytes:
+    row = store.image_row(session.image)
+    return _content(store, row, views.view(store.state(session.id), "mask", name, row.shape), suffix)
 
 
 def _content(store: Store, row: ImageRow, view: views.View, suffix: str) -> bytes:
@@ -192,14 +194,14 @@ async def submit(
     service: Served, user: User, image: Name, label: Annotated[UploadFile, File()], tag: Tag = FINAL
 ) -> dict:
     """Keep the label map that a person accepted; it is in the session's journal, and in its export."""
-    own = await _session(service, user, "", image)
+    session = await _session(service, user, "", image)
     tag = tag or FINAL
 
     def submission() -> dict:
-        labels = cut(_labels(service, own, label))
+        labels = cut(_labels(service, session, label))
         return journalled({"kind": "submit", "title": tag, "labels": labels}, service.store)
 
-    await service.act(user, own.id, await service.heavy.run(user, submission))
+    await service.act(user, session.id, await service.heavy.run(user, submission))
     return {"image": image, "label": image, "tag": tag}
 
 
@@ -233,8 +235,8 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
         return await run_in_threadpool(service.store.session, session_id, user)
     names = Datastore(service.store, user)
     key = await run_in_threadpool(names.image, image)
-    if own := await run_in_threadpool(names.session, key, CLIENT):
-        return own
+    if session := await run_in_threadpool(names.session, key, CLIENT):
+        return session
     id = await service.create(key, user, client=CLIENT, title=image)
     return await run_in_threadpool(service.store.session, id, user)
 
@@ -249,9 +251,9 @@ def _keep(service: Service, user: str, upload: UploadFile) -> str:
     return service.store.add_image(image, user, headers)
 
 
-def _labels(service: Service, own: SessionRow, upload: UploadFile) -> np.ndarray:
+def _labels(service: Service, session: SessionRow, upload: UploadFile) -> np.ndarray:
     """An uploaded label map on the session's image: uint8."""
-    limits, image = service.settings.limits, service.store.image(own.image)
+    limits, image = service.settings.limits, service.store.image(session.image)
     with _saved(service, upload, LABELS) as path:
         labels = read_labels(path, service.store.folder, limits, image, name="The label map")
     if labels.min() < 0 or labels.max() > 255:

@@ -18,7 +18,7 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.server.api.bodies import Name, parsed
-from bifseg.server.nninteractive.prompts import Labels, Mark, Scene
+from bifseg.server.nninteractive.prompts import Labels, Mark, PromptScene
 from bifseg.session.state import State
 
 HIDDEN = 3  # what is painted here is not known: another segment covers it, or no label map came
@@ -33,7 +33,7 @@ class Painted(BaseModel):
     id: Annotated[int, Field(ge=1)]
 
 
-class Asked(BaseModel):
+class InferenceRequest(BaseModel):
     """The params of a request; Slicer sends more than is used."""
 
     roi: list[Place] = []
@@ -42,7 +42,7 @@ class Asked(BaseModel):
     result_extension: Literal[".nrrd", ".nii.gz", ".nii", ".mha"] = ".nrrd"
 
     @classmethod
-    def of(cls, params: str) -> Asked:
+    def of(cls, params: str) -> InferenceRequest:
         """From JSON; InvalidInput, in one sentence, for what is of another form."""
         return parsed(cls, params, "params")
 
@@ -54,7 +54,7 @@ class Asked(BaseModel):
             raise InvalidInput(f"The roi has {len(self.roi)} numbers; it has six, x0, x1, y0, y1, z0, z1, in voxels.")
         ends = [sorted(self.roi[axis : axis + 2]) for axis in (0, 2, 4)]
         pairs = [(floor(low), max(ceil(high), floor(low) + 1)) for low, high in ends]
-        return Box.parse(Scene(shape, spacing).by_box(pairs, include=True)["box"])
+        return Box.parse(PromptScene(shape, spacing).by_box(pairs, include=True)["box"])
 
     def marks(self, labels: np.ndarray) -> np.ndarray:
         """The scribbles in a label map (x, y, z): uint8, 1 foreground, 2 background, 3 hidden, 0 none."""
@@ -72,9 +72,9 @@ def interactions(
 ) -> list[dict]:
     """What makes an object have this box and these scribbles, as `DurableSession` takes it, with `Labels` for arrays.
 
-    ``marks``: uint8 (x, y, z) as `Asked.marks` gives them; outside the box they say nothing. ``box``: None for the one
-    that the object has, or one around the scribbles. Nothing is to do where all is so already. Raises InvalidInput
-    where there is neither box nor scribble.
+    ``marks``: uint8 (x, y, z) as `InferenceRequest.marks` gives them; outside the box they say nothing. ``box``: None
+    for the one that the object has, or one around the scribbles. Nothing is to do where all is so already. Raises
+    InvalidInput where there is neither box nor scribble.
     """
     known, before = state.objects.get(name), np.zeros_like(marks)
     if known:
@@ -82,9 +82,9 @@ def interactions(
     marks = np.where(marks == HIDDEN, before, marks)
     if box is None:
         box = _box_of(marks, before, known.box if known else None, spacing)
-    inside, said = marks[box.slices], before[box.slices]
-    new = np.where(inside == said, 0, inside)
-    if known is None or ((said > 0) & (inside == 0)).any():
+    inside, earlier = marks[box.slices], before[box.slices]
+    new = np.where(inside == earlier, 0, inside)
+    if known is None or ((earlier > 0) & (inside == 0)).any():
         begin = {"kind": "box", "box": str(box), "name": name, **_scribbles(inside, box)}
         return [{"kind": "remove", "name": name}, begin] if known else [begin]
     if box != known.box:
@@ -119,4 +119,4 @@ def _box_of(marks: np.ndarray, before: np.ndarray, box: Box | None, spacing: tup
             return box
     if not marks.any():
         raise InvalidInput("There is nothing to go by: place a region of interest, or paint scribbles.")
-    return Box.parse(Scene(marks.shape, spacing).by_scribble(Mark.of(marks), include=True)["box"])
+    return Box.parse(PromptScene(marks.shape, spacing).by_scribble(Mark.of(marks), include=True)["box"])

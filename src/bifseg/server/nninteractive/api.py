@@ -31,7 +31,7 @@ from bifseg.server.api.request import Bounded
 from bifseg.server.nninteractive import nnia
 from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.nninteractive.masks import BINARY, box_of, predicted, session_with, unchanged
-from bifseg.server.nninteractive.prompts import Mark, Scene
+from bifseg.server.nninteractive.prompts import Mark, PromptScene
 from bifseg.server.nninteractive.said import (
     BUFFERS,
     CAPABILITIES,
@@ -221,14 +221,14 @@ async def _image(request: Request, lease: Lease) -> ImageRow:
 async def add_bbox(request: Request, lease: Acting, prompt: BoxPrompt) -> Response:
     """A box around the object, or around what does not belong to it; half-open ranges of voxels."""
     pairs = [[round(a), round(b)] for a, b in prompt.bbox_coords]
-    return await _prompt(request, lease, prompt.run_prediction, Scene.by_box, pairs, prompt.include_interaction)
+    return await _prompt(request, lease, prompt.run_prediction, PromptScene.by_box, pairs, prompt.include_interaction)
 
 
 @router.post("/add_point_interaction", **PREDICTION)
 async def add_point(request: Request, lease: Acting, prompt: PointPrompt) -> Response:
     """A voxel of the object, or of what does not belong to it."""
     voxel = [round(at) for at in prompt.coordinates]
-    return await _prompt(request, lease, prompt.run_prediction, Scene.by_point, voxel, prompt.include_interaction)
+    return await _prompt(request, lease, prompt.run_prediction, PromptScene.by_point, voxel, prompt.include_interaction)
 
 
 @router.post("/add_scribble_interaction", openapi_extra=ARRAY, **PREDICTION)
@@ -236,7 +236,7 @@ async def add_scribble(request: Request, lease: Acting, meta: Meta = "{}") -> Re
     """Voxels of the object, or of what does not belong to it: a mask of the image, or of interaction_bbox."""
     said = parsed(MaskPrompt, meta, "X-Meta")
     mark = await _mark(request, lease, said.interaction_bbox)
-    return await _prompt(request, lease, said.run_prediction, Scene.by_scribble, mark, said.include_interaction)
+    return await _prompt(request, lease, said.run_prediction, PromptScene.by_scribble, mark, said.include_interaction)
 
 
 @router.post("/add_lasso_interaction", openapi_extra=ARRAY, **PREDICTION)
@@ -244,7 +244,7 @@ async def add_lasso(request: Request, lease: Acting, meta: Meta = "{}") -> Respo
     """A line around the object, or what is within: a mask of the image, or of interaction_bbox."""
     said = parsed(MaskPrompt, meta, "X-Meta")
     mark = await _mark(request, lease, said.interaction_bbox)
-    return await _prompt(request, lease, said.run_prediction, Scene.by_lasso, mark, said.include_interaction)
+    return await _prompt(request, lease, said.run_prediction, PromptScene.by_lasso, mark, said.include_interaction)
 
 
 @router.post("/add_initial_seg_interaction", openapi_extra=ARRAY, **PREDICTION)
@@ -257,7 +257,7 @@ async def add_initial_seg(request: Request, lease: Acting, meta: Meta = "{}") ->
     if mark is None:
         return unchanged()
     if found is None:
-        return await _prompt(request, lease, said.run_prediction, Scene.by_mask, mark)
+        return await _prompt(request, lease, said.run_prediction, PromptScene.by_mask, mark)
     return await predict(request, lease) if said.run_prediction else unchanged()
 
 
@@ -290,7 +290,7 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
         raise InvalidInput("There is no buffer yet; set_target_buffer comes before the first prompt.")
 
     def interaction() -> dict:
-        scene = Scene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
+        scene = PromptScene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
         return journalled(prompt(scene, *said), service.store)
 
     asked = {"refine": "auto" if run else "none", **await run_in_threadpool(interaction)}

@@ -55,7 +55,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Scene:
+class PromptScene:
     """Where a prompt lands. ``shape``, ``spacing``: of the image; ``box``: of the object, None before the first.
 
     ``include``: whether the prompt is for the object, or against it; InvalidInput for a first one against it. What a

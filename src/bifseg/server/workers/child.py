@@ -32,7 +32,7 @@ class DeadError(Exception):
     """The worker process ended."""
 
 
-class Job(Protocol):
+class ChildJob(Protocol):
     """What a worker process needs to know of a job."""
 
     id: int
@@ -80,7 +80,7 @@ class Child:
                 raise DeadError from None
             raise StartError("A worker process did not start; its words are on the server's standard error.") from None
 
-    async def do(self, job: Job) -> dict:
+    async def do(self, job: ChildJob) -> dict:
         """Have the process do a job: its result. Raises what the handler raised, or DeadError."""
         self.say({"job": job.work, "id": job.id})
         if job.cancelled:  # while the worker was started again

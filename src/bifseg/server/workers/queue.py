@@ -11,14 +11,14 @@ PASSED = 3  # times that a user may be overtaken
 QUANTUM = 1.0  # seconds of computing by which users may differ and still take turns
 
 
-class Job(Protocol):
+class QueuedJob(Protocol):
     """What the queue needs to know of a job."""
 
     user: str
     session: str
 
 
-OfPool = TypeVar("OfPool", bound=Job)
+OfPool = TypeVar("OfPool", bound=QueuedJob)
 
 
 class FairQueue(Generic[OfPool]):
