@@ -5,7 +5,7 @@ BIN := .venv/bin
 CLIENT := monailabel==0.8.5  # its client, to test our server with; what the rest of it needs is gigabytes
 NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
 PAGE := src/bifseg/server/static/index.html
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder  # of pytest: two files at once
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder  # of pytest: two files at once; tests/conftest.py groups them
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
 .PHONY: demo app page check portable plainest bench-check test lint format types docs clean
@@ -28,7 +28,7 @@ web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json:
 
 test: lint $(if $(NODE),page)
 	$(if $(NODE),npm --prefix web test)
-	$(BIN)/python -m pytest  # one by one: on two cores, two tests with servers or browsers run into their timeouts
+	$(BIN)/python -m pytest $(PARALLEL)
 
 check: lint
 	$(BIN)/python -m pytest -q -m "unit and not data" $(PARALLEL)
