@@ -178,3 +178,36 @@ def test_an_orientation_of_one_frame_differs(tmp_path):
     content.PerFrameFunctionalGroupsSequence[2].PlaneOrientationSequence = Sequence([other])
     content.save_as(path)
     refused(path, "frame 3 of .* orientation")
+
+
+def test_bits_that_lie_at_the_upper_end(tmp_path):
+    """Old scanners kept 12 bits above an overlay."""
+    meant = RNG.integers(0, 1 << 12, (6, 5), np.uint16)
+
+    def edit(content):
+        content.PixelRepresentation, content.BitsStored, content.HighBit = 0, 12, 15
+        content.PixelData = (meant << 4 | RNG.integers(0, 16, meant.shape, np.uint16)).tobytes()
+        content.RescaleIntercept = 0
+
+    assert np.array_equal(read_image(slice_(tmp_path / "a.dcm", edit)).array[..., 0].T, meant)
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_a_slice_whose_rescaling_is_forgotten(tmp_path, k):
+    """Its numbers would be 1000 higher than those of the others, and nobody would be told."""
+
+    def edit(content, number):
+        if number == k:
+            del content.RescaleSlope, content.RescaleIntercept
+
+    refused(series(tmp_path / "d", edit), "differ: .* has the rescale slope and intercept .*that it does not tell")
+
+
+def test_a_pixel_that_is_not_square_and_of_unknown_size(tmp_path):
+    def edit(content):
+        del content.PixelSpacing, content.ImagePositionPatient
+        content.PixelAspectRatio = [2, 1]
+
+    image = read_image(slice_(tmp_path / "a.dcm", edit))
+    assert image.spacing[:2] == (1, 2)
+    assert not image.calibrated

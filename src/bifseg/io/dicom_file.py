@@ -17,6 +17,7 @@ from bifseg.io.untrusted import mapped
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
+DIRECTORY = "1.2.840.10008.1.3.10"
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG)
 PIXELS = {0x7FE00010: "", 0x7FE00008: "f4", 0x7FE00009: "f8"}
 KEYWORDS = (
@@ -25,7 +26,8 @@ KEYWORDS = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "PixelSpacing",
     "ImagerPixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient", "ImageOrientationPatient",
     "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "GridFrameOffsetVector", "DoseGridScaling", "SpecificCharacterSet", "ModalityLUTSequence",
+    "GridFrameOffsetVector", "DoseGridScaling", "SpecificCharacterSet", "ModalityLUTSequence", "ImageType",
+    "PixelAspectRatio",
 )  # fmt: skip
 DAMAGE = (  # what pydicom and ITK may raise of a damaged file
     OSError, LookupError, AttributeError, EOFError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError,
@@ -112,6 +114,12 @@ class DicomFile:
         """How many of them mean something."""
         return min(self.integer("BitsStored", self.dtype.itemsize * 8), self.dtype.itemsize * 8)
 
+    @cached_property
+    def high(self) -> int:
+        """The highest of the bits that mean something; they lie at the lower end of a number but in old files."""
+        high = self.integer("HighBit", self.bits - 1)
+        return high if self.bits <= high + 1 <= self.dtype.itemsize * 8 else self.bits - 1
+
     @property
     def coloured(self) -> bool:
         """Whether its pixels are colours, or stand for some."""
@@ -179,7 +187,11 @@ def read_file(path: Path, name: str) -> DicomFile:
     if at is None or "Rows" not in header:
         if _is_image_class(sop_class) or not sop_class:
             raise DamagedFile(name, "is truncated or damaged: its pixels are missing.")
-        raise NoImage(name, "is DICOM, but no image.")
+        if sop_class == DIRECTORY:
+            raise NoImage(
+                name, "is a DICOMDIR, a table of contents; give the folder that holds the slices of one series."
+            )
+        raise NoImage(name, "is DICOM, but no image. It may be a report or a plan.")
     if not syntax:
         syntax = NATIVE[0] if implicit else NATIVE[1] if little is not False else BIG
     exchanged = syntax == BIG and kind == b"OW" and header.get("BitsAllocated") == 8

@@ -28,6 +28,7 @@ class Frame:
     thickness: float | None
     slope: float
     intercept: float
+    scaled: bool  # whether the file tells them
 
 
 def frames_of(file: DicomFile) -> list[Frame]:
@@ -42,6 +43,11 @@ def _frames(file: DicomFile) -> Iterator[Frame]:
     header = file.header
     if header.get("ModalityLUTSequence") and not file.coloured:
         raise UnsupportedFile(file.name, "maps its numbers by a table (Modality LUT), which is not read.")
+    if "MOSAIC" in (header.get("ImageType") or ()):
+        raise UnsupportedFile(
+            file.name, "is a mosaic, all slices of a volume in one picture, as scanners of Siemens save some; "
+            "convert it to NIfTI first, with dcm2niix for example.",
+        )  # fmt: skip
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if file.count > 1 and groups and len(groups) != file.count:
@@ -79,6 +85,7 @@ def _frames(file: DicomFile) -> Iterator[Frame]:
         yield Frame(
             file, k, position, orientation, None if spacing is None else (spacing[1], spacing[0]),
             abs(_number(file, thickness, 0.0)) or None, _number(file, slope, 1.0), _number(file, intercept, 0.0),
+            scaled=slope not in (None, "") or intercept not in (None, ""),
         )  # fmt: skip
 
 

@@ -43,20 +43,22 @@ def planes_of(file: DicomFile) -> Iterator[np.ndarray]:
 
 
 def _meant(file: DicomFile, plane: np.ndarray) -> np.ndarray:
-    """Without what lies in the bits above those that are stored, which once were overlays."""
-    spare = plane.dtype.itemsize * 8 - file.bits
-    if file.floating or not spare or file.integer("HighBit", file.bits - 1) != file.bits - 1:
+    """Without what lies in the bits above and below those that are stored, which once were overlays."""
+    all_, packed = plane.dtype.itemsize * 8, file.syntax in (*JPEG, *JPEG2000)
+    if file.floating or file.bits == all_:
         return plane
-    return plane << spare >> spare
+    high = file.bits - 1 if packed else file.high  # what is packed has no bits below
+    return plane << (all_ - 1 - high) >> (all_ - file.bits)
 
 
 def _packed(file: DicomFile) -> Iterator[bytes]:
     """The packed bytes of each frame, each checked for its size and its end."""
     from pydicom.encaps import generate_frames
+    from pydicom.uid import UID
 
     if file.syntax not in (*JPEG, *JPEG2000):
         raise UnsupportedFile(
-            file.name, f"is compressed in a way that is not read, {file.syntax}; save it uncompressed."
+            file.name, f"is compressed in a way that is not read, {UID(file.syntax).name}; save it uncompressed."
         )
     with mapped(file.path) as data:
         whole = data[file.at :] if file.length == 0xFFFFFFFF else data[file.at : file.at + file.length]

@@ -26,10 +26,7 @@ def read_dicom(path: Path, options: ReadOptions) -> Content:
     """What a DICOM file holds, a slice or a stack of them; or the one series in a folder, or the one asked for."""
     if path.is_dir():
         return _volume(path, _series(path, path, options.series, {}), options)
-    try:
-        file = read_file(path, str(path))
-    except NoImage as error:
-        raise UnsupportedFile(error.file, f"{error.problem} It may be a report or a plan.") from None
+    file = read_file(path, str(path))
     if options.series is not None and options.series not in _names(file):
         raise UnsupportedFile(path, f"holds not {options.series} but the DICOM series {file.series}.")
     return _volume(path, [file], options)

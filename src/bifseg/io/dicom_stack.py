@@ -110,6 +110,10 @@ def _check_alike(first: Frame, frame: Frame) -> None:
     ):
         if before != now:
             raise InvalidInput(_differs(first, frame, what, before, now))
+    scales = [(one.slope, one.intercept) for one in (first, frame)]
+    if scales[0] != scales[1] and not (first.scaled and frame.scaled):  # of one it is forgotten, and its numbers moved
+        texts = [_text(scale if one.scaled else None) for scale, one in zip(scales, (first, frame), strict=True)]
+        raise InvalidInput(_differs(first, frame, "rescale slope and intercept", *texts))
     finest = min(first.spacing) if first.spacing else 1.0
     for what, numbers, others, tolerance in (
         ("orientation", first.orientation, frame.orientation, 1e-3),
@@ -161,6 +165,8 @@ def _single_geometry(path: Path, frame: Frame) -> dict[str, Any]:
         detector = numbers_of(frame.file, frame.file.header.get("ImagerPixelSpacing"), 2)
         if detector is not None:  # at the detector, and larger than in the patient
             spacing = (detector[1], detector[0])
+        elif (ratio := numbers_of(frame.file, frame.file.header.get("PixelAspectRatio"), 2)) and min(ratio) > 0:
+            spacing = (1.0, ratio[0] / ratio[1])  # of a pixel's height to its width
     return geometry | {
         "planar": not (geometry and calibrated and frame.thickness), "calibrated": calibrated,
         "spacing": None if spacing is None else (*spacing, frame.thickness or 1.0),

@@ -83,6 +83,11 @@ class Format:
     extra: str = ""
     help: str = ""
 
+    @property
+    def packable(self) -> bool:
+        """Whether it is read packed by gzip as a whole."""
+        return any(ending.endswith(".gz") for ending in self.endings)
+
 
 FORMATS: dict[str, Format] = {  # recognised in this order; what stands before DICOM in its files may be a TIFF
     "dicom": Format(
@@ -171,20 +176,15 @@ def written_as(name: str | Path) -> Format | None:
     return next((format_ for format_ in FORMATS.values() if ending in format_.written), None)
 
 
-def named(name: str | Path, *, packed: bool = False) -> Format | None:
-    """The format of a file that is read, as its name says; None where that says none. ``packed``: it is gzipped."""
+def named(name: str | Path) -> Format | None:
+    """The format of a file that is read, as its name says; None where that says none."""
     ending = ending_of(name, read_endings())
-    formats = (format_ for format_ in FORMATS.values() if _packable(format_) or not packed)
-    return next((format_ for format_ in formats if ending in format_.endings), None)
+    return next((format_ for format_ in FORMATS.values() if ending in format_.endings), None)
 
 
-def recognised(start: bytes, *, packed: bool = False) -> Format | None:
-    """The format of a file that begins so, unpacked; None where that is none's. ``packed``: it is gzipped."""
+def recognised(start: bytes) -> Format | None:
+    """The format of a file that begins so, unpacked; None where that is none's."""
     for format_ in FORMATS.values():
-        if format_.signature and (_packable(format_) or not packed) and resolve_name(format_.signature)(start):
+        if format_.signature and resolve_name(format_.signature)(start):
             return format_
     return None
-
-
-def _packable(format_: Format) -> bool:
-    return any(ending.endswith(".gz") for ending in format_.endings)

@@ -22,6 +22,7 @@ from bifseg.io.untrusted import check_single
 from bifseg.io.voxels import MAGIC, UNPACKED, Content, unpacking
 
 START = 540  # bytes of a file by which its format is known
+PAIR = "is no image that is read; if it is one of two files, .hdr and .img, save both as one .nii."
 NOT_FINITE = "holds {bad} voxels that are NaN or infinite; all must be finite."
 
 
@@ -223,7 +224,11 @@ def format_of(path: Path) -> Format:
                 start = next(unpacking(file, "gzip"), b"")[:START]
             except (zlib.error, EOFError, OSError) as error:
                 raise DamagedFile(path, UNPACKED) from error
-    format_ = formats.recognised(start, packed=packed) or formats.named(path, packed=packed)
+    format_ = formats.recognised(start) or formats.named(path)
+    if packed and (format_ is None or not format_.packable or start.startswith(MAGIC["gzip"])):
+        raise UnsupportedFile(path, "is packed by gzip, and what is in it is no NIfTI; unpack it first.")
+    if format_ is None and path.name.lower().endswith((".img", ".hdr")):
+        raise UnsupportedFile(path, PAIR)
     if format_ is None:
         raise UnsupportedFile(path, f"is damaged, or not an image of a known format: {formats.titles()}.")
     return format_

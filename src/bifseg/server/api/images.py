@@ -48,7 +48,7 @@ async def upload(
     name: Annotated[str, Query(max_length=300, description="The file's name; its ending says the format.")],
     series: Annotated[Text | None, Query(description="UID of one of several DICOM series in a zip.")] = None,
 ) -> dict:
-    """Send an image as the body: NIfTI, NRRD, MHA, PNG, JPEG, BMP, or a zip of DICOM slices.
+    """Send an image as the body: NIfTI, NRRD, MHA, PNG, JPEG, BMP, TIFF, one DICOM file, or a zip of DICOM slices.
 
     It is kept once, however often it comes.
     """
