@@ -12,6 +12,9 @@ from bifseg.server.views import RAW, media_types
 
 def page() -> str:
     rows = "\n".join(map(_row, FORMATS.values()))
+    refused = "\n".join(
+        f"| {entry.title} | {'; '.join(entry.refused.values())} |" for entry in FORMATS.values() if entry.refused
+    )
     media = "\n".join(f"| `{name}` | {kind} |" for name, kind in media_types().items() if name != RAW)
     return f"""# Formats
 
@@ -26,6 +29,15 @@ Arrays are in the file's order, x, y, z, and in its own number type. Geometry is
 What a file is, its content says, not its name. A folder of DICOM slices is read as well ([how to](../how-to/dicom.md)).
 
 {_docstring(images.read_image)}
+
+### Refused
+
+What is whole and yet not read, in one sentence that says why; and files that are damaged. Anything that the table above
+does not list is refused too, whatever its libraries could open, and so is a file packed by gzip that is no NIfTI.
+
+| format | what is refused of it |
+|---|---|
+{refused}
 
 ## Written
 

@@ -6,6 +6,8 @@
 import os
 import re
 import struct
+import zipfile
+from functools import partial
 
 import nibabel as nib
 import nrrd
@@ -20,6 +22,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from bifseg.errors import BifsegError
 from bifseg.imaging.colours import LUMINANCE
+from bifseg.io.formats import FORMATS
 from bifseg.io.images import read_image
 
 COUNT = int(os.environ.get("BIFSEG_DIFFERENTIAL", "40"))
@@ -29,14 +32,14 @@ REFUSED = {  # all that may be refused of what is whole, and why
         "shear": "is sheared", "frames": "give one frame", "complex": "complex", "nan": "NaN or infinite",
         "vectors": "holds numbers of NIfTI's type",
     },
-    "dicom": {"bits": "pixels of 64 bits", "film": "as a film"},
+    "dicom": {"differing": "rescale slope and intercept"},
+    "zip": {"differing": "rescale slope and intercept"},
     "nrrd": {"shear": "is sheared", "frames": "give one frame|vectors", "nan": "NaN or infinite"},
     "metaimage": {"frames": "give one frame", "vectors": "vectors of", "nan": "NaN or infinite"},
     "tiff": {
         "vectors": "vectors of", "channels": "channels", "nan": "NaN or infinite", "complex": "complex64",
         "pictures": "holds 2 pictures",
     },
-    "picture": {"cmyk": "vectors|colours|channels"},
 }  # fmt: skip
 
 
@@ -116,6 +119,11 @@ def dicom(folder, rng):
     spacing = rng.uniform(0.3, 2, 2)
     uids = {n: generate_uid() for n in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}
     slopes = float(rng.choice([1, 1, 0.5, 2])), float(rng.choice([0, -1024, 10.25]))
+    untold = np.full(count, rng.random() < 0.1)  # of which slices the rescaling is not
+    untold |= (np.arange(count) == rng.integers(count)) & (rng.random() < 0.1)
+    own = 1 + np.arange(count) * (rng.random() < 0.3)  # each slice's, as of a PET
+    scales = {(1.0, 0.0) if untold[k] else (slopes[0] * own[k], slopes[1]) for k in range(count)}
+    odd = "differing" if untold.any() and len(scales) > 1 else None
     path = folder / "d"
     path.mkdir()
     planes = []
@@ -135,8 +143,8 @@ def dicom(folder, rng):
         content.ImageOrientationPatient = [f"{n:.9f}" for n in direction.T.ravel()]
         content.ImagePositionPatient = [f"{n:.8f}" for n in origin + k * step * normal]
         content.SliceThickness = f"{step:.6f}"
-        if rng.random() < 0.9:
-            content.RescaleSlope, content.RescaleIntercept = slopes
+        if not untold[k]:
+            content.RescaleSlope, content.RescaleIntercept = slopes[0] * float(own[k]), slopes[1]
         low, high = (-(1 << (meant - 1)), 1 << (meant - 1)) if signed else (0, 1 << meant)
         stored = rng.integers(low, high, (rows, columns), dtype=np.int64)
         order = ">" if syntax == ExplicitVRBigEndian else "<"
@@ -152,7 +160,7 @@ def dicom(folder, rng):
     voxels = np.stack([plane.T for _, plane in sorted(planes, key=lambda pair: pair[0])], -1)
     affine = np.eye(4)
     affine[:3] = np.c_[direction[:, 0] * spacing[1], direction[:, 1] * spacing[0], normal * step, origin]
-    return path, voxels, affine, None
+    return path, voxels, affine, odd
 
 
 def nrrd_(folder, rng):
@@ -258,9 +266,10 @@ def tiff(folder, rng):
     return path, theirs.T if not (colours and odd) else theirs, None, odd
 
 
-def picture(folder, rng):
-    ending = str(rng.choice(["png", "png", "bmp", "jpg"]))
-    modes = {"png": ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"], "bmp": ["1", "L", "P", "RGB"], "jpg": ["L", "RGB"]}
+def picture(folder, rng, ending):
+    modes = {
+        "png": ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"], "bmp": ["1", "L", "P", "RGB"], "jpg": ["L", "RGB", "CMYK"],
+    }  # fmt: skip
     mode = str(rng.choice(modes[ending]))
     rows, columns = (int(n) for n in rng.integers(1, 40, 2))
     if mode == "I;16":
@@ -290,8 +299,19 @@ def picture(folder, rng):
     return path, voxels.T, None, None
 
 
-FORMATS = {
-    "nifti": nifti, "dicom": dicom, "nrrd": nrrd_, "metaimage": metaimage, "tiff": tiff, "picture": picture,
+def zipped(folder, rng):
+    """A DICOM series as `dicom` makes it, in a zip under names of its own."""
+    path, *rest = dicom(folder, rng)
+    with zipfile.ZipFile(folder / "a.zip", "w", int(rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))) as archive:
+        for number in rng.permutation(len(slices := sorted(path.iterdir()))):
+            archive.write(slices[number], f"study/{number}{slices[number].name}")
+    return folder / "a.zip", *rest
+
+
+MAKERS = {
+    "dicom": dicom, "zip": zipped, "nifti": nifti, "nrrd": nrrd_, "metaimage": metaimage, "tiff": tiff,
+    "png": partial(picture, ending="png"), "jpeg": partial(picture, ending="jpg"),
+    "bmp": partial(picture, ending="bmp"),
 }  # fmt: skip
 
 
@@ -304,16 +324,16 @@ def opened(path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name, format_ in FORMATS.items() if format_.reader])
 def test_other_libraries_read_the_same_voxels(tmp_path, name):
     read = 0
     for number in range(COUNT):
         folder = tmp_path / str(number)
         folder.mkdir()
-        path, voxels, place, odd = FORMATS[name](folder, np.random.default_rng((19, number)))
+        path, voxels, place, odd = MAKERS[name](folder, np.random.default_rng((19, number)))
         image, refused = opened(path)
         if image is None:
-            known = REFUSED[name].get(odd, "nothing is wrong with it")
+            known = REFUSED.get(name, {}).get(odd, "nothing is wrong with it")
             assert re.search(known, refused), (number, odd, refused)
             continue
         assert odd in (None, "frames", "nan"), (number, odd)
@@ -323,15 +343,23 @@ def test_other_libraries_read_the_same_voxels(tmp_path, name):
         if voxels.dtype == bool:
             image = image.with_array((image.array > 0).astype(np.uint8))
         assert image.shape == voxels.shape, number
-        grey = name != "dicom" and voxels.dtype.kind == "f" and image.array.dtype.kind == "u"  # of colours, rounded
+        grey = (
+            name not in ("dicom", "zip") and voxels.dtype.kind == "f" and image.array.dtype.kind == "u"
+        )  # of colours, rounded
         found, right = image.array.astype(float), voxels.astype(float)
         np.testing.assert_allclose(found, right, rtol=1e-6, atol=float(grey), err_msg=str(number))
-        if voxels.dtype.kind in "iu" and name not in ("dicom", "picture"):
+        if voxels.dtype.kind in "iu" and name not in ("dicom", "zip", "jpeg", "png", "bmp"):
             assert image.array.dtype == voxels.dtype.newbyteorder("="), number
         if place is not None:
             tolerance = 1e-3 * min(image.spacing)
             np.testing.assert_allclose(image.affine, place, rtol=1e-5, atol=tolerance, err_msg=str(number))
     assert read > 0.5 * COUNT
+
+
+def test_what_is_refused_here_is_on_the_list():
+    for name, reasons in REFUSED.items():
+        listed = FORMATS["dicom" if name == "zip" else name].refused
+        assert reasons.keys() <= listed.keys(), name
 
 
 @pytest.mark.parametrize("axis", [(0.7071, 0, 0.7071), (1, 0.003, 0), (0.6, 0.64, 0.48), (0, 1, 0)])

@@ -64,6 +64,8 @@ class Format:
         Whether it is written for images alone that came as a DICOM series.
     extra : str
         ``pip install "bifseg[extra]"``.
+    refused : mapping of str to str
+        What of its whole files is refused: a short name for it, and what that is.
     help : str
         What it is good for, as the page says it to who exports; empty: the page does not offer it.
     """
@@ -81,6 +83,7 @@ class Format:
     axes: tuple[int, ...] = (2, 3)
     needs_series: bool = False
     extra: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
     help: str = ""
 
     @property
@@ -89,22 +92,50 @@ class Format:
         return any(ending.endswith(".gz") for ending in self.endings)
 
 
+NAN = {"nan": "numbers that are NaN or infinite"}
+SHEAR = {"shear": "axes that are not at right angles, by more than a thousandth"}
+FRAMES = {"frames": "several times, frames or layers"}
+VECTORS = {"vectors": "vectors that are no colours of 8 or 16 bits"}
+COMPLEX = {"complex": "complex numbers"}
+SLICES = {
+    "film": "frames that do not say where each lies, as films of ultrasound",
+    "phases": "slices at the same places, as several times, phases or echoes have",
+    "uneven": "slices that are unevenly apart, also where one is missing, or shifted, as by a tilted gantry",
+    "differing": "slices that differ in size, orientation, pixel spacing or kind, or of which some lack the rescaling",
+    "instances": "different slices with one SOPInstanceUID",
+    "mosaic": "mosaics of Siemens, all slices in one picture",
+    "placeless": "several slices that lack position, orientation or pixel spacing",
+    "bits": "pixels of other than 8, 16 or 32 bits, so also DICOM-SEG, and colours of 32",
+    "table": "numbers that are mapped by a table (Modality LUT Sequence)",
+    "packed": "transfer syntaxes other than uncompressed, RLE, JPEG, JPEG-LS and JPEG 2000: deflated, HTJ2K, MPEG...",
+    "others": "what is no image: DICOMDIR, reports, plans, structure sets, waveforms",
+}
+
 FORMATS: dict[str, Format] = {  # recognised in this order; what stands before DICOM in its files may be a TIFF
     "dicom": Format(
         "DICOM", (".dcm", ".ima"), "bifseg.io.dicom_file:is_dicom", "bifseg.io.dicom_series:read_dicom", series=True,
+        refused=SLICES,
     ),
     "zip": Format(
         "zip of DICOM", (".zip",), "bifseg.io.archive:is_zip", "bifseg.io.dicom_series:read_zip", series=True,
+        refused={"slices": "what is refused of DICOM", "content": "zips without slices of one series"},
     ),
     "nifti": Format(
         "NIfTI", (".nii.gz", ".nii"), "bifseg.io.nifti:is_nifti", "bifseg.io.nifti:read_nifti",
         written={".nii.gz": "application/gzip", ".nii": OCTETS}, writer="bifseg.io.nifti:write_nifti",
         check="bifseg.io.nifti:check_axes",
+        refused={
+            **NAN, **SHEAR, **FRAMES, **COMPLEX,
+            "vectors": "vectors but RGB24 and RGBA32, and numbers of 1 or 128 bits",
+            "pair": "images in two files, .hdr and .img, so also Analyze 7.5",
+        },
         help="All objects as labels on the voxels of the scan; most programs read it.",
     ),
     "nrrd": Format(
         "NRRD", (".nrrd", ".nhdr"), "bifseg.io.nrrd:is_nrrd", "bifseg.io.nrrd:read_nrrd", (".nhdr",),
         written={".nrrd": OCTETS}, writer="bifseg.io.nrrd:write_nrrd", help="The same, without names.",
+        refused={**NAN, **SHEAR, **FRAMES, **VECTORS, "text": "voxels as text or in hexadecimal digits",
+                 "units": "axes in different units, or of which some spacings alone are known"},
     ),
     "slicer": Format(
         "3D Slicer segmentation", written={".seg.nrrd": OCTETS}, writer="bifseg.io.slicer:write_segmentation",
@@ -113,18 +144,32 @@ FORMATS: dict[str, Format] = {  # recognised in this order; what stands before D
     "metaimage": Format(
         "MHA", (".mha", ".mhd"), "bifseg.io.metaimage:is_metaimage", "bifseg.io.metaimage:read_metaimage", (".mhd",),
         written={".mha": OCTETS}, writer="bifseg.io.metaimage:write_metaimage",
+        refused={**NAN, **SHEAR, **FRAMES, **VECTORS, "text": "voxels as text", "spacing": "negative spacing"},
         help="The same, as ITK and MITK like it.",
     ),
     "png": Format(
         "PNG", (".png",), "bifseg.io.pictures:is_png", "bifseg.io.pictures:read_picture",
         written={".png": "image/png"}, writer="bifseg.io.pictures:write_png", check="bifseg.io.pictures:check_plane",
+        refused={"animation": "several pictures, as an animation has", "alpha": "grey with alpha of 16 bits"},
         axes=(2,), help="Labels of a picture, a colour for each; their numbers are its indices.",
     ),
     "jpeg": Format(
         "JPEG", (".jpg", ".jpeg"), "bifseg.io.pictures:is_jpeg", "bifseg.io.pictures:read_picture",
+        refused={"scans": "more than 100 scans"},
     ),
-    "bmp": Format("BMP", (".bmp",), "bifseg.io.pictures:is_bmp", "bifseg.io.pictures:read_picture"),
-    "tiff": Format("TIFF", (".tif", ".tiff"), "bifseg.io.tiff:is_tiff", "bifseg.io.tiff:read_tiff", extra="tiff"),
+    "bmp": Format(
+        "BMP", (".bmp",), "bifseg.io.pictures:is_bmp", "bifseg.io.pictures:read_picture",
+        refused={"packed": "packed pixels"},
+    ),
+    "tiff": Format(
+        "TIFF", (".tif", ".tiff"), "bifseg.io.tiff:is_tiff", "bifseg.io.tiff:read_tiff", extra="tiff",
+        refused={
+            **NAN, **VECTORS, **COMPLEX, "channels": "several channels or times",
+            "pictures": "pictures of several sizes",
+            "colours": "colours but red, green and blue, and palettes", "turned": "planes that are turned differently",
+            "packed": "compressions but deflate, PackBits and LZW",
+        },
+    ),
     "dicom_seg": Format(
         "DICOM-SEG", written=dict.fromkeys((".seg.dcm", ".dcm"), "application/dicom"),
         writer="bifseg.io.dicom_seg:write_dicom_seg", holds="objects", needs_series=True, extra="dicom",
