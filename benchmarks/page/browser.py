@@ -23,9 +23,9 @@ Voxel = Sequence[float]
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[str]:
+def serving(data: Path, *scan: Path) -> Iterator[str]:
     """``bifseg app`` on a folder, while it is needed: the address that it prints, with its one-time token."""
-    command = [sys.executable, "-m", "bifseg", "app", "--no-browser", "--data", str(data)]
+    command = [sys.executable, "-m", "bifseg", "app", *map(str, scan), "--no-browser", "--data", str(data)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         for line in process.stdout:
@@ -59,10 +59,14 @@ class Desk:
     Voxels are those of the file, (x, y, z) with fractions; files here have no rotation, only axes that may run any way.
     """
 
-    def __init__(self, browser: Browser, link: str, known: BrowserContext | None = None, **options: Any) -> None:
+    def __init__(
+        self, browser: Browser, link: str, known: BrowserContext | None = None, before: str = "", **options: Any
+    ) -> None:
         self.base = link.partition("#")[0].rstrip("/")
         state = known.storage_state() if known else None
         self.context = browser.new_context(viewport=SIZE, storage_state=state, **options)
+        if before:  # a script that runs before those of the page
+            self.context.add_init_script(before)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))

@@ -41,7 +41,7 @@ def costs(browser: Browser, desk: Desk, scans: Sequence[Path], n: int) -> list[C
         other = Desk(browser, desk.base, desk.context)
         other.context.add_init_script(FIRST_SLICE)
         other.page.goto(f"{desk.base}/#session={session}")
-        opened.append(_seen(other))
+        opened.append(seen(other))
         other.close()
     sent: dict[str, list[float]] = {".nii": [], ".gz": []}
     for path in scans[1:]:
@@ -50,7 +50,7 @@ def costs(browser: Browser, desk: Desk, scans: Sequence[Path], n: int) -> list[C
         other.page.goto(desk.base)
         other.page.locator(".sessions").wait_for()
         other.page.locator("input[type=file][multiple]").first.set_input_files(path)
-        sent[path.suffix].append(_seen(other))
+        sent[path.suffix].append(seen(other))
         other.close()
     return [
         Cost("First slice of a 30 MB scan, from navigation", opened, "s", PROMISED),
@@ -59,7 +59,8 @@ def costs(browser: Browser, desk: Desk, scans: Sequence[Path], n: int) -> list[C
     ]
 
 
-def _seen(desk: Desk) -> float:
+def seen(desk: Desk) -> float:
+    """Seconds from when the page was asked for until a slice is drawn."""
     for _ in range(LONG // 100):
         if seen := desk.page.evaluate("() => window.seen && window.seen - window.asked"):
             return seen / 1000

@@ -69,6 +69,7 @@ class DicomFile:
     name: str
     header: Any
     syntax: str
+    end: int  # of the header: where the element of its pixels begins
     at: int  # where the value of its pixels begins
     length: int  # bytes of it; 2^32 - 1 where they are packed
     floating: str  # number type of pixels that are no integers
@@ -176,7 +177,8 @@ def read_file(path: Path, name: str) -> DicomFile:
             meta: Any = getattr(header, "file_meta", {})
             syntax = str(meta.get("TransferSyntaxUID") or "")
             implicit, little = header.original_encoding
-            at, length, tag, kind = _pixel_element(data, data.tell(), little=little is not False)
+            end = data.tell()
+            at, length, tag, kind = _pixel_element(data, end, little=little is not False)
             for _ in header:
                 pass  # that a value can be made of each is known now
             sop_class = str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
@@ -195,7 +197,7 @@ def read_file(path: Path, name: str) -> DicomFile:
     if not syntax:
         syntax = NATIVE[0] if implicit else NATIVE[1] if little is not False else BIG
     exchanged = syntax == BIG and kind == b"OW" and header.get("BitsAllocated") == 8
-    return DicomFile(path, name, header, syntax, at, length, PIXELS[tag], exchanged)
+    return DicomFile(path, name, header, syntax, end, at, length, PIXELS[tag], exchanged)
 
 
 def is_dicom(start: bytes) -> bool:

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.errors import DamagedFile, InvalidInput, MissingExtra, UnsupportedFile
+from bifseg.errors import DamagedFile, InvalidInput, MissingExtra
 from bifseg.imaging.image import Image
 from bifseg.io.archive import unzip
 from bifseg.io.atomic import write_atomically
-from bifseg.io.dicom_file import DAMAGE, DEFLATED
+from bifseg.io.dicom_file import DAMAGE, DicomFile, read_file
 from bifseg.io.dicom_series import frame_order, series_files
 from bifseg.io.untrusted import mapped
 
@@ -42,22 +42,22 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     there is no such series, and for headers that are compressed.
     """
     content = io.BytesIO()
-    with _files(Path(path), series) as names, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, name in enumerate(names):
-            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), _header(path, name), zipfile.ZIP_DEFLATED)
+    with _files(Path(path), series) as files, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, file in enumerate(files):
+            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), _header(path, file), zipfile.ZIP_DEFLATED)
     return content.getvalue()
 
 
-def _header(path: str | Path, name: str) -> bytes:
+def _header(path: str | Path, file: DicomFile) -> bytes:
     """A DICOM file without its pixels, with the preamble and the meta information that some lack."""
     from pydicom import dcmread
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    with mapped(Path(name)) as data, warnings.catch_warnings():
+    with mapped(file.path) as data, warnings.catch_warnings():
+        if data[128:132] == b"DICM" and file.header.file_meta.get("TransferSyntaxUID"):
+            return data[: file.end]
         warnings.simplefilter("ignore")
-        if DEFLATED.encode() in data[:2048]:
-            raise UnsupportedFile(path, "has deflated headers; save it in another transfer syntax.")
         try:
             header = dcmread(data, stop_before_pixels=True, force=True)
             if not header.get("SOPClassUID"):
@@ -159,7 +159,7 @@ def frames_in_order(headers: bytes) -> list[int]:
 
 
 @contextmanager
-def _files(path: Path, series: str | None) -> Iterator[Sequence[str]]:
+def _files(path: Path, series: str | None) -> Iterator[Sequence[DicomFile]]:
     """The files of a series, in the order of their slices."""
     if path.is_dir():
         yield series_files(path, path, series)
@@ -168,7 +168,7 @@ def _files(path: Path, series: str | None) -> Iterator[Sequence[str]]:
             names = unzip(path, Path(folder))
             yield series_files(Path(folder), path, series, names)
     else:
-        yield [str(path)]
+        yield [read_file(path, str(path))]
 
 
 def _highdicom() -> tuple[Any, Any]:

@@ -41,21 +41,21 @@ def read_zip(path: Path, options: ReadOptions) -> Content:
 
 def series_files(
     folder: Path, path: Path, series: str | None = None, names: Mapping[str, str] | None = None
-) -> tuple[str, ...]:
+) -> tuple[DicomFile, ...]:
     """The files of the one DICOM series in a folder, or of the one asked for, in the order of their slices.
 
     Errors speak of ``path``; ``names``: what its files were called in a zip. Raises InvalidInput where there is none,
     or several and none was asked for.
     """
     frames, _ = stack_of(path, _series(folder, path, series, names or {}))
-    return tuple(dict.fromkeys(str(frame.file.path) for frame in frames))
+    return tuple(dict.fromkeys(frame.file for frame in frames))
 
 
 def frame_order(header: bytes) -> list[int]:
     """The frames of one DICOM file in the order in which `read_dicom` gives them; ``header``: all but its pixels."""
     from pydicom import dcmread
 
-    file = DicomFile(Path("header"), "the header", dcmread(BytesIO(header), force=True), "", 0, 0, "", False)
+    file = DicomFile(Path("header"), "the header", dcmread(BytesIO(header), force=True), "", 0, 0, 0, "", False)
     return [frame.index for frame in stack_of(Path("header"), [file])[0]]
 
 
