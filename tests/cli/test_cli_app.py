@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import closing
@@ -202,6 +203,26 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, caps
     if (tmp_path / "share").exists():
         with closing(Store(tmp_path / "share" / "bifseg")) as store:
             assert store.sessions() == []
+
+
+def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_path):
+    """Reading goes on beside the start of the server, which then is stopped, with its worker."""
+    save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from bifseg.server import page; from bifseg.server.uploads import scan\n"
+        "from bifseg.errors import DamagedFile; page.STATIC = Path(sys.argv[1])\n"
+        "def read(path, *_, series): time.sleep(3); raise DamagedFile(path, 'is truncated.')\n"
+        "scan.image_from_upload = read\n"
+        "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
+    )
+    options = [built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("d is truncated.\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_page_that_was_not_built_is_not_served(monkeypatch, tmp_path, capsys):

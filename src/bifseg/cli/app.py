@@ -12,6 +12,7 @@ import typer
 
 from bifseg.errors import InvalidInput, MissingFile
 
+EARLY = 0.7  # seconds in which a scan's faults are told before anything else is begun
 PORT = "port"  # the file in the data folder that keeps where the page was last
 
 
@@ -32,9 +33,13 @@ def app(
     What you do is kept in your own folder, and found again by the next call. The address that is printed lets one
     browser in, within ten minutes; tabs that were open before go on by themselves.
     """
+    import asyncio
+    import contextlib
     import logging
+    import signal
     import threading
     import webbrowser
+    from concurrent.futures import ThreadPoolExecutor, TimeoutError
 
     from bifseg.cli.outputs import check_folder
 
@@ -65,26 +70,36 @@ def app(
         warm=True,
         models={path.stem: path for path in model or ()},
     )
-    scan = None
-    if image is not None:
-        scan = image_from_upload(image, settings.limits.voxels, settings.limits.array_bytes, series=series)
     server = build_app(settings)
     service = server.state.service
-    if scan is not None:
+
+    def read(path: Path) -> str:
+        """The key of the scan, in the store from then on."""
+        scan, headers = image_from_upload(path, settings.limits.voxels, settings.limits.array_bytes, series=series)
         service.check_sessions(LOCAL)
-        key = service.store.add_image(scan[0], LOCAL, scan[1])
+        return service.store.add_image(scan, LOCAL, headers)
+
+    reading = None if image is None else ThreadPoolExecutor(1).submit(read, image)
+    if reading is not None:  # beside the worker's start, which takes seconds; most of what is wrong is told before
+        with contextlib.suppress(TimeoutError):
+            reading.result(EARLY)
 
     def listening(address: str) -> None:
         (data / PORT).write_text(address.rpartition(":")[2])
         link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
-        if image is not None:
-            link += f"&session={service.store.create(key, LOCAL, title=image.resolve().name)}"
+        if image is not None and reading is not None:
+            if reading.exception() is not None:
+                asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)  # when it has begun to serve
+                return
+            link += f"&session={service.store.create(reading.result(), LOCAL, title=image.resolve().name)}"
         print(f"bifseg: open {link}", flush=True)
         if not no_browser and has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
 
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
     run(server, settings, listening=listening)
+    if reading is not None:
+        reading.result()
 
 
 def last_port(data: Path) -> int:
