@@ -211,3 +211,10 @@ def test_a_pixel_that_is_not_square_and_of_unknown_size(tmp_path):
     image = read_image(slice_(tmp_path / "a.dcm", edit))
     assert image.spacing[:2] == (1, 2)
     assert not image.calibrated
+
+
+def test_a_slice_whose_numbers_are_scaled_by_nothing(tmp_path):
+    def edit(content, k):
+        content.RescaleSlope = int(k != 2)
+
+    refused(series(tmp_path / "d", edit), "scales its numbers by 0")

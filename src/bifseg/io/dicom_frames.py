@@ -82,6 +82,8 @@ def _frames(file: DicomFile) -> Iterator[Frame]:
         intercept = value("PixelValueTransformationSequence", "RescaleIntercept")
         if header.get("Modality") == "RTDOSE":
             slope, intercept = header.get("DoseGridScaling"), 0
+        if slope not in (None, "") and _number(file, slope, 1.0) == 0:
+            raise DamagedFile(file.name, "is damaged: it scales its numbers by 0.")
         yield Frame(
             file, k, position, orientation, None if spacing is None else (spacing[1], spacing[0]),
             abs(_number(file, thickness, 0.0)) or None, _number(file, slope, 1.0), _number(file, intercept, 0.0),
