@@ -76,6 +76,7 @@ async function start(): Promise<void> {
   show(
     startScreen(
       api,
+      prefs,
       (image, name) => begin(image.key, name),
       (id) => attempt(() => open(id)),
     ),
@@ -84,7 +85,7 @@ async function start(): Promise<void> {
 
 /** A new session on an image. */
 async function begin(image: string, name: string): Promise<void> {
-  await attempt(async () => open((await api.createSession(image, name.slice(0, 200))).id))
+  await attempt(async () => open((await api.createSession(image, name.slice(0, 200), prefs.look)).id))
 }
 
 async function open(id: string): Promise<void> {

@@ -21,6 +21,7 @@ from bifseg.io.archive import unzip
 from bifseg.io.atomic import write_atomically
 from bifseg.io.dicom_file import DAMAGE, DicomFile, read_file
 from bifseg.io.dicom_series import frame_order, series_files
+from bifseg.io.labels import PALETTE, TISSUE, Code, label_of
 from bifseg.io.untrusted import mapped
 
 MAY_BE_EMPTY = (
@@ -99,14 +100,7 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name="bifseg", version=version("bifseg"), family=codes.cid7162.ArtificialIntelligence
     )
-    described = [
-        highdicom.seg.SegmentDescription(
-            segment_number=k, segment_label=label_of(name) or f"object {k}",
-            segmented_property_category=codes.SCT.Tissue, segmented_property_type=codes.SCT.Tissue,
-            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=algorithm,
-        )
-        for k, name in enumerate(names, start=1)
-    ]  # fmt: skip
+    described = [_described(highdicom, k, name, algorithm) for k, name in enumerate(names, start=1)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # values that the standard would not have were the scanner's
@@ -116,7 +110,7 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
                 series_instance_uid=highdicom.UID(), series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
                 sop_instance_uid=highdicom.UID(), instance_number=1, manufacturer="bifseg",
                 manufacturer_model_name="bifseg", software_versions=version("bifseg"), device_serial_number="0",
-                content_label="SEGMENTATION", series_description="bifseg: checked by nobody until somebody does",
+                content_label="SEGMENTATION", series_description="Segmentation (bifseg)",
             )  # fmt: skip
     except AttributeError as error:
         raise InvalidInput(f"The series cannot carry a segmentation: its headers lack {error.name}.") from None
@@ -128,7 +122,29 @@ def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], 
     write_atomically(Path(path), content.getvalue())
 
 
-def label_of(name: str) -> str:
+def _described(highdicom: Any, number: int, name: str, algorithm: Any) -> Any:
+    """A segment, coded as what its name says; tissue where that is no known label."""
+    label = label_of(name)
+    kind, category = (TISSUE, TISSUE) if label is None else (label.type, label.category)
+    colour = PALETTE[(number - 1) % len(PALETTE)] if label is None else label.colour
+    described = highdicom.seg.SegmentDescription(
+        segment_number=number, segment_label=called(name) or f"object {number}",
+        segmented_property_category=_coded(highdicom, category), segmented_property_type=_coded(highdicom, kind),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=algorithm,
+        display_color=highdicom.color.CIELabColor.from_rgb(*bytes.fromhex(colour[1:])),
+    )  # fmt: skip
+    if label is not None and label.side is not None:
+        side = _coded(highdicom, label.side)
+        described.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+    return described
+
+
+def _coded(highdicom: Any, code: Code) -> Any:
+    value, meaning = code
+    return highdicom.sr.CodedConcept(value=value, scheme_designator="SCT", meaning=meaning)
+
+
+def called(name: str) -> str:
     """A name as DICOM holds it: 64 characters at most, on one line, and no backslash, which would make two of it."""
     return "".join(c if c.isprintable() else " " for c in name.replace("\\", "/")).strip()[:64].strip()
 

@@ -14,7 +14,7 @@ import numpy as np
 from bifseg.errors import InvalidInput, MissingExtra
 from bifseg.imaging.image import Image
 from bifseg.io.atomic import write_atomically
-from bifseg.io.dicom_seg import frames_in_order, label_of, sources_of
+from bifseg.io.dicom_seg import called, frames_in_order, sources_of
 from bifseg.io.pictures import COLOURS
 
 NEEDED = 'RTSTRUCT needs scikit-image, which is not installed: pip install "bifseg[dicom]"'
@@ -50,7 +50,7 @@ def write_rtstruct(path: str | Path, labels: np.ndarray, names: Sequence[str], i
     for number, name in enumerate(names, start=1):
         box = boxes[number - 1] if number <= len(boxes) else None
         contours = [] if box is None else list(_contours(labels[box] == number, [s.start for s in box], image, slices))
-        _add(structures, number, label_of(name) or f"object {number}", contours)
+        _add(structures, number, called(name) or f"object {number}", contours)
     content = io.BytesIO()
     structures.save_as(content, enforce_file_format=True)
     write_atomically(Path(path), content.getvalue())
@@ -83,7 +83,7 @@ def _structure_set(slices: Sequence[tuple[Any, int | None]]) -> Any:
     made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     made.SeriesInstanceUID, made.Modality = generate_uid(), "RTSTRUCT"
     made.SeriesNumber, made.InstanceNumber = int(first.get("SeriesNumber") or 0) + 2000, 1
-    made.SeriesDescription = "bifseg: checked by nobody until somebody does"
+    made.SeriesDescription = "Contours (bifseg)"
     made.Manufacturer = made.ManufacturerModelName = "bifseg"
     made.SoftwareVersions, made.OperatorsName = version("bifseg"), ""
     made.StructureSetLabel, made.ApprovalStatus = "bifseg", "UNAPPROVED"

@@ -27,9 +27,18 @@ export interface Choice {
 // ---- questions
 
 /** Ask for a text that is not empty; null where the user would rather not say. */
-export function askText(title: string, label: string, value: string): Promise<string | null> {
-  const input = h('input', { type: 'text', value, required: true, autofocus: true, autocomplete: 'off' })
-  const answer = asked(title, 'OK', () => input.value.trim() || null, h('label', {}, label, input))
+export function askText(
+  title: string,
+  label: string,
+  value: string,
+  known: { name: string; meaning: string }[] = [],
+): Promise<string | null> {
+  const list = newId()
+  const input = h('input', { type: 'text', value, required: true, autofocus: true, autocomplete: 'off', list })
+  const options = known.map(({ name, meaning }) => h('option', { value: name }, meaning))
+  const hint = known.length > 0 && h('p', { class: 'hint' }, 'Names from the list have a SNOMED code in DICOM-SEG.')
+  const field = h('div', {}, h('label', {}, label, input), h('datalist', { id: list }, ...options), hint)
+  const answer = asked(title, 'OK', () => input.value.trim() || null, field)
   input.select()
   return answer
 }

@@ -35,12 +35,15 @@ export interface Surroundings extends Viewed {
   measures: Map<string, MeasureInfo>
 }
 
+const SEARCHED = 20 // objects from which on there is a search
+
 export class Panel {
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
   private readonly gauges = h('section', { class: 'gauges', 'aria-label': 'Measured' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
   readonly element = h('aside', { class: 'panel' }, this.objects, this.gauges, this.box, this.view)
+  private sought = ''
   private readonly built = new Map<HTMLElement, string>()
 
   constructor(
@@ -82,7 +85,33 @@ export class Panel {
       return [heading, h('p', { class: 'hint' }, 'None yet. Choose Box and draw one around something.')]
     }
     const rows = model.roots.map((object, k) => this.row(object, k, seen, measures.get(object.name)))
-    return [heading, h('ul', { class: 'rows' }, ...rows), ...this.actions()]
+    const list = h('ul', { class: 'rows' }, ...rows)
+    if (rows.length < SEARCHED) return [heading, list, ...this.actions()]
+    return [heading, this.search(list), list, ...this.actions()]
+  }
+
+  /** A field that leaves of a long list what its words are in; the object worked on always stays. */
+  private search(list: HTMLElement): HTMLElement {
+    const input = h('input', {
+      type: 'search',
+      value: this.sought,
+      placeholder: `Search ${this.model.roots.length} objects`,
+      'aria-label': 'Search the objects',
+      'data-key': 'search',
+      oninput: () => {
+        this.sought = input.value
+        sieve()
+      },
+    })
+    const sieve = () => {
+      const words = this.sought.toLowerCase().split(/\s+/)
+      for (const row of list.children) {
+        const name = row.querySelector('.title')?.textContent?.toLowerCase() ?? ''
+        row.toggleAttribute('hidden', !row.matches('.current') && !words.every((word) => name.includes(word)))
+      }
+    }
+    sieve()
+    return input
   }
 
   private row(object: ObjectInfo, k: number, seen: Seen, measure: MeasureInfo | undefined): HTMLElement {

@@ -106,8 +106,15 @@ export class Api extends Line {
     return this.json('sessions')
   }
 
-  async createSession(image: string, title: string): Promise<SessionState> {
-    const response = await this.once('api/v1/sessions', post({ image, title: title.slice(0, 200) }))
+  /** `tidy`: whether its masks in 3D shall have their small holes filled, and their small islands dropped. */
+  async createSession(
+    image: string,
+    title: string,
+    tidy = { fillHoles: true, dropIslands: true },
+  ): Promise<SessionState> {
+    const left = { ...(tidy.fillHoles ? {} : { fill_holes: 0 }), ...(tidy.dropIslands ? {} : { drop_islands: 0 }) }
+    const parameters = Object.keys(left).length ? { preset: 'fast', ...left } : 'fast'
+    const response = await this.once('api/v1/sessions', post({ image, title: title.slice(0, 200), parameters }))
     return JSON.parse(await wire(response.text()))
   }
 

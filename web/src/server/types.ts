@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 39a7c572adf4c3e8fcaac94e4f417005a985ed04e83aa273d7e5b5484526bafc
+// Made by `make types`; do not edit. 1792a369a39f0f215eadd5cec2b301a63f03ee7069b3e462b49a445867087494
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -148,6 +148,18 @@ export interface components {
     Interpolate: {
       /** @description Two planes: nothing before or beyond is filled. */
       between?: [number, number] | null
+    }
+    /** @description A name for objects that DICOM-SEG has a code for, in any case and with or without a number after it. */
+    LabelInfo: {
+      name: string
+      /**
+       * @description As #rrggbb.
+       * @example #e69f00
+       */
+      colour: string
+      /** @description SNOMED CT. */
+      code: string
+      meaning: string
     }
     /**
      * @description A label map inside a box; voxels outside it are 0.
@@ -365,6 +377,7 @@ export interface components {
       upload_formats: string[]
       download_formats: string[]
       exports: components['schemas']['ExportInfo'][]
+      labels: components['schemas']['LabelInfo'][]
       /** @description Whether it has a folder of images to open. */
       images: boolean
       limits: {
@@ -464,6 +477,7 @@ export type ExportInfo = components['schemas']['ExportInfo']
 export type FileInfo = components['schemas']['FileInfo']
 export type ImageInfo = components['schemas']['ImageInfo']
 export type Interpolate = components['schemas']['Interpolate']
+export type LabelInfo = components['schemas']['LabelInfo']
 export type Mask = components['schemas']['Mask']
 export type MeasureInfo = components['schemas']['MeasureInfo']
 export type Named = components['schemas']['Named']

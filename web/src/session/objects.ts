@@ -5,7 +5,7 @@ import type { Stage } from '../canvas/stage.ts'
 import { askRange, askText } from '../panels/dialogs.ts'
 import { ALL, parseBox, type Vec3 } from '../scan/axes.ts'
 import { sentenceOf } from '../server/errors.ts'
-import type { PlaceInfo } from '../server/types.ts'
+import type { LabelInfo, PlaceInfo } from '../server/types.ts'
 import type { Model } from './model.ts'
 import { colourOf, type Prefs, type Seen } from './prefs.ts'
 
@@ -33,11 +33,16 @@ export class Objects {
   }
 
   async rename(name: string): Promise<void> {
-    const to = await askText('Rename the object', 'Name', name)
+    const { labels } = await this.model.api.server()
+    const to = await askText('Rename the object', 'Name', name, labels)
     if (!to || to === name) return
     await this.model.act('rename', { name, to })
     const { prefs } = this.around
-    if (this.model.state.objects.some((object) => object.name === to)) prefs.renamed(this.model.state.id, name, to)
+    if (this.model.state.objects.some((object) => object.name === to)) {
+      prefs.renamed(this.model.state.id, name, to)
+      const colour = usualColour(to, labels)
+      if (colour !== null) this.around.seen.colours[to] = colour
+    }
     this.around.changed()
   }
 
@@ -176,4 +181,15 @@ export class Objects {
     this.around.prefs.save(this.model.state.id)
     this.around.changed()
   }
+}
+
+/** The colour that goes with a name, in any case and with or without a number after it; null for another name. */
+export function usualColour(name: string, labels: LabelInfo[]): number | null {
+  const plain = name
+    .trim()
+    .replace(/\s+/g, ' ')
+    .toLowerCase()
+    .replace(/[\s_#-]*\d+$/, '')
+  const place = PALETTE.indexOf(labels.find((label) => label.name === plain)?.colour ?? '')
+  return place < 0 ? null : place
 }

@@ -22,6 +22,9 @@ export interface Look {
   /** Whether large values are dark. */
   inverted: boolean
   smooth: boolean
+  /** Of masks of new sessions, in 3D: whether small holes are filled, and small islands dropped. */
+  fillHoles: boolean
+  dropIslands: boolean
   crosshair: boolean
   dimension: 2 | 3
 }
@@ -43,7 +46,16 @@ export interface Seen {
 }
 
 const FRESH: Own = { layout: 'four', map: 'none', dimension: 3, brush: 1.5, inverted: false }
-const LOOK: Look = { ...FRESH, theme: 'auto', opacity: 0.25, mapOpacity: 0.6, smooth: true, crosshair: true }
+const LOOK: Look = {
+  ...FRESH,
+  theme: 'auto',
+  opacity: 0.25,
+  mapOpacity: 0.6,
+  smooth: true,
+  crosshair: true,
+  fillHoles: true,
+  dropIslands: true,
+}
 
 export class Prefs {
   readonly look: Look

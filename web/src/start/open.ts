@@ -4,6 +4,7 @@ import { h } from '../elements/dom.ts'
 import { confirmIn } from '../panels/dialogs.ts'
 import type { Api } from '../server/api.ts'
 import type { FileInfo, ImageInfo, SessionInfo } from '../server/types.ts'
+import type { Prefs } from '../session/prefs.ts'
 import { chosen, described, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
 import { Task } from './task.ts'
 import type { NamedBlob } from './zip.ts'
@@ -24,8 +25,8 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
 ]
 
 /** The start screen, a <main>. `opened` gets an image to begin a session on, `resumed` the id of a session there is. */
-export function startScreen(api: Api, opened: Opened, resumed: Resumed): HTMLElement {
-  return new StartScreen(api, opened, resumed).element
+export function startScreen(api: Api, prefs: Prefs, opened: Opened, resumed: Resumed): HTMLElement {
+  return new StartScreen(api, prefs, opened, resumed).element
 }
 
 class StartScreen {
@@ -36,11 +37,11 @@ class StartScreen {
   readonly #sections = h('div', { class: 'sources' })
   readonly #task = new Task(this.#sections)
 
-  constructor(api: Api, opened: Opened, resumed: Resumed) {
+  constructor(api: Api, prefs: Prefs, opened: Opened, resumed: Resumed) {
     this.#api = api
     this.#opened = opened
     this.#resumed = resumed
-    this.#sections.append(this.#choices())
+    this.#sections.append(this.#choices(prefs))
     this.element = h(
       'main',
       { class: 'start' },
@@ -55,7 +56,7 @@ class StartScreen {
 
   // ---- a scan
 
-  #choices(): HTMLElement {
+  #choices(prefs: Prefs): HTMLElement {
     const take = (files: NamedBlob[]) => this.#take(files)
     const resume = (files: NamedBlob[]) => this.#import(files)
     return section(
@@ -68,6 +69,14 @@ class StartScreen {
         choosing(h('button', { type: 'button' }, 'Choose a DICOM folder'), { webkitdirectory: true }, take),
         h('button', { type: 'button', onclick: () => this.#demo() }, 'Demo phantom'),
         choosing(h('button', { type: 'button' }, 'Open a session file'), { accept: '.zip' }, resume),
+      ),
+      h(
+        'fieldset',
+        { class: 'tidy' },
+        h('legend', { class: 'unseen' }, 'Masks of new sessions'),
+        h('span', {}, 'Masks in 3D:'),
+        tidying(prefs, 'fillHoles', 'fill small holes'),
+        tidying(prefs, 'dropIslands', 'drop small islands'),
       ),
     )
   }
@@ -244,6 +253,19 @@ function choosing(
   })
   button.addEventListener('click', () => input.click())
   return h('span', {}, button, input)
+}
+
+/** A switch of what becomes of masks in sessions that are begun from here on. */
+function tidying(prefs: Prefs, key: 'fillHoles' | 'dropIslands', label: string): HTMLElement {
+  const input = h('input', {
+    type: 'checkbox',
+    checked: prefs.look[key],
+    onchange: () => {
+      prefs.look[key] = input.checked
+      prefs.save()
+    },
+  })
+  return h('label', { class: 'check' }, input, label)
 }
 
 function button(label: string, onclick: () => void): HTMLButtonElement {

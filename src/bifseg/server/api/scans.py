@@ -135,6 +135,15 @@ class ExportInfo(Answer):
     needs_series: Annotated[bool, Field(description="Whether the image must have come as DICOM.")]
 
 
+class LabelInfo(Answer):
+    """A name for objects that DICOM-SEG has a code for, in any case and with or without a number after it."""
+
+    name: str
+    colour: Annotated[str, Field(description="As #rrggbb.", examples=["#e69f00"])]
+    code: Annotated[str, Field(description="SNOMED CT.")]
+    meaning: str
+
+
 class ServerInfo(Answer):
     """What this server offers, and to whom it speaks."""
 
@@ -145,5 +154,6 @@ class ServerInfo(Answer):
     upload_formats: list[str]
     download_formats: list[str]
     exports: list[ExportInfo]
+    labels: list[LabelInfo]
     images: Annotated[bool, Field(description="Whether it has a folder of images to open.")]
     limits: dict[str, float]

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.io.formats import FORMATS, upload_endings
+from bifseg.io.labels import LABELS
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
@@ -53,6 +54,10 @@ def server(service: Served, user: User) -> dict:
             {"format": next(iter(entry.written))[1:], **{name: getattr(entry, name) for name in SAID}}
             for entry in FORMATS.values()
             if entry.help
+        ],
+        "labels": [
+            {"name": label.name, "colour": label.colour, "code": label.type[0], "meaning": label.type[1]}
+            for label in LABELS
         ],
         "images": settings.images is not None,
         "limits": vars(settings.limits),
