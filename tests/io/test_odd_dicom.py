@@ -218,3 +218,17 @@ def test_a_slice_whose_numbers_are_scaled_by_nothing(tmp_path):
         content.RescaleSlope = int(k != 2)
 
     refused(series(tmp_path / "d", edit), "scales its numbers by 0")
+
+
+@pytest.mark.parametrize(("k", "stored", "kind"), [(1, 2000, np.int16), (3, -32_000, np.int32), (0, -32_000, np.int32)])
+def test_hounsfield_units_take_no_more_room_than_they_need(tmp_path, k, stored, kind):
+    """All 16 bits of a CT are said to be stored, and its intercept is -1000: seldom does a number need more."""
+
+    def edit(content, number):
+        if number == k:
+            content.PixelData = (np.arange(30, dtype=np.int16) + stored).tobytes()
+
+    image = read_image(series(tmp_path / "d", edit))
+    right = [values(n) if n != k else np.arange(30).reshape(6, 5).T + stored for n in range(4)]
+    assert np.array_equal(image.array, np.stack(right, -1) - 1000)
+    assert image.array.dtype == kind

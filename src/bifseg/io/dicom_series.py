@@ -165,18 +165,27 @@ def _volume(path: Path, files: list[DicomFile], options: ReadOptions) -> Content
     coloured = files[0].coloured
     deep = files[0].samples > 1 and files[0].dtype.itemsize == 2
     dtype = np.dtype(np.uint16 if deep else np.uint8) if coloured else _common_type(frames)
-    volume = np.empty((len(frames), rows, columns, *([3] if coloured else [])), dtype)
+    narrow = dtype == np.int32 and all(file.dtype.itemsize <= 2 for file in files)  # numbers that need it are seldom
+    volume = np.empty((len(frames), rows, columns, *([3] if coloured else [])), np.int16 if narrow else dtype)
     places = {(id(frame.file), frame.index): k for k, frame in enumerate(frames)}
     for file in dict.fromkeys(frame.file for frame in frames):
         index = -1
         for index, plane in enumerate(planes_of(file)):
             if (k := places.get((id(file), index))) is not None:
+                if volume.dtype != dtype and not _fits(plane, frames[k], volume.dtype):
+                    volume = volume.astype(dtype)
                 _fill(volume[k], plane, frames[k], path)
         if index + 1 != file.count:
             raise DamagedFile(file.name, f"is truncated: it holds {index + 1} of {file.count} frames.")
     array = volume.transpose(2, 1, 0, 3) if coloured else volume.T
     array.flags.writeable = False
     return Content(array, channels=3 if coloured else 1, **geometry)
+
+
+def _fits(plane: np.ndarray, frame: Frame, dtype: np.dtype) -> bool:
+    """Whether a plane, scaled, has room in a number type: most have, though there might be numbers that have not."""
+    ends = [int(end) * int(frame.slope) + int(frame.intercept) for end in (plane.min(), plane.max())]
+    return np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max
 
 
 def _fill(place: np.ndarray, plane: np.ndarray, frame: Frame, path: Path) -> None:
@@ -194,7 +203,7 @@ def _fill(place: np.ndarray, plane: np.ndarray, frame: Frame, path: Path) -> Non
 
 
 def _common_type(frames: Sequence[Frame]) -> np.dtype:
-    """The number type that holds whatever the frames may hold, once scaled."""
+    """The number type that holds whatever the frames might hold, once scaled."""
     kinds = {(f.file.dtype.newbyteorder("="), f.file.bits, f.slope, f.intercept) for f in frames}
     if any(dtype.kind == "f" or slope % 1 or intercept % 1 for dtype, _, slope, intercept in kinds):
         wide = any(dtype.itemsize > 2 and dtype != np.float32 for dtype, *_ in kinds)
