@@ -60,6 +60,30 @@ def test_a_real_series_of_a_disc_is_what_its_slices_are():
     np.testing.assert_allclose(image.origin, slices[0].ImagePositionPatient)
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["of two signs", "of one"])
+def test_real_slices_with_a_slope_each(tmp_path, kept):
+    """Made by pydicom of a real CT, as a PET has them: nobody ships one."""
+    right = []
+    for k, path in enumerate(sorted((DISC / "98892001/CT5N").iterdir(), reverse=True)):
+        content = pydicom.dcmread(path)
+        content.RescaleSlope = 1 if k == 0 else 40.5 * k
+        content.PixelRepresentation = int(k > 0) if kept else content.PixelRepresentation
+        content.save_as(tmp_path / path.name)
+        again = pydicom.dcmread(tmp_path / path.name)
+        right.append((float(again.ImagePositionPatient[2]), pydicom.pixels.apply_rescale(again.pixel_array, again).T))
+    volume = np.stack([plane for _, plane in sorted(right, key=lambda pair: pair[0])], -1)
+    np.testing.assert_allclose(read_image(tmp_path).array, volume, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["examples_palette.dcm", "GDCMJ2K_TextGBR.dcm", "JPEGLSNearLossless_16.dcm"])
+def test_a_real_picture_that_does_not_say_how_large_a_pixel_is(name):
+    path = PYDICOM / "test_files" / name
+    assert "PixelSpacing" not in pydicom.dcmread(path, stop_before_pixels=True)
+    image = read_image(path)
+    assert not image.calibrated
+    assert image.planar
+
+
 @pytest.mark.parametrize("name", ["98892001/CT2N", "98892003/MR700"], ids=["two scouts", "a fan of views"])
 def test_real_slices_that_are_turned_differently(name):
     refused(DISC / name, "DICOM slices differ: .* has the orientation")
@@ -158,6 +182,24 @@ def test_a_real_nifti_under_a_wrong_name(tmp_path, name, called):
 def test_a_real_nifti_packed_twice(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress((NIBABEL / "standard.nii.gz").read_bytes()))
     refused(tmp_path / "a.nii.gz", "packed by gzip.*unpack it first")
+
+
+@pytest.mark.parametrize(
+    "name", ["anatomical.nii", "standard.nii.gz", "reoriented_anat_moved.nii", "example_nifti2.nii.gz"]
+)
+def test_a_mask_says_of_its_place_what_its_real_scan_says(tmp_path, name):
+    scan = nibabel.load(NIBABEL / name)
+    if len(scan.shape) > 3:  # one frame, by nibabel
+        scan = scan.slicer[..., 0]
+        name = "frame.nii.gz"
+        nibabel.save(scan, tmp_path / name)
+    image = read_image((tmp_path if name.startswith("frame") else NIBABEL) / name)
+    write_image(tmp_path / "mask.nii.gz", image.array > np.median(image.array), image)
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    for what in ("qform_code", "sform_code", "xyzt_units"):
+        kept = 7 if what == "xyzt_units" else 255  # a mask has no time
+        assert int(mask.header[what]) & kept == int(scan.header[what]) & kept
+    np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-4)
 
 
 @pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, 1), (-1, -1, -1)])
