@@ -5,7 +5,7 @@ import pytest
 
 from bifseg import Session
 from bifseg.evaluation.metrics import dice
-from bifseg.evaluation.users import simulated_box, simulated_scribbles
+from bifseg.evaluation.simulated_users import simulated_box, simulated_scribbles
 from bifseg.io.datasets import open_dataset
 
 OBJECTS = [

@@ -15,8 +15,8 @@ import torch
 
 from benchmarks.models.edges import AFTER, judged
 from benchmarks.models.objects import DATA, Target
+from bifseg.evaluation.simulated_users import simulated_box
 from bifseg.evaluation.targets import half
-from bifseg.evaluation.users import simulated_box
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import open_dataset
 from bifseg.method.crop import Crop, Features

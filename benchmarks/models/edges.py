@@ -19,8 +19,8 @@ import torch
 from benchmarks.models.objects import Target, targets
 from benchmarks.models.tune import parsed
 from bifseg.evaluation.metrics import dice, nsd, surface_area
+from bifseg.evaluation.simulated_users import simulated_scribbles
 from bifseg.evaluation.statistics import bootstrap
-from bifseg.evaluation.users import simulated_scribbles
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import Parameters, preset
 from bifseg.networks.checkpoint import Model, load_model

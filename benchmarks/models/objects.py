@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from bifseg.evaluation.simulated_users import simulated_box
 from bifseg.evaluation.targets import half
-from bifseg.evaluation.users import simulated_box
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case, open_dataset
 from bifseg.prompts.interaction import Box

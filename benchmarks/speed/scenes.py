@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from bifseg.evaluation.simulated_users import User, simulated_scribbles
 from bifseg.evaluation.strokes import centre_line
-from bifseg.evaluation.users import User, simulated_scribbles
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, Stroke
 from bifseg.training.synthetic.sample import training_sample

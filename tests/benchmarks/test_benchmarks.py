@@ -13,8 +13,8 @@ import pytest
 from bifseg.cli.benchmark import benchmark
 from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.protocols import PROTOCOLS
+from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.targets import half
-from bifseg.evaluation.users import user_of
 from bifseg.imaging.image import Image
 
 

@@ -84,8 +84,8 @@ def test_the_command_line_sets_the_switches(tmp_path, capsys):
 
 
 def test_the_api_passes_them_on_as_they_are_given():
-    scans = pytest.importorskip("bifseg.server.api.scans")
-    told = scans.NewSession(image="key", parameters={"preset": "fast", **OFF}).model_dump(exclude_unset=True)
+    images = pytest.importorskip("bifseg.server.api.bodies.images")
+    told = images.NewSession(image="key", parameters={"preset": "fast", **OFF}).model_dump(exclude_unset=True)
     assert told["parameters"] == {"preset": "fast", **OFF}
-    told = scans.NewSession(image="key", parameters={"lam": 2}).model_dump(exclude_unset=True)
+    told = images.NewSession(image="key", parameters={"lam": 2}).model_dump(exclude_unset=True)
     assert told["parameters"] == {"lam": 2}

@@ -12,8 +12,8 @@ from bifseg.evaluation.metrics import iou
 from bifseg.evaluation.protocols.challenge import challenge
 from bifseg.evaluation.protocols.noc import noc
 from bifseg.evaluation.protocols.rounds import rounds
+from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.targets import find_targets
-from bifseg.evaluation.users import user_of
 
 
 class Painter:

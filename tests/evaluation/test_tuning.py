@@ -9,8 +9,8 @@ from scipy import stats
 
 from bifseg.evaluation import trials, tuning
 from bifseg.evaluation.metrics import dice
+from bifseg.evaluation.simulated_users import simulated_box, simulated_scribbles
 from bifseg.evaluation.tuning import Scores, Trial, Trials, TuningTarget, evaluate, save_tuned, search
-from bifseg.evaluation.users import simulated_box, simulated_scribbles
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import preset

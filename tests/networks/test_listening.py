@@ -12,7 +12,7 @@ from bifseg.networks import build
 from bifseg.networks.base import position
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.networks.guidance import CHANNELS, guidance, nearness
-from bifseg.training.listen import RECIPES
+from bifseg.training.train_listening import RECIPES
 
 SMALL = {
     "fcn": {"width": 8, "head": 16, "context": 8},

@@ -21,7 +21,7 @@ from serving import serving
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.prompts.interaction import Box, Stroke
-from bifseg.server.api.drawn import Mask
+from bifseg.server.api.bodies.drawing import Mask
 from bifseg.server.settings import Limits, Settings
 from bifseg.session.session import Session
 from bifseg.training.synthetic.phantom import phantom

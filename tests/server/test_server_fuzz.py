@@ -216,7 +216,7 @@ def test_made_up_masks_are_arrays_or_refused(box, content, packed):
     from base64 import b64encode
     from zlib import compress
 
-    from bifseg.server.api.drawn import Mask
+    from bifseg.server.api.bodies.drawing import Mask
 
     sent = b64encode(compress(content)) if packed else content
     try:
@@ -227,7 +227,7 @@ def test_made_up_masks_are_arrays_or_refused(box, content, packed):
 
 
 def test_a_whole_mask_comes_back():
-    from bifseg.server.api.drawn import Mask
+    from bifseg.server.api.bodies.drawing import Mask
 
     array = np.random.default_rng(2).integers(0, 3, (3, 4, 5)).astype(np.uint8)
     np.testing.assert_array_equal(Mask.of(array, "2:5,0:4,1:6").array((9, 9, 9)), array)

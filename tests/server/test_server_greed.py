@@ -13,7 +13,7 @@ from serving import serving
 from starlette.requests import ClientDisconnect
 
 from bifseg.server.access.turns import Turns
-from bifseg.server.api.replies import FileReply, file_reply
+from bifseg.server.api.file_replies import FileReply, file_reply
 from bifseg.server.settings import Limits, Settings
 
 LIMITS = Limits(requests_per_second=10_000, requests_at_once=3)

@@ -19,7 +19,7 @@ from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.access import lingering
 from bifseg.server.api import interactions, sessions
-from bifseg.server.api.drawn import Mask
+from bifseg.server.api.bodies.drawing import Mask
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from api_calls import API, BOX, begin, do, refused
 from pydantic import ValidationError
 
 from bifseg.server.access.turns import Turns
-from bifseg.server.api.drawn import Correct
+from bifseg.server.api.bodies.drawing import Correct
 from bifseg.server.nninteractive import nnia
 
 LONG = {"Content-Type": "application/json"}

@@ -5,7 +5,7 @@ import pytest
 
 from bifseg import Box
 from bifseg.prompts.interaction import Patch
-from bifseg.server.api import drawn
+from bifseg.server.api.bodies import drawing
 from bifseg.session.interactions import INTERACTIONS, interaction_of
 
 SHAPE = (9, 9, 9)
@@ -22,9 +22,9 @@ TOLD = {
     "rename": {"name": "a", "to": "b"},
 }
 BODIES = {
-    "box": drawn.Begin, "scribble": drawn.Correct, "resize": drawn.Resize, "propagate": drawn.Propagate,
-    "interpolate": drawn.Interpolate,
-    "select": drawn.Named, "remove": drawn.Named, "rename": drawn.Rename,
+    "box": drawing.Begin, "scribble": drawing.Correct, "resize": drawing.Resize, "propagate": drawing.Propagate,
+    "interpolate": drawing.Interpolate,
+    "select": drawing.Named, "remove": drawing.Named, "rename": drawing.Rename,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bifseg.evaluation.users import simulated_box
+from bifseg.evaluation.simulated_users import simulated_box
 from bifseg.imaging.image import Image
 from bifseg.imaging.resampling import resample, resample_labels
 from bifseg.io.datasets import Case, Dataset, open_dataset

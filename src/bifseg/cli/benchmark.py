@@ -76,8 +76,8 @@ def benchmark(
 
     from bifseg.evaluation.benchmark import benchmark, plan
     from bifseg.evaluation.methods import check_methods
+    from bifseg.evaluation.simulated_users import HUMAN, user_of
     from bifseg.evaluation.targets import find_targets
-    from bifseg.evaluation.users import HUMAN, user_of
 
     check_methods(names)
     for person in people or [""]:
@@ -137,7 +137,7 @@ def _about(
     """What `report` says of the run: when, where, with what; a machine's name and paths outside the command do not."""
     from importlib.metadata import version
 
-    from bifseg.evaluation import metrics, users
+    from bifseg.evaluation import metrics, simulated_users
     from bifseg.evaluation.methods import settings_of
     from bifseg.networks.checkpoint import load_model
 
@@ -160,7 +160,7 @@ def _about(
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "processes": jobs,
         "backend": backend,
-        "versions": {"evaluator": metrics.VERSION, "users": users.VERSION, **_versions(packages, version)},
+        "versions": {"evaluator": metrics.VERSION, "users": simulated_users.VERSION, **_versions(packages, version)},
         "commands": [shlex.join(["bifseg", *(named.get(word, word) for word in words)])],
         "datasets": judged,
         "methods": settings,

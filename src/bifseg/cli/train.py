@@ -162,8 +162,8 @@ def _listen(
 
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
-    from bifseg.training.listen import RECIPES, train
     from bifseg.training.permissive import permissive_volumes
+    from bifseg.training.train_listening import RECIPES, train
 
     if name not in RECIPES:
         raise InvalidInput(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")

@@ -18,14 +18,14 @@ from pathlib import Path
 import joblib
 
 from bifseg.errors import BifsegError, InvalidInput
-from bifseg.evaluation import metrics, users
+from bifseg.evaluation import metrics, simulated_users
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import pool
 from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.evaluation.protocols.steps import Step
 from bifseg.evaluation.results import KEY, Results
+from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.targets import Target
-from bifseg.evaluation.users import user_of
 from bifseg.networks.checkpoint import Model, load_model
 
 TOLERANCE = 2.0  # mm, of the surface Dice
@@ -63,7 +63,7 @@ class Run:
         model = None if self.network is None else _model(self.network)
         told = [
             settings_of(self.method, model, self.server), model and model.sha256, self.count, self.target.plane,
-            self.target.values, metrics.VERSION, users.VERSION, TOLERANCE,
+            self.target.values, metrics.VERSION, simulated_users.VERSION, TOLERANCE,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
 

@@ -16,7 +16,7 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.figure import FigureRow, draw
 from bifseg.evaluation.metrics import dice
-from bifseg.evaluation.users import simulated_box, simulated_scribbles
+from bifseg.evaluation.simulated_users import simulated_box, simulated_scribbles
 from bifseg.imaging.image import Image, slicing_axis
 from bifseg.io.images import read_image, read_labels, write_image
 from bifseg.prompts.interaction import Box

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.effort import Effort
-from bifseg.evaluation.users import Drawing
+from bifseg.evaluation.simulated_users import Drawing
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case
 from bifseg.io.images import read_labels

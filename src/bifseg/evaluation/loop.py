@@ -9,7 +9,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.metrics import dice
-from bifseg.evaluation.users import simulated_scribbles
+from bifseg.evaluation.simulated_users import simulated_scribbles
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round

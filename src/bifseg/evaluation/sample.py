@@ -10,7 +10,7 @@ import numpy as np
 
 from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation.loop import TuningTarget
-from bifseg.evaluation.users import simulated_box
+from bifseg.evaluation.simulated_users import simulated_box
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case, Dataset
 from bifseg.training.instances import MARGIN, Instance, cut, hold_back

@@ -40,7 +40,7 @@ from bifseg.server.nninteractive import api as nninteractive
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
 from bifseg.server.workers.child import StartError, WorkError
-from bifseg.storage.disk import FULL, is_full
+from bifseg.storage.full_disk import FULL, is_full
 from bifseg.storage.retention import sweep
 
 HOURLY = 3600.0

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.server.access.guard import check_guesses
 from bifseg.server.access.tokens import ONCE
-from bifseg.server.api.bodies import Body
+from bifseg.server.api.bodies.base import Body
 from bifseg.server.api.request import ROUTER, Served
 
 router = APIRouter(tags=["server"], **ROUTER)

@@ -18,7 +18,7 @@ from bifseg.prompts.interaction import Box
 from bifseg.server.uploads.scratch import scratch
 from bifseg.session.state import Segment, State
 from bifseg.storage import Store
-from bifseg.storage.disk import FULL, is_full
+from bifseg.storage.full_disk import FULL, is_full
 from bifseg.storage.rows import ImageRow
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]

@@ -11,8 +11,8 @@ import torch
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
+from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, fine_tune, foreground_probability
-from bifseg.method.outline import outline
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
@@ -129,7 +129,7 @@ def adapt(
             weights = weights if step.weights is None else step.weights
             yield step
     if refine != "none":
-        inside = outline(crop, labels, probability, segment.scribbles, locked, segment.parameters, clock)
+        inside = final_mask(crop, labels, probability, segment.scribbles, locked, segment.parameters, clock)
     elif initial is not None:
         inside = initial
     else:

@@ -1,6 +1,7 @@
 """One object of a session as it stands, and all of them together: immutable, NumPy arrays only.
 
-What makes the next segment from this one is in `adapt`; what keeps segments on disk is in `store.snapshot`.
+What makes the next segment from this one is in `session.refine`; what keeps segments on disk is in
+`storage.snapshot`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bifseg.errors import NotFound, StorageFull
-from bifseg.storage.disk import FULL
+from bifseg.storage.full_disk import FULL
 
 
 class Blobs:

@@ -18,7 +18,7 @@ from bifseg.errors import InvalidInput, StorageFull
 from bifseg.prompts.interaction import Box
 from bifseg.storage.blobs import Blobs
 from bifseg.storage.database import Database
-from bifseg.storage.disk import FULL
+from bifseg.storage.full_disk import FULL
 
 LOCAL = "local"  # the user of a server that asks nobody who they are
 RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted

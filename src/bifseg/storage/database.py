@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bifseg.errors import Busy, InvalidInput, StorageFull
 from bifseg.storage import migration
-from bifseg.storage.disk import FULL
+from bifseg.storage.full_disk import FULL
 
 VERSION = 2
 PATIENCE = 30  # seconds that one waits for others

@@ -27,7 +27,7 @@ from bifseg.io.atomic import write_together
 from bifseg.prompts.interaction import Box
 from bifseg.storage import manifest as manifests
 from bifseg.storage import snapshot
-from bifseg.storage.disk import on_disk
+from bifseg.storage.full_disk import on_disk
 from bifseg.storage.journal import History
 from bifseg.storage.manifest import Manifest
 from bifseg.storage.rows import geometry_of

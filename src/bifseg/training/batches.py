@@ -22,7 +22,7 @@ from bifseg.training import simulated_user
 from bifseg.training.render import Boxes, Renderer
 
 if TYPE_CHECKING:
-    from bifseg.training.listen import ListeningRecipe
+    from bifseg.training.train_listening import ListeningRecipe
 
 SCRIBBLED_FIRST = 0.2  # share of boxes that come with scribbles before anything was segmented
 FORGOTTEN = 0.25  # share of answers that are not shown to the network as the mask so far

@@ -10,8 +10,8 @@ from bifseg.evaluation import challenge as rules
 from bifseg.evaluation.cost import measured
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.protocols.steps import Step, begun, clicked, refined
+from bifseg.evaluation.simulated_users import User
 from bifseg.evaluation.targets import Target
-from bifseg.evaluation.users import User
 from bifseg.prompts.interaction import Box, InteractiveMethod
 
 

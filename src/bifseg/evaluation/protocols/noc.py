@@ -10,8 +10,8 @@ from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.metrics import iou
 from bifseg.evaluation.protocols import BOX_CLICKS
 from bifseg.evaluation.protocols.steps import Hand, Step, begun, clicked, refined, scribbles_first
+from bifseg.evaluation.simulated_users import User
 from bifseg.evaluation.targets import Target
-from bifseg.evaluation.users import User
 from bifseg.prompts.interaction import InteractiveMethod
 
 ENOUGH = 0.90  # IoU, the highest level of NoC

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bifseg.evaluation.protocols.steps import Hand, Step, begun, refined, scribbles_first
+from bifseg.evaluation.simulated_users import User
 from bifseg.evaluation.targets import Target
-from bifseg.evaluation.users import User
 from bifseg.prompts.interaction import InteractiveMethod
 
 

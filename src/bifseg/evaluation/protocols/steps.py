@@ -12,8 +12,8 @@ from bifseg.errors import InvalidInput
 from bifseg.evaluation.cost import measured
 from bifseg.evaluation.effort import Effort
 from bifseg.evaluation.humans import drawing_of, human_labels, scribble_files
+from bifseg.evaluation.simulated_users import HUMAN, Drawing, User, longest_extent, simulated_box
 from bifseg.evaluation.targets import Target
-from bifseg.evaluation.users import HUMAN, Drawing, User, longest_extent, simulated_box
 from bifseg.prompts.interaction import Box, InteractiveMethod
 
 

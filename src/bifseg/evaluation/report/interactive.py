@@ -22,8 +22,8 @@ from bifseg.evaluation.report.tables import (
     seconds_text,
     step_name,
 )
+from bifseg.evaluation.simulated_users import MARGIN
 from bifseg.evaluation.statistics import Thing, averages
-from bifseg.evaluation.users import MARGIN
 
 
 def interactive_tables(group: Group) -> list[Block]:

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
-from bifseg.server.api.answers import ChangedEvent
+from bifseg.server.api.bodies.answers import ChangedEvent
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, documented, event, streamed
 

@@ -19,10 +19,10 @@ from bifseg.io.dicom_display import Display, display_of
 from bifseg.io.thumbnail import thumbnail
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import Text
+from bifseg.server.api.bodies.base import Text
+from bifseg.server.api.bodies.images import DisplayInfo, FileInfo, ImageInfo, Open
 from bifseg.server.api.request import BYTES, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
-from bifseg.server.api.scans import DisplayInfo, FileInfo, ImageInfo, Open
 from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View

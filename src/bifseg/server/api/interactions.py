@@ -22,8 +22,8 @@ from pydantic import BaseModel
 
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
-from bifseg.server.api.answers import Cancellation, Done, QueuedEvent, RoundEvent
-from bifseg.server.api.drawn import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
+from bifseg.server.api.bodies.answers import Cancellation, Done, QueuedEvent, RoundEvent
+from bifseg.server.api.bodies.drawing import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, STREAM, documented, event, streamed
 from bifseg.server.api.versions import TAGGED, Expected, etag

@@ -18,7 +18,7 @@ from starlette.types import Message
 from bifseg.errors import BifsegError, InvalidInput
 from bifseg.server.access.guard import LOGIN, User, readable
 from bifseg.server.access.turns import Turns
-from bifseg.server.api.bodies import Refusal
+from bifseg.server.api.bodies.base import Refusal
 from bifseg.server.service import Service
 from bifseg.storage.rows import SessionRow
 

@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
-from bifseg.server.api.answers import MeasureInfo, PlaceInfo
-from bifseg.server.api.replies import FileReply, file_reply
+from bifseg.server.api.bodies.answers import MeasureInfo, PlaceInfo
+from bifseg.server.api.file_replies import FileReply, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service

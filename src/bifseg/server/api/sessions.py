@@ -17,11 +17,11 @@ from bifseg.io.labels import LABELS
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
-from bifseg.server.api.answers import EntryInfo
-from bifseg.server.api.bodies import parsed
-from bifseg.server.api.replies import FileReply, file_reply
+from bifseg.server.api.bodies.answers import EntryInfo
+from bifseg.server.api.bodies.base import parsed
+from bifseg.server.api.bodies.images import Imported, NewSession, ServerInfo, SessionInfo, SessionState
+from bifseg.server.api.file_replies import FileReply, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served, listed
-from bifseg.server.api.scans import Imported, NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
 from bifseg.server.uploads.receiving import called, received

@@ -30,7 +30,7 @@ from bifseg.server.uploads.reading import read_image, read_labels
 from bifseg.server.uploads.receiving import suffix_of
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage import Store
-from bifseg.storage.disk import on_disk
+from bifseg.storage.full_disk import on_disk
 from bifseg.storage.rows import ImageRow, SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES, route_class=Received)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
-from bifseg.server.api.bodies import Name, parsed
+from bifseg.server.api.bodies.base import Name, parsed
 from bifseg.server.nninteractive.prompts import Labels, Mark, PromptScene
 from bifseg.session.state import State
 

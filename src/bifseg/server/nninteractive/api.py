@@ -26,7 +26,7 @@ from bifseg.errors import InvalidInput, NotFound
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, overlap
 from bifseg.server.access.guard import User
-from bifseg.server.api.bodies import parsed
+from bifseg.server.api.bodies.base import parsed
 from bifseg.server.api.request import Bounded
 from bifseg.server.nninteractive import nnia
 from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
@@ -45,7 +45,7 @@ from bifseg.server.nninteractive.said import (
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_array
 from bifseg.server.uploads.receiving import pour, received
-from bifseg.storage.disk import on_disk
+from bifseg.storage.full_disk import on_disk
 from bifseg.storage.rows import ImageRow
 
 router = APIRouter(

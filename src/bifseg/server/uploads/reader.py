@@ -103,7 +103,7 @@ def _keep(array: np.ndarray, folder: Path) -> None:
 def _told(error: Exception, job: dict) -> dict:
     """An error as the parent hears of it: words for the user, or of a fault of ours the kind and the place alone."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        from bifseg.storage.disk import FULL  # here, for what belongs to it costs every reader half of its start
+        from bifseg.storage.full_disk import FULL  # here, for what belongs to it costs every reader half of its start
 
         return {"refused": StorageFull(FULL).as_dict()}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from bifseg.errors import FileError, InvalidInput
 from bifseg.io import formats
 from bifseg.server.uploads.scratch import scratch
-from bifseg.storage.disk import on_disk
+from bifseg.storage.full_disk import on_disk
 
 PIECE = 1 << 20  # bytes gathered before they are written
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator
 from pkgutil import resolve_name
 
 from bifseg.errors import BifsegError, StorageFull
-from bifseg.storage.disk import FULL, is_full
+from bifseg.storage.full_disk import FULL, is_full
 
 NICE = 5  # by which computing gives way to the server's own process, whose replies take milliseconds
 LENGTH = struct.Struct("<I")

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, computed_field, create_model
 
 from bifseg.imaging.orientation import axes_of
 from bifseg.method import parameters
-from bifseg.server.api.answers import Standing
-from bifseg.server.api.bodies import Answer, Body, Name, Text, Three
+from bifseg.server.api.bodies.answers import Standing
+from bifseg.server.api.bodies.base import Answer, Body, Name, Text, Three
 from bifseg.storage.rows import SessionRow
 
 BOUNDS = {"rounds": 100, "iterations": 1000}  # more than anyone needs, and less than would hold up others

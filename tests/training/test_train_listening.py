@@ -11,9 +11,9 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import simulated_user
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
-from bifseg.training.listen import ListeningRecipe, grow, train
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
+from bifseg.training.train_listening import ListeningRecipe, grow, train
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 

@@ -13,7 +13,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import Box
-from bifseg.server.api.bodies import Body, Drawn, Name, Place, Text, Three
+from bifseg.server.api.bodies.base import Body, Drawn, Name, Place, Text, Three
 
 Refine = Annotated[
     Literal["auto", "crf", "none"],

@@ -13,7 +13,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import BACKGROUND
 
 
-def outline(
+def final_mask(
     grid: Grid,
     labels: np.ndarray,
     probability: np.ndarray,

@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage
 
 from bifseg.evaluation.effort import Effort
+from bifseg.evaluation.simulated_users import USERS, simulated_box, simulated_scribbles, user_of
 from bifseg.evaluation.strokes import STYLES, centre_line, click, contour, ring, straight_line
-from bifseg.evaluation.users import USERS, simulated_box, simulated_scribbles, user_of
 from bifseg.prompts.interaction import Box
 
 

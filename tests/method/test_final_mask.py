@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bifseg.imaging.image import Image
+from bifseg.method.final_mask import final_mask
 from bifseg.method.grid import Grid
-from bifseg.method.outline import outline
 from bifseg.method.parameters import FAST, PAPER, Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import Box
@@ -34,7 +34,12 @@ def drawn(image, ranges, size, parameters, scribbles=None, locked=None, islands=
         labels[at] = ~labels[at]
     scribbles = np.zeros(box.shape, np.uint8) if scribbles is None else scribbles
     locked = np.zeros(box.shape, bool) if locked is None else locked
-    return outline(grid, labels, np.where(labels, 0.9, 0.1), scribbles, locked, parameters, clock), grid, labels, clock
+    return (
+        final_mask(grid, labels, np.where(labels, 0.9, 0.1), scribbles, locked, parameters, clock),
+        grid,
+        labels,
+        clock,
+    )
 
 
 WHOLE = [(0, n) for n in SHAPE]

@@ -1,6 +1,6 @@
 """What all bodies of requests and answers have in common; those of our own API are its OpenAPI documentation, too.
 
-See `bifseg.server.api.scans`, `.drawn` and `.answers` for what they say of images and sessions, drawing, and results.
+See `images`, `drawing` and `answers` beside it for what they say of images and sessions, of drawing, and of results.
 """
 
 from __future__ import annotations

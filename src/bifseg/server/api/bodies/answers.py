@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from bifseg.server.api.bodies import Answer, Three
+from bifseg.server.api.bodies.base import Answer, Three
 
 
 class ObjectInfo(Answer):
