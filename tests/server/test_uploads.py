@@ -271,6 +271,7 @@ def nifti_header(shape, bits=16):
         ("a.nrrd", NRRD.replace("4 4 4", "100000 100000 1").encode() + b"\n"),
         ("a.mha", MHA.replace("4 4 4", "100000 100000 1").encode() + b"ElementDataFile = LOCAL\n"),
     ],
+    ids=("png", "nii", "nii.gz", "nrrd", "mha"),  # not the contents: a packed one holds the time
 )
 def test_what_says_that_it_is_huge_is_refused_before_memory_is_taken(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
