@@ -14,8 +14,8 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # no GPU: canvases by the CPU, and WebGL, too, not refused
-SIZE = {"width": 1400, "height": 880}
+FLAGS = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # no GPU: WebGL, which NiiVue is compared with, is not refused
+SIZE = {"width": 1440, "height": 900}
 VIEWS = {"Sagittal": 0, "Coronal": 1, "Axial": 2}  # the canonical axis across a slice
 LONG = 60_000  # milliseconds that a computation may take
 
@@ -109,10 +109,7 @@ class Desk:
         self.page.locator("canvas[aria-label]:visible").first.wait_for(timeout=LONG)
 
     def see(self) -> None:
-        """Have the page show all, in 3D, too, and learn what it shows: from then on it is known where voxels lie."""
-        slowly = self.page.get_by_role("button", name="Show in 3D all the same")
-        if slowly.is_visible():
-            slowly.click()
+        """Learn what the page shows: from then on it is known where voxels lie."""
         session = self.page.url.partition("#session=")[2]
         image = self.ask("GET", f"images/{self.ask('GET', f'sessions/{session}')['image']}")
         axes = image["axes"]

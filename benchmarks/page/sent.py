@@ -16,11 +16,11 @@ SETTLED = 1000  # milliseconds after which what is loaded later is there
 
 
 def bundle(static: Path) -> dict[str, dict[str, int]]:
-    """Bytes of the page's files, as they are and gzipped; what the 3D view adds is fetched when one is first shown."""
+    """Bytes of the page's files, as they are and gzipped; a worker makes and draws surfaces."""
     files = [path for path in static.rglob("*") if path.is_file()]
     parts = {
-        "page": [path for path in files if not path.name.startswith("render")],
-        "3D view": [path for path in files if path.name.startswith("render")],
+        "page": [path for path in files if not path.name.startswith("worker")],
+        "surfaces": [path for path in files if path.name.startswith("worker")],
     }
     return {
         name: {

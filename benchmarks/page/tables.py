@@ -10,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Cost:
-    """Something measured n times in seconds ("s") or per second ("/s"); ``most`` is what was promised of the median."""
+    """Something measured n times in seconds ("s") or per second ("/s"); ``most`` is what was promised of the median:
+    at most so many seconds, at least so many a second."""
 
     name: str
     values: Sequence[float]
@@ -36,7 +37,8 @@ class Cost:
         """Whether the promise is kept; None where there is none."""
         if self.most is None:
             return None
-        return (self.worst if self.worst_counts else self.median) <= self.most
+        counted = self.worst if self.worst_counts else self.median
+        return counted >= self.most if self.unit == "/s" else counted <= self.most
 
     def as_dict(self) -> dict:
         return {
@@ -73,7 +75,7 @@ def _promise(cost: Cost) -> str:
         return ""
     of = "worst " if cost.worst_counts else ""
     verdict = "kept" if cost.kept else "**broken**"
-    return f"{of}at most {shown(cost.most, cost.unit)}: {verdict}"
+    return f"{of}at {'least' if cost.unit == '/s' else 'most'} {shown(cost.most, cost.unit)}: {verdict}"
 
 
 def document(told: dict, sections: Sequence[tuple[str, str, Sequence[Cost]]]) -> str:

@@ -57,7 +57,7 @@ def test_a_double_click_enlarges_a_view_and_brings_the_others_back(reader):
     expect(views).to_have_attribute("aria-label", "Coronal slice 16 of 38")
     box = views.bounding_box()
     reader.page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(views).to_have_count(3)
+    expect(views).to_have_count(4)
 
 
 def test_a_finger_turns_slices_over(browser, server):
@@ -119,7 +119,7 @@ def test_another_scan_begins_fresh_and_the_first_is_as_it_was(browser, server):
         page.goto(f"{server.url}/#session={second}")
         page.reload()
         reader.arrived()
-        expect(page.locator(".stage canvas:visible")).to_have_count(3)
+        expect(page.locator(".stage canvas:visible")).to_have_count(4)
         reader.press("p")
         expect(brush).to_contain_text("1.0 mm")  # a twentieth of 12 mm, or the next there is
         reader.press("b")

@@ -150,14 +150,12 @@ def test_fingers_zoom_and_a_pen_paints(browser, server):
         np.testing.assert_array_equal(segment.box.paste(segment.scribbles, SCAN.shape), expected)
 
 
-def test_layouts_and_the_rendering(browser, server):
-    with reading(browser, server.url, rendering=True) as reader:
+def test_layouts_and_surfaces(browser, server):
+    with reading(browser, server.url) as reader:
         reader.open(server, SCAN, begun(server, SCAN, "10:30,9:27,8:18"))
         views = reader.page.get_by_role("group", name="Views")
         drawn = reader.page.locator(".stage canvas:visible")
-        rendering = reader.page.locator("canvas[aria-label^='3D']")
-        reader.page.get_by_role("button", name="Show in 3D all the same").click()  # this browser has no graphics card
-        expect(rendering).to_be_visible()
+        expect(drawn).to_have_count(4)
         for key, name, panes in [("2", "Axial", 1), ("3", "Coronal", 1), ("4", "Sagittal", 1), ("5", "3D", 1)]:
             reader.press(key)
             expect(drawn).to_have_count(panes)
@@ -166,21 +164,54 @@ def test_layouts_and_the_rendering(browser, server):
         soon(lambda: orange(reader.photograph("3D")) > 500)  # the mask is in it
         reader.press("h")
         soon(lambda: orange(reader.photograph("3D")) < 50)
-        views.get_by_role("button", name="All").click()
-        expect(drawn).to_have_count(4)  # once it was asked for, it stays
+        expect(reader.page.locator(".render")).to_contain_text("Objects appear here")
+        reader.press("h")
+        reader.pane("3D").dblclick()
+        expect(drawn).to_have_count(4)
         reader.page.reload()  # how it was looked at is kept
         reader.arrived()
         expect(views.get_by_role("button", name="All")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_surface_is_turned_by_hand_and_by_keys_and_comes_nearer(browser, server):
+    with reading(browser, server.url) as reader:
+        reader.open(server, SCAN, begun(server, SCAN, "10:30,9:27,8:18"))
+        reader.press("5")
+        soon(lambda: orange(reader.photograph("3D")) > 500)
+
+        def rests():
+            """The picture, once it no longer changes."""
+            before = reader.photograph("3D")
+            while True:
+                reader.page.wait_for_timeout(300)
+                after = reader.photograph("3D")
+                if np.array_equal(before, after):
+                    return after
+                before = after
+
+        first = rests()
+        box = reader.pane("3D").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        reader.page.mouse.move(x, y)
+        reader.page.mouse.down()
+        reader.page.mouse.move(x + 120, y + 30, steps=4)
+        reader.page.mouse.up()
+        turned = rests()
+        assert not np.array_equal(turned, first)
+        reader.page.mouse.wheel(0, -400)
+        assert orange(rests()) > 1.3 * orange(turned)
+        reader.pane("3D").focus()
+        reader.press("0")
+        back = rests()
+        assert np.mean(np.abs(back.astype(int) - first) > 8) < 0.01  # but for the ring around what has the focus
+        reader.press("ArrowLeft")
+        assert not np.array_equal(rests(), back)
 
 
 def orange(picture):
     """How many pixels have the hue of the first object."""
     red, green, blue = picture.astype(int).transpose(2, 0, 1)
     return np.count_nonzero((red > green + 25) & (green > blue + 25))
-
-
-def test_without_webgl_the_page_says_so_and_works(reader):
-    expect(reader.page.locator(".stage")).to_contain_text("this browser has no WebGL 2")
 
 
 def test_themes_and_help(reader):

@@ -29,17 +29,11 @@ pillow = pytest.importorskip("PIL.Image")
 expect = playwright.expect
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+SWITCHES = ["--no-sandbox"]
 SCREEN = {"width": 1200, "height": 800}
 FIT = 0.96  # of a pane is filled by a scan
 EDGE = 30  # pixels along a pane's border where letters may stand
 DRAWN = "pane => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(() => ok(pane.toDataURL()))))"
-FLAT = """
-const original = HTMLCanvasElement.prototype.getContext
-HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
-  return kind.startsWith('webgl') ? null : original.call(this, kind, ...options)
-}
-"""
 PATIENCE = 60_000  # milliseconds; the first interaction of a worker loads torch
 expect.set_options(timeout=PATIENCE)
 
@@ -61,14 +55,9 @@ def browsing() -> Iterator[playwright.Browser]:
 
 
 @contextlib.contextmanager
-def reading(browser: playwright.Browser, url: str, rendering: bool = False, **options: object) -> Iterator[Reader]:
-    """A person in a browser of their own, who has seen nothing wrong when the block ends.
-
-    ``rendering``: in 3D, which a machine without a graphics card has to work hard for.
-    """
+def reading(browser: playwright.Browser, url: str, **options: object) -> Iterator[Reader]:
+    """A person in a browser of their own, who has seen nothing wrong when the block ends."""
     context = browser.new_context(viewport=SCREEN, **options)
-    if not rendering:
-        context.add_init_script(FLAT)
     context.set_default_timeout(PATIENCE)
     try:
         reader = Reader(context.new_page(), url)

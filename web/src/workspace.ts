@@ -145,6 +145,7 @@ export class Workspace {
         `The last step was not done here: ${inWords(step)}, ${when(step.created)}.`,
         'Undo it',
       )
+    this.stage.onenlarge = () => this.view.look({ layout: this.stage.layout === 'four' ? 'render' : 'four' })
     this.stage.onmove = () => this.moved()
     this.stage.ondrawn = () => this.onScreen()
     this.stops = [listen(shortcuts(commands)), watch(api, state.id, (number) => model.heard(number))]

@@ -21,6 +21,8 @@ export class Pane {
   private readonly masks: Masks
   private readonly pictures = new Map<string, OffscreenCanvas>()
   private ratio = 1
+  private readonly layer = new OffscreenCanvas(1, 1)
+  private layered: unknown[] = []
 
   /** `scrolled`: the slider was moved to this slice. */
   constructor(
@@ -48,6 +50,7 @@ export class Pane {
 
   /** Forget pictures of the scan, because its window or the scan itself is another. */
   forget(): void {
+    this.layered = []
     this.pictures.clear()
   }
 
@@ -124,9 +127,7 @@ export class Pane {
     }
     const { context: c, scene } = this
     c.setTransform(1, 0, 0, 1, 0, 0)
-    c.fillStyle = '#000'
-    c.fillRect(0, 0, w, hh)
-    this.onPicture(() => this.drawPicture())
+    this.drawLayer(w, hh)
     c.setTransform(this.ratio, 0, 0, this.ratio, 0, 0)
     drawStrokes(c, this)
     drawBrush(c, this)
@@ -135,6 +136,27 @@ export class Pane {
     drawGauges(c, this)
     drawLetters(c, this)
     this.describe()
+  }
+
+  /** The scan and what lies on its voxels: drawn anew only where that changed, else as it was. */
+  private drawLayer(width: number, height: number): void {
+    const { context: c, layer, scene } = this
+    const { map, changes, objects } = scene
+    const seen = [
+      ...[width, height, this.index, scene.window, scene.inverted, scene.zoom, ...scene.centre, scene.smooth],
+      ...[map?.patch, map?.name, map?.opacity, changes],
+      ...objects.flatMap((one) => [one.mask, one.scribbles, one.colour, one.fill, one.current, one.before]),
+    ]
+    if (seen.length === this.layered.length && seen.every((value, k) => value === this.layered[k])) {
+      c.drawImage(layer, 0, 0)
+      return
+    }
+    c.fillStyle = '#000'
+    c.fillRect(0, 0, width, height)
+    this.onPicture(() => this.drawPicture())
+    Object.assign(layer, { width, height })
+    layer.getContext('2d', { alpha: false })?.drawImage(this.canvas, 0, 0)
+    this.layered = seen
   }
 
   private drawPicture(): void {

@@ -1,131 +1,169 @@
-// The 3D rendering. The only module that knows NiiVue; it is fetched when a rendering is first to be seen.
+// The objects in 3D, as smooth surfaces under soft light. A worker makes and draws them: the page never waits for it.
 
-import { Niivue, NVImage, SLICE_TYPE } from '@niivue/niivue'
 import { h } from '../elements/dom.ts'
-import type { Vec3 } from '../scan/axes.ts'
-import { thinned, type Window } from '../scan/volume.ts'
+import type { Patch } from '../scan/patch.ts'
+import type { Asked, Order, Piece } from '../surface/worker.ts'
 import { rgb } from './colours.ts'
 import type { Scene, Shown } from './scene.ts'
-import { drawsSlowly } from './webgl.ts'
 
-const LATER = 150 // milliseconds without news after which the rendering follows; it must never hold up a slice
-const MOST = { gpu: 32_000_000, cpu: 300_000 } // voxels in a rendering: what is more takes memory, or seconds
+const TURN = 0.009 // radians for a CSS pixel
+const STEP = 0.15 // radians for an arrow key
+const STEEPEST = Math.PI / 2
+const ZOOM = { least: 0.3, most: 12 }
+const RESTING = 180 // milliseconds after which a turned picture is drawn finely
+const FIRST = { turn: 0.45, tilt: 0.3, zoom: 1 }
+
+/** What is to be seen of a list of objects is one surface for each, whatever parts it has. */
+interface Group {
+  colour: string
+  masks: Patch[]
+}
 
 export class Render {
-  private readonly bitmap: Uint8Array
-  private shown: readonly Shown[] = []
-  private drawn: readonly Shown[] = []
-  private grey: Window | null = null // that is still to be shown
+  readonly element: HTMLElement
+  readonly canvas = h('canvas', { 'aria-label': '3D: drag to turn it, wheel to zoom', role: 'img', tabindex: 0 })
+  private readonly hint = h('p', { class: 'empty' }, 'Objects appear here in 3D.')
+  private readonly worker = new Worker(new URL('../surface/worker.ts', import.meta.url), { type: 'module' })
+  private readonly names = new WeakMap<Patch, number>()
+  private readonly observer: ResizeObserver
+  private count = 0
+  private number = 0
+  private wanted = 0
+  private known = new Set<string>()
+  private shown = ''
+  private last: readonly Shown[] = []
+  private asked = 0
   private timer = 0
+  private camera = { ...FIRST }
+  private held: [number, number] | null = null
 
-  private constructor(
-    private readonly viewer: Niivue,
-    private readonly canvas: HTMLCanvasElement,
-    private readonly shape: Vec3,
-    private readonly every: number,
-  ) {
-    this.bitmap = new Uint8Array(shape[0] * shape[1] * shape[2])
+  /** `enlarged`: a double click asks for all of the room, or for less again. */
+  constructor(scene: Scene, enlarged: () => void) {
+    this.element = h('div', { class: 'pane render' }, this.canvas, this.hint)
+    const canvas = this.canvas.transferControlToOffscreen()
+    this.send({ kind: 'canvas', canvas, spacing: scene.volume.spacing }, [canvas])
+    this.worker.onmessage = ({ data }) => this.drawn(data)
+    this.observer = new ResizeObserver(() => this.look(false))
+    this.observer.observe(this.element)
+    this.canvas.addEventListener('dblclick', enlarged)
+    this.listen()
   }
 
-  /** A rendering in an element. Rejects where the browser has no WebGL 2, or not enough memory for it. */
-  static async on(element: HTMLElement, scene: Scene): Promise<Render> {
-    const canvas = h('canvas', { 'aria-label': '3D rendering: drag to turn it', role: 'img', tabindex: 0 })
-    element.replaceChildren(canvas)
-    if (!document.createElement('canvas').getContext('webgl2')) throw new Error('this browser has no WebGL 2.')
-    const { file, shape, every } = thinned(scene.volume, drawsSlowly() ? MOST.cpu : MOST.gpu)
-    const viewer = new Niivue({
-      sliceType: SLICE_TYPE.RENDER,
-      backColor: [0, 0, 0, 1],
-      dragAndDropEnabled: false,
-      isOrientCube: true,
-      show3Dcrosshair: false,
-      crosshairWidth: 0,
-      loadingText: '',
-      logLevel: 'silent',
-    })
-    await viewer.attachToCanvas(canvas, false)
-    const image = await NVImage.loadFromUrl({ url: file, name: 'scan.nii', trustCalMinMax: false })
-    viewer.addVolume(image)
-    viewer.setOpacity(0, 0.4) // what lies inside is to be seen
-    viewer.createEmptyDrawing()
-    viewer.drawOpacity = 1
-    const render = new Render(viewer, canvas, shape, every)
-    render.window(scene.window)
-    return render
-  }
-
-  /** Show objects, soon. */
+  /** Show objects, as soon as there are surfaces of them. */
   show(objects: readonly Shown[]): void {
-    this.shown = objects
-    this.follow()
-  }
-
-  /** Show other grey levels, soon. */
-  window(grey: Window): void {
-    this.grey = grey
-    this.follow()
-  }
-
-  private follow(): void {
-    window.clearTimeout(this.timer)
-    this.timer = window.setTimeout(() => {
-      this.shade()
-      this.paint()
-    }, LATER)
-  }
-
-  private shade(): void {
-    const image = this.viewer.volumes[0]
-    if (!image || !this.grey) return
-    image.cal_min = this.grey.low
-    image.cal_max = this.grey.high
-    this.grey = null
-    this.viewer.updateGLVolume()
-  }
-
-  /** The canvas, drawn just now: its pixels are gone after the frame. */
-  snapshot(): HTMLCanvasElement {
-    this.viewer.drawScene()
-    return this.canvas
+    this.last = objects
+    const groups = new Map<string, Group>()
+    for (const { root, colour, mask, before } of objects) {
+      const key = before ? `${root} before` : root
+      const group = groups.get(key) ?? { colour, masks: [] }
+      group.masks.push(mask)
+      groups.set(key, group)
+    }
+    const list = [...groups.values()].map(({ colour, masks }) => ({ key: this.keyOf(masks), colour, masks }))
+    const shown = list.map(({ key, colour }) => `${key} ${colour}`).join(', ')
+    this.hint.hidden = list.length > 0
+    if (shown === this.shown) return
+    this.shown = shown
+    this.number++
+    this.wanted = list.length
+    this.asked = performance.now()
+    const asked = list.map(
+      ({ key, colour, masks }): Asked => ({
+        key,
+        colour: rgb(colour),
+        ...(this.known.has(key) ? {} : { pieces: masks.map(pieceOf) }),
+      }),
+    )
+    this.send({ kind: 'show', objects: asked, number: this.number })
   }
 
   close(): void {
+    this.observer.disconnect()
     window.clearTimeout(this.timer)
-    this.viewer.gl?.getExtension('WEBGL_lose_context')?.loseContext()
+    this.worker.terminate()
   }
 
-  private paint(): void {
-    const same =
-      this.shown.length === this.drawn.length &&
-      this.shown.every((one, k) => one.mask === this.drawn[k]?.mask && one.colour === this.drawn[k]?.colour)
-    if (same) return
-    this.drawn = [...this.shown]
-    const [nx, ny] = this.shape
-    const to = (voxel: number) => Math.floor(voxel / this.every)
-    this.bitmap.fill(0)
-    this.drawn.forEach(({ mask }, k) => {
-      const { start, stop } = mask.box
-      for (let z = start[2]; z < stop[2]; z++) {
-        const cut = mask.cut(2, z)
-        if (!cut) continue
-        for (let j = 0, from = 0; j < cut.height; j++) {
-          const row = nx * (to(stop[1] - 1 - j) + ny * to(z))
-          for (let i = 0; i < cut.width; i++, from++) {
-            if (cut.values[from]) this.bitmap[row + to(stop[0] - 1 - i)] = (k % 254) + 1
-          }
-        }
-      }
-    })
-    const colours = [[0, 0, 0] as const, ...this.drawn.map(({ colour }) => rgb(colour))]
-    this.viewer.setDrawColormap({
-      R: colours.map(([r]) => r),
-      G: colours.map(([, g]) => g),
-      B: colours.map(([, , b]) => b),
-      A: colours.map((_, k) => (k ? 255 : 0)),
-      I: colours.map((_, k) => k),
-      labels: colours.map(() => ''),
-    } as unknown as string)
-    this.viewer.drawBitmap = this.bitmap
-    this.viewer.refreshDrawing(true)
+  private drawn({ number, keys }: { number: number; keys: string[] }): void {
+    this.known = new Set(keys)
+    if (number !== this.number) return
+    if (keys.length < this.wanted) {
+      // the worker had forgotten one meanwhile
+      this.known.clear()
+      this.shown = ''
+      this.show(this.last)
+      return
+    }
+    performance.measure('bifseg-surface', { start: this.asked, end: performance.now() })
+    this.canvas.dataset.drawn = String(number)
   }
+
+  private keyOf(masks: Patch[]): string {
+    return masks
+      .map((mask) => {
+        const name = this.names.get(mask) ?? ++this.count
+        this.names.set(mask, name)
+        return name
+      })
+      .join(' ')
+  }
+
+  private send(order: Order, transfer: Transferable[] = []): void {
+    this.worker.postMessage(order, transfer)
+  }
+
+  /** `moving`: fast rather than fine; what rests is drawn finely after a moment. */
+  private look(moving: boolean): void {
+    window.clearTimeout(this.timer)
+    const ratio = window.devicePixelRatio || 1
+    const [width, height] = [this.element.clientWidth * ratio, this.element.clientHeight * ratio].map(Math.round)
+    if (!width || !height) return
+    this.send({ kind: 'look', ...this.camera, width, height, moving })
+    if (moving) this.timer = window.setTimeout(() => this.look(false), RESTING)
+  }
+
+  private turn(dx: number, dy: number): void {
+    this.camera.turn += dx
+    this.camera.tilt = Math.max(-STEEPEST, Math.min(STEEPEST, this.camera.tilt + dy))
+    this.look(true)
+  }
+
+  private listen(): void {
+    const { canvas } = this
+    canvas.addEventListener('pointerdown', (event) => {
+      this.held = [event.offsetX, event.offsetY]
+      canvas.setPointerCapture(event.pointerId)
+    })
+    canvas.addEventListener('pointermove', (event) => {
+      if (!this.held) return
+      const [x, y] = this.held
+      this.held = [event.offsetX, event.offsetY]
+      this.turn((event.offsetX - x) * TURN, (event.offsetY - y) * TURN)
+    })
+    for (const end of ['pointerup', 'pointercancel'] as const) {
+      canvas.addEventListener(end, () => {
+        this.held = null
+      })
+    }
+    canvas.addEventListener('wheel', (event) => {
+      event.preventDefault()
+      const zoom = this.camera.zoom * Math.exp(-event.deltaY * 0.0015)
+      this.camera.zoom = Math.max(ZOOM.least, Math.min(ZOOM.most, zoom))
+      this.look(true)
+    })
+    canvas.addEventListener('keydown', (event) => {
+      const step = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[
+        event.key
+      ]
+      if (event.key === '0') Object.assign(this.camera, FIRST)
+      else if (!step) return
+      event.preventDefault()
+      event.stopPropagation() // the page's own keys move the crosshair
+      this.turn(step?.[0] ?? 0, step?.[1] ?? 0)
+    })
+  }
+}
+
+function pieceOf(mask: Patch): Piece {
+  const { start, stop } = mask.box
+  return { start, stop, ...mask.strides, data: mask.data }
 }

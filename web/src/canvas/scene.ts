@@ -52,6 +52,8 @@ export interface Painted {
 
 /** An object as it is drawn; `fill` is the opacity of its inside. */
 export interface Shown {
+  /** The name of the object that it is, or is a part of. */
+  root: string
   mask: Patch
   scribbles: Patch | null
   colour: string

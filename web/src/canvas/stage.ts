@@ -3,12 +3,10 @@
 import { h } from '../elements/dom.ts'
 import { ALL, type Axes, type Box, type Vec3 } from '../scan/axes.ts'
 import { across, type Plane, type Volume, type Window } from '../scan/volume.ts'
-import { sentenceOf } from '../server/errors.ts'
 import type { Layout } from '../session/prefs.ts'
 import { Pane } from './pane.ts'
-import type { Render } from './render.ts'
+import { Render } from './render.ts'
 import type { Scene } from './scene.ts'
-import { drawsSlowly } from './webgl.ts'
 
 const PLANES: Plane[] = [2, 1, 0] // axial first
 const LAYOUTS: Record<Layout, Plane | null> = { four: null, render: null, axial: 2, coronal: 1, sagittal: 0 }
@@ -22,9 +20,10 @@ export class Stage {
   onmove: () => void = () => {}
   /** Called when a frame has been drawn. */
   ondrawn: () => void = () => {}
+  /** Called when the 3D view is to be as large as it goes, or as it was. */
+  onenlarge: () => void = () => {}
   layout: Layout = 'four'
-  private readonly rendering = h('div', { class: 'pane render' })
-  private render: Promise<Render> | null = null
+  private readonly render: Render | null = null
   private asked = 0
   private readonly observer: ResizeObserver
 
@@ -58,7 +57,10 @@ export class Stage {
     const flat = planar ? PLANES.filter((plane) => axes.shape[plane] === 1).slice(0, 1) : PLANES
     this.panes = flat.map((plane) => new Pane(plane, this.scene, (index) => this.turn(plane, index)))
     this.element = h('div', { class: 'stage' }, ...this.panes.map((pane) => pane.element))
-    if (!planar) this.element.append(this.rendering)
+    if (!planar) {
+      this.render = new Render(this.scene, () => this.onenlarge())
+      this.element.append(this.render.element)
+    }
     this.observer = new ResizeObserver(() => this.draw())
     for (const pane of this.panes) this.observer.observe(pane.element)
     this.arrange('four')
@@ -72,9 +74,9 @@ export class Stage {
       pane.element.hidden = this.layout === 'render' || (single !== null && pane.plane !== single)
     }
     this.element.dataset.layout = this.scene.planar ? 'single' : this.layout
-    this.rendering.hidden = single !== null
-    if (!this.scene.planar && single === null) this.offerRender()
+    if (this.render) this.render.element.hidden = single !== null
     this.draw()
+    this.drawRender()
   }
 
   /** Draw in the next frame; any number of calls before it are one. */
@@ -88,7 +90,7 @@ export class Stage {
 
   /** Show masks in the rendering, where it is to be seen. */
   drawRender(): void {
-    if (!this.rendering.hidden) this.render?.then((render) => render.show(this.scene.objects)).catch(() => {})
+    if (this.render && !this.render.element.hidden) this.render.show(this.scene.objects)
   }
 
   moveTo(voxel: Vec3): void {
@@ -147,7 +149,6 @@ export class Stage {
   setWindow(window: Window): void {
     this.scene.window = { ...window, high: Math.max(window.low + 1e-6, window.high) }
     for (const pane of this.panes) pane.forget()
-    if (!this.rendering.hidden) this.render?.then((render) => render.window(this.scene.window)).catch(() => {})
     this.moved()
   }
 
@@ -159,8 +160,7 @@ export class Stage {
     const context = canvas.getContext('2d')
     if (!context) throw new Error('This browser draws no picture.')
     context.fillRect(0, 0, canvas.width, canvas.height)
-    const render = this.rendering.hidden ? null : await this.render?.catch(() => null)
-    for (const source of [...this.panes.map((pane) => pane.canvas), render?.snapshot()]) {
+    for (const source of [...this.panes.map((pane) => pane.canvas), this.render?.canvas]) {
       if (!source || source.closest('[hidden]')) continue
       const place = source.getBoundingClientRect()
       context.drawImage(
@@ -177,39 +177,12 @@ export class Stage {
   close(): void {
     this.observer.disconnect()
     cancelAnimationFrame(this.asked)
-    this.render?.then((render) => render.close()).catch(() => {})
+    this.render?.close()
   }
 
   private moved(): void {
     this.draw()
     this.onmove()
-  }
-
-  /** Start the rendering; beside the slices of a machine that would be held up by it, only when it is asked for. */
-  private offerRender(): void {
-    if (this.render || this.layout === 'render' || !drawsSlowly()) {
-      this.startRender()
-      return
-    }
-    this.rendering.replaceChildren(
-      h(
-        'div',
-        { class: 'empty' },
-        h('p', {}, 'Without a graphics card a 3D view is coarse, and holds up the page for a moment after every mask.'),
-        h('button', { type: 'button', onclick: () => this.startRender() }, 'Show in 3D all the same'),
-      ),
-    )
-  }
-
-  /** The rendering needs WebGL and most of the page's code: both are fetched when they are first to be seen. */
-  private startRender(): void {
-    this.render ??= import('./render.ts').then(({ Render }) => Render.on(this.rendering, this.scene))
-    this.render
-      .then((render) => render.show(this.scene.objects))
-      .catch((error: unknown) => {
-        const reason = sentenceOf(error)
-        this.rendering.replaceChildren(h('p', { class: 'empty' }, `No 3D view here: ${reason}`))
-      })
   }
 }
 

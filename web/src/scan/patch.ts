@@ -18,7 +18,7 @@ export interface Cut {
 export class Patch {
   /** The box in canonical voxels. */
   readonly box: Box
-  private readonly strides: { offset: number; step: Vec3 }
+  readonly strides: { offset: number; step: Vec3 }
   private readonly cuts = new Map<string, Cut>()
 
   constructor(

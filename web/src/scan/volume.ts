@@ -45,7 +45,7 @@ export class Volume {
    * headers say of how it is to be seen.
    */
   constructor(
-    readonly file: ArrayBuffer,
+    file: ArrayBuffer,
     readonly display: DisplayInfo | null = null,
   ) {
     const view = new DataView(file)
@@ -149,38 +149,6 @@ export class Volume {
     const step = Math.max(1, Math.floor(this.data.length / SAMPLES)) | 1
     return Float64Array.from({ length: Math.ceil(this.data.length / step) }, (_, k) => this.data[k * step] ?? 0).sort()
   }
-}
-
-/** A scan as a NIfTI file of at most so many voxels, with its shape: every n-th voxel along each axis, n is `every`. */
-export function thinned(volume: Volume, most: number): { file: ArrayBuffer; shape: Vec3; every: number } {
-  const { data } = volume
-  const every = Math.ceil(Math.cbrt(data.length / most))
-  if (every <= 1 && !volume.colours) return { file: volume.file, shape: volume.shape, every: 1 }
-  const shape = three((k) => Math.ceil((volume.shape[k] ?? 1) / every))
-  const [nx, ny, nz] = shape
-  const file = new ArrayBuffer(HEADER + nx * ny * nz * data.BYTES_PER_ELEMENT)
-  new Uint8Array(file).set(new Uint8Array(volume.file, 0, HEADER))
-  const view = new DataView(file)
-  if (volume.colours) {
-    view.setInt16(70, 2, true) // uint8: a rendering shows the luminance
-    view.setInt16(72, 8, true)
-  }
-  const times = (at: number) => view.setFloat32(at, view.getFloat32(at, true) * every, true)
-  for (const k of [0, 1, 2]) {
-    view.setInt16(42 + 2 * k, shape[k] ?? 1, true)
-    times(80 + 4 * k) // pixdim
-    for (const row of [280, 296, 312]) times(row + 4 * k) // srow_x, srow_y, srow_z
-  }
-  const make = data.constructor as new (buffer: ArrayBuffer, offset: number, length: number) => Numbers
-  const thin = new make(file, HEADER, nx * ny * nz)
-  const [mx, my] = volume.shape
-  for (let z = 0, to = 0; z < nz; z++) {
-    for (let y = 0; y < ny; y++) {
-      let from = every * mx * (y + my * z)
-      for (let x = 0; x < nx; x++, from += every) thin[to++] = data[from] ?? 0
-    }
-  }
-  return { file, shape, every }
 }
 
 /** The two canonical axes that a slice shows, across and down. */

@@ -19,6 +19,7 @@ export function compose(scene: Scene, model: Model, drawing: Drawing, look: Look
     const old = adaptation?.object === object.name && adaptation.showing === 'before'
     const k = model.roots.findIndex((one) => one.name === root)
     return {
+      root,
       mask: old ? adaptation.before : mask,
       scribbles: model.patch(object, 'scribbles'),
       colour: PALETTE[colourOf(seen, root, k)] ?? '#e69f00',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { presets, thinned, Volume } from '../../src/scan/volume.ts'
+import { presets, Volume } from '../../src/scan/volume.ts'
 
 /** A NIfTI file as the server makes it: int16, `value` of each voxel, spacing 1 x 2 x 3 mm. */
 function scan(shape: [number, number, number], value: (x: number, y: number, z: number) => number): Volume {
@@ -41,16 +41,4 @@ test('numbers like Hounsfield units are shown as soft tissue, others by what mos
   assert.ok(presets(ct).some((one) => one.name === 'Bone'))
   const other = scan([10, 10, 10], (x) => x)
   assert.deepEqual([other.isCT, other.first], [false, other.auto])
-})
-
-test('a rendering gets every n-th voxel, in the place it had', () => {
-  const volume = scan([7, 6, 5], (x, y, z) => x + 10 * y + 100 * z)
-  assert.equal(thinned(volume, 1000).file, volume.file)
-  const { file, shape, every } = thinned(volume, 30)
-  const thin = new Volume(file)
-  assert.deepEqual([every, shape, thin.shape], [2, [4, 3, 3], [4, 3, 3]])
-  assert.deepEqual(thin.spacing, [2, 4, 6])
-  for (let z = 0; z < 3; z++)
-    for (let y = 0; y < 3; y++) for (let x = 0; x < 4; x++) assert.equal(thin.at([x, y, z]), 2 * x + 20 * y + 200 * z)
-  assert.equal(new DataView(file).getFloat32(300, true), 4) // srow follows
 })
