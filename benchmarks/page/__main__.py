@@ -40,7 +40,7 @@ def measure(parts: list[str], data: Path, n: int, say: Callable[[str], None]) ->
     if (load := about["load_average_at_start"]) > machine.QUIET:
         about["warnings"].append(f"The machine was not quiet: its load average was {load} at the start.")
     package = json.loads((WEB / "package.json").read_text())
-    about["versions"]["NiiVue"] = package["dependencies"]["@niivue/niivue"]
+    about["versions"]["NiiVue"] = package["devDependencies"]["@niivue/niivue"]
     told: dict = {"about": about}
     sections: list[Section] = []
     with TemporaryDirectory() as name, browsing() as browser, serving(data) as link:

@@ -15,9 +15,9 @@ MASKS = 5
 PROMISED = 0.5  # seconds from a mask to its surface
 SIDE = 80  # voxels of the boxes
 ABOUT = (
-    f"256 x 256 x 240 voxels of int16, all views, boxes of {SIDE} x {SIDE} x {SIDE} voxels; a worker makes surfaces and "
-    "draws them on the CPU. From a mask's arrival in the page until its surface is drawn; and the longest wait between "
-    "two frames, in which nothing scrolls, after what makes the views follow."
+    f"256 x 256 x 240 voxels of int16, all views, boxes of {SIDE} x {SIDE} x {SIDE} voxels; a worker makes surfaces "
+    "and draws them on the CPU. From a mask's arrival in the page until its surface is drawn; and the longest wait "
+    "between two frames, in which nothing scrolls, after what makes the views follow."
 )
 # Runs from the beginning: the longest wait between two frames since it was last asked for.
 WAITS = """

@@ -17,8 +17,8 @@ SHAPE = (512, 512, 350)
 STEPS = 100  # of the wheel
 SLOW = {"rounds": 100, "iterations": 300}  # computes for longer than is scrolled
 ABOUT = (
-    "512 x 512 x 350 voxels of int16 at 1440 x 900 pixels, 100 steps of the wheel, one in each frame; while it computes, worker processes "
-    "take all cores that they get. The promise is about the longest wait between two frames."
+    "512 x 512 x 350 voxels of int16 at 1440 x 900 pixels, 100 steps of the wheel, one in each frame; while it "
+    "computes, worker processes take all cores that they get. The promise is about the longest wait between two frames."
 )
 
 # One step of the wheel in every frame; when each frame came, and whether it showed another slice.
