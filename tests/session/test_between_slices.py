@@ -168,8 +168,8 @@ def test_a_cylinder_is_carried_to_its_ends_in_one_interaction(noise):
     assert kept(session) == before
 
 
-@pytest.mark.parametrize(("truth", "least"), [(OBLIQUE, 0.9), (CONE, 0.85)])
-def test_what_moves_or_grows_from_slice_to_slice_is_carried(truth, least):
+@pytest.mark.parametrize(("truth", "least"), [(OBLIQUE, 0.9), (CONE, 0.85), (FORK, 0.9)])
+def test_what_moves_grows_or_forks_from_slice_to_slice_is_carried(truth, least):
     """What the neighbour says counts as evidence: by the classifier alone the cone came out at a Dice of 0.4."""
     truth = truth & (Z >= 0)
     session = taught(truth)
