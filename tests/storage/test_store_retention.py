@@ -17,11 +17,6 @@ from bifseg.storage.transfer import verify
 NOW = 2e9  # long after the tests ran
 
 
-@pytest.fixture
-def id(store):
-    return store.create(store.add_image(scan(), "ann"), "ann")
-
-
 def touch(store, id, days: float, now: float = NOW) -> None:
     """As if a session, and its image, had last been used so many days ago."""
     with store.transaction() as connection:

@@ -1,4 +1,4 @@
-"""What the workers of tests/test_server_pool.py do: each job says what is to happen to it."""
+"""What the workers of tests/server/workers do: each job says what is to happen to it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bifseg.evaluation.report.groups import group_rows
+
 NETWORK = "net"
 LEARNT = ("bifseg", "bifseg-w", "crf", "network")
 
@@ -46,3 +48,8 @@ def write(path: Path, rows, about=None, end="\n") -> Path:
 
 def table_of(summary, key):
     return {(row["Data"], row["Object"]): row for row in summary["tables"][key]["rows"]}
+
+
+def trace_of(dices, method="bifseg", **changes):
+    (group,) = group_rows(run(dices, method, **changes))
+    return next(iter(group.traces.values()))[0]

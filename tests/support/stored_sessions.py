@@ -84,3 +84,8 @@ def begun(store: Store) -> str:
             summary={"seconds": 0.5, "milliseconds": {"cut": 1.5}, "rounds": [{"round": 0, "energy": 2.0}]},
         )  # fmt: skip
     return id
+
+
+def headers(store: Store, key: str, owner: str) -> bytes | None:
+    sha = store.image_row(key, owner).dicom
+    return sha and store.blob(sha)

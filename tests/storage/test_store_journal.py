@@ -1,0 +1,80 @@
+"""The journal in the store is what was appended; a history that is known follows it."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from stored_sessions import append, one, scan, state_of
+
+from bifseg.storage import store as module
+from bifseg.storage.journal import History
+
+
+def test_the_journal_is_what_was_appended(store, id):
+    array = store.add_array(np.ones((2, 2, 2), np.uint8))
+    assert append(store, id, 1, key="a") == 1
+    assert append(store, id, 2, kind="scribble", request={"scribbles": {"labels": {"blob": array}}}) == 2
+    assert append(store, id, kind="undo") == 3
+    first, second, third = store.entries(id)
+    assert (first.kind, first.key, second.kind, third.kind, third.state) == ("box", "a", "scribble", "undo", None)
+    assert second.request == {"scribbles": {"labels": {"blob": array}}}
+    assert first.created <= second.created <= third.created == store.session(id).touched
+    assert [entry.number for entry in store.entries(id, after=1)] == [2, 3]
+    assert store.find(id, "a") == first
+    assert store.find(id, "b") is None
+    history = store.history(id)
+    assert (history.state, history.can_redo) == (first.state, True)
+    assert store.history(id, store.history(id)) == history
+    assert store.state(id).objects["object 1"].milliseconds == {"cut": 1.0}
+
+
+def test_an_entry_needs_all_that_it_refers_to(store, id):
+    with store.claimed(id, "worker", 60) as fence, pytest.raises(ValueError, match="no longer holds"):
+        store.append(id, fence, "box", {}, state=None, summary={}, blobs=["0" * 64])
+    assert store.entries(id) == []
+
+
+def test_a_transaction_is_all_or_nothing(store, id):
+    with contextlib.suppress(KeyboardInterrupt), store.transaction() as connection:
+        connection.execute("UPDATE sessions SET title = 'changed'")
+        raise KeyboardInterrupt
+    assert store.session(id).title == ""
+
+
+def test_an_undo_is_one_transaction(store, id, monkeypatch):
+    """Each waits for the disk: of three, who looks for a moment waits three times."""
+    append(store, id)
+    begun, transaction = [], store.transaction
+
+    def counted():
+        begun.append(1)
+        return transaction()
+
+    monkeypatch.setattr(store, "transaction", counted)
+    monkeypatch.setattr(store.claims._database, "transaction", counted)
+    assert store.move(id, "me", "undo")["changed"]
+    assert len(begun) == 1
+
+
+def test_a_history_that_is_known_follows_the_journal(store, id, monkeypatch):
+    monkeypatch.setattr(module, "STATES", 3)
+    others = [store.create(store.add_image(scan(), "ann"), "ann") for _ in range(3)]
+    for k in range(3):
+        for session in (id, *others):
+            append(store, session, k)
+            assert store.history(session) == store.history(session, History())
+    store.move(id, "me", "undo")
+    assert store.history(id) == store.history(id, History())
+    assert len(store._histories) == 1
+
+
+def test_segments_in_memory_are_bounded(store, monkeypatch):
+    """By what they take in memory: scribbles, which a file keeps as those few voxels, are a whole box."""
+    assert one().nbytes >= one().scribbles.nbytes + one().grid_probability.nbytes
+    monkeypatch.setattr(module, "CACHED", 3 * one().nbytes)
+    shas = [state_of(store, k)[1][0] for k in range(8)]
+    loaded = [store.segment(sha) for sha in shas]
+    assert [segment.milliseconds["cut"] for segment in loaded] == list(range(8))
+    assert store.segment(shas[-1]) is loaded[-1]
+    assert store.segment(shas[0]) is not loaded[0]
+    assert len(store._segments) <= 3
