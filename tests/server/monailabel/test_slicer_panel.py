@@ -1,59 +1,22 @@
 """MONAI Label's protocol, spoken by its own client: the class of its 3D Slicer module, as it comes in the wheel."""
 
 import gzip
-import importlib.util
-import json
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from serving import serving
+from slicer_panel import IN, OUT, infer
 
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
 from bifseg.prompts.interaction import Box
-from bifseg.server.monailabel.painted import HIDDEN, InferenceRequest, cut, interactions
 from bifseg.server.settings import Limits, Settings
-from bifseg.session.state import State
-from bifseg.training.synthetic.phantom import phantom
 
-PLUGIN = Path(sys.prefix) / "monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py"
 LIMITS = Limits(upload_bytes=8 << 20, array_bytes=32 << 20, voxels=2 << 20, requests_per_second=10_000)
-ROI = (90, 30, 30, 90, 40, 20)  # the panel's ends come in any order
 BOX = Box((30, 30, 20), (90, 90, 40))
-IN = (slice(50, 60), 55, 30)
-OUT = (slice(32, 40), 34, 30)
 MORE = (slice(80, 88), 84, 25)
-
-
-@pytest.fixture(scope="module")
-def module():
-    if sys.version_info >= (3, 13):
-        pytest.skip("MONAI Label's client needs the module cgi, which Python 3.13 no longer has")
-    if not PLUGIN.is_file():
-        pytest.skip(f"MONAI Label is not installed in {sys.prefix}: pip install --no-deps monailabel==0.8.5")
-    spec = importlib.util.spec_from_file_location("monailabel_client", PLUGIN)
-    module = importlib.util.module_from_spec(spec)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def scan():
-    image, _ = phantom(11)
-    direction = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])
-    return Image(image.array, (0.9, 0.9, 2.5), (-40, 12, 7), direction)
-
-
-@pytest.fixture(scope="module")
-def upload(scan, tmp_path_factory):
-    path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
-    write_image(path, scan.array, scan)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -72,35 +35,6 @@ def client(module, served, tmp_path):
 @pytest.fixture
 def session(client, upload):
     return client.create_session(upload)["session_id"]
-
-
-@pytest.fixture
-def paint(scan, tmp_path):
-    """Makes what Slicer sends: all segments in one label map, where the last one covers the others."""
-
-    def paint(foreground=(), background=(), cyst=(), liver=()):
-        names = ("liver", "background_scribbles", "foreground_scribbles", "cyst")
-        labels = np.zeros(scan.shape, np.uint8)
-        for value, places in enumerate((liver, background, foreground, cyst), start=1):
-            for place in places:
-                labels[place] = value
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.nii.gz"
-        write_image(path, labels, scan)
-        return str(path), [{"name": name, "id": k} for k, name in enumerate(names, start=1)]
-
-    return paint
-
-
-def infer(client, session, painted, *, name="liver", roi=ROI, **more):
-    """As `onUpdateScribbles` of the module does it: the reply's image and params."""
-    label, about = painted
-    params = {
-        "roi": list(roi), "label_info": about, "selected_label_name": name, "result_extension": ".nrrd",
-        "result_dtype": "uint8", **more,
-    }  # fmt: skip
-    file, params = client.infer("bifseg", "scan", params, label, session_id=session)
-    assert params["label_names"] == {name: 1}
-    return read_image(file)
 
 
 def kinds(served, session):
@@ -271,47 +205,6 @@ def test_what_is_submitted_is_in_the_session_and_comes_back(module, client, serv
     assert served.service.store.entries(session)[1].request["title"] == "final"
 
 
-def test_names_and_passwords(module, tmp_path, upload, tmp_path_factory, paint):
-    """As the panel logs in; its client keeps headers of one call for the next, so each call has a new one, as there."""
-    warnings.simplefilter("ignore", ResourceWarning)
-    refused = module.MONAILabelClientException
-    with serving(Settings(tmp_path_factory.mktemp("store"), threads=1)) as server:
-        tokens = {name: server.service.tokens.create(name) for name in ("ann", "bob")}
-
-        def client(user=None):
-            client = module.MONAILabelClient(f"{server.url}/monailabel", tmpdir=str(tmp_path))
-            if user:
-                client.update_auth(passes[user])
-            return client
-
-        assert client().auth_enabled()
-        assert not client().auth_valid_token()
-        for call in (client().info, lambda: client().auth_token("ann", tokens["bob"])):
-            with pytest.raises(refused) as error:
-                call()
-            assert error.value.status_code == 401
-        passes = {user: client().auth_token(user, token) for user, token in tokens.items()}
-        assert client("ann").auth_valid_token()
-        session = client("ann").create_session(upload)["session_id"]
-        assert infer(client("ann"), session, paint([IN], [OUT])).array[IN].all()
-        client("ann").upload_image(upload, "case 7")
-        for call in (
-            lambda: client("bob").get_session(session),
-            lambda: client("bob").remove_session(session),
-            lambda: client("bob").download_label("case 7", "final"),
-        ):
-            with pytest.raises(refused) as error:
-                call()
-            assert error.value.status_code == 404
-        for call in (
-            lambda: infer(client("bob"), session, paint([IN])),
-            lambda: client("bob").save_label("case 7", paint([IN])[0]),
-        ):
-            with pytest.raises(refused, match="Status: 404"):
-                call()
-        assert client("bob").info()["datastore"]["total"] == 0
-
-
 def test_what_cannot_be_is_refused(module, client, served, session, paint, tmp_path):
     painted = label, _ = paint([IN], [OUT])
     other = Image(np.zeros((4, 5, 6), np.uint8))
@@ -340,24 +233,6 @@ def test_what_cannot_be_is_refused(module, client, served, session, paint, tmp_p
 
 
 # ---- requests that no client of its sends
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        "[[", "[" * 100_000, "null", "[1]", '"x"', '{"roi": 5}', '{"roi": {"a": 1}}', '{"roi": [[1], 2, 3, 4, 5, 6]}',
-        '{"roi": [1, 2, 3, 4, 5, NaN]}', '{"roi": [1, 2, 3, 4, 5, Infinity]}', '{"roi": [1, 2, 3, 4, 5, 1e999]}',
-        '{"roi": [1, 2, 3, 4, 5, %s]}' % ("9" * 400), '{"label_info": 5}', '{"label_info": [5]}',
-        '{"label_info": [{"name": "foreground_scribbles"}]}', '{"label_info": [{"name": "liver", "id": 0}]}',
-        '{"label_info": [{"name": "foreground_scribbles", "id": 1e999}]}', '{"label_info": [{"name": 5, "id": 1}]}',
-        '{"selected_label_name": ["a"]}', '{"selected_label_name": "%s"}' % ("a" * 500),
-        '{"selected_label_name": "\\ud800"}',
-        '{"selected_label_name": "a\\u0000b"}', '{"result_extension": [".nrrd"]}',
-    ],
-)  # fmt: skip
-def test_params_of_another_form_are_refused(params):
-    with pytest.raises(ValueError, match=r"^(params|The roi)"):
-        InferenceRequest.of(params).region((60, 60, 20), (1, 1, 1))
 
 
 def test_files_of_another_kind_are_refused(served, scan, upload, tmp_path):
@@ -400,63 +275,3 @@ def test_files_of_another_kind_are_refused(served, scan, upload, tmp_path):
             assert status == 400, detail
             assert words in detail
     assert not list((served.service.store.folder / "temporary").iterdir())
-
-
-# ---- what a request means
-
-
-def regions(*roi):
-    return str(InferenceRequest(roi=roi).region((60, 60, 20), (1, 1, 1)))
-
-
-def test_a_region_of_interest_is_sorted_and_clipped():
-    assert regions(40, 10, 5, 50, 0, 8) == "10:40,5:50,0:8"
-    assert regions(10.4, 39.2, 5, 50, 3, 3) == "10:40,5:50,3"
-    assert regions(-5, 500, 500, -5, -5, 500) == "0:60,0:60,0:20"
-    assert regions() == "None"
-    flat = InferenceRequest(roi=(5, 40, 5, 40, -3, 9)).region((60, 60, 1), (1, 1, 1))
-    assert str(flat) == "5:40,5:40,0"
-
-
-def test_scribbles_are_found_by_their_names_in_any_order():
-    labels = np.array([0, 1, 2, 3, 4]).reshape(5, 1, 1)
-    info = [{"name": "foreground_scribbles", "id": 2}, {"name": "background_scribbles", "id": 3}]
-    info += [{"name": "liver", "id": 1}, {"name": "cyst", "id": 4}]
-    asked = InferenceRequest.of(json.dumps({"label_info": info, "client_id": None}))
-    assert asked.marks(labels).ravel().tolist() == [0, 0, 1, 2, HIDDEN]
-    assert not InferenceRequest(label_info=info[2:]).marks(labels).any()  # nobody painted yet
-
-
-def test_what_is_hidden_was_never_said():
-    marks = np.zeros((60, 60, 20), np.uint8)
-    marks[20:40, 20, 10], marks[30, 30, 10] = 1, HIDDEN
-    (begin,) = interactions(State(), "liver", Box((10, 10, 5), (50, 50, 15)), marks, (1, 1, 1))
-    labels = begin.pop("scribbles")
-    assert begin == {"kind": "box", "box": "10:50,10:50,5:15", "name": "liver"}
-    assert (str(labels.box), labels.array.sum()) == ("20:40,20:22,10:12", 20)
-
-
-def test_scribbles_outside_the_region_say_nothing():
-    marks = np.zeros((60, 60, 20), np.uint8)
-    marks[5:8, 5, 5] = 1
-    (begin,) = interactions(State(), "liver", Box((10, 10, 5), (50, 50, 15)), marks, (1, 1, 1))
-    assert "scribbles" not in begin
-
-
-@pytest.mark.parametrize(
-    ("voxels", "expected"),
-    [
-        ([(3, 4, 5), (5, 6, 5)], "3:6,4:7,5:7"),
-        ([(9, 9, 6)], "8:10,8:10,5:7"),
-        ([], "0:2,0:2,0:2"),
-    ],
-)
-def test_what_is_cut_out_is_a_box(voxels, expected):
-    array = np.zeros((10, 10, 7), np.uint8)
-    array[tuple(np.array(voxels, int).reshape(-1, 3).T)] = 2
-    labels = cut(array)
-    assert Box.parse(expected) == labels.box
-    assert labels.array.shape == labels.box.shape
-    back = np.zeros_like(array)
-    back[labels.box.slices] = labels.array
-    np.testing.assert_array_equal(back, array)
