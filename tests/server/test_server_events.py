@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from api_calls import API, BOX, begin, do
 from serving import serving
-from test_server_api import API, BOX, begin, do
 
 from bifseg.server import run as process
 from bifseg.server.app import build_app

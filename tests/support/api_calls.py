@@ -3,12 +3,16 @@
 import numpy as np
 
 from bifseg.prompts.interaction import Box
+from bifseg.server.settings import Limits
 
 API = "/api/v1"
 BOX = {"box": "30:90,30:90,20:40"}
 PLANE = {"box": "30:90,30:90,30", "name": "slice"}
 STROKE = {"points": [[50, 50, 30], [60, 60, 30]], "label": 1, "radius": 2}
 SCRIBBLE = {"scribbles": {"strokes": [STROKE]}}
+LIMITS = Limits(
+    upload_bytes=4 << 20, array_bytes=16 << 20, voxels=2 << 20, sessions_per_user=40, requests_per_second=10_000
+)  # of the server in tests/server/api
 LONG = {"rounds": 100, "iterations": 20, "samples": 4096, "connectivity": 1}  # seconds, unless it is cancelled
 
 
