@@ -118,3 +118,12 @@ def test_the_table_of_methods_is_what_their_entries_say():
 def test_the_protocols_are_all_explained():
     told = (ROOT / "docs" / "how-to" / "benchmark.md").read_text()
     assert all(f"**`{name}`**" in told for name in PROTOCOLS)
+
+
+def test_the_workflow_is_yaml_and_calls_what_there_is():
+    yaml = pytest.importorskip("yaml")
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8"))["jobs"]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert {*jobs["plain"]["strategy"]["matrix"]["target"]} <= {*targets}
+    assert ".ci/run" in [step.get("run") for step in jobs["whole"]["steps"]]
+    assert (ROOT / ".ci" / "run").is_file()
