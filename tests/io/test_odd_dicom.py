@@ -4,9 +4,10 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.pixels import apply_color_lut
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 from test_formats import FRAMES, POSITIONS, enhanced, refused, series, values
 from test_images import save_dicom
 
@@ -232,3 +233,20 @@ def test_hounsfield_units_take_no_more_room_than_they_need(tmp_path, k, stored, 
     right = [values(n) if n != k else np.arange(30).reshape(6, 5).T + stored for n in range(4)]
     assert np.array_equal(image.array, np.stack(right, -1) - 1000)
     assert image.array.dtype == kind
+
+
+@pytest.mark.parametrize("table", ["basic", "extended", "none"])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 2, 0, 1, 3)])
+def test_packed_frames_with_a_table_of_their_places_or_without(tmp_path, table, order):
+    stored = np.stack([FRAMES[k] for k in order])
+    path = enhanced(tmp_path / "a.dcm", [(1, 2, 4 * k) for k in order], [1] * 5, stored)
+    content = pydicom.dcmread(path)
+    content.compress(RLELossless)
+    frames = list(generate_frames(content.PixelData, number_of_frames=len(order)))
+    if table == "extended":
+        packed, content.ExtendedOffsetTable, content.ExtendedOffsetTableLengths = encapsulate_extended(frames)
+        content.PixelData = packed
+    else:
+        content.PixelData = encapsulate(frames, has_bot=table == "basic")
+    content.save_as(path)
+    assert np.array_equal(read_image(path).array, np.stack(FRAMES[:5]).T)
