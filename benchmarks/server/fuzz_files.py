@@ -54,7 +54,8 @@ def read(path: Path) -> tuple[str, str]:
     from bifseg.server.uploads import reader
     from bifseg.server.uploads.scan import image_from_upload
 
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may be busy
+    signal.alarm(30 * SECONDS)  # of the clock: it may sleep
     try:
         if path.suffix == ".zip":
             reader._check_zip(path)
@@ -69,6 +70,7 @@ def read(path: Path) -> tuple[str, str]:
     except Exception:
         return "bug", traceback.format_exc()
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 
@@ -83,7 +85,8 @@ def work(pipe: multiprocessing.connection.Connection, names: list[str], contents
 
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGALRM, late)
+    for late_by in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(late_by, late)
     sitk()
     reader._limit_memory(3 * BYTES + (1 << 30))
     with tempfile.TemporaryDirectory() as folder:

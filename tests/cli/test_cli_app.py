@@ -134,6 +134,7 @@ def started(monkeypatch, built):
 
     monkeypatch.setattr(page, "STATIC", built)
     monkeypatch.setattr("bifseg.server.run.run", run)
+    monkeypatch.setattr(sys.modules["bifseg.cli.app"], "EARLY", 60)  # nobody serves here, so nobody would wait for it
     monkeypatch.setattr("webbrowser.open", lambda link: pytest.fail("no browser was asked for"))
     return calls
 

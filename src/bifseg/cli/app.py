@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from bifseg.errors import InvalidInput, MissingFile
 
+T = TypeVar("T")
 EARLY = 0.7  # seconds in which a scan's faults are told before anything else is begun
 PORT = "port"  # the file in the data folder that keeps where the page was last
 
@@ -37,9 +41,8 @@ def app(
     import contextlib
     import logging
     import signal
-    import threading
     import webbrowser
-    from concurrent.futures import ThreadPoolExecutor, TimeoutError
+    from concurrent.futures import TimeoutError
 
     from bifseg.cli.outputs import check_folder
 
@@ -79,13 +82,12 @@ def app(
         service.check_sessions(LOCAL)
         return service.store.add_image(scan, LOCAL, headers)
 
-    reading = None if image is None else ThreadPoolExecutor(1).submit(read, image)
+    reading: Future[str] | None = None if image is None else begun(lambda: read(image))
     if reading is not None:  # beside the worker's start, which takes seconds; most of what is wrong is told before
         with contextlib.suppress(TimeoutError):
             reading.result(EARLY)
 
-    def listening(address: str) -> None:
-        (data / PORT).write_text(address.rpartition(":")[2])
+    def tell(address: str) -> None:
         link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
         if image is not None and reading is not None:
             if reading.exception() is not None:
@@ -96,10 +98,34 @@ def app(
         if not no_browser and has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
 
+    def listening(address: str) -> None:
+        (data / PORT).write_text(address.rpartition(":")[2])
+        if reading is None or reading.done():
+            tell(address)
+        else:
+            loop = asyncio.get_running_loop()
+            reading.add_done_callback(lambda _: loop.call_soon_threadsafe(tell, address))
+
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
     run(server, settings, listening=listening)
-    if reading is not None:
+    if reading is not None and reading.done():  # else it was stopped before
         reading.result()
+
+
+def begun(work: Callable[[], T]) -> Future[T]:
+    """Work begun in a thread that ends with the program: what comes of it."""
+    future: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=do, daemon=True).start()
+    return future
 
 
 def last_port(data: Path) -> int:
