@@ -157,7 +157,7 @@ def measure(
 def write(told: dict, folder: Path) -> str:
     """Write the three files; returns the page."""
     found: list[Measurement] = told["found"]
-    aims = targets(found, told["extra"].get("memory", []))
+    aims = targets(found, told["extra"].get("memory", []), told["extra"].get("cold", []))
     data = {
         "about": told["about"], "machine": told["machine"], "targets": [aim.as_dict() for aim in aims],
         **told["extra"], "measurements": [m.as_dict() for m in found],

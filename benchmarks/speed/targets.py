@@ -37,16 +37,16 @@ class Target:
         return {"name": self.name, "at_most": self.most, "unit": self.unit, "value": value, "verdict": self.verdict}
 
 
-def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target]:
+def targets(found: Sequence[Measurement], memory: Iterable[dict], cold: Iterable[dict] = ()) -> list[Target]:
     """All of them, in the order they are told."""
     flat = {"dimension": 2, "side": FAIR[2], "preset": "fast", "network": DEFAULT[2], "part": "stages"}
     deep = {"dimension": 3, "side": FAIR[3], "grid": FAIR[3], "preset": "fast", "part": "grid"}
     own = {"dimension": 3, "side": FAIR[3], "preset": "fast", "network": DEFAULT[3], "part": "stages"}
     made = [
         Target("2D, 128 px: features and cut of the first mask", 1.5, "x limit", _first_over_limit(found, flat)),
-        Target("2D, 128 px: refinement", 0.15, "s", _median(found, **flat, moment=REFINEMENT, stage=WHOLE)),
-        Target("3D, 80^3 on its own grid: first mask", 2.0, "s", _median(found, **own, moment=FIRST, stage=WHOLE)),
-        Target("3D, 80^3 on its own grid: refinement", 0.8, "s", _median(found, **own, moment=REFINEMENT, stage=WHOLE)),
+        Target("2D, 128 px: refinement", 0.08, "s", _median(found, **flat, moment=REFINEMENT, stage=WHOLE)),
+        Target("3D, 80^3 on its own grid: first mask", 0.4, "s", _median(found, **own, moment=FIRST, stage=WHOLE)),
+        Target("3D, 80^3 on its own grid: refinement", 0.4, "s", _median(found, **own, moment=REFINEMENT, stage=WHOLE)),
         Target("3D, 80^3 on a grid of 80: first mask", 2.0, "s", _median(found, **deep, moment=FIRST, stage=WHOLE)),
         Target(
             "3D, 80^3 on a grid of 80: refinement", 0.8, "s", _median(found, **deep, moment=REFINEMENT, stage=WHOLE)
@@ -70,7 +70,19 @@ def targets(found: Sequence[Measurement], memory: Iterable[dict]) -> list[Target
         peaks = [m["peak_mib"] for m in memory if m["dimension"] == dimension and m["peak_mib"] is not None]
         value = max(peaks) / 1024 if peaks else None
         made.append(Target(f"{dimension}D: peak memory of a session above the opened scan", most, "GiB", value))
+    made += _from_nothing(list(cold))
     return made
+
+
+def _from_nothing(cold: Sequence[dict]) -> Iterator[Target]:
+    """A new process, from its start to its first mask, on a machine that does nothing else."""
+    for compiled, name, most in ((True, "a new process", 1.7), (False, "the first one after installing", 4.0)):
+        for dimension in (2, 3):
+            waits = [
+                one["first mask"] for one in cold
+                if (one["dimension"], one["compiled"], one["beside"]) == (dimension, compiled, 0)
+            ]  # fmt: skip
+            yield Target(f"{dimension}D: {name} to its first mask", most, "s", min(waits, default=None))
 
 
 def _under_load(found: Sequence[Measurement]) -> Iterator[Target]:
