@@ -5,6 +5,7 @@ Run as a script it is one of them: it works while the last line on its standard 
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -52,8 +53,10 @@ class Busy:
 
 @lru_cache
 def busy() -> Busy:
-    """The two that a whole run shares."""
-    return Busy()
+    """The two that a whole run shares; they are closed with it."""
+    shared = Busy()
+    atexit.register(shared.close)
+    return shared
 
 
 def cases(box: Sequence[tuple[int, int]], networks: dict, seeds: int, grids: dict) -> list:
