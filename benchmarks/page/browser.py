@@ -93,6 +93,17 @@ class Desk:
         """Upload a scan."""
         return self.ask("POST", f"images?name={path.name}", data=path.read_bytes())
 
+    def upload(self, path: Path) -> dict:
+        """Send a large scan as a person does, by choosing its file."""
+        self.page.goto(self.base)
+        self.page.locator(".sources").wait_for()
+        self.page.locator("input[type=file][multiple]").first.set_input_files(path)
+        self.page.locator(".workspace").wait_for(timeout=LONG)
+        session = self.page.url.partition("#session=")[2]
+        image = self.ask("GET", f"sessions/{session}")["image"]
+        self.page.goto("about:blank")
+        return self.ask("GET", f"images/{image}")
+
     def session(self, image: dict, title: str, **more: Any) -> str:
         """A new session's id."""
         return self.ask("POST", "sessions", data={"image": image["key"], "title": title, **more})["id"]

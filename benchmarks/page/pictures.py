@@ -13,7 +13,7 @@ from bifseg.io import images
 
 ROOM = 4  # voxels between an organ and its box
 SETTLED = 2500  # milliseconds after which the 3D view is drawn, too
-LOW = 620  # CSS pixels that the start screen needs
+LOW = 730  # CSS pixels that the start screen needs
 
 
 class Models:
@@ -97,7 +97,7 @@ def _adapted(desk: Desk, models: Models, session: str) -> None:
     _, high = models.box(SPLEEN)
     with desk.acting():
         desk.drag("Sagittal", *models.line(SPLEEN, 1, x=int(middle[0]), z=int(high[2]) - 12))
-    desk.page.locator(".adaptation:visible").wait_for()
+    desk.page.locator("[aria-label=Adaptation]:visible").wait_for()
 
 
 def _map(desk: Desk, models: Models, session: str) -> None:

@@ -217,11 +217,16 @@ def document(about: dict, steps: list[Step], held: dict, errors: list[str]) -> s
     longest = max(wait for s in steps for wait in s.waits)
     rows.append(["all", *map(str, total), f"{longest:.2f} s"])
     verdict = "kept" if longest <= MOST else "**broken**"
+    load = about["load_average_at_start"]
+    busy = [
+        f"**The machine was not quiet: its load average was {load} at the start; all waits are longer for it.**",
+        "",
+    ]
     return "\n".join([
         "# A whole reading", "",
         f"{about['date']}; {about['cpu']}, {about['cores']} cores; Chromium {about['browser']}, headless, drawing on "
         f"the CPU, server on the same machine; load average at the start {about['load_average_at_start']}. n = 1. "
-        "`python -m benchmarks.page.reading` plays it.", "",
+        "`python -m benchmarks.page.reading` plays it.", "", *(busy if load > machine.QUIET else []),
         markdown(rows), "",
         f"No wait above {MOST:g} s: {verdict}. While the server was killed, the stroke drawn meanwhile stayed and was "
         f"sent once: {held['strokes']} of 10 strokes arrived. Errors in the console beside those of the lost "

@@ -53,7 +53,7 @@ def scan() -> Image:
 
 def costs(browser: Browser, desk: Desk, path: Path) -> list[Cost]:
     """100 steps of the wheel over the axial slices of 512 x 512 x 350, at rest and while a refinement is computed."""
-    image = desk.send(path)
+    image = desk.upload(path)
     found = []
     for name, keys in (("all views", "1"), ("axial only", "2")):
         other = Desk(browser, desk.base, desk.context)

@@ -34,7 +34,7 @@ POINTER = """
   ring.style.cssText = 'position:absolute;left:-12px;top:-14px;width:32px;height:32px;border-radius:50%;' +
     'border:3px solid #ffd24d;opacity:0'
   const caption = document.createElement('div')
-  caption.style.cssText = 'position:fixed;left:50%;bottom:54px;transform:translateX(-50%);z-index:98;' +
+  caption.style.cssText = 'position:fixed;left:50%;bottom:112px;transform:translateX(-50%);z-index:98;' +
     'pointer-events:none;padding:10px 22px;border-radius:24px;background:#fffffff2;color:#10151c;' +
     'font:600 22px/1.3 system-ui,sans-serif;white-space:nowrap;box-shadow:0 4px 24px #000a'
   caption.hidden = true
@@ -167,9 +167,9 @@ def _walk(film: Film, models: Models) -> None:
     film.say("… and it adapts to this image")
     film.shot(1200)
     for which, pause in (("before", 500), ("after", 700)):
-        film.click(page.locator(f".adaptation [data-key={which}]"))
+        film.click(page.locator(f"[aria-label=Adaptation] [data-key={which}]"))
         film.shot(pause)
-    film.click(page.locator(".adaptation [data-key=keep]"))
+    film.click(page.locator("[aria-label=Adaptation] [data-key=keep]"))
     film.say("The next organ; what is done is locked")
     kidney, (low, high) = models.middle(KIDNEY), models.box(KIDNEY)
     page.keyboard.press("b")

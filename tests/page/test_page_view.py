@@ -1,6 +1,7 @@
 """The page in a real browser: how a scan is looked at, by wheel, mouse, pen and finger, and what is told of it."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -179,33 +180,29 @@ def test_a_surface_is_turned_by_hand_and_by_keys_and_comes_nearer(browser, serve
         reader.press("5")
         soon(lambda: orange(reader.photograph("3D")) > 500)
 
-        def rests():
-            """The picture, once it no longer changes."""
-            before = reader.photograph("3D")
-            while True:
-                reader.page.wait_for_timeout(300)
-                after = reader.photograph("3D")
-                if np.array_equal(before, after):
-                    return after
-                before = after
+        seen = partial(reader.photograph, "3D")
+        whole = "canvas => canvas.width === canvas.clientWidth && canvas.height === canvas.clientHeight"
+        soon(lambda: reader.pane("3D").evaluate(whole))  # drawn for the room that it has now
+        reader.pane("3D").focus()
+        first = seen()
 
-        first = rests()
+        def apart(picture):
+            """The share of pixels that are not as they were at first."""
+            return np.mean(np.abs(picture.astype(int) - first).max(-1) > 8)
+
         box = reader.pane("3D").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         reader.page.mouse.move(x, y)
         reader.page.mouse.down()
         reader.page.mouse.move(x + 120, y + 30, steps=4)
         reader.page.mouse.up()
-        turned = rests()
-        assert not np.array_equal(turned, first)
+        soon(lambda: apart(seen()) > 0.02)
         reader.page.mouse.wheel(0, -400)
-        assert orange(rests()) > 1.3 * orange(turned)
-        reader.pane("3D").focus()
+        soon(lambda: orange(seen()) > 1.3 * orange(first))
         reader.press("0")
-        back = rests()
-        assert np.mean(np.abs(back.astype(int) - first) > 8) < 0.01  # but for the ring around what has the focus
+        soon(lambda: apart(seen()) < 0.01)
         reader.press("ArrowLeft")
-        assert not np.array_equal(rests(), back)
+        soon(lambda: apart(seen()) > 0.01)
 
 
 def orange(picture):

@@ -2,7 +2,7 @@
 
 import { h } from '../elements/dom.ts'
 import type { Patch } from '../scan/patch.ts'
-import type { Asked, Order, Piece } from '../surface/worker.ts'
+import type { Asked, News, Order, Piece } from '../surface/worker.ts'
 import { rgb } from './colours.ts'
 import type { Scene, Shown } from './scene.ts'
 
@@ -40,9 +40,16 @@ export class Render {
   /** `enlarged`: a double click asks for all of the room, or for less again. */
   constructor(scene: Scene, enlarged: () => void) {
     this.element = h('div', { class: 'pane render' }, this.canvas, this.hint)
-    const canvas = this.canvas.transferControlToOffscreen()
-    this.send({ kind: 'canvas', canvas, spacing: scene.volume.spacing }, [canvas])
-    this.worker.onmessage = ({ data }) => this.drawn(data)
+    this.send({ kind: 'scan', spacing: scene.volume.spacing })
+    const context = this.canvas.getContext('bitmaprenderer')
+    this.worker.onmessage = ({ data }: MessageEvent<News>) => {
+      if (!('picture' in data)) this.drawn(data)
+      else if (context) {
+        const { width, height } = data.picture
+        if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height })
+        context.transferFromImageBitmap(data.picture)
+      }
+    }
     this.observer = new ResizeObserver(() => this.look(false))
     this.observer.observe(this.element)
     this.canvas.addEventListener('dblclick', enlarged)
@@ -107,8 +114,8 @@ export class Render {
       .join(' ')
   }
 
-  private send(order: Order, transfer: Transferable[] = []): void {
-    this.worker.postMessage(order, transfer)
+  private send(order: Order): void {
+    this.worker.postMessage(order)
   }
 
   /** `moving`: fast rather than fine; what rests is drawn finely after a moment. */

@@ -20,8 +20,11 @@ export interface Asked {
   pieces?: Piece[]
 }
 
+/** What the page hears: a picture, or that objects are to be seen in the last one. */
+export type News = { picture: ImageBitmap } | { number: number; keys: string[] }
+
 export type Order =
-  | { kind: 'canvas'; canvas: OffscreenCanvas; spacing: Triple }
+  | { kind: 'scan'; spacing: Triple }
   | { kind: 'show'; objects: Asked[]; number: number }
   | { kind: 'look'; turn: number; tilt: number; zoom: number; width: number; height: number; moving: boolean }
 
@@ -33,7 +36,6 @@ const AXES: [string, Triple][] = [
   ['S', [0, 0, 1]],
 ]
 
-let canvas: OffscreenCanvas | null = null
 let spacing: Triple = [1, 1, 1]
 let shown: { key: string; colour: Triple; surface: Surface }[] = []
 let view = { turn: 0, tilt: 0, zoom: 1, width: 0, height: 0, moving: false }
@@ -41,8 +43,7 @@ let latest = 0
 let pending = false
 
 self.onmessage = ({ data }: MessageEvent<Order>) => {
-  if (data.kind === 'canvas') {
-    canvas = data.canvas
+  if (data.kind === 'scan') {
     spacing = data.spacing
   } else if (data.kind === 'look') {
     view = data
@@ -71,7 +72,7 @@ async function show(objects: Asked[], number: number): Promise<void> {
   }
   shown = next
   paint()
-  self.postMessage({ number, keys: shown.map(({ key }) => key) })
+  tell({ number, keys: shown.map(({ key }) => key) })
 }
 
 /** One surface around all pieces of an object. */
@@ -113,8 +114,10 @@ function draw(): void {
 function paint(): void {
   pending = false
   const { width, height, moving } = view
-  const context = canvas?.getContext('2d')
-  if (!canvas || !context || !width || !height) return
+  if (!width || !height) return
+  const canvas = new OffscreenCanvas(width, height)
+  const context = canvas.getContext('2d', { alpha: false })
+  if (!context) return
   const fine = !moving && 4 * width * height <= FINE ? 2 : 1
   const camera = { ...looked(), turn: view.turn, tilt: view.tilt }
   const near = { ...camera, scale: camera.scale * fine }
@@ -127,10 +130,6 @@ function paint(): void {
   )
   const picture = new OffscreenCanvas(width * fine, height * fine)
   picture.getContext('2d')?.putImageData(new ImageData(pixels, width * fine, height * fine), 0, 0)
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width
-    canvas.height = height
-  }
   const ground = context.createRadialGradient(width / 2, height * 0.42, 0, width / 2, height / 2, 0.75 * width)
   ground.addColorStop(0, '#1b2027')
   ground.addColorStop(1, '#07090b')
@@ -139,6 +138,12 @@ function paint(): void {
   context.imageSmoothingQuality = 'high'
   context.drawImage(picture, 0, 0, width, height)
   if (shown.length) letters(context, camera, height)
+  const made = canvas.transferToImageBitmap() // a canvas of the page is not drawn on from here in every browser
+  tell({ picture: made }, [made])
+}
+
+function tell(news: News, transfer: Transferable[] = []): void {
+  self.postMessage(news, { transfer })
 }
 
 /** All of it in the middle, with some room. */
