@@ -3,13 +3,13 @@
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import enhanced, save_dicom
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.pixels import apply_color_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
-from test_formats import FRAMES, POSITIONS, enhanced, refused, series, values
-from test_images import save_dicom
+from small_files import FRAMES, POSITIONS, refused, series, values
 
 from bifseg.io.images import read_image
 

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 import tifffile
 from PIL import Image as Pillow
-from test_formats import CT, GREY, nifti, refused
+from small_files import CT, GREY, nifti, refused
 
 from bifseg.io.images import read_image
 
