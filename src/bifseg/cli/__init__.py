@@ -1,5 +1,5 @@
 """The command line: ``bifseg app``, ``segment``, ``batch``, ``demo``, ``train``, ``join``, ``tune``, ``benchmark``,
-``report``, ``serve``, ``sessions``, ``token``, ``info``, ``doctor``.
+``report``, ``tasks``, ``serve``, ``sessions``, ``token``, ``info``, ``doctor``.
 
 Every refusal is one sentence on stderr and exit code 2, and leaves no output behind; a bug is a trace and exit code 1.
 What is slow to import (torch, SimpleITK, rich) is imported by the command that needs it, so that ``bifseg --help``
@@ -25,6 +25,7 @@ from bifseg.cli.report import report
 from bifseg.cli.segment import segment
 from bifseg.cli.serve import serve
 from bifseg.cli.sessions import sessions_app
+from bifseg.cli.tasks import tasks_app
 from bifseg.cli.token import token_app
 from bifseg.cli.train import train
 from bifseg.cli.tune import tune
@@ -41,7 +42,7 @@ UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)  # of
 app.command("app")(page)
 for command in (segment, batch, demo, train, join, tune, benchmark, report, serve, info, doctor):
     app.command()(command)
-for group in (sessions_app, token_app):
+for group in (tasks_app, sessions_app, token_app):
     app.add_typer(group)
 
 

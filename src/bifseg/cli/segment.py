@@ -19,6 +19,8 @@ from bifseg.io.formats import titles, written_endings
 if TYPE_CHECKING:
     import numpy as np
 
+    from bifseg.imaging.image import Image
+    from bifseg.networks.checkpoint import Model
     from bifseg.prompts.interaction import Box
     from bifseg.session.session import Session
 
@@ -43,6 +45,10 @@ def segment(
         Path | None, typer.Option(help="Mask to start from; without a box, its extent and 10 % on every side.")
     ] = None,
     model: Annotated[str, typer.Option(help="A name that `bifseg info` lists, or a .safetensors file.")] = "default",
+    task: Annotated[
+        str, typer.Option(help="Begin with what a task of `bifseg tasks` has learnt, in place of a model.")
+    ] = "",
+    task_data: Annotated[Path | None, typer.Option(help="The folder of the tasks; by default in your own.")] = None,
     preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
     change: Annotated[
         list[str] | None,
@@ -75,6 +81,8 @@ def segment(
     """
     boxes, names, corrections = box or [], name or [], scribbles or []
     to = _planes(propagate)
+    if task and model != "default":
+        raise InvalidInput("--task and --model both name a network; give one of the two.")
     if label is not None and initial is None:
         raise InvalidInput("--label chooses one of the labels in --initial; give that, too.")
     _check_request(boxes, names, corrections, initial, alone=bool(probability or uncertainty))
@@ -95,15 +103,17 @@ def segment(
                 if path:
                     check_writable(path, scan)
             headers = headers_for(output, image, series)
-            session = Session(scan, model, {"preset": preset, **changes}, seed)
-            begun = _mask(initial, label, session)
-            found = _boxes(boxes, begun, session)
+            begun = _mask(initial, label, scan)
+            found = _boxes(boxes, begun, scan)
+            version = _version(task, task_data, found)
+            session = Session(scan, version or model, {"preset": preset, **changes}, seed)
         with clock("segment"):
             objects = [_object(session, *each, begun, refine, say) for each in zip_longest(found, names, corrections)]
             further = _further(session, interpolate, to, refine, say)
 
         def result() -> dict:
-            command = {"image": str(image), "model": model, "preset": preset, "refine": refine, "set": changes}
+            named = {"task": task} if task else {"model": model}
+            command = {"image": str(image), **named, "preset": preset, "refine": refine, "set": changes}
             times = {stage: round(ms, 2) for stage, ms in clock.items()}
             return {**session.report(), "command": command, "objects": objects, **further, "milliseconds": times}
 
@@ -155,22 +165,34 @@ def _check_files(inputs: list[Path], outputs: list[Path], report: Path | None) -
 # ---- segmenting
 
 
-def _mask(initial: Path | None, label: int | None, session: Session) -> np.ndarray | None:
+def _mask(initial: Path | None, label: int | None, scan: Image) -> np.ndarray | None:
     """The mask to start from; InvalidInput where it has several labels and none of them is chosen."""
     from bifseg.io.images import read_labels
     from bifseg.prompts.scribbles import only_label
 
     if initial is None:
         return None
-    return only_label(read_labels(initial, session.image), label, name=str(initial), option="--label ")
+    return only_label(read_labels(initial, scan), label, name=str(initial), option="--label ")
 
 
-def _boxes(texts: list[str], initial: np.ndarray | None, session: Session) -> list[Box]:
+def _boxes(texts: list[str], initial: np.ndarray | None, scan: Image) -> list[Box]:
     """The boxes that were given or, without any, the one around the initial mask."""
     from bifseg.prompts.interaction import Box
 
-    boxes = [Box.parse(text, session.image.shape) for text in texts]
+    boxes = [Box.parse(text, scan.shape) for text in texts]
     return boxes or ([] if initial is None else [Box.around(initial)])
+
+
+def _version(task: str, folder: Path | None, boxes: list[Box]) -> Model | None:
+    """The network of a task's version in use; None where no task is named."""
+    if not task:
+        return None
+    from bifseg.cli.tasks import tasks_in
+
+    dimensions = {box.dimension for box in boxes}
+    if len(dimensions) > 1:
+        raise InvalidInput("A task's network is for boxes in 2D or in 3D; give boxes of one kind with --task.")
+    return tasks_in(folder).task(task).model(dimensions.pop())
 
 
 def _object(

@@ -1,0 +1,109 @@
+"""A finished object as a task remembers it: the scan in its box, its mask, and where both came from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bifseg.errors import InvalidInput
+from bifseg.imaging.image import Image
+from bifseg.prompts.interaction import Box, overlap
+
+SAME = 0.5  # of their union, that two masks of one scan have in common if they are of one object
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One finished object.
+
+    ``voxels``: the box's content, (x, y, z), or (x, y, z, 3) of colours. ``mask``: bool (x, y, z). ``spacing``: mm.
+    ``scan``: a hash of the whole image's voxels. ``patient``: whose it is; objects of one patient are no independent
+    witnesses. ``source``: what else is known of where it came from, for people.
+    """
+
+    voxels: np.ndarray
+    mask: np.ndarray
+    spacing: tuple[float, float, float]
+    box: Box
+    scan: str
+    patient: str
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, image: Image, mask: np.ndarray, box: Box | Sequence, patient: str, source: Mapping[str, str] | None = None
+    ) -> Example:
+        """Cut out of a scan. ``mask``: (x, y, z), of the scan's shape; InvalidInput where the box holds none of it."""
+        box = Box.of(box, image.shape)
+        if np.shape(mask) != image.shape:
+            raise InvalidInput(f"The mask has the shape {np.shape(mask)}; the image has {image.shape}.")
+        inside = np.asarray(mask)[box.slices] != 0
+        if not inside.any() or inside.all():
+            part = "nothing" if not inside.any() else "everything"
+            raise InvalidInput(f"In the box {box} {part} is of the object; there is nothing to learn from.")
+        image.check_scan()
+        voxels = image.voxels[box.slices].copy()
+        if voxels.min() == voxels.max():
+            raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to learn from.")
+        scan = hashlib.sha256(np.ascontiguousarray(image.voxels).tobytes()).hexdigest()
+        return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}))
+
+    @property
+    def dimension(self) -> int:
+        """2 of an object in a plane, else 3."""
+        return self.box.dimension
+
+    @property
+    def image(self) -> Image:
+        """The box's content as a scan of its own."""
+        return Image(self.voxels, self.spacing)
+
+    @property
+    def whole(self) -> Box:
+        """The box around all of `image`."""
+        return Box((0, 0, 0), self.box.shape)
+
+    @cached_property
+    def digest(self) -> str:
+        """What it is called: a hash of all it holds."""
+        return hashlib.sha256(self.packed()).hexdigest()[:16]
+
+    def same_object(self, other: Example) -> bool:
+        """Whether two are of one object in one scan: the later one is then a correction of the earlier."""
+        if self.scan != other.scan:
+            return False
+        here, there = overlap(self.box, other.box)
+        common = np.count_nonzero(self.mask[here] & other.mask[there])
+        return common > SAME * (np.count_nonzero(self.mask) + np.count_nonzero(other.mask) - common)
+
+    def packed(self) -> bytes:
+        """The same as bytes, in NumPy's format without pickle; the same ones every time."""
+        about = {
+            "box": str(self.box), "spacing": self.spacing, "scan": self.scan, "patient": self.patient,
+            "source": dict(self.source),
+        }  # fmt: skip
+        told = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+        file = io.BytesIO()
+        np.savez_compressed(file, voxels=self.voxels, mask=np.packbits(self.mask), about=told)
+        return file.getvalue()
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Example:
+        """Of `packed` bytes; InvalidInput where they are something else."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                about, voxels = json.loads(file["about"].tobytes()), file["voxels"]
+                box = Box.parse(about["box"])
+                mask = np.unpackbits(file["mask"], count=int(np.prod(box.shape))).astype(bool).reshape(box.shape)
+            if voxels.shape[:3] != box.shape:
+                raise ValueError("its parts do not fit")
+            x, y, z = about["spacing"]
+            return cls(voxels, mask, (x, y, z), box, about["scan"], about["patient"], about["source"])
+        except Exception as error:  # of zip, zlib, NumPy, JSON: whatever a damaged file brings forth
+            raise InvalidInput(f"is no example of a task, or damaged: {error}.") from error

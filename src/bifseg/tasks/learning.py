@@ -1,0 +1,143 @@
+"""Fitting a network's classifier to the finished objects of a task, no farther from the shipped one than proves good.
+
+How far is decided by leaving patients out: the classifier is fitted to the others, and the first masks of those left
+out are compared with the shipped network's. The classifier that is used lies between the shipped one and the fitted one
+(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), as far as was best there; where nothing was better
+than the shipped one by more than chance, it is the shipped one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from bifseg.errors import InvalidInput
+from bifseg.method.classifier import descend
+from bifseg.method.crop import Crop
+from bifseg.networks.base import Classifier
+from bifseg.networks.checkpoint import Model
+from bifseg.tasks.example import Example
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped classifier to the fitted one
+LEAST = 3  # patients: with fewer nobody can tell luck from skill
+FOLDS = 5  # at most so many groups of patients are left out in turn
+ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9
+ROWS = 48_000  # pixels that are learnt from, in all: what bounds the time
+ERRORS = 1.0  # standard errors by which a gain has to exceed nothing
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Dice of the first masks of examples whose patients were left out, 0 to 1, in the order of the examples.
+
+    ``shipped``: by the network as it was. ``learnt``: for each strength.
+    """
+
+    shipped: tuple[float, ...]
+    learnt: Mapping[float, tuple[float, ...]]
+
+    def gains(self, strength: float) -> np.ndarray:
+        """Of each example, by a strength."""
+        return np.subtract(self.learnt[strength], self.shipped)
+
+    @property
+    def strength(self) -> float:
+        """The one with the largest gain that is surely one; 0 where none is."""
+        best, most = 0.0, 0.0
+        for strength in self.learnt:
+            gains = self.gains(strength)
+            low = gains.mean() - ERRORS * gains.std(ddof=1) / np.sqrt(len(gains))
+            if low > most:
+                best, most = strength, float(low)
+        return best
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What came of it. ``model``: None where the shipped network stays. ``proof``: None with too few patients."""
+
+    model: Model | None
+    proof: Proof | None
+
+    @property
+    def strength(self) -> float:
+        """How far the model is from the shipped one, 0 to 1."""
+        return 0.0 if self.proof is None else self.proof.strength
+
+
+def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
+    """Fit a model to examples of its dimension: the same examples in the same order give the same weights."""
+    if any(example.dimension != model.dimension for example in examples):
+        raise InvalidInput(f"The model {model.name} is for {model.dimension}D boxes, and so must be all examples.")
+    patients = list(dict.fromkeys(example.patient for example in examples))
+    if len(patients) < LEAST:
+        return Learnt(None, None)
+    crops = [Crop(example.image, example.whole, model) for example in examples]
+    proof = _proof(model, examples, crops, patients, seed)
+    if not proof.strength:
+        return Learnt(None, proof)
+    fitted = _fitted(model, examples, crops, seed)
+    network = deepcopy(model.network)
+    network.classifier = between(model.network.classifier, fitted, proof.strength)
+    network.requires_grad_(False)
+    return Learnt(replace(model, network=network, sha256=""), proof)
+
+
+def between(one: Classifier, other: Classifier, share: float) -> Classifier:
+    """A classifier whose weights are so far on the way from one to another."""
+    made = deepcopy(one)
+    with torch.no_grad():
+        for parameter, there in zip(made.parameters(), other.parameters(), strict=True):
+            parameter.lerp_(there, share)
+    return made
+
+
+def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], patients: list[str], seed: int) -> Proof:
+    count = min(FOLDS, len(patients))
+    fold = {patient: k % count for k, patient in enumerate(patients)}
+    trained = model.network.classifier
+    shipped = [_dice(crop, trained, example) for example, crop in zip(examples, crops, strict=True)]
+    learnt = {strength: [0.0] * len(examples) for strength in STRENGTHS}
+    for left_out in range(count):
+        known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
+        fitted = _fitted(model, [examples[k] for k in known], [crops[k] for k in known], seed)
+        for strength in STRENGTHS:
+            classifier = between(trained, fitted, strength)
+            for k, example in enumerate(examples):
+                if fold[example.patient] == left_out:
+                    learnt[strength][k] = _dice(crops[k], classifier, example)
+    return Proof(tuple(shipped), {strength: tuple(scores) for strength, scores in learnt.items()})
+
+
+def _fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> Classifier:
+    """The classifier after gradient descent on pixels of all examples; in each, both classes weigh the same."""
+    rng = np.random.default_rng(seed)
+    features, labels = [], []
+    for example, crop in zip(examples, crops, strict=True):
+        inside = crop.mask_on_grid(example.mask).ravel()
+        views = crop.features().views
+        share = max(1, ROWS // (2 * len(examples) * len(views)))
+        for view in views:
+            for label in (False, True):
+                pixels = np.flatnonzero(inside == label)
+                pixels = rng.choice(pixels, min(share, len(pixels)), replace=False)
+                features.append(view[torch.from_numpy(pixels)])
+                labels.append(torch.full((len(pixels),), float(label)))
+    x, y = torch.cat(features), torch.cat(labels)
+    w = torch.empty(len(y))
+    for side in (y == 0, y == 1):
+        w[side] = 0.5 / max(1, int(side.sum()))
+    classifier = deepcopy(model.network.classifier)
+    descend(classifier, x, y, w, iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
+    return classifier
+
+
+def _dice(crop: Crop, classifier: Classifier, example: Example) -> float:
+    """Of the network alone, in the box."""
+    log_odds = crop.features().log_odds(classifier).numpy().reshape(crop.shape)
+    mask = crop.mask_in_box(log_odds > 0)
+    return 2 * float((mask & example.mask).sum()) / max(1, int(mask.sum()) + int(example.mask.sum()))

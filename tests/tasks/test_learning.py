@@ -1,0 +1,113 @@
+"""Learning from finished objects: new ones of the kind begin better, and nothing is learnt that does not prove good."""
+
+import numpy as np
+import pytest
+import torch
+from kinds_of_objects import BOX, core, scan_and_core
+
+from bifseg.errors import InvalidInput
+from bifseg.imaging.image import Image
+from bifseg.networks.checkpoint import load_model
+from bifseg.session.session import Session
+from bifseg.tasks.example import Example
+from bifseg.tasks.learning import Proof, between, learn
+
+MODEL = load_model("default", 2)
+
+
+def of_some_size(seed):
+    """A bright disc, whose rim the truth lies inside of, or outside, as chance will have it."""
+    x, y = np.indices((48, 48))
+    far = np.hypot(x - 24, y - 24)
+    array = 100.0 * (far < 16) + np.random.default_rng(seed).normal(0, 8, far.shape)
+    truth = far < (14 if seed % 2 else 18)
+    return Example.of(Image(array.astype(np.float32)[..., None], (1, 1, 1)), truth[..., None], BOX, f"patient {seed}")
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    return learn(MODEL, [core(seed) for seed in range(3)])
+
+
+def dice(mask, truth):
+    return 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+
+
+def test_a_new_object_of_the_kind_begins_better(learnt):
+    for seed in (10, 11):
+        image, truth = scan_and_core(seed)
+        before, after = (dice(Session(image, model).box(BOX), truth) for model in (MODEL, learnt.model))
+        assert before < 0.5
+        assert after > 0.9
+    gains = learnt.proof.gains(learnt.strength)
+    assert len(gains) == 3
+    assert gains.min() > 0.5
+
+
+def test_the_shipped_network_is_not_touched_and_the_same_examples_give_the_same_weights(learnt):
+    before = [parameter.clone() for parameter in MODEL.network.parameters()]
+    again = learn(MODEL, [core(seed) for seed in range(3)])
+    assert again.proof == learnt.proof
+    for one, other in zip(again.model.network.parameters(), learnt.model.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(before, MODEL.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_cannot_be_foreseen_is_not_learnt():
+    learnt = learn(MODEL, [of_some_size(seed) for seed in range(4)])
+    assert learnt.model is None
+    assert learnt.strength == 0
+    assert len(learnt.proof.shipped) == 4
+
+
+def test_two_patients_are_too_few_to_tell_luck_from_skill():
+    learnt = learn(MODEL, [core(0), core(1), core(2, "patient 1"), core(3, "patient 0")])
+    assert learnt.model is None
+    assert learnt.proof is None
+
+
+def test_objects_of_one_patient_are_left_out_together(monkeypatch):
+    from bifseg.tasks import learning
+
+    seen, fitted = [], learning._fitted
+    monkeypatch.setattr(
+        learning, "_fitted", lambda model, examples, *rest: seen.append(examples) or fitted(model, examples, *rest)
+    )
+    examples = [core(k, f"patient {k % 3}") for k in range(5)]
+    learn(MODEL, examples)
+    for k, patient in enumerate(("patient 0", "patient 1", "patient 2")):
+        assert patient not in {example.patient for example in seen[k]}
+        assert len({example.patient for example in seen[k]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("gains", "strength"),
+    [
+        ({0.5: (0.1, 0.12, 0.08), 1.0: (0.2, 0.22, 0.18)}, 1.0),
+        ({0.5: (0.1, 0.12, 0.08), 1.0: (0.6, 0.0, -0.3)}, 0.5),  # more in the mean, and less sure
+        ({0.5: (-0.1, -0.02, 0.01), 1.0: (-0.2, -0.1, 0.02)}, 0),
+        ({0.5: (0.09, -0.06, 0.0), 1.0: (0.2, -0.2, 0.03)}, 0),  # better by no more than chance
+        ({0.5: (0.0, 0.0, 0.0)}, 0),
+    ],
+)
+def test_only_what_is_better_beyond_chance_is_used(gains, strength):
+    shipped = (0.5, 0.6, 0.7)
+    learnt = {s: tuple(np.add(shipped, gain).tolist()) for s, gain in gains.items()}
+    assert Proof(shipped, learnt).strength == strength
+
+
+def test_between_two_classifiers_lie_all_shares():
+    one = MODEL.network.classifier
+    other = between(one, one, 1)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    for share in (0.0, 0.25, 1.0):
+        for made, here in zip(between(one, other, share).parameters(), one.parameters(), strict=True):
+            assert torch.allclose(made, here + share, atol=1e-6)
+
+
+def test_examples_of_another_dimension_are_refused():
+    with pytest.raises(InvalidInput, match="for 3D boxes, and so must be all examples"):
+        learn(load_model("default", 3), [core(0)])
