@@ -27,7 +27,7 @@ LEAST = 3  # patients: with fewer nobody can tell luck from skill
 FOLDS = 5  # at most so many groups of patients are left out in turn
 ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9
 ROWS = 48_000  # pixels that are learnt from, in all: what bounds the time
-ERRORS = 1.0  # standard errors by which a gain has to exceed nothing
+ERRORS = 0.5  # standard errors by which a gain has to exceed nothing
 
 
 @dataclass(frozen=True)
