@@ -101,7 +101,7 @@ def table(lines: Iterable[dict], rounds: int) -> str:
     for line in lines:
         groups[line["class"]].append(line)
     parts = [
-        "| class | objects, patients | first mask, shipped | with the task | strokes to 0.90 | with the task | strengths |",
+        "| class | objects, patients | first mask | gain by the task | strokes to 0.90 | with the task | strengths |",
         "|---|---|---|---|---|---|---|",
     ]
     gains, before, after = [], 0, 0

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from clusters import ray_of_two
+from kinds_of_objects import core, scan_and_core
 
 from bifseg.batch import run, work
 from bifseg.batch.run import batch
@@ -19,6 +20,8 @@ from bifseg.cli import main
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
+from bifseg.tasks import learning
+from bifseg.tasks.store import Tasks
 from bifseg.training.synthetic.phantom import phantom
 
 BOX, PLANE = "6:28,6:28,2:14", "6:28,6:28,8"
@@ -209,6 +212,31 @@ def test_one_batch_at_a_time_writes_to_a_folder(table, tmp_path):
             batch(read_table(table), tmp_path, CHOICE)
 
     batch(read_table(table)[:1], tmp_path, CHOICE, progress=second)
+
+
+def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
+    """And is done anew once the task has learnt more; a row that names no task of that name is refused."""
+    monkeypatch.setattr(learning, "ROWS", 4000)
+    image, truth = scan_and_core(9)
+    write_image(tmp_path / "scan.nii.gz", image.array, image)
+    path = tmp_path / "table.csv"
+    path.write_text('image,box,task\nscan.nii.gz,"4:44,4:44,0",core\nscan.nii.gz,"4:44,4:44,0",\n')
+    task, settings = Tasks(tmp_path / "tasks").task("core", new=True), Settings(tasks=str(tmp_path / "tasks"))
+
+    def dice(name):
+        mask = read_image(tmp_path / f"out/masks/{name}.nii.gz").array > 0
+        return 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+
+    assert batch(read_table(path), tmp_path / "out", settings).entries[0]["sentence"].startswith("There is no task")
+    for seed in range(3):
+        task.add(core(seed))
+    assert batch(read_table(path), tmp_path / "out", settings).kept == 1
+    before = dice("scan")
+    task.learn(2)
+    made = batch(read_table(path), tmp_path / "out", settings)
+    assert made.kept == 1
+    assert made.entries[0]["model"]["name"] == "core-v1-2d"
+    assert before == dice("scan-2") < 0.5 < 0.9 < dice("scan")
 
 
 @pytest.mark.server

@@ -29,6 +29,7 @@ from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation.pool import pool
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.networks.checkpoint import load_model
+from bifseg.tasks.store import Tasks
 
 RESULTS = (
     "row", "name", "status", "uncertainty", "voxels", "millilitres", "area_mm2", "diameter_mm", "diameter_px", "box",
@@ -151,9 +152,16 @@ def _fingerprint(row: Row, settings: Settings) -> str:
     told = [
         {**asdict(row), "number": 0}, asdict(settings), version("bifseg"),
         [_stamp(Path(path)) for path in (row.image, row.mask, row.previous) if path],
-        _hashes(named, tuple(_stamp(Path(named)))),
+        _learnt(row.task, settings) if row.task else _hashes(named, tuple(_stamp(Path(named)))),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _learnt(task: str, settings: Settings) -> list[str]:
+    try:
+        return [Tasks(Path(settings.tasks)).task(task).model(dimension).sha256 for dimension in (2, 3)]
+    except BifsegError:
+        return []  # its rows will say why
 
 
 def _stamp(path: Path) -> list:

@@ -21,6 +21,7 @@ COLUMNS = {
     "label": "of several labels in mask or previous, the object's",
     "name": "of the object and its files; by default the scan's",
     "model": "another one than the command's",
+    "task": "of `bifseg tasks`: begin with what it has learnt, in place of a model",
     "series": "of several DICOM series in a folder or zip: its UID, number or description",
 }
 LONGEST = 120  # characters of a name, which becomes a file's
@@ -42,6 +43,7 @@ class Row:
     previous: str = ""
     label: str = ""
     model: str = ""
+    task: str = ""
     series: str = ""
     problem: str = ""
 
@@ -137,6 +139,8 @@ def _missing(fields: dict[str, str]) -> str:
         return "it does not say where the object is; give a box, a mask, or a mask of a previous scan"
     if fields.get("previous") and (fields.get("box") or fields.get("mask")):
         return "it has a mask of a previous scan beside a box or a mask; give the one or the others"
+    if fields.get("task") and fields.get("model"):
+        return "it has a task beside a model; give one of the two"
     if fields.get("label") and not (fields.get("mask") or fields.get("previous")):
         return "its label chooses one of those in a mask, and there is none"
     if fields.get("label") and not re.fullmatch(r"[1-9]\d{0,8}", fields["label"]):

@@ -23,6 +23,7 @@ from bifseg.prompts.interaction import Box
 from bifseg.prompts.scribbles import only_label
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
+from bifseg.tasks.store import Tasks
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Settings:
     """What all rows have in common.
 
     ``model``, ``refine``, ``seed``: as in `Session`. ``parameters``: the preset and changes to it. ``margin``: by which
-    share of its extent the box around a mask is wider, on every side. ``ending``: of the masks' files.
+    share of its extent the box around a mask is wider, on every side. ``ending``: of the masks' files. ``tasks``: the
+    folder of the tasks that rows name.
     """
 
     model: str = "default"
@@ -39,6 +41,7 @@ class Settings:
     margin: float = 0.1
     seed: int = 0
     ending: str = ".nii.gz"
+    tasks: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,6 @@ def _segmented(row: Row, settings: Settings) -> tuple[dict[str, Any], bytes, byt
     file = Path(f"mask{settings.ending}")
     check_writable(file, scan)
     headers = headers_for(file, row.image, row.series or None)
-    named = row.model or settings.model
-    model: str | Model = named if named == "default" else _model(named, _changed(named))
-    session = Session(scan, model, settings.parameters, settings.seed)
     label = int(row.label) if row.label else None
     initial = None
     if row.mask:
@@ -94,6 +94,8 @@ def _segmented(row: Row, settings: Settings) -> tuple[dict[str, Any], bytes, byt
         box = Box.around(initial, settings.margin)
     else:
         box = place_of(read_image(row.previous), scan, label, settings.margin, row.previous)
+    model = Tasks(Path(settings.tasks)).task(row.task).model(box.dimension) if row.task else _chosen(row, settings)
+    session = Session(scan, model, settings.parameters, settings.seed)
     mask = session.box(box, row.name, initial=initial, refine=settings.refine)
     segment, report = session.state.objects[row.name], session.report()["objects"][0]
     sizes = ("voxels", "millilitres", "area_mm2", "diameter_mm", "diameter_px")
@@ -107,6 +109,11 @@ def _segmented(row: Row, settings: Settings) -> tuple[dict[str, Any], bytes, byt
         drawn = Image(picture(scan, mask, box), planar=True)
         write_image(shown, drawn.voxels, drawn)
         return about, path.read_bytes(), shown.read_bytes()
+
+
+def _chosen(row: Row, settings: Settings) -> Model | str:
+    named = row.model or settings.model
+    return named if named == "default" else _model(named, _changed(named))
 
 
 def doubt(segment: Segment) -> float:

@@ -12,6 +12,7 @@ from bifseg.batch.table import COLUMNS, read_table
 from bifseg.cli.cluster import connected
 from bifseg.cli.outputs import check_folder
 from bifseg.cli.progress import progress
+from bifseg.cli.tasks import tasks_in
 from bifseg.errors import InvalidInput
 from bifseg.io.formats import written_endings
 
@@ -22,6 +23,7 @@ def batch(
     table: Annotated[Path, typer.Argument(help=TABLE)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to, or to go on with.")],
     model: Annotated[str, typer.Option(help="A name that `bifseg info` lists, or a .safetensors file.")] = "default",
+    task_data: Annotated[Path | None, typer.Option(help="The folder of the tasks; by default in your own.")] = None,
     preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
     change: Annotated[
         list[str] | None,
@@ -60,7 +62,8 @@ def batch(
         chosen(parameters, dimension)
     check_refinement(refine)
     load_model(model)
-    settings = Settings(model, parameters, refine, margin, seed, ending)
+    tasks = str(tasks_in(task_data).folder.absolute()) if any(row.task for row in rows) else ""
+    settings = Settings(model, parameters, refine, margin, seed, ending, tasks)
     backend = "loky" if not cluster else "dask" if cluster.startswith(("tcp://", "tls://")) else "ray"
     with connected(backend, jobs, cluster), progress(len(rows)) as say:
         made = batch(
