@@ -22,9 +22,9 @@ import torch
 from benchmarks.models.objects import DATA, SAME
 from bifseg.evaluation.benchmark import Run, judge
 from bifseg.evaluation.protocols.steps import Hand
+from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
-from bifseg.evaluation.users import user_of
 from bifseg.io.datasets import open_dataset
 from bifseg.networks.checkpoint import load_model, save_model
 from bifseg.tasks.example import Example
