@@ -164,13 +164,13 @@ def test_names_and_deleting(tmp_path):
     assert tasks.names() == []
     with pytest.raises(NotFound, match="no task 'kidney'; there is none"):
         tasks.task("kidney")
-    for name in ("../kidney", ".kidney", "", "a/b", "x" * 90):
+    for name in ("../kidney", ".kidney", "", "a/b", "kidney ", "kidney.", "x" * 90):
         with pytest.raises(InvalidInput, match="cannot be named"):
             tasks.task(name, new=True)
-    tasks.task("left kidney", new=True).add(EXAMPLES[0])
-    assert tasks.names() == ["left kidney"]
+    tasks.task("left kidney, CT", new=True).add(EXAMPLES[0])
+    assert tasks.names() == ["left kidney, CT"]
     with pytest.raises(InvalidInput, match="no example in 3D"):
-        tasks.task("left kidney").learn(3)
-    tasks.delete("left kidney")
+        tasks.task("left kidney, CT").learn(3)
+    tasks.delete("left kidney, CT")
     assert tasks.names() == []
     assert not list((tmp_path / "none yet").iterdir())

@@ -212,9 +212,9 @@ class Tasks:
 
     def task(self, name: str, *, new: bool = False) -> Task:
         """The task of a name, which is begun by its first example; NotFound, unless it may be ``new``."""
-        if not re.fullmatch(r"\w[\w.+=@ -]{0,79}", name):
+        if not re.fullmatch(r"\w([\w.,+=@ -]{0,78}[\w+=@-])?", name):
             raise InvalidInput(
-                f"A task cannot be named {name!r}; give up to 80 letters, digits, blanks and . _ + = @ -"
+                f"A task cannot be named {name!r}; give up to 80 letters, digits, blanks and . , _ + = @ -"
             )
         if not new and name not in self.names():
             raise NotFound(f"There is no task {name!r}; there is {', '.join(self.names()) or 'none'}.")
