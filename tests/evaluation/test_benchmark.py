@@ -132,7 +132,7 @@ def test_stale_rows_are_made_again_and_rows_of_others_kept(runs, undisturbed, tm
     rows = [json.loads(line) for line in undisturbed.read_text().splitlines()]
     other = [{**rows[0], "method": "somebody's"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows + other))
-    monkeypatch.setattr(module.users, "VERSION", "next")
+    monkeypatch.setattr(module.simulated_users, "VERSION", "next")
     changed = [run for run in runs if run.method == "growcut" and run.user == "sloppy"]
     assert benchmark(changed, path) == len(changed)
     found = [json.loads(line) for line in path.read_text().splitlines()]
