@@ -59,6 +59,8 @@ def test_the_main_story_in_firefox(server, tmp_path):
         again = server.service.store.state(session).objects["object 1"]
         assert again.packed.tobytes() == first.packed.tobytes()
         firefox.press("s", held="\ue009")
-        choices = firefox.until("[...document.querySelectorAll('dialog .choice strong')].map(one => one.textContent)")
+        firefox.until("document.querySelector('dialog .choice strong')")
+        named = "[...document.querySelectorAll('dialog .choice strong')].map((one) => one.textContent)"
+        choices = firefox.evaluate(named)
         assert "NIfTI" in choices
         soon(lambda: not firefox.errors, 1)

@@ -21,19 +21,28 @@ async function ours(): Promise<Drawing> {
   const scene: Scene = {
     volume,
     window: volume.auto,
+    inverted: false,
     cursor: [0, 0, 0],
     centre: [0, 1, 2].map((k) => ((volume.shape[k] ?? 1) - 1) / 2) as Vec3,
     zoom: 1,
     smooth: true,
     crosshair: true,
     objects: [],
+    changes: null,
     map: null,
     box: null,
+    handles: false,
     stroke: null,
+    pending: [],
+    gauges: [],
+    gauge: null,
     brush: null,
     planar: false,
+    oriented: true,
+    calibrated: true,
+    numbered: (_, index) => index + 1,
   }
-  const panes = ([2, 1, 0] as Plane[]).map((plane) => new Pane(plane, scene))
+  const panes = ([2, 1, 0] as Plane[]).map((plane) => new Pane(plane, scene, () => {}))
   document.body.replaceChildren(h('div', { id: 'ours' }, ...panes.map((pane) => pane.element)))
   const draw = () => {
     for (const pane of panes) pane.draw()
