@@ -4,13 +4,13 @@ import os
 import shutil
 import struct
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pydicom
 import pytest
+from packaged_files import files
 from PIL import Image as Pillow
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 
@@ -18,16 +18,6 @@ from bifseg.errors import BifsegError, SeveralSeries
 from bifseg.io.images import read_image, read_labels, write_image
 
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
-
-
-def files(package: str, folder: str, *endings: str) -> list:
-    """Those of a package with some endings, or one that says why there are none."""
-    found = find_spec(package)
-    place = Path(found.origin).parent / folder if found else Path("missing")
-    paths = sorted(path for path in place.glob("*") if path.name.lower().endswith(endings))
-    if not paths:
-        return [pytest.param(None, marks=pytest.mark.skip(f"{package} brings no {folder} along"))]
-    return [pytest.param(path, id=path.name) for path in paths]
 
 
 def opened(path: Path):

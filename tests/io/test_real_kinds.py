@@ -14,9 +14,9 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from packaged_files import files
 from PIL import Image as Pillow
 from PIL import ImageOps
-from test_real_files import files
 
 from bifseg.errors import BifsegError, CannotWrite, SeveralSeries
 from bifseg.io.dicom_seg import headers_of, write_dicom_seg
