@@ -1,6 +1,5 @@
 // One session on the screen: model, slices, tools and panel put together.
 
-import { Drawing } from './canvas/drawing.ts'
 import { Stage } from './canvas/stage.ts'
 import { h } from './elements/dom.ts'
 import { askOutside, confirmIn, showReport } from './panels/dialogs.ts'
@@ -24,10 +23,11 @@ import { inWords, when } from './session/report.ts'
 import { seenAs, View, whatOf } from './session/view.ts'
 import { watch } from './session/watch.ts'
 import { commandsOf } from './tools/commands.ts'
+import { Drawing } from './tools/drawing.ts'
+import { type Tool, Tools } from './tools/gestures.ts'
 import { listen } from './tools/keys.ts'
 import { shortcuts } from './tools/shortcuts.ts'
 import { Toolbar } from './tools/toolbar.ts'
-import { type Tool, Tools } from './tools/tools.ts'
 
 const PAINTING: Tool[] = ['brush', 'line', 'click', 'erase']
 

@@ -1,8 +1,8 @@
 // What the slices are to show of a session.
 
 import { PALETTE, probability, type Ramp, uncertainty, weights } from '../canvas/colours.ts'
-import type { Drawing } from '../canvas/drawing.ts'
 import type { Scene } from '../canvas/scene.ts'
+import type { Drawing } from '../tools/drawing.ts'
 import type { Model } from './model.ts'
 import { colourOf, type Look, type MapKind, type Seen } from './prefs.ts'
 import { whatOf } from './view.ts'

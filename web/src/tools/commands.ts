@@ -1,6 +1,5 @@
 // What keys and buttons ask for, done to a session on the screen.
 
-import type { Drawing } from '../canvas/drawing.ts'
 import type { Stage } from '../canvas/stage.ts'
 import { showHelp } from '../panels/dialogs.ts'
 import { SHOWINGS } from '../session/adaptation.ts'
@@ -9,8 +8,9 @@ import type { Model } from '../session/model.ts'
 import type { Objects } from '../session/objects.ts'
 import type { MapKind, Prefs } from '../session/prefs.ts'
 import type { View } from '../session/view.ts'
+import type { Drawing } from './drawing.ts'
+import type { Tools } from './gestures.ts'
 import { type Commands, MOUSE, shortcuts } from './shortcuts.ts'
-import type { Tools } from './tools.ts'
 
 const MAPS: MapKind[] = ['none', 'probability', 'uncertainty', 'weights']
 

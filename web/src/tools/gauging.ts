@@ -5,7 +5,7 @@ import type { Pane } from '../canvas/pane.ts'
 import type { Stage } from '../canvas/stage.ts'
 import type { Vec3 } from '../scan/axes.ts'
 import type { Gauge } from '../scan/gauge.ts'
-import type { Gesture } from './tools.ts'
+import type { Gesture } from './gestures.ts'
 
 const SHORTEST = 4 // CSS pixels, below which it was a click
 const REACH = 9 // CSS pixels from a gauge's point within which it is taken hold of

@@ -2,9 +2,9 @@
 
 import { LAYOUTS } from '../panels/topbar.ts'
 import type { Layout } from '../session/prefs.ts'
+import type { Tool } from './gestures.ts'
 import type { Key } from './keys.ts'
 import { TOOLS } from './toolbar.ts'
-import type { Tool } from './tools.ts'
 
 /** What keys can ask for. */
 export interface Commands {

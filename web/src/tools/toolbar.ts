@@ -3,7 +3,7 @@
 import { h } from '../elements/dom.ts'
 import { icon } from '../elements/icons.ts'
 import type { Look } from '../session/prefs.ts'
-import type { Tool, Tools } from './tools.ts'
+import type { Tool, Tools } from './gestures.ts'
 
 /** Each tool, what it is called, and its key. */
 export const TOOLS: [Tool, string, string][] = [

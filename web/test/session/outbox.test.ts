@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Stroke } from '../../src/server/types.ts'
 import { alarming } from '../../src/session/adaptation.ts'
 import { Outbox } from '../../src/session/outbox.ts'
-import { radiusFor, resized } from '../../src/tools/brush.ts'
+import { radiusFor, resized } from '../../src/tools/brush_size.ts'
 
 const STROKE: Stroke = { points: [[1, 2, 3]], label: 1, radius: 1 }
 

@@ -1,5 +1,6 @@
 // What hands draw becomes interactions: a box that is to be, the box that there is, strokes.
 
+import type { Stage } from '../canvas/stage.ts'
 import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
 import { holds, inside } from '../scan/clip.ts'
 import type { Gauge } from '../scan/gauge.ts'
@@ -7,8 +8,7 @@ import { across, type Plane } from '../scan/volume.ts'
 import type { Stroke } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import type { Look } from '../session/prefs.ts'
-import { elsewhere, type Tools } from '../tools/tools.ts'
-import type { Stage } from './stage.ts'
+import { elsewhere, type Tools } from './gestures.ts'
 
 /** What drawing needs to know of the session around it, and whom it tells. */
 export interface Around {
