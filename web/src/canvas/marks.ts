@@ -59,13 +59,18 @@ function radiusIn(pane: Pane, radius: number): number {
   return Math.max(1.5, (radius || 0.5) * Math.min(...pane.scene.volume.spacing) * pane.scale)
 }
 
+type Corners = [number, number, number, number]
+
+/** The middle of a pixel, where a line is as bright as it is meant to be. */
+const crisp = (at: number): number => Math.floor(at) + 0.5
+
 /** The box, with handles where they can be pulled. */
 export function drawBox(c: Context, pane: Pane): void {
   const shown = pane.scene.box
   if (!shown) return
   const { start, stop } = shown.box
   const here = pane.index >= start[pane.plane] && pane.index < stop[pane.plane]
-  const [left, top, right, bottom] = pane.corners(shown.box)
+  const [left, top, right, bottom] = pane.corners(shown.box).map(crisp) as Corners
   c.save()
   c.globalAlpha = here ? 1 : 0.35
   c.setLineDash(shown.drawn !== null || !here ? [6, 4] : [])
