@@ -1,4 +1,4 @@
-"""The same reading in other programs, counted from their manuals: nobody played it there."""
+"""The same reading in other programs, estimated from what their manuals say: nobody played it there."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ NOTES = (
 
 def told(ours: tuple[int, int, int]) -> str:
     """A table beside what bifseg took, clicks, drags and keys, and where each number comes from."""
-    rows = [["counted from manuals: clicks, drags and keys", *PROGRAMS]]
+    rows = [["estimated from manuals: clicks, drags and keys", *PROGRAMS]]
     rows += [[task, *("–" if n is None else str(n) for n in counts)] for task, counts in TASKS]
     return "\n".join([
         "## The same tasks elsewhere", "",
-        f"bifseg took {sum(ours)} clicks, drags and keys for all of it. Numbers of the others are **counted from their "
-        "manuals, not played**, at their shortest, with nothing to correct on the way; – is what a program does not "
-        "do. "
+        f"bifseg took {sum(ours)} clicks, drags and keys for all of it. Numbers of the others are **estimates from "
+        "excerpts of their manuals, not played and not counted twice**, at their shortest, with nothing to correct on "
+        "the way; – is what a program does not do. "
         "They tell the order of size, no more.", "",
         markdown(rows), "", *(line for note in NOTES for line in (note, "")),
     ]).rstrip()  # fmt: skip
