@@ -5,7 +5,7 @@ BIN := .venv/bin
 CLIENT := monailabel==0.8.5  # its client, to test our server with; what the rest of it needs is gigabytes
 NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
 PAGE := src/bifseg/server/static/index.html
-PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder  # of pytest: two files at once; tests/conftest.py groups them
+PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder  # of pytest: two at once, as tests/conftest.py deals them out
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
 .PHONY: demo app page check portable plainest bench-check test lint format types docs clean

@@ -24,27 +24,39 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test by where it lies, but for those marked already, and those that need real images.
 
-    Where two run at once (``-n 2 --dist loadgroup``) those that start programs or browsers, and wait for them, form one
-    group, which begins first: never two of them at once. All others are grouped by their file.
+    Those that start programs or browsers come first: they take longest.
     """
     for item in items:
         file = item.path.relative_to(HERE)
         if item.get_closest_marker("server") is None:
-            item.add_marker(next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), "unit"))
+            item.add_marker(_kind(file) or "unit")
         if "data" in item.fixturenames:
             item.add_marker("data")
-        item.add_marker(pytest.mark.xdist_group("programs" if _starts_programs(item) else str(file)))
-    items.sort(key=lambda item: not _starts_programs(item))
+    items.sort(key=lambda item: not _starts_programs(item.path.relative_to(HERE)))
 
 
-def _starts_programs(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(kind) for kind in ("browser", "benchmark", "deploy")) or (
-        item.get_closest_marker("server") is not None and item.path.parent.name == "cli"
-    )
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With ``-n 2``, of tests that start programs or browsers never two at once; others are dealt out by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = nodeid.partition("::")[0]
+            return "programs" if _starts_programs(Path(name).relative_to(HERE.name)) else name
+
+    return ByFile(config, log)
+
+
+def _kind(file: Path) -> str | None:
+    return next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), None)
+
+
+def _starts_programs(file: Path) -> bool:
+    return _kind(file) in ("browser", "benchmark", "deploy") or (_kind(file) == "server" and file.parts[0] == "cli")
 
 
 @pytest.fixture(scope="session")
