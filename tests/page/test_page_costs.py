@@ -38,14 +38,14 @@ def test_the_table_says_what_was_promised_and_what_came_of_it(module):
     assert tables.ratio(costs, "mask", "waits") == pytest.approx(0.2 / 0.015)
 
 
-def test_the_3d_view_is_counted_apart_from_the_page(module, tmp_path):
+def test_surfaces_are_counted_apart_from_the_page(module, tmp_path):
     sent = module("benchmarks.page.sent")
     (tmp_path / "assets").mkdir()
-    files = {"index.html": b"a" * 50, "assets/index-1.js": b"b" * 900, "assets/render-2.js": b"c" * 7000}
+    files = {"index.html": b"a" * 50, "assets/index-1.js": b"b" * 900, "assets/worker-2.js": b"c" * 7000}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     parts = sent.bundle(tmp_path)
-    assert (parts["page"]["bytes"], parts["3D view"]["bytes"]) == (950, 7000)
-    assert parts["3D view"]["gzipped"] == len(gzip.compress(files["assets/render-2.js"], 9))
+    assert (parts["page"]["bytes"], parts["surfaces"]["bytes"]) == (950, 7000)
+    assert parts["surfaces"]["gzipped"] == len(gzip.compress(files["assets/worker-2.js"], 9))
     assert "2 violations" in sent.sentences(parts, {"dark": ["label"], "light": ["label"], "dialog": []})
     assert "nothing is known" in sent.sentences(parts, None)
