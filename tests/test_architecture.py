@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,9 @@ def test_a_first_mask_waits_for_no_library_that_it_does_not_need(tmp_path):
     arguments = ["segment", str(tmp_path / "scan.nii.gz"), "--box", "8:24,8:24,8", "-o", str(tmp_path / "mask.nii.gz")]
     said = subprocess.check_output([sys.executable, "-c", program, left_out, *arguments], text=True)
     assert said.splitlines()[-1] == "[]"
+
+
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their names alone, and refuses the second one."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]
+    assert len(names) == len(set(names))
