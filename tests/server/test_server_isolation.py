@@ -181,11 +181,11 @@ def test_quick_replies_and_other_users_do_not_wait_for_one_who_wants_much(server
     monkeypatch.setattr(sessions, "export", slow)
     with ThreadPoolExecutor(20) as threads:
         waiting = [threads.submit(ann.get, f"{API}/sessions/{own['ann']}/export") for _ in range(17)]
-        time.sleep(3)  # all of them are there: a mask asked for before would wait with them
         until = time.monotonic() + 30
-        while (answer := ann.get(f"{API}/sessions/{own['ann']}/mask", params={"format": "nii.gz"})).status_code == 200:
+        while len(server.service.sending._waiting.get("ann", ())) < 13:  # four others of theirs have their turn
             assert time.monotonic() < until
-        refused(answer, 429, "are waiting already")
+            time.sleep(0.01)
+        refused(ann.get(f"{API}/sessions/{own['ann']}/mask", params={"format": "nii.gz"}), 429, "are waiting already")
         start = time.monotonic()
         for client, id in ((ann, own["ann"]), (bob, own["bob"])):
             assert client.get(f"{API}/sessions/{id}/mask").status_code == 200
