@@ -12,22 +12,20 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import joblib
-from filelock import FileLock, Timeout
-
 from bifseg.batch.overview import overview
 from bifseg.batch.table import Row
 from bifseg.batch.work import Outcome, Settings, work
-from bifseg.errors import BifsegError, InvalidInput
-from bifseg.evaluation.pool import pool
+from bifseg.errors import BifsegError
+from bifseg.evaluation.pool import streamed
 from bifseg.io.atomic import write_atomically, write_json
+from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import load_model
 from bifseg.tasks.store import Tasks
 
@@ -60,7 +58,8 @@ def batch(
     ``jobs``: processes of one thread. ``progress``: called with rows done, rows in all, and a row's name. Raises
     InvalidInput where another batch writes to the folder.
     """
-    with _locked(folder):
+    said = f"Another batch is writing to {folder}; wait for it, or choose another folder."
+    with locked(folder / ".lock", said):
         for part in ("masks", "pictures", "rows"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         for draft in (*folder.glob(".*.part"), *folder.glob("*/.*.part")):  # of a process that was killed
@@ -70,7 +69,8 @@ def batch(
         left = [row for row in rows if entries[row.name] is None]
         kept = len(rows) - len(left)
         try:
-            for row, outcome in zip(left, _outcomes(left, settings, jobs, backend), strict=True):
+            outcomes = streamed(work, [(row, settings) for row in left], jobs, backend)
+            for row, outcome in zip(left, outcomes, strict=True):
                 entries[row.name] = _written(row, outcome, folder, prints[row.name], settings)
                 if progress is not None:
                     progress(len(rows) - sum(entry is None for entry in entries.values()), len(rows), row.name)
@@ -79,21 +79,6 @@ def batch(
             write_atomically(folder / "results.csv", _csv(done).encode())
             write_atomically(folder / "index.html", overview(done).encode())
     return Report(Counter(entry["status"] for entry in done), kept, done)
-
-
-def _outcomes(rows: Sequence[Row], settings: Settings, jobs: int, backend: str) -> Iterator[Outcome]:
-    """What becomes of every row, in their order. Ray's workers get a few at a time: joblib cannot stream from them."""
-    if not rows:
-        return
-    tasks = [joblib.delayed(work)(row, settings) for row in rows]
-    if backend != "ray":
-        with pool(backend, jobs, return_as="generator") as parallel:
-            yield from parallel(tasks)
-        return
-    with pool(backend, jobs) as parallel:
-        at_once = 4 * max(1, joblib.cpu_count() if jobs == -1 else jobs)
-        for start in range(0, len(tasks), at_once):
-            yield from parallel(tasks[start : start + at_once])
 
 
 def _files(row: Row, settings: Settings) -> dict[str, str]:
@@ -192,17 +177,3 @@ def _csv(entries: Sequence[Mapping[str, Any]]) -> str:
         told = {**entry, "image": entry["given"].get("image", ""), "model": model}
         writer.writerow({name: told.get(name, "") for name in RESULTS})
     return text.getvalue()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise InvalidInput(f"Another batch is writing to {folder}; wait for it, or choose another folder.") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -10,17 +10,15 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import joblib
-
 from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation import metrics, simulated_users
 from bifseg.evaluation.methods import METHODS, make, settings_of
-from bifseg.evaluation.pool import pool
+from bifseg.evaluation.pool import streamed
 from bifseg.evaluation.protocols import PROTOCOLS
 from bifseg.evaluation.protocols.steps import Step
 from bifseg.evaluation.results import KEY, Results
@@ -166,25 +164,13 @@ def benchmark(
         finished = len(runs) - len(missing)
         if progress is not None:
             progress(finished, len(runs))
-        for rows in _judged(missing, jobs, backend):
+        unread = [(replace(run, target=run.target.unread()),) for run in missing]
+        for rows in streamed(_alone, unread, jobs, backend):
             results.append(rows)
             finished += 1
             if progress is not None:
                 progress(finished, len(runs))
     return len(missing)
-
-
-def _judged(runs: Sequence[Run], jobs: int, backend: str) -> Iterator[list[dict]]:
-    """The rows of every run, in their order. Ray's workers get a few at a time: joblib cannot stream from them."""
-    tasks = [joblib.delayed(_alone)(replace(run, target=run.target.unread())) for run in runs]
-    if backend != "ray":
-        with pool(backend, jobs, return_as="generator") as parallel:
-            yield from parallel(tasks)
-        return
-    with pool(backend, jobs) as parallel:
-        at_once = 4 * max(1, joblib.cpu_count() if jobs == -1 else jobs)
-        for start in range(0, len(tasks), at_once):
-            yield from parallel(tasks[start : start + at_once])
 
 
 _open: dict[str, Target] = {}  # of this process: the target of its last run, whose arrays the next one may need

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
+from typing import Any
 
 import joblib
 
@@ -47,3 +48,21 @@ def pool(backend: str, workers: int, **options: object) -> Iterator[joblib.Paral
         with joblib.parallel_config(backend, n_jobs=workers, max_nbytes=None):  # unlike Parallel, it knows dask
             parallel = joblib.Parallel(**options)
         yield stack.enter_context(parallel)
+
+
+def streamed(work: Callable[..., Any], calls: Sequence[tuple], workers: int, backend: str) -> Iterator[Any]:
+    """What ``work`` returns for the arguments of each call, in their order, as soon as it is there.
+
+    Ray's workers get a few calls at a time: joblib cannot stream from them.
+    """
+    tasks = [joblib.delayed(work)(*call) for call in calls]
+    if not tasks:
+        return
+    if backend != "ray":
+        with pool(backend, workers, return_as="generator") as parallel:
+            yield from parallel(tasks)
+        return
+    with pool(backend, workers) as parallel:
+        at_once = 4 * max(1, joblib.cpu_count() if workers == -1 else workers)
+        for start in range(0, len(tasks), at_once):
+            yield from parallel(tasks[start : start + at_once])

@@ -11,16 +11,15 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
+from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.example import Example
 from bifseg.tasks.learning import Proof, learn
@@ -184,18 +183,10 @@ class Task:
     def _files(self, pattern: str) -> list[Path]:
         return sorted(path for path in self.folder.glob(pattern) if not path.name.startswith("."))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         (self.folder / "examples").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", thread_local=False)
-        try:
-            lock.acquire(timeout=10)
-        except Timeout:
-            raise InvalidInput(f"Another process works on the task {self.name!r}; try again when it is done.") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        sentence = f"Another process works on the task {self.name!r}; try again when it is done."
+        return locked(self.folder / ".lock", sentence, seconds=10)
 
 
 class Tasks:
