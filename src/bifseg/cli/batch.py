@@ -10,6 +10,7 @@ import typer
 
 from bifseg.batch.table import COLUMNS, read_table
 from bifseg.cli.cluster import connected
+from bifseg.cli.options import Changes, ModelName, Preset, Refine, Seed, TaskData
 from bifseg.cli.outputs import check_folder
 from bifseg.cli.progress import progress
 from bifseg.cli.tasks import tasks_in
@@ -22,21 +23,16 @@ TABLE = "CSV, or a JSON list. " + " ".join(f"{name}: {about}." for name, about i
 def batch(
     table: Annotated[Path, typer.Argument(help=TABLE)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to, or to go on with.")],
-    model: Annotated[str, typer.Option(help="A name that `bifseg info` lists, or a .safetensors file.")] = "default",
-    task_data: Annotated[Path | None, typer.Option(help="The folder of the tasks; by default in your own.")] = None,
-    preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another value than the preset's: fill_holes=0. Repeatable."),
-    ] = None,
-    refine: Annotated[
-        str, typer.Option(help="none: the network alone; crf: one graph cut; auto: as the preset says.")
-    ] = "auto",
+    model: ModelName = "default",
+    task_data: TaskData = None,
+    preset: Preset = "fast",
+    change: Changes = None,
+    refine: Refine = "auto",
     margin: Annotated[
         float, typer.Option(min=0, max=2, help="By which share of its extent the box around a mask is wider.")
     ] = 0.1,
     ending: Annotated[str, typer.Option(help=f"Of the masks' files: {', '.join(written_endings())}.")] = ".nii.gz",
-    seed: Annotated[int, typer.Option(min=0, help="Fixes what is random.")] = 0,
+    seed: Seed = 0,
     jobs: Annotated[int, typer.Option(min=-1, help="Processes of one thread; -1: one per core.")] = 1,
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS", help="tcp://HOST:8786 of Dask; ray://HOST:10001, auto or local of Ray.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bifseg.cli.options import Changes, ModelName, Preset, Refine, Seed, TaskData
 from bifseg.cli.outputs import check_folder
 from bifseg.cli.progress import progress
 from bifseg.errors import InvalidInput, MissingFile
@@ -44,16 +45,13 @@ def segment(
     initial: Annotated[
         Path | None, typer.Option(help="Mask to start from; without a box, its extent and 10 % on every side.")
     ] = None,
-    model: Annotated[str, typer.Option(help="A name that `bifseg info` lists, or a .safetensors file.")] = "default",
+    model: ModelName = "default",
     task: Annotated[
         str, typer.Option(help="Begin with what a task of `bifseg tasks` has learnt, in place of a model.")
     ] = "",
-    task_data: Annotated[Path | None, typer.Option(help="The folder of the tasks; by default in your own.")] = None,
-    preset: Annotated[str, typer.Option(help="fast or paper.")] = "fast",
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Another value than the preset's: fill_holes=0. Repeatable."),
-    ] = None,
+    task_data: TaskData = None,
+    preset: Preset = "fast",
+    change: Changes = None,
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="Fill the planes between those that an object was drawn in.")
     ] = False,
@@ -61,9 +59,7 @@ def segment(
         str | None,
         typer.Option(metavar="end", help="Carry objects in planes on: until they end, to a range 5:20, to a plane 14."),
     ] = None,
-    refine: Annotated[
-        str, typer.Option(help="none: the network alone; crf: one graph cut; auto: as the preset says.")
-    ] = "auto",
+    refine: Refine = "auto",
     probability: Annotated[Path | None, typer.Option(help="File for P(foreground), float32; one box only.")] = None,
     uncertainty: Annotated[Path | None, typer.Option(help="File for its entropy in bits; one box only.")] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for what was done and what it cost.")] = None,
@@ -71,7 +67,7 @@ def segment(
         str | None, typer.Option(help="Of several DICOM series in a folder or zip: its UID, number or description.")
     ] = None,
     label: Annotated[int | None, typer.Option(min=1, help="Of several labels in --initial, the object's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Fixes what is random.")] = 0,
+    seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report instead of a line per object.")] = False,
 ) -> None:
     """Segment objects in a scan: a box for each, scribbles where its mask is wrong.
