@@ -2,7 +2,7 @@
 
 import type { Vec3 } from '../scan/axes.ts'
 import { type Gauge, told } from '../scan/gauge.ts'
-import { say } from './marks.ts'
+import { HALO, haloed, say } from './marks.ts'
 import type { Pane } from './pane.ts'
 
 const TICK = 5 // half the length of the line across a ruler's end
@@ -17,14 +17,7 @@ export function drawGauges(c: CanvasRenderingContext2D, pane: Pane): void {
   )
   for (const gauge of here) {
     const points = gauge.points.map((point) => pane.toScreen(point))
-    for (const [width, style] of [
-      [3.5, 'rgb(0 0 0 / 0.6)'],
-      [1.5, '#ffd24d'],
-    ] as const) {
-      c.lineWidth = width
-      c.strokeStyle = style
-      trace(c, points)
-    }
+    haloed(c, [3.5, HALO], [1.5, '#ffd24d'], () => trace(c, points))
     label(c, points, told(gauge, spacing, scene.calibrated, scene.planar))
   }
 }

@@ -5,6 +5,7 @@ import { SCRIBBLE } from './colours.ts'
 import type { Pane } from './pane.ts'
 import { type Painted, PLANE_NAMES } from './scene.ts'
 
+export const HALO = 'rgb(0 0 0 / 0.6)'
 const HANDLE = 5 // half a handle's side
 const SLIDER = 20 // what a pane's right edge leaves to its slider
 const LETTERS = [
@@ -43,14 +44,7 @@ export function drawBrush(c: Context, pane: Pane): void {
   c.setLineDash(brush.label === 2 ? [3, 3] : [])
   c.beginPath()
   c.arc(brush.x, brush.y, radiusIn(pane, brush.radius), 0, 2 * Math.PI)
-  for (const [width, style] of [
-    [3, 'rgb(0 0 0 / 0.5)'],
-    [1.5, SCRIBBLE[brush.label]],
-  ] as const) {
-    c.lineWidth = width
-    c.strokeStyle = style
-    c.stroke()
-  }
+  haloed(c, [3, 'rgb(0 0 0 / 0.5)'], [1.5, SCRIBBLE[brush.label]], () => c.stroke())
   c.setLineDash([])
 }
 
@@ -59,7 +53,14 @@ function radiusIn(pane: Pane, radius: number): number {
   return Math.max(1.5, (radius || 0.5) * Math.min(...pane.scene.volume.spacing) * pane.scale)
 }
 
-type Corners = [number, number, number, number]
+/** Draw a line twice, wide and dark below what is meant: it is seen on any grey. Each is a width and a colour. */
+export function haloed(c: Context, below: [number, string], line: [number, string], draw: () => void): void {
+  for (const [width, style] of [below, line]) {
+    c.lineWidth = width
+    c.strokeStyle = style
+    draw()
+  }
+}
 
 /** The middle of a pixel, where a line is as bright as it is meant to be. */
 const crisp = (at: number): number => Math.floor(at) + 0.5
@@ -70,18 +71,13 @@ export function drawBox(c: Context, pane: Pane): void {
   if (!shown) return
   const { start, stop } = shown.box
   const here = pane.index >= start[pane.plane] && pane.index < stop[pane.plane]
-  const [left, top, right, bottom] = pane.corners(shown.box).map(crisp) as Corners
+  const corners = pane.corners(shown.box)
+  const [left, top] = [crisp(corners[0]), crisp(corners[1])]
+  const [right, bottom] = [crisp(corners[2]), crisp(corners[3])]
   c.save()
   c.globalAlpha = here ? 1 : 0.35
   c.setLineDash(shown.drawn !== null || !here ? [6, 4] : [])
-  for (const [width, style] of [
-    [3, 'rgb(0 0 0 / 0.6)'],
-    [1.25, '#ffffff'],
-  ] as const) {
-    c.lineWidth = width
-    c.strokeStyle = style
-    c.strokeRect(left, top, right - left, bottom - top)
-  }
+  haloed(c, [3, HALO], [1.25, '#ffffff'], () => c.strokeRect(left, top, right - left, bottom - top))
   if (here && pane.scene.handles) {
     c.setLineDash([])
     c.lineWidth = 1

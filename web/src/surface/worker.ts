@@ -38,6 +38,7 @@ const AXES: [string, Triple][] = [
 
 let spacing: Triple = [1, 1, 1]
 let shown: { key: string; colour: Triple; surface: Surface }[] = []
+let bounds: { centre: Triple; across: number } | null = null // of all that is shown
 let view = { turn: 0, tilt: 0, zoom: 1, width: 0, height: 0, moving: false }
 let latest = 0
 let pending = false
@@ -66,13 +67,18 @@ async function show(objects: Asked[], number: number): Promise<void> {
     }
     await new Promise((resume) => setTimeout(resume)) // hear what came meanwhile
     if (number !== latest) {
-      shown = [...shown, ...next.filter((one) => !shown.some((old) => old.key === one.key))]
+      keep([...shown, ...next.filter((one) => !shown.some((old) => old.key === one.key))])
       return
     }
   }
-  shown = next
+  keep(next)
   paint()
   tell({ number, keys: shown.map(({ key }) => key) })
+}
+
+function keep(list: typeof shown): void {
+  shown = list
+  bounds = boundsOf(list.map(({ surface }) => surface))
 }
 
 /** One surface around all pieces of an object. */
@@ -148,19 +154,25 @@ function tell(news: News, transfer: Transferable[] = []): void {
 
 /** All of it in the middle, with some room. */
 function looked(): Omit<Camera, 'turn' | 'tilt'> {
+  if (!bounds) return { scale: 1, centre: [0, 0, 0] }
+  const { centre, across } = bounds
+  return { scale: (view.zoom * 0.98 * Math.min(view.width, view.height)) / across, centre }
+}
+
+/** The middle of the box around surfaces, and its diagonal; null where there is nothing. */
+function boundsOf(surfaces: Surface[]): typeof bounds {
   const low = [Infinity, Infinity, Infinity]
   const high = [-Infinity, -Infinity, -Infinity]
-  for (const { surface } of shown) {
-    for (let at = 0; at < surface.places.length; at++) {
-      const [k, place] = [at % 3, surface.places[at] ?? 0]
+  for (const { places } of surfaces) {
+    for (let at = 0; at < places.length; at++) {
+      const [k, place] = [at % 3, places[at] ?? 0]
       if (place < (low[k] ?? 0)) low[k] = place
       if (place > (high[k] ?? 0)) high[k] = place
     }
   }
-  if (!(high[0] ?? -1 >= (low[0] ?? 0)) || !Number.isFinite(low[0])) return { scale: 1, centre: [0, 0, 0] }
+  if (!Number.isFinite(low[0])) return null
   const centre = low.map((value, k) => (value + (high[k] ?? 0)) / 2) as Triple
-  const across = Math.hypot(...low.map((value, k) => (high[k] ?? 0) - value)) || 1
-  return { scale: (view.zoom * 0.98 * Math.min(view.width, view.height)) / across, centre }
+  return { centre, across: Math.hypot(...low.map((value, k) => (high[k] ?? 0) - value)) || 1 }
 }
 
 /** Where the patient's left, front and head are. */
