@@ -22,21 +22,45 @@ LONG = 60_000  # milliseconds that a computation may take
 Voxel = Sequence[float]
 
 
+class App:
+    """``bifseg app`` on a folder; ``link``: the address that it printed, with its one-time token."""
+
+    def __init__(self, data: Path, *scan: Path) -> None:
+        self._command = [sys.executable, "-m", "bifseg", "app", *map(str, scan), "--no-browser", "--data", str(data)]
+        self.link = self.start()
+
+    def start(self) -> str:
+        """The address of a new process."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        for line in self._process.stdout:
+            if found := re.search(r"http\S+", line):
+                return found[0]
+        self._process.stdout.close()
+        raise RuntimeError(f"bifseg app ended with status {self._process.wait()} before it printed its address.")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self._process.kill()
+        self._ended()
+
+    def stop(self) -> None:
+        """As a person does."""
+        self._process.terminate()
+        self._ended()
+
+    def _ended(self) -> None:
+        self._process.wait()
+        self._process.stdout.close()
+
+
 @contextmanager
 def serving(data: Path, *scan: Path) -> Iterator[str]:
-    """``bifseg app`` on a folder, while it is needed: the address that it prints, with its one-time token."""
-    command = [sys.executable, "-m", "bifseg", "app", *map(str, scan), "--no-browser", "--data", str(data)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    """The address of a ``bifseg app``, while it is needed."""
+    app = App(data, *scan)
     try:
-        for line in process.stdout:
-            if found := re.search(r"http\S+", line):
-                yield found[0]
-                return
-        raise RuntimeError(f"bifseg app ended with status {process.wait()} before it printed its address.")
+        yield app.link
     finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+        app.stop()
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.page.abdomen import KIDNEY, LESION, SPLEEN
-from benchmarks.page.browser import LONG, Desk, browsing
+from benchmarks.page.browser import LONG, App, Desk, browsing
 from benchmarks.page.others import told
 from benchmarks.page.pictures import Models
 from benchmarks.page.scanner import write_series
@@ -59,26 +57,6 @@ class Step:
     keys: int = 0
     wheel: int = 0
     waits: list[float] = field(default_factory=list)
-
-
-class App:
-    """``bifseg app`` on a folder, which can be killed."""
-
-    def __init__(self, data: Path) -> None:
-        self._command = [sys.executable, "-m", "bifseg", "app", "--no-browser", "--data", str(data)]
-        self.link = self.start()
-
-    def start(self) -> str:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        for line in self._process.stdout:
-            if "http" in line:
-                return line[line.index("http") :].split()[0]
-        raise RuntimeError(f"bifseg app ended with status {self._process.wait()} before it printed its address.")
-
-    def kill(self) -> None:
-        """As a power cut would."""
-        self._process.kill()
-        self._process.wait()
 
 
 class Reading:

@@ -76,17 +76,24 @@ def whole() -> dict[str, bytes]:
                 piece.save_as(content)
                 archive.writestr(f"{k}.dcm", content.getvalue())
         wide = np.tile(grey, (1, 8, 8)).astype(np.uint16)
-        for kind in ("JPEG", "JPEG2000"):
-            writer = SimpleITK.ImageFileWriter()
-            writer.SetImageIO("GDCMImageIO")
-            writer.SetUseCompression(True)
-            writer.SetCompressor(kind)
-            writer.SetFileName(str(folder / f"{kind}.dcm"))
-            writer.Execute(SimpleITK.GetImageFromArray(wide))
+        write_packed(folder, wide)
         found = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     for name in ("MR_small.dcm", "MR_small_bigendian.dcm", "examples_palette.dcm", "rtdose_1frame.dcm"):
         found[name] = Path(get_testdata_file(name)).read_bytes()
     return found
+
+
+def write_packed(folder: Path, plane: np.ndarray) -> None:
+    """Write a plane (y, x) as DICOM files packed without loss: JPEG.dcm and JPEG2000.dcm."""
+    import SimpleITK
+
+    for kind in ("JPEG", "JPEG2000"):
+        writer = SimpleITK.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetUseCompression(True)
+        writer.SetCompressor(kind)
+        writer.SetFileName(str(folder / f"{kind}.dcm"))
+        writer.Execute(SimpleITK.GetImageFromArray(plane))
 
 
 # ---- damage

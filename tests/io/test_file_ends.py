@@ -20,6 +20,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import RLELossless
 from small_files import CT, GREY, nifti, refused
 
+from benchmarks.server.damage import write_packed
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.io.images import read_image, write_image
@@ -97,13 +98,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
     packed.compress(RLELossless)
     packed.save_as(folder / "rle.dcm")
     plane = np.tile(CT[..., :1].T + 1000, (1, 8, 8)).astype(np.uint16)  # of a few pixels, GDCM writes beyond its room
-    for kind in ("JPEG", "JPEG2000"):  # both without loss
-        writer = SimpleITK.ImageFileWriter()
-        writer.SetImageIO("GDCMImageIO")
-        writer.SetUseCompression(True)
-        writer.SetCompressor(kind)
-        writer.SetFileName(str(folder / f"{kind}.dcm"))
-        writer.Execute(SimpleITK.GetImageFromArray(plane))
+    write_packed(folder, plane)
     made |= {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     for name in ("MR_small.dcm", "examples_palette.dcm"):
         made[name] = Path(get_testdata_file(name)).read_bytes()

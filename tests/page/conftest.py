@@ -15,6 +15,25 @@ def browser() -> Iterator:
 
 
 @pytest.fixture(scope="module")
+def session(server, request) -> str:
+    """A session on the ``SCAN`` of the test file."""
+    from reader import begun
+
+    return begun(server, request.module.SCAN)
+
+
+@pytest.fixture
+def reader(browser, server, session, request) -> Iterator:
+    """A page at that session, at the voxel ``HERE`` of the test file."""
+    from reader import reading
+
+    with reading(browser, server.url) as reader:
+        reader.open(server, request.module.SCAN, session)
+        reader.go_to(request.module.HERE)
+        yield reader
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator:
     """A server that shows the page to whoever has a token, as often as they ask."""
     from serving import serving

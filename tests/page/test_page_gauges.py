@@ -12,19 +12,7 @@ from bifseg.training.synthetic.phantom import phantom
 PHANTOM, _ = phantom(2, (44, 38, 24))
 SCAN = Image(np.asarray(PHANTOM.array), (1.0, 2.0, 3.0))
 Z = 13
-
-
-@pytest.fixture(scope="module")
-def session(server):
-    return begun(server, SCAN)
-
-
-@pytest.fixture
-def reader(browser, server, session):
-    with reading(browser, server.url) as reader:
-        reader.open(server, SCAN, session)
-        reader.go_to((24, 15, Z))
-        yield reader
+HERE = (24, 15, Z)
 
 
 def measured(reader):

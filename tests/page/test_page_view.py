@@ -16,19 +16,6 @@ SCAN = Image((np.asarray(PHANTOM.array) * 1.6 - 900).astype(np.int16), PHANTOM.s
 HERE = (24, 15, 13)
 
 
-@pytest.fixture(scope="module")
-def session(server):
-    return begun(server, SCAN)
-
-
-@pytest.fixture
-def reader(browser, server, session):
-    with reading(browser, server.url) as reader:
-        reader.open(server, SCAN, session)
-        reader.go_to(HERE)
-        yield reader
-
-
 def window(reader):
     """Level and width, as the page's fields have them."""
     return tuple(float(reader.control(key).input_value()) for key in ("Level", "Width"))
