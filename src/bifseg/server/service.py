@@ -39,9 +39,8 @@ class Service:
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
         self.news = News()
-        self.heavy = Turns(
-            at_once=2, own=1, waiting=16, nice=NICE
-        )  # seconds or gigabytes: files, whole images, exports, uploads
+        # Seconds or gigabytes: files, whole images, exports, uploads.
+        self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
         self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
         self.storing = Turns(at_once=8, own=2, waiting=16)  # what an interaction brings with it

@@ -94,9 +94,7 @@ async def display(key: str, service: Served, user: User) -> dict:
 @router.get(
     "/images/{key}/thumbnail",
     response_class=Response,
-    responses={
-        200: {"description": "PNG.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-    },
+    responses={200: {"description": "PNG.", "content": PNG}},
 )
 async def small_picture(key: str, service: Served, user: User) -> Response:
     """The middle axial slice, at most 128 pixels wide and high."""
