@@ -25,7 +25,7 @@ def build(web: Path, folder: Path) -> None:
 
 
 def drawing_costs(browser: Browser, folder: Path, scan: Path) -> list[Cost]:
-    """Three slices of a scan on 1400 x 880 pixels: another slice, another window, and frames one after the other."""
+    """Three slices of a scan on 1440 x 900 pixels: another slice, another window, and frames one after the other."""
     context = browser.new_context(viewport=SIZE)
 
     def serve(route: Route) -> None:
@@ -53,7 +53,7 @@ def sentences(times: dict[str, float]) -> str:
     """How the two compare, in words."""
     told = " and ".join(f"{of[0].lower()}{of[1:]}: {ratio:.1f} times as long" for of, ratio in times.items())
     return (
-        "The three slices of a scan of 256 x 256 x 240 on 1400 x 880 pixels, from asking for another until its pixels "
+        "The three slices of a scan of 256 x 256 x 240 on 1440 x 900 pixels, from asking for another until its pixels "
         f"are there. NiiVue takes, by medians: {told}."
     )
 
