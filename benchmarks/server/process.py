@@ -49,8 +49,9 @@ class Server:
         self.process.wait()
 
     def kill_one(self, kind: str, rng: random.Random) -> bool:
-        """Kill one of the server's processes: a "worker", or the "reader" of an upload; False where there is none."""
-        module = {"worker": "bifseg.server.workers.main", "reader": "bifseg.server.uploads.reader"}[kind]
+        """Kill one of the server's processes: a "worker", or the "reader" of an upload, be it what readers are forked
+        from; False where there is none."""
+        module = {"worker": "bifseg.server.workers.main", "reader": "bifseg.server.uploads"}[kind]
         found = [pid for pid in _tree(self.process.pid) if module in _command(pid)]
         if not found:
             return False

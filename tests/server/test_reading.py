@@ -18,7 +18,7 @@ from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
-from bifseg.server.uploads import reading
+from bifseg.server.uploads import reading, template
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.workers.child import WorkError
 from bifseg.storage import Store
@@ -80,14 +80,16 @@ HOSTILE = [
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+@pytest.mark.parametrize("way", ["started", "forked"])
 @pytest.mark.parametrize(("how", "kind", "sentence"), HOSTILE, ids=[how for how, *_ in HOSTILE])
-def test_what_a_file_does_to_its_reader_costs_one_sentence(file, tmp_path, monkeypatch, how, kind, sentence):
+def test_what_a_file_does_to_its_reader_costs_one_sentence(file, tmp_path, monkeypatch, how, kind, sentence, way):
     hostile = Path(__file__).parents[1] / "support" / "hostile_reader.py"
-    monkeypatch.setattr(reading, "COMMAND", (sys.executable, str(hostile), how, str(tmp_path)))
+    module = reading if way == "started" else template
+    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(hostile), how, str(tmp_path)))
     limits = Limits(array_bytes=8 << 20, seconds_per_reading=5)
     start = time.monotonic()
-    with pytest.raises(kind, match=sentence) as caught:
-        reading.read_image(file, tmp_path, limits)
+    with contextlib.closing(template.Template()) as one, pytest.raises(kind, match=sentence) as caught:
+        reading.read_image(file, tmp_path, limits, template=one if way == "forked" else None)
     assert time.monotonic() - start < 60
     assert str(tmp_path) not in str(caught.value)
     assert "patient" not in str(caught.value)

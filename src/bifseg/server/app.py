@@ -72,6 +72,8 @@ def build_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
+        if settings.warm:
+            await run_in_threadpool(service.template.start)
         await service.pool.start()
         await run_in_threadpool(service.leases.hear_all)
         tidy = asyncio.create_task(_tidy(service))
@@ -82,6 +84,7 @@ def build_app(settings: Settings) -> FastAPI:
             with contextlib.suppress(asyncio.CancelledError):
                 await tidy
             await service.pool.close(settings.grace)
+            await run_in_threadpool(service.template.close)
             service.store.close()
 
     app = FastAPI(

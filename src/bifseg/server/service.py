@@ -20,6 +20,7 @@ from bifseg.server.news import News
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.settings import LOCAL, Settings
+from bifseg.server.uploads.template import Template
 from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
 from bifseg.storage.journal import MOVES, blobs_of
@@ -39,6 +40,7 @@ class Service:
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
         self.news = News()
+        self.template = Template()  # of the processes that read uploads
         # Seconds or gigabytes: files, whole images, exports, uploads.
         self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read

@@ -207,7 +207,7 @@ def _inside(folder: Path | None, name: str) -> Path:
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
     def keep() -> dict:
         limits, folder = service.settings.limits, service.store.folder
-        image, headers = read_image(path, folder, limits, name=name, series=series)
+        image, headers = read_image(path, folder, limits, name=name, series=series, template=service.template)
         return _kept(service, user, image, headers)
 
     return await service.heavy.run(user, keep)

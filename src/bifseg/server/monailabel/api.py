@@ -247,7 +247,7 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
 def _keep(service: Service, user: str, upload: UploadFile) -> str:
     """Put an uploaded image into the store: its key."""
     with _saved(service, upload, upload_endings()) as path:
-        image, headers = read_image(path, service.store.folder, service.settings.limits)
+        image, headers = read_image(path, service.store.folder, service.settings.limits, template=service.template)
     return service.store.add_image(image, user, headers)
 
 
@@ -255,7 +255,7 @@ def _labels(service: Service, session: SessionRow, upload: UploadFile) -> np.nda
     """An uploaded label map on the session's image: uint8."""
     limits, image = service.settings.limits, service.store.image(session.image)
     with _saved(service, upload, LABELS) as path:
-        labels = read_labels(path, service.store.folder, limits, image, name="The label map")
+        labels = read_labels(path, service.store.folder, limits, image, name="The label map", template=service.template)
     if labels.min() < 0 or labels.max() > 255:
         raise InvalidInput(f"The label map holds {labels.min()} to {labels.max()}; 0 to 255 are possible.")
     return labels.astype(np.uint8)

@@ -173,7 +173,7 @@ async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
     spacing = parsed(Scan, meta, "X-Meta").image_properties.spacing or [1, 1, 1]
 
     def keep(path: Path) -> tuple[str, tuple[int, ...]]:
-        array, shape = read_array(path, service.store.folder, service.settings.limits)
+        array, shape = read_array(path, service.store.folder, service.settings.limits, template=service.template)
         return service.store.add_image(Image(array, spacing), lease.user), shape
 
     body = received(request.stream(), service.store.folder, ".nnia")

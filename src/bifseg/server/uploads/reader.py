@@ -1,4 +1,5 @@
-"""What reads one file of a stranger's, and then ends: ``-m bifseg.server.uploads.reader``, a job on standard input.
+"""What reads one file of a stranger's, and then ends: forked from a template that has all libraries and no data, or
+started, ``-m bifseg.server.uploads.reader``, a job on standard input.
 
 The process holds nothing of anybody else, so that no reader, however it is cheated, has anything to give away; and it
 may use so much memory, time and disk, so that whatever a file does to it costs one sentence. See
@@ -34,9 +35,11 @@ RESERVE = 16 << 20  # bytes of the disk that are left free
 NO_NEW_PRIVILEGES, DEATH_SIGNAL, KILL = 38, 1, 9  # of Linux's prctl
 
 
-def main(job: dict) -> None:
-    """Do a job: what came of it lies in its folder, ``answer.json`` last."""
+def main(job: dict, parent: int | None = None) -> None:
+    """Do a job: what came of it lies in its folder, ``answer.json`` last. ``parent``: the process it is to end with."""
     _confine(job)
+    if parent is not None and os.getppid() != parent:  # which ended before it could be said that this shall, too
+        return
     folder = Path(job["folder"])
     try:
         answer = _do(job, folder)

@@ -21,38 +21,44 @@ from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
 from bifseg.server.uploads.scan import geometry_of, placed
 from bifseg.server.uploads.scratch import scratch
+from bifseg.server.uploads.template import ALONE, LostError, Template
 from bifseg.server.workers.child import WorkError
 
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
-THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC", "TIFFFILE")}
 
 
 def read_image(
-    path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None
-) -> tuple[Image, bytes | None]:
+    path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None,
+    template: Template | None = None,
+) -> tuple[Image, bytes | None]:  # fmt: skip
     """As `bifseg.server.uploads.scan.image_from_upload`, in a process of its own.
 
-    ``folder``: the store's; ``name``: what errors call the file.
+    ``folder``: the store's; ``name``: what errors call the file; ``template``: what the process is forked from, where
+    that is possible, else one is started.
 
     The array is mapped from a file that has no name any more. Raises InvalidInput, also where the process crashed or
     took too long, TooLarge, StorageFull, and WorkError for a fault of ours.
     """
-    with _read("image", path, folder, limits, name, series=series) as (told, at):
+    with _read("image", path, folder, limits, name, template, series=series) as (told, at):
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
         return placed(_mapped(at), told), headers
 
 
-def read_labels(path: Path, folder: Path, limits: Limits, like: Image, *, name: str) -> np.ndarray:
+def read_labels(
+    path: Path, folder: Path, limits: Limits, like: Image, *, name: str, template: Template | None = None
+) -> np.ndarray:
     """A label map on the grid of ``like``, integers (x, y, z); errors as `read_image`."""
     grid = {"shape": like.shape, **geometry_of(like)}
-    with _read("labels", path, folder, limits, name, like=grid) as (_, at):
+    with _read("labels", path, folder, limits, name, template, like=grid) as (_, at):
         return _mapped(at)
 
 
-def read_array(path: Path, folder: Path, limits: Limits) -> tuple[np.ndarray, tuple[int, ...]]:
+def read_array(
+    path: Path, folder: Path, limits: Limits, *, template: Template | None = None
+) -> tuple[np.ndarray, tuple[int, ...]]:
     """An image that came as NNIA, in colours (x, y, z, 3), and the shape that it came in; errors as `read_image`."""
-    with _read("array", path, folder, limits, "The image") as (told, at):
+    with _read("array", path, folder, limits, "The image", template) as (told, at):
         return _mapped(at), tuple(told["shape"])
 
 
@@ -62,18 +68,16 @@ def _mapped(folder: Path) -> np.ndarray:
 
 @contextmanager
 def _read(
-    kind: str, path: Path, folder: Path, limits: Limits, name: str, **told: object
+    kind: str, path: Path, folder: Path, limits: Limits, name: str, template: Template | None, **told: object
 ) -> Iterator[tuple[Mapping, Path]]:
     """What a process says of a file, and the folder where its results lie until the end of the block."""
-    path, at = path.absolute(), scratch(folder.absolute(), ".reading")
-    at.mkdir(mode=0o700)
-    try:
-        bounds = {
-            "voxels": limits.voxels, "bytes": limits.array_bytes, "seconds": limits.seconds_per_reading,
-            "memory": 3 * limits.array_bytes + ROOM,
-        }  # fmt: skip
-        job = {"kind": kind, "path": str(path), "folder": str(at), "limits": bounds, **told}
-        answer = _answer(job, at, name)
+    path = path.absolute()
+    bounds = {
+        "voxels": limits.voxels, "bytes": limits.array_bytes, "seconds": limits.seconds_per_reading,
+        "memory": 3 * limits.array_bytes + ROOM,
+    }  # fmt: skip
+    job = {"kind": kind, "path": str(path), "limits": bounds, **told}
+    with _answer(job, folder.absolute(), name, template) as (answer, at):
         if "fault" in answer:
             logging.getLogger("bifseg.failures").error("level=error reader=%s", answer["fault"].replace(" ", "_"))
             raise WorkError(f"{name} was not read, for a reason that is the server's: {answer['fault']}.")
@@ -81,33 +85,66 @@ def _read(
             refused = from_dict(answer["refused"])
             raise refused.of(name) if isinstance(refused, FileError) and refused.file == str(path) else refused
         yield answer, at
-    finally:
-        shutil.rmtree(at, ignore_errors=True)
 
 
 CRASHED = 1 << 31  # from here on, an exit status is Windows' word for a crash
 
 
-def _answer(job: dict, at: Path, name: str) -> dict:
-    """Have a process do a job: its answer; InvalidInput where it gave none."""
-    env = {**os.environ, **THREADS, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "TMPDIR": str(at)}
-    silent = subprocess.DEVNULL  # libraries say what they read
+@contextmanager
+def _answer(job: dict, folder: Path, name: str, template: Template | None) -> Iterator[tuple[Mapping, Path]]:
+    """Have a process do a job: its answer, and a folder of its own; InvalidInput where it gave none."""
+    with _folder(folder) as at:
+        try:
+            status = _status({**job, "folder": str(at)}, at, name, template)
+        except LostError:
+            lost = True  # whatever became of the process, it has nothing to do with the next one
+        else:
+            lost = False
+            yield _told(status, at, name, job), at
+    if lost:
+        with _answer(job, folder, name, None) as answer:
+            yield answer
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[Path]:
+    at = scratch(folder, ".reading")
+    at.mkdir(mode=0o700)
+    try:
+        yield at
+    finally:
+        shutil.rmtree(at, ignore_errors=True)
+
+
+def _status(job: dict, at: Path, name: str, template: Template | None) -> int:
+    """The exit status of a process that did a job, forked or, where there is no template, started; LostError where
+    that died."""
+    try:
+        return _started(job, at) if template is None else template.run(job)
+    except (subprocess.TimeoutExpired, TimeoutError):
+        raise _too_long(name, job) from None
+
+
+def _started(job: dict, at: Path) -> int:
+    silent, env = subprocess.DEVNULL, {**os.environ, **ALONE, "TMPDIR": str(at)}  # libraries say what they read
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=env) as process:
         try:
             process.communicate(json.dumps(job).encode(), timeout=job["limits"]["seconds"])
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise _too_long(name, job) from None
         except BaseException:
             process.kill()
             raise
-    if (at / ANSWER).is_file() and not process.returncode:
+    return process.returncode
+
+
+def _told(status: int, at: Path, name: str, job: dict) -> Mapping:
+    """What a process that ended so left as its answer."""
+    if (at / ANSWER).is_file() and not status:
         return json.loads((at / ANSWER).read_text(encoding="utf-8"))
-    if process.returncode in (-getattr(signal, "SIGXCPU", 24), -getattr(signal, "SIGKILL", 9)):
+    if status in (-getattr(signal, "SIGXCPU", 24), -getattr(signal, "SIGKILL", 9)):
         raise _too_long(name, job)
-    if 0 <= process.returncode < CRASHED:
-        raise WorkError(f"{name} was not read: the process for it ended with the status {process.returncode}.")
-    raise DamagedFile(name, f"cannot be read: the process that tried to crashed ({_crash(process.returncode)}).")
+    if 0 <= status < CRASHED:
+        raise WorkError(f"{name} was not read: the process for it ended with the status {status}.")
+    raise DamagedFile(name, f"cannot be read: the process that tried to crashed ({_crash(status)}).")
 
 
 def _crash(status: int) -> str:

@@ -1,0 +1,123 @@
+"""What forks a reader for each upload: ``-m bifseg.server.uploads.forking FD``, the end of a socket.
+
+The process imports all that readers need, and holds nothing else: over the socket come sockets, one for each job, and
+the job itself is read by the process that was forked for it. See `bifseg.server.uploads.template` for the other end.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bifseg.io import libraries
+from bifseg.server.uploads import reader
+from bifseg.server.uploads.template import STATUS
+
+OURS = ("bifseg.imaging.colours", "bifseg.io.images", "bifseg.server.uploads.scan", "bifseg.server.uploads.channel",
+        "bifseg.server.nninteractive.nnia")  # fmt: skip
+THREADED = 3  # the status of a template in which a library began a thread: it must not be forked
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that a process was forked for."""
+
+    process: int
+    handle: int  # of the process, for poll
+    socket: socket.socket
+
+
+def main(control: socket.socket) -> None:
+    """Fork a process for every socket that comes, until the other end is closed: then they all end, and this."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server
+        signal.signal(number, signal.SIG_IGN)
+    os.close(os.pidfd_open(os.getpid()))  # where the system has none of these, the server reads without a template
+    waiting, jobs, poll = _modules(), list[Running](), select.poll()
+    poll.register(control, select.POLLIN)
+    loading = True
+    while True:
+        events = dict(poll.poll(0 if loading else None))
+        for job in [job for job in jobs if job.socket.fileno() in events]:  # given up by who asked
+            signal.pidfd_send_signal(job.handle, signal.SIGKILL)
+            poll.unregister(job.socket)
+        for job in [job for job in jobs if job.handle in events]:
+            _end(job, poll)
+            jobs.remove(job)
+        if control.fileno() in events:
+            _, handles, _, _ = socket.recv_fds(control, 1, 1)
+            if not handles:
+                break
+            jobs.append(_forked(socket.socket(fileno=handles[0]), control, jobs))
+            poll.register(jobs[-1].handle, select.POLLIN)
+            poll.register(jobs[-1].socket, select.POLLRDHUP)
+        elif not events and loading:
+            loading = _import_one(waiting)
+    for job in jobs:
+        signal.pidfd_send_signal(job.handle, signal.SIGKILL)
+        os.waitpid(job.process, 0)
+
+
+def _modules() -> Iterator[str]:
+    yield from OURS
+    yield from libraries.modules()
+
+
+def _import_one(names: Iterator[str]) -> bool:
+    """Import the next module, where it is installed, between two looks at the socket; False after the last."""
+    if (name := next(names, None)) is None:
+        gc.collect()
+        gc.freeze()  # so that readers do not copy pages only to look for what is no longer used
+        return False
+    with suppress(ImportError):
+        importlib.import_module(name)
+    return True
+
+
+def _end(job: Running, poll: select.poll) -> None:
+    """Say how a process ended."""
+    _, status = os.waitpid(job.process, 0)
+    with suppress(OSError):  # nobody waits for it any more
+        job.socket.send(STATUS.pack(os.waitstatus_to_exitcode(status)))
+    with suppress(KeyError):
+        poll.unregister(job.socket)
+    poll.unregister(job.handle)
+    os.close(job.handle)
+    job.socket.close()
+
+
+def _forked(asked: socket.socket, control: socket.socket, jobs: list[Running]) -> Running:
+    """A process that does the job that is asked for over a socket."""
+    if sum(1 for _ in Path("/proc/self/task").iterdir()) > 1:
+        sys.exit(THREADED)
+    template = os.getpid()
+    process = os.fork()
+    if process:
+        return Running(process, os.pidfd_open(process), asked)
+    status = 1
+    try:
+        for job in jobs:
+            job.socket.close()
+            os.close(job.handle)
+        control.close()
+        with asked, asked.makefile("rb") as lines:
+            job = json.loads(lines.readline())
+        os.environ["TMPDIR"] = tempfile.tempdir = job["folder"]
+        reader.main(job, template)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))
