@@ -1,5 +1,6 @@
 """`bifseg app` as a process: the address it prints, whom it lets in, and what it refuses to start with."""
 
+import asyncio
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from program import Program
 from bifseg.cli import main
 from bifseg.cli.app import own_folder
 from bifseg.io.images import write_image
-from bifseg.server import page
+from bifseg.server import built as built_page
 from bifseg.server.settings import Settings
 from bifseg.server.workers import compute
 from bifseg.session.session import Session
@@ -62,7 +63,7 @@ class Process(Program):
 
     def __init__(self, built, *options, **environment):
         code = (
-            "import sys, pathlib; from bifseg.server import page; page.STATIC = pathlib.Path(sys.argv[1]); "
+            "import sys, pathlib; from bifseg.server import built; built.STATIC = pathlib.Path(sys.argv[1]); "
             "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
         )
         kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -128,11 +129,15 @@ def started(monkeypatch, built):
     calls = []
 
     def run(app, settings, listening):
-        listening("http://127.0.0.1:9")
+        async def serve():
+            listening("http://127.0.0.1:9")
+            await app.state.service.come()
+
+        asyncio.run(serve())
         calls.append(settings)
         app.state.service.store.close()
 
-    monkeypatch.setattr(page, "STATIC", built)
+    monkeypatch.setattr(built_page, "STATIC", built)
     monkeypatch.setattr("bifseg.server.run.run", run)
     monkeypatch.setattr(sys.modules["bifseg.cli.app"], "EARLY", 60)  # nobody serves here, so nobody would wait for it
     monkeypatch.setattr("webbrowser.open", lambda link: pytest.fail("no browser was asked for"))
@@ -146,7 +151,7 @@ def test_it_is_for_this_machine_and_asks_for_tokens(started, tmp_path, capsys):
     assert main(["app", "--data", str(data), "--port", "1234", "--no-browser", "--model", str(model)]) == 0
     (settings,) = started
     assert settings == Settings(
-        data, port=1234, require_tokens=True, warm=True, models={"mine": model}, threads=settings.threads
+        data, port=1234, require_tokens=True, warm=True, early=True, models={"mine": model}, threads=settings.threads
     )
     assert settings.loopback
     assert LINK.fullmatch(capsys.readouterr().out)
@@ -186,7 +191,7 @@ def test_without_a_screen_no_browser_takes_the_terminal_over(started, tmp_path, 
     ],
 )
 def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, capsys, tmp_path, options, words):
-    monkeypatch.setattr(page, "STATIC", built)
+    monkeypatch.setattr(built_page, "STATIC", built)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     names = {name: tmp_path / file for name, file in (("BAD", "bad.nii.gz"), ("TEXT", "notes.txt"), ("EMPTY", "empty"))}
     names["BAD"].write_bytes(b"nothing")
@@ -211,10 +216,10 @@ def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_pat
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from bifseg.server import page; from bifseg.server.uploads import scan\n"
-        "from bifseg.errors import DamagedFile; page.STATIC = Path(sys.argv[1])\n"
-        "def read(path, *_, series): time.sleep(3); raise DamagedFile(path, 'is truncated.')\n"
-        "scan.image_from_upload = read\n"
+        "from bifseg.server import built; from bifseg.server.uploads import reading\n"
+        "from bifseg.errors import DamagedFile; built.STATIC = Path(sys.argv[1])\n"
+        "def read(path, *_, **__): time.sleep(3); raise DamagedFile(path, 'is truncated.')\n"
+        "reading.read_image = read\n"
         "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
     )
     options = [built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data"]
@@ -227,7 +232,7 @@ def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_pat
 
 
 def test_a_page_that_was_not_built_is_not_served(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(page, "STATIC", tmp_path)
+    monkeypatch.setattr(built_page, "STATIC", tmp_path)
     assert main(["app", "--data", str(tmp_path / "data")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

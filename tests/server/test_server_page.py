@@ -14,6 +14,7 @@ from serving import serving
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import RAS
 from bifseg.io import images
+from bifseg.server import built as built_page
 from bifseg.server import page
 from bifseg.server.access import tokens
 from bifseg.server.access.tokens import Tokens
@@ -47,7 +48,7 @@ def server(tmp_path_factory, built):
     limits = Limits(requests_per_second=10_000)
     settings = Settings(tmp_path_factory.mktemp("page") / "store", require_tokens=True, threads=1, limits=limits)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "STATIC", built)
+        patch.setattr(built_page, "STATIC", built)
         with serving(settings) as server:
             yield server
 
@@ -123,7 +124,7 @@ def test_no_other_file_can_be_read(server, path):
 
 
 def test_a_page_that_was_not_built_says_so(anyone, monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "STATIC", tmp_path)
+    monkeypatch.setattr(built_page, "STATIC", tmp_path)
     reply = anyone.get("/")
     assert (reply.status_code, reply.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert "make app" in reply.text
@@ -137,7 +138,7 @@ def test_the_page_is_for_known_hosts_only(anyone):
 
 
 def test_who_loads_the_page_too_often_waits_and_colleagues_do_not(tmp_path, built, monkeypatch):
-    monkeypatch.setattr(page, "STATIC", built)
+    monkeypatch.setattr(built_page, "STATIC", built)
     limits = Limits(requests_per_second=1)
     settings = Settings(tmp_path / "store", require_tokens=True, threads=1, limits=limits)
     with serving(settings) as server, server.client() as http, server.client("local") as user:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -9,13 +10,20 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from bifseg.errors import InvalidInput, MissingFile
 
+if TYPE_CHECKING:
+    from bifseg.imaging.image import Image
+    from bifseg.server.service import Service
+    from bifseg.server.uploads.template import Template
+
+log = logging.getLogger("bifseg.cli.app")
 T = TypeVar("T")
+PATIENCE = 3600.0  # seconds that reading may take: one's own disk may be far away
 EARLY = 0.7  # seconds in which a scan's faults are told before anything else is begun
 PORT = "port"  # the file in the data folder that keeps where the page was last
 
@@ -37,21 +45,78 @@ def app(
     What you do is kept in your own folder, and found again by the next call. The address that is printed lets one
     browser in, within ten minutes; tabs that were open before go on by themselves.
     """
+    import contextlib
+    import gc
+
+    from bifseg.cli.outputs import check_folder
+    from bifseg.server import built
+    from bifseg.server.uploads.template import Template
+
+    if not built.is_built():
+        raise InvalidInput(built.NOT_BUILT)
+    for path in filter(None, (image, *(model or ()))):
+        if not path.exists():
+            raise MissingFile(f"{path} does not exist.")
+    data = data or own_folder()
+    check_folder(data)
+    with contextlib.closing(Template()) as template:
+        template.start()  # it imports what reads files, on another core, while this process imports what serves
+        gc.disable()  # of what is imported nothing goes
+        opening = None if image is None else Opening(image, series, data, template)
+        serve(data, last_port(data) if port is None else port, model or [], template, opening, shown=not no_browser)
+
+
+class Opening:
+    """A scan that is read in a process of its own, while the server starts: ``read``, and checked; ``kept``: in the
+    store, with a session on it that has ``id``."""
+
+    def __init__(self, path: Path, series: str | None, data: Path, template: Template) -> None:
+        from bifseg.server.settings import Limits
+        from bifseg.server.uploads import reading
+
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        limits = Limits(seconds_per_reading=PATIENCE)
+
+        def read() -> tuple[Image, bytes | None]:
+            scan, headers = reading.read_image(
+                path, data, limits, name=str(path), series=series, template=template, hear=log.warning
+            )
+            return scan.check_scan(), headers
+
+        self.path, self.id = path, ""
+        self.read = begun(read)
+        self.kept: Future[str] = Future()
+
+    def keep(self, service: Service) -> None:
+        """Begin the session as soon as the scan is in the store; who asks for it earlier waits."""
+        from bifseg.server.settings import LOCAL
+
+        def keep() -> str:
+            scan, headers = self.read.result()
+            service.check_sessions(LOCAL)
+            key = service.store.add_image(scan, LOCAL, headers)
+            return service.store.create(key, LOCAL, title=self.path.resolve().name, id=self.id)
+
+        self.id = service.store.new_id()
+        self.kept = service.coming[self.id] = begun(keep)
+
+
+def serve(
+    data: Path, port: int, models: list[Path], template: Template, opening: Opening | None, *, shown: bool
+) -> None:
+    """Serve until Ctrl-C, and say where as soon as the scan, where there is one, is known to be good; ``shown``: in a
+    browser, too. Raises what was wrong with the scan."""
     import asyncio
     import contextlib
-    import logging
+    import gc
     import signal
     import webbrowser
     from concurrent.futures import TimeoutError
 
-    from bifseg.cli.outputs import check_folder
-
     try:
-        from bifseg.server import page
         from bifseg.server.app import build_app
         from bifseg.server.run import run
         from bifseg.server.settings import LOCAL, Settings
-        from bifseg.server.uploads.scan import image_from_upload
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("bifseg"):
             raise
@@ -59,57 +124,41 @@ def app(
             f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
         ) from None
 
-    if not page.built():
-        raise InvalidInput(page.NOT_BUILT)
-    for path in filter(None, (image, *(model or ()))):
-        if not path.exists():
-            raise MissingFile(f"{path} does not exist.")
-    data = data or own_folder()
-    check_folder(data)
     settings = Settings(
-        data=data,
-        port=last_port(data) if port is None else port,
-        require_tokens=True,
-        warm=True,
-        models={path.stem: path for path in model or ()},
+        data=data, port=port, require_tokens=True, warm=True, early=True, models={path.stem: path for path in models}
     )
-    server = build_app(settings)
+    server = build_app(settings, template)
     service = server.state.service
-
-    def read(path: Path) -> str:
-        """The key of the scan, in the store from then on."""
-        scan, headers = image_from_upload(path, settings.limits.voxels, settings.limits.array_bytes, series=series)
-        service.check_sessions(LOCAL)
-        return service.store.add_image(scan, LOCAL, headers)
-
-    reading: Future[str] | None = None if image is None else begun(lambda: read(image))
-    if reading is not None:  # beside the worker's start, which takes seconds; most of what is wrong is told before
-        with contextlib.suppress(TimeoutError):
-            reading.result(EARLY)
+    gc.enable()
+    gc.freeze()  # nor is it looked at again
+    if opening is not None:
+        opening.keep(service)
+        with contextlib.suppress(TimeoutError):  # most of what is wrong is told before anything is served
+            opening.read.result(EARLY)
 
     def tell(address: str) -> None:
         link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
-        if image is not None and reading is not None:
-            if reading.exception() is not None:
-                asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)  # when it has begun to serve
-                return
-            link += f"&session={service.store.create(reading.result(), LOCAL, title=image.resolve().name)}"
+        if opening is not None:
+            if opening.read.exception() is not None:
+                return  # the server ends
+            link += f"&session={opening.id}"
         print(f"bifseg: open {link}", flush=True)
-        if not no_browser and has_screen():
+        if shown and has_screen():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
 
     def listening(address: str) -> None:
         (data / PORT).write_text(address.rpartition(":")[2])
-        if reading is None or reading.done():
+        if opening is None:
             tell(address)
-        else:
-            loop = asyncio.get_running_loop()
-            reading.add_done_callback(lambda _: loop.call_soon_threadsafe(tell, address))
+            return
+        call = asyncio.get_running_loop().call_soon_threadsafe  # also for this thread: when it has begun to serve
+        opening.read.add_done_callback(lambda _: call(tell, address))
+        opening.kept.add_done_callback(lambda kept: kept.exception() and call(signal.raise_signal, signal.SIGTERM))
 
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
     run(server, settings, listening=listening)
-    if reading is not None and reading.done():  # else it was stopped before
-        reading.result()
+    if opening is not None and opening.kept.done():  # else it was stopped before
+        opening.kept.result()
 
 
 def begun(work: Callable[[], T]) -> Future[T]:

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from bifseg.errors import DamagedFile, InvalidInput, MissingExtra
+from bifseg.errors import InvalidInput, MissingExtra
 from bifseg.imaging.image import Image
 from bifseg.io.archive import unzip
 from bifseg.io.atomic import write_atomically
-from bifseg.io.dicom_file import DAMAGE, DicomFile, read_file
+from bifseg.io.dicom_file import DicomFile, read_file
+from bifseg.io.dicom_headers import packed_headers
 from bifseg.io.dicom_series import frame_order, series_files
 from bifseg.io.labels import PALETTE, TISSUE, Code, label_of
-from bifseg.io.untrusted import mapped
 
 MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
@@ -42,38 +42,8 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     ``path``: a folder, a zip or one file; ``series``: as in `bifseg.io.images.read_image`. Raises InvalidInput where
     there is no such series, and for headers that are compressed.
     """
-    content = io.BytesIO()
-    with _files(Path(path), series) as files, zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, file in enumerate(files):
-            archive.writestr(zipfile.ZipInfo(f"{number:05}.dcm"), _header(path, file), zipfile.ZIP_DEFLATED)
-    return content.getvalue()
-
-
-def _header(path: str | Path, file: DicomFile) -> bytes:
-    """A DICOM file without its pixels, with the preamble and the meta information that some lack."""
-    from pydicom import dcmread
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    with mapped(file.path) as data, warnings.catch_warnings():
-        if data[128:132] == b"DICM" and file.header.file_meta.get("TransferSyntaxUID"):
-            return data[: file.end]
-        warnings.simplefilter("ignore")
-        try:
-            header = dcmread(data, stop_before_pixels=True, force=True)
-            if not header.get("SOPClassUID"):
-                raise EOFError
-            implicit, little = header.original_encoding
-            meta = header.file_meta = getattr(header, "file_meta", None) or FileMetaDataset()
-            if not meta.get("TransferSyntaxUID"):
-                kinds = ExplicitVRLittleEndian, ExplicitVRBigEndian
-                meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else kinds[little is False]
-            header.preamble = header.preamble or bytes(128)
-            part = io.BytesIO()
-            header.save_as(part)
-        except DAMAGE as error:
-            raise DamagedFile(path, "is no DICOM file, or its header is damaged.") from error
-    return part.getvalue()
+    with _files(Path(path), series) as files:
+        return packed_headers(Path(path), files)
 
 
 def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes) -> None:

@@ -14,6 +14,7 @@ from bifseg.errors import DamagedFile, FileError, SeveralSeries, UnsupportedFile
 from bifseg.io.archive import unzip
 from bifseg.io.dicom_file import DicomFile, NoImage, is_bare_dicom, read_file
 from bifseg.io.dicom_frames import Frame
+from bifseg.io.dicom_headers import packed_headers
 from bifseg.io.dicom_pixels import planes_of
 from bifseg.io.dicom_stack import stack_of
 from bifseg.io.formats import ReadOptions
@@ -179,7 +180,8 @@ def _volume(path: Path, files: list[DicomFile], options: ReadOptions) -> Content
             raise DamagedFile(file.name, f"is truncated: it holds {index + 1} of {file.count} frames.")
     array = volume.transpose(2, 1, 0, 3) if coloured else volume.T
     array.flags.writeable = False
-    return Content(array, channels=3 if coloured else 1, **geometry)
+    headers = packed_headers(path, list(dict.fromkeys(frame.file for frame in frames))) if options.headers else None
+    return Content(array, channels=3 if coloured else 1, headers=headers, **geometry)
 
 
 def _fits(plane: np.ndarray, frame: Frame, dtype: np.dtype) -> bool:
@@ -196,8 +198,10 @@ def _fill(place: np.ndarray, plane: np.ndarray, frame: Frame, path: Path) -> Non
         place[...] = plane
     elif place.dtype.kind == "f":
         place[...] = plane * np.float64(frame.slope) + frame.intercept
-    elif frame.slope == 1:
-        np.add(plane, np.int64(int(frame.intercept)), out=place, casting="unsafe")
+    elif frame.slope == 1:  # in numbers as wide as the sum, which has room there, whatever is carried on the way to it
+        bits = place.dtype.itemsize * 8
+        shift = np.array(int(frame.intercept) % (1 << bits), f"u{place.dtype.itemsize}").view(place.dtype)
+        np.add(plane.astype(place.dtype, copy=False), shift, out=place)
     else:
         place[...] = plane.astype(np.int64) * int(frame.slope) + int(frame.intercept)
 

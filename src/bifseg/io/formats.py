@@ -21,12 +21,13 @@ class ReadOptions:
 
     ``series``: UID, number or description of one of several DICOM series. ``allowed``: voxels, and bytes unpacked, that
     a stranger's file may hold, which then may not refer to other files. ``labels``: numbers are wanted, not the colours
-    that they stand for.
+    that they stand for. ``headers``: those of a DICOM series are wanted, too, as `bifseg.io.dicom_headers` packs them.
     """
 
     series: str | None = None
     allowed: tuple[int, int] | None = None
     labels: bool = False
+    headers: bool = False
 
 
 @dataclass(frozen=True)

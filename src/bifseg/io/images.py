@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import secrets
 import zlib
@@ -67,9 +68,17 @@ def read_upload(path: str | Path, *, voxels: int, bytes: int, series: str | None
     Raises InvalidInput as `read_image`, also for one that refers to other files; TooLarge (an InvalidInput) for more
     than ``voxels``, or ``bytes`` unpacked, before memory or disk is used for them.
     """
+    return read_upload_with_headers(path, voxels=voxels, bytes=bytes, series=series, headers=False)[0]
+
+
+def read_upload_with_headers(
+    path: str | Path, *, voxels: int, bytes: int, series: str | None = None, headers: bool = True
+) -> tuple[Image, builtins.bytes | None]:
+    """As `read_upload`, and the headers of its DICOM series (`bifseg.io.dicom_headers`), None where it is none."""
     path = Path(path)
     _check_upload(path)
-    return _read(path, ReadOptions(series, (voxels, bytes)))
+    content = _content(path, ReadOptions(series, (voxels, bytes), headers=headers))
+    return _image(path, content, labels=False), content.headers
 
 
 def _check_upload(path: Path) -> None:
@@ -235,8 +244,11 @@ def format_of(path: Path) -> Format:
 
 
 def _read(path: Path, options: ReadOptions) -> Image:
-    content = resolve_name(format_of(path).reader)(path, options)
-    return _image(path, content, labels=options.labels)
+    return _image(path, _content(path, options), labels=options.labels)
+
+
+def _content(path: Path, options: ReadOptions) -> Content:
+    return resolve_name(format_of(path).reader)(path, options)
 
 
 def _image(path: Path, content: Content, *, labels: bool) -> Image:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bifseg.io.formats import FORMATS
 
-FIRST = ("pydicom", "bifseg.io.dicom_series", "bifseg.io.dicom_seg")  # what most who wait, wait for
+FIRST = ("pydicom", "bifseg.io.dicom_series")  # what most who wait, wait for
 BESIDE = (  # what readers import when they are first called
     "pydicom.encaps", "pydicom.pixels", "PIL.Image",
     "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.BmpImagePlugin", "tifffile", "SimpleITK",

@@ -33,7 +33,8 @@ class Content:
     """What a file holds, as its reader understood it. ``array``: (x, y, z), or fewer or more axes, then the channels.
 
     ``channels``: how many numbers a voxel has; where there are several they are the array's last axis. ``spacing``:
-    mm, None where the file does not tell; else as in `bifseg.imaging.image.Image`.
+    mm, None where the file does not tell; ``headers``: of a DICOM series, where they were asked for; else as in
+    `bifseg.imaging.image.Image`.
     """
 
     array: np.ndarray
@@ -44,6 +45,7 @@ class Content:
     calibrated: bool | None = None
     channels: int = 1
     source: Mapping[str, Any] = field(default_factory=dict)
+    headers: bytes | None = None
 
 
 def stored(path: Path, offset: int, count: int) -> np.ndarray:

@@ -39,6 +39,7 @@ from bifseg.server.monailabel import api as monailabel
 from bifseg.server.nninteractive import api as nninteractive
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
+from bifseg.server.uploads.template import Template
 from bifseg.server.workers.child import StartError, WorkError
 from bifseg.storage.full_disk import FULL, is_full
 from bifseg.storage.retention import sweep
@@ -65,24 +66,28 @@ STATUS = {  # the first that fits; what is not here is a fault of ours
 HEADERS = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}, 413: {"Connection": "close"}}  # the rest is not read
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """The server as an ASGI application; its workers start and stop with it."""
-    service = Service(settings)
+def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
+    """The server as an ASGI application; its workers start and stop with it. ``template``: see `Service`."""
+    service = Service(settings, template)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         if settings.warm:
             await run_in_threadpool(service.template.start)
-        await service.pool.start()
+        if not settings.early:
+            await service.pool.start()
         await run_in_threadpool(service.leases.hear_all)
-        tidy = asyncio.create_task(_tidy(service))
+        beside = [asyncio.create_task(_tidy(service))]
+        if settings.early:
+            beside.append(asyncio.create_task(service.pool.start_after(service.come())))
         try:
             yield
         finally:
-            tidy.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await tidy
+            for task in beside:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await service.pool.close(settings.grace)
             await run_in_threadpool(service.template.close)
             service.store.close()

@@ -10,16 +10,13 @@ from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from bifseg.server import built
 from bifseg.server.access.guard import check_guesses
 from bifseg.server.access.tokens import ONCE
 from bifseg.server.api.bodies.base import Body
 from bifseg.server.api.request import ROUTER, Served
 
 router = APIRouter(tags=["server"], **ROUTER)
-STATIC = Path(__file__).with_name("static")  # what `make page` builds of web/
-NOT_BUILT = (
-    "The page was not built: type make app, which needs Node.js 20 or newer, or install a wheel, which contains it."
-)
 DAYS = 30.0  # that a browser stays known
 READ: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False, "response_class": FileResponse}
 MEDIA = {  # said here, for what Python knows of types depends on the machine
@@ -45,30 +42,25 @@ class Enter(Body):
     token: str = Field(max_length=200)
 
 
-def built() -> bool:
-    """Whether there is a page to show."""
-    return (STATIC / "index.html").is_file()
-
-
 @router.api_route("/", **READ)
 def page() -> Response:
     """The page."""
-    if not built():
-        return HTMLResponse(f"<!doctype html><title>bifseg</title><p>{NOT_BUILT}", 503, POLICY)
-    return _file(STATIC, "index.html")
+    if not built.is_built():
+        return HTMLResponse(f"<!doctype html><title>bifseg</title><p>{built.NOT_BUILT}", 503, POLICY)
+    return _file(built.STATIC, "index.html")
 
 
 @router.api_route("/assets/{name}", **READ)
 def asset(name: str) -> Response:
     """A script, a style or the like, named by its content."""
-    return _file(STATIC / "assets", name, **FOREVER)
+    return _file(built.STATIC / "assets", name, **FOREVER)
 
 
 @router.api_route("/icon.svg", **READ)
 @router.api_route("/favicon.ico", **READ)
 def icon() -> Response:
     """The page's icon, also under the name that browsers try unasked."""
-    return _file(STATIC, "icon.svg")
+    return _file(built.STATIC, "icon.svg")
 
 
 @router.post("/enter", status_code=204)

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +25,7 @@ from bifseg.server.uploads.template import Template
 from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
 from bifseg.storage.journal import MOVES, blobs_of
+from bifseg.storage.rows import SessionRow
 
 NICE = 5  # by which what takes long gives way to the event loop
 QUICK = 32 << 20  # voxels of an array that is made, or packed, in a fraction of a second
@@ -31,16 +33,20 @@ PATIENCE = 20.0  # seconds to wait for another process that works on the same se
 
 
 class Service:
-    """One server's parts; see `bifseg.server.app.build_app` for how they are put together."""
+    """One server's parts; see `bifseg.server.app.build_app` for how they are put together.
 
-    def __init__(self, settings: Settings) -> None:
+    ``template``: one that was started already.
+    """
+
+    def __init__(self, settings: Settings, template: Template | None = None) -> None:
         self.settings = settings
         self.store = Store(settings.data, quota=settings.quota, share=settings.own_share, prefix=settings.prefix)
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
         self.metrics = Metrics()
         self.news = News()
-        self.template = Template()  # of the processes that read uploads
+        self.template = template or Template()  # of the processes that read uploads
+        self.coming: dict[str, Future] = {}  # sessions whose image is on its way into the store
         # Seconds or gigabytes: files, whole images, exports, uploads.
         self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
@@ -73,6 +79,17 @@ class Service:
     def _workers_of(self, user: str) -> int:
         """How many workers one user may have at a time: where there are several, one is left for others."""
         return self.settings.workers if user == LOCAL else max(1, self.settings.workers - 1)
+
+    def session(self, id: str, user: str) -> SessionRow:
+        """A user's session, waited for where it is coming; NotFound where there is none."""
+        if id in self.coming:
+            self.coming[id].result()
+        return self.store.session(id, user)
+
+    async def come(self) -> None:
+        """Wait until every session that is coming is there, or will never be."""
+        for coming in list(self.coming.values()):
+            await asyncio.wait([asyncio.wrap_future(coming)])
 
     async def create(self, image: str, user: str, **options: Any) -> str:
         """Begin a session for a user: its id. InvalidInput for a model that is not here; StorageFull at the limit."""

@@ -61,6 +61,7 @@ class Settings:
     keep_days: float | None = None  # sessions untouched for longer are deleted
     prefix: str = ""  # of session ids: which of several servers a session is on
     warm: bool = False  # workers try the method once before they are ready, so that no user waits for compilers
+    early: bool = False  # whether it listens before its workers are there
     grace: float = 30  # seconds that running interactions get when the server stops
     limits: Limits = field(default_factory=Limits)
 

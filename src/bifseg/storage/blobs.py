@@ -10,6 +10,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -38,9 +39,10 @@ class Blobs:
             with _no_space(), draft.open("xb") as file:
                 fill(file)
                 file.flush()
-                os.fsync(file.fileno())
-            with draft.open("rb") as file:
-                sha = _digest(file)
+                with ThreadPoolExecutor(1) as beside:  # to be hashed while the disk is waited for
+                    digest = beside.submit(_digest_of, draft)
+                    os.fsync(file.fileno())
+                sha = digest.result()
             target = self.path(sha)
             with _no_space():
                 target.parent.mkdir(exist_ok=True)
@@ -89,16 +91,16 @@ class Blobs:
     def intact(self, sha: str) -> bool:
         """Whether the file is there and still has the content that named it."""
         try:
-            with self.path(sha).open("rb") as file:
-                return _digest(file) == sha
+            return _digest_of(self.path(sha)) == sha
         except FileNotFoundError:
             return False
 
 
-def _digest(file: BinaryIO) -> str:
+def _digest_of(path: Path) -> str:
     digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

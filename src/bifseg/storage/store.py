@@ -141,10 +141,11 @@ class Store(Contents):
     def create(
         self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
         seed: int = 0, client: str = "api", fill: Callable[[sqlite3.Connection, str], None] | None = None,
+        id: str | None = None,
     ) -> str:  # fmt: skip
         """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be.
 
-        ``fill`` writes what the session begins with, within the transaction that makes it.
+        ``fill`` writes what the session begins with, within the transaction that makes it; ``id``: of `new_id`.
         """
         self.image_row(image, owner)
         if isinstance(parameters, str) or "preset" in parameters:
@@ -152,7 +153,7 @@ class Store(Contents):
                 chosen(parameters, dimension)
         else:
             parameters = Parameters().but(**parameters).as_dict()
-        id, now = f"{self.prefix}{secrets.token_hex(10)}", time.time()
+        id, now = id or self.new_id(), time.time()
         with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -161,6 +162,10 @@ class Store(Contents):
             if fill is not None:
                 fill(connection, id)
         return id
+
+    def new_id(self) -> str:
+        """An id that no session has, or ever had."""
+        return f"{self.prefix}{secrets.token_hex(10)}"
 
     def session(self, id: str, owner: str | None = None) -> SessionRow:
         """What is known of a session; NotFound where there is none, or it is not this owner's."""

@@ -27,7 +27,6 @@ from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import Format, View
 from bifseg.storage.rows import ImageRow
-from bifseg.training.synthetic.phantom import phantom
 
 router = APIRouter(tags=["images"], **ROUTER)
 LISTED = 10_000  # entries of one folder
@@ -223,6 +222,8 @@ def _display(service: Served, row: ImageRow) -> Display:
 
 @cache
 def _demo() -> Image:
+    from bifseg.training.synthetic.phantom import phantom  # here, for few ask for it, and it needs scipy
+
     return phantom(DEMO)[0]
 
 

@@ -174,7 +174,7 @@ Served = Annotated[Service, Depends(service_of)]
 
 def session_of(service: Served, user: User, id: Annotated[str, Path(max_length=100)]) -> SessionRow:
     """The session that the path names, if it is this user's."""
-    return service.store.session(id, user)
+    return service.session(id, user)
 
 
 Owned = Annotated[SessionRow, Depends(session_of)]

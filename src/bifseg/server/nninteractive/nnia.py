@@ -11,9 +11,10 @@ has more, looks for plug-ins by name, and can leave memory as it found it.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from math import prod
+from typing import Any
 
-import blosc2
 import numpy as np
 
 from bifseg.errors import InvalidInput, TooLarge
@@ -32,7 +33,14 @@ AXES = 4
 CHUNK = 1 << 30  # bytes; blosc2 counts in 32 bits
 CHUNK_HEADER = 32
 
-blosc2.set_releasegil(True)  # else the event loop stands still while it works
+
+@cache
+def blosc() -> Any:
+    """The library, imported when it is first needed, for that takes as long as half of a server's start."""
+    import blosc2
+
+    blosc2.set_releasegil(True)  # else the event loop stands still while it works
+    return blosc2
 
 
 def pack(array: np.ndarray) -> bytes:
@@ -47,9 +55,9 @@ def pack(array: np.ndarray) -> bytes:
     ]
     for start in range(0, raw.nbytes, CHUNK):
         part = raw[start : start + CHUNK]
-        packed = blosc2.compress2(
-            part, typesize=array.itemsize, codec=blosc2.Codec.ZSTD, clevel=1, nthreads=1,
-            filters=[blosc2.Filter.NOFILTER],
+        packed = blosc().compress2(
+            part, typesize=array.itemsize, codec=blosc().Codec.ZSTD, clevel=1, nthreads=1,
+            filters=[blosc().Filter.NOFILTER],
         )  # fmt: skip
         parts += struct.pack("<QQ", part.nbytes, len(packed)), packed
     return b"".join(parts)
@@ -87,7 +95,7 @@ def unpack(buffer: bytes | memoryview, limit: int) -> np.ndarray:
     raw, at = array.view(np.uint8), 0
     for part, count in parts:
         try:
-            blosc2.decompress2(part, dst=raw[at : at + count], nthreads=1)
+            blosc().decompress2(part, dst=raw[at : at + count], nthreads=1)
         except (RuntimeError, ValueError, TypeError):
             raise InvalidInput("The array is damaged: a chunk of it cannot be decompressed.") from None
         at += count

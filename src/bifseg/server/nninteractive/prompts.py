@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
@@ -184,6 +183,8 @@ class PromptScene:
 
     def _filled(self, mark: Mark) -> tuple[Mark, Mark]:
         """A lasso's region, filled on each of its planes, and the core of it: the half farthest from its edge."""
+        from scipy.ndimage import binary_fill_holes, distance_transform_edt  # here, for a server need not wait for it
+
         normal = self._normal(mark.box.shape)
         spacing = np.delete(self.spacing, normal)
         planes = np.moveaxis(mark.mask, normal, 0)

@@ -25,7 +25,7 @@ from bifseg.server.uploads import reader
 from bifseg.server.uploads.template import STATUS
 
 OURS = ("bifseg.imaging.colours", "bifseg.io.images", "bifseg.server.uploads.scan", "bifseg.server.uploads.channel",
-        "bifseg.server.nninteractive.nnia")  # fmt: skip
+        "bifseg.server.nninteractive.nnia", "blosc2")  # fmt: skip
 THREADED = 3  # the status of a template in which a library began a thread: it must not be forked
 
 
@@ -69,8 +69,8 @@ def main(control: socket.socket) -> None:
 
 
 def _modules() -> Iterator[str]:
-    yield from OURS
     yield from libraries.modules()
+    yield from OURS
 
 
 def _import_one(names: Iterator[str]) -> bool:

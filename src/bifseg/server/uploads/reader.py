@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -74,11 +75,24 @@ def _do(job: dict, folder: Path) -> dict:
         return {}
     if path.suffix == ".zip":
         _check_zip(path)
+    words = _Words()
+    logging.getLogger("bifseg.io").addHandler(words)
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
     _keep(joined(image.array, image.colours), folder)
     if headers is not None:
         (folder / HEADERS).write_bytes(headers)
-    return geometry_of(image)
+    return {"words": words.said, "geometry": geometry_of(image)}
+
+
+class _Words(logging.Handler):
+    """What readers say of a file that they could read all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
 
 
 def _check_zip(path: Path) -> None:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,19 +30,21 @@ ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 
 def read_image(
     path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None,
-    template: Template | None = None,
+    template: Template | None = None, hear: Callable[[str], None] = lambda words: None,
 ) -> tuple[Image, bytes | None]:  # fmt: skip
     """As `bifseg.server.uploads.scan.image_from_upload`, in a process of its own.
 
     ``folder``: the store's; ``name``: what errors call the file; ``template``: what the process is forked from, where
-    that is possible, else one is started.
+    that is possible, else one is started; ``hear``: is told what is to be said of a file that could be read.
 
     The array is mapped from a file that has no name any more. Raises InvalidInput, also where the process crashed or
     took too long, TooLarge, StorageFull, and WorkError for a fault of ours.
     """
     with _read("image", path, folder, limits, name, template, series=series) as (told, at):
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
-        return placed(_mapped(at), told), headers
+        for words in told["words"]:
+            hear(words)
+        return placed(_mapped(at), told["geometry"]), headers
 
 
 def read_labels(

@@ -19,12 +19,7 @@ def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None 
     ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises InvalidInput and
     TooLarge as `bifseg.io.images.read_upload`.
     """
-    image = images.read_upload(path, voxels=voxels, bytes=size, series=series)
-    if not images.format_of(path).series:
-        return image, None
-    from bifseg.io.dicom_seg import headers_of  # here, for most files need nothing of it
-
-    return image, headers_of(path, series=series)
+    return images.read_upload_with_headers(path, voxels=voxels, bytes=size, series=series)
 
 
 def geometry_of(image: Image) -> dict:

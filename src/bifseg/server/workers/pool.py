@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bifseg.errors import Cancelled, Closing, Overloaded, TookTooLong
@@ -62,6 +62,15 @@ class Pool:
             await self.close(0)
             raise
         self._idle = list(self._workers)
+
+    async def start_after(self, event: Awaitable[None]) -> None:
+        """Start all workers after something else; jobs that come before wait. One that does not start is tried again
+        when there is work for it."""
+        await event
+        await asyncio.gather(*(worker.start() for worker in self._workers), return_exceptions=True)
+        if not self._closing:
+            self._idle = list(self._workers)
+            self._hand_out()
 
     async def run(self, user: str, session: str, job: dict, *, progress: Callable[[dict], None] | None = None) -> dict:
         """Have a job done when it is its turn: its result. To cancel the call is to cancel the job.
