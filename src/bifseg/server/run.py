@@ -13,7 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from bifseg.server.access.connections import protocol_for
+from bifseg.server.access.connections import Listener, protocol_for
 from bifseg.server.log import start_log
 from bifseg.server.settings import Settings
 
@@ -59,7 +59,7 @@ def run(
         ):  # uvicorn hears them; when it has ended, it sends them again
             start_log()
             sys.setswitchinterval(SWITCH)
-            server.run(sockets=[listener])
+            server.run(sockets=[Listener(listener, settings)])
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """A server that was started with a certificate speaks HTTPS alone."""
 
+import contextlib
 import os
 import re
+import select
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import pytest
 import trustme
 from guarded_app import bearer
 
+from bifseg.server.access.connections import place_of
 from bifseg.server.access.tokens import Tokens
 from bifseg.storage import Store
 
@@ -72,3 +76,35 @@ def test_a_server_with_a_certificate_speaks_https_alone(certified):
     old.set_ciphers("AES128-SHA")
     with pytest.raises(httpx.ConnectError, match="SSL"):
         httpx.get(f"https://127.0.0.1:{port}/healthz", verify=old, timeout=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' loop accepts by itself")
+def test_connections_that_do_not_begin_tls_are_counted_too(certified):
+    """They are no protocol's yet, and each takes a descriptor: 1,100 of them, and nobody came in any more."""
+    port, _, trusted, _ = certified
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(400)]
+        until, closed = time.monotonic() + 20, 0
+        while closed < 100 and time.monotonic() < until:
+            ready = select.select(silent, [], [], 1)[0]
+            closed = sum(end(connection) for connection in ready)
+        assert 100 <= closed < 200
+    until = time.monotonic() + 20
+    while True:  # as soon as the server noticed that they are gone
+        with contextlib.suppress(httpx.TransportError):
+            assert httpx.get(f"https://127.0.0.1:{port}/healthz", verify=trusted, timeout=60).status_code == 200
+            break
+        assert time.monotonic() < until
+
+
+def end(connection):
+    """Whether the other end closed a connection on which something happened."""
+    with contextlib.suppress(ConnectionResetError):
+        return not connection.recv(1, socket.MSG_PEEK)
+    return True
+
+
+def test_an_address_of_ipv6_is_its_network():
+    assert place_of("2001:db8:1:2:3::4") == place_of("2001:db8:1:2:ffff::") != place_of("2001:db8:1:3::4")
+    assert place_of("192.0.2.7") == "192.0.2.7"
+    assert place_of("fe80::1%eth0") == "fe80::/64"
