@@ -127,9 +127,7 @@ def test_a_file_that_is_read_slowly_is_one_of_few(tmp_path):
         service = SimpleNamespace(sending=Turns(at_once=9, own=1, waiting=1), heavy=Turns(at_once=9, own=9, waiting=9))
 
         async def reply(user):
-            return await file_reply(
-                service.heavy, service, user, lambda: FileReply(path.open("rb"), "a.nii", "text/plain")
-            )
+            return await file_reply(service.heavy, service, user, lambda: FileReply(path.open("rb"), "text/plain"))
 
         first = await reply("ann")
         second = asyncio.create_task(reply("ann"))

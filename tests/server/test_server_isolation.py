@@ -138,6 +138,7 @@ def test_a_key_is_of_one_interaction(ann, tmp_path):
         ("/add_bbox_interaction", b'{"bbox_coords": [' + b"[]," * 10_000 + b"[]]}", "16 KiB"),
         (f"{API}/sessions/ID/box", b'{"box": [' + b"[]," * 5_000_000 + b"[]]}", "more than 32000 parts"),
         (f"{API}/sessions/ID/scribble", b'{"scribbles": ' + b'{"a":' * 300_000, "parts"),
+        (f"{API}/sessions/ID/scribble", b'{"scribbles": [' + b"1," * 5_000_000 + b"1]}", "parts"),
         (f"{API}/sessions/ID/rename", b'{"name": "' + b"a" * 20_000 + b'"}', "16 KiB"),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",

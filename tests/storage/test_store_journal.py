@@ -57,7 +57,7 @@ def test_an_undo_is_one_transaction(store, id, monkeypatch):
 
 
 def test_a_history_that_is_known_follows_the_journal(store, id, monkeypatch):
-    monkeypatch.setattr(module, "STATES", 3)
+    monkeypatch.setattr(module, "SEGMENTS", 3)
     others = [store.create(store.add_image(scan(), "ann"), "ann") for _ in range(3)]
     for k in range(3):
         for session in (id, *others):
@@ -66,6 +66,13 @@ def test_a_history_that_is_known_follows_the_journal(store, id, monkeypatch):
     store.move(id, "me", "undo")
     assert store.history(id) == store.history(id, History())
     assert len(store._histories) == 1
+
+
+def test_a_history_counts_by_what_its_states_name():
+    """An object has a part in each of two thousand planes, and every step of it names them all."""
+    about = {"segment": "0" * 64, "box": "0:2,0:2,0", "voxels": 1}
+    whole = {"objects": {f"object 1 @{k}": about for k in range(2000)}, "current": None}
+    assert History().after((k, "select", whole) for k in range(1, 11)).size == 1 + 10 * 2001
 
 
 def test_segments_in_memory_are_bounded(store, monkeypatch):

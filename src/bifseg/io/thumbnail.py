@@ -11,6 +11,7 @@ from bifseg.imaging.orientation import axes_of, canonical
 from bifseg.io.dicom_display import Display
 
 SIDE = 128  # pixels of its longer side
+LOOKED = 1024  # pixels of a slice, along each side, that are enough to draw it from
 SOFT_TISSUE = (-160.0, 240.0)  # Hounsfield units
 SHARES = (0.02, 0.995)  # of the slice's values, that are black and white where nothing says so
 
@@ -24,12 +25,14 @@ def thumbnail(image: Image, display: Display) -> bytes:
 
     voxels, _ = canonical(image)
     cut = np.asarray(voxels[:, :, voxels.shape[2] // 2])[::-1, ::-1].swapaxes(0, 1)  # the patient's right on the left
+    shape = cut.shape
+    cut = cut[:: -(-shape[0] // LOOKED), :: -(-shape[1] // LOOKED)]
     if cut.ndim == 2:
         cut = _grey(cut, display)
     elif cut.dtype != np.uint8:
         cut = (cut >> 8).astype(np.uint8)
     across, down = (image.spacing[abs(axis) - 1] for axis in axes_of(image.direction)[:2])
-    width, height = cut.shape[1] * across, cut.shape[0] * down
+    width, height = shape[1] * across, shape[0] * down
     scale = SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     picture = Pillow.fromarray(np.ascontiguousarray(cut)).resize(size, Pillow.Resampling.BOX)

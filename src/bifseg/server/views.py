@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from shutil import disk_usage
@@ -39,6 +40,7 @@ def _known(name: str) -> str:
 
 Format = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(media_types())})]
 PIECE = 1 << 20
+SLAB = 16 << 20  # bytes of an array that are packed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +86,20 @@ def segment_of(state: State, name: str | None) -> Segment:
 
 def raw(view: View) -> tuple[bytes, dict[str, str]]:
     """The array in its box, C order (z runs fastest), little-endian, gzipped; and headers that say so."""
-    array = np.ascontiguousarray(view.array)
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return gzip.compress(array.data.cast("B"), 1, mtime=0), {
+    file = io.BytesIO()
+    headers = write_raw(view, file)
+    return file.getvalue(), headers
+
+
+def write_raw(view: View, file: BinaryIO) -> dict[str, str]:
+    """Write into a file what `raw` returns, slab by slab: the headers."""
+    array = view.array
+    kind = array.dtype.newbyteorder("<")
+    rows = max(1, SLAB // max(1, array[:1].nbytes))
+    with gzip.GzipFile("", "wb", 1, file, mtime=0) as packing:
+        for start in range(0, len(array), rows):
+            packing.write(np.ascontiguousarray(array[start : start + rows], kind).data.cast("B"))
+    return {
         "Content-Encoding": "gzip",
         "X-Box": str(view.box),
         "X-Shape": ",".join(map(str, array.shape)),

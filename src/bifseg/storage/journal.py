@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -41,6 +42,11 @@ class History:
     position: int = 0
     number: int = 0
     made_by: tuple[int, ...] = (0,)
+
+    @cached_property
+    def size(self) -> int:
+        """How many segments its states name, each state one more: what it costs to keep."""
+        return sum(1 + len(state["objects"]) for state in self.states)
 
     @property
     def state(self) -> dict:

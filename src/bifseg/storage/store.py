@@ -34,7 +34,7 @@ from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
 from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
-STATES = 5_000  # of histories kept in memory, a few kB each
+SEGMENTS = 100_000  # that the states of histories kept in memory name, some hundred bytes each
 OWNED = (  # of others who have the same image nothing is told, not even since when
     "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
 )
@@ -214,7 +214,7 @@ class Store(Contents):
         history = self._followed(id, since)  # a journal only grows
         with self._lock:
             self._histories[id] = history
-            while sum(len(known.states) for known in self._histories.values()) > STATES and len(self._histories) > 1:
+            while sum(known.size for known in self._histories.values()) > SEGMENTS and len(self._histories) > 1:
                 self._histories.popitem(last=False)
         return history
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import BinaryIO
 
@@ -13,13 +14,24 @@ from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.service import Service
 
+KEPT = 8 << 20  # bytes of an array that may be answered from memory: a user may leave many such answers unread
+
 
 class FileReply(StreamingResponse):
-    """A file without a name, as a download called ``name``; ``ended`` is called once, when nobody reads it any more."""
+    """A file without a name, from its beginning on, with what stands ``before`` and ``after`` it; ``ended`` is called
+    once, when nobody reads it any more."""
 
-    def __init__(self, file: BinaryIO, name: str, media_type: str) -> None:
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        super().__init__(views.pieces(file), media_type=media_type, headers=headers)
+    def __init__(
+        self, file: BinaryIO, media_type: str, headers: Mapping[str, str] | None = None, *, before: bytes = b"",
+        after: bytes = b"",
+    ) -> None:  # fmt: skip
+        size = len(before) + file.seek(0, os.SEEK_END) + len(after)
+        file.seek(0)
+        super().__init__(
+            _around(before, file, after),
+            media_type=media_type,
+            headers={"Content-Length": str(size), **(headers or {})},
+        )
         self._file = file
         self.ended: Callable[[], None] = lambda: None
 
@@ -29,6 +41,11 @@ class FileReply(StreamingResponse):
         finally:
             self._file.close()
             self.ended()
+
+
+def called(name: str) -> dict[str, str]:
+    """What says the name that a reply is saved under."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 async def file_reply(lane: Turns, service: Service, user: str, make: Callable[[], FileReply]) -> FileReply:
@@ -41,3 +58,9 @@ async def file_reply(lane: Turns, service: Service, user: str, make: Callable[[]
         raise
     reply.ended = partial(service.sending.end, user)
     return reply
+
+
+def _around(before: bytes, file: BinaryIO, after: bytes) -> Iterator[bytes]:
+    yield before
+    yield from views.pieces(file)
+    yield after

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
 from bifseg.imaging.image import Image
@@ -117,12 +118,13 @@ def forget_image(key: str, service: Served, user: User) -> Response:
 async def voxels(key: str, service: Served, user: User, format: Format = "raw") -> Response:
     """The image itself: its voxels, or a file; those of a colour image are red, green and blue in a last axis."""
 
+    row = await run_in_threadpool(service.store.image_row, key, user)
+
     def view() -> tuple[ImageRow, View]:
-        row = service.store.image_row(key, user)
         image = service.store.image(row.key)
         return row, View("image", image.voxels, Box((0, 0, 0), image.shape))
 
-    return await answer(service.heavy, service, user, view, format)
+    return await answer(service.heavy, service, user, view, format, row.bytes)
 
 
 @router.get(

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from bifseg.errors import BifsegError, InvalidInput
@@ -23,6 +24,8 @@ from bifseg.server.service import Service
 from bifseg.storage.rows import SessionRow
 
 SMALL, PARTS = 16 << 10, 32_000  # bytes of a body, and how many lists and things one may have, as one may draw points
+COMMAS = 4 * PARTS  # between them: a point has three, and one after it
+FIELD = 128 << 10  # bytes of a form's field that is no file
 REST = 10  # times as long as it took to parse and validate a long body, its sender's next one waits
 REFUSED = {
     400: "It cannot be done as asked; or a header that the server does not accept.",
@@ -59,7 +62,7 @@ class _Bodied(Request):
     def __init__(self, request: Request, model: type[BaseModel], most: int) -> None:
         super().__init__(request.scope, self._hear)
         self._source, self._model, self._most = request.receive, model, most
-        self._size = self._parts = 0
+        self._size = self._parts = self._commas = 0
         self._turn = False
         self.invalid: ValidationError | None = None
 
@@ -70,7 +73,8 @@ class _Bodied(Request):
         if self._size > self._most:
             raise HTTPException(413, f"The body is longer than the {readable(self._most)} that this may have.")
         self._parts += part.count(b"[") + part.count(b"{") + part.count(b":")
-        if self._parts > PARTS:
+        self._commas += part.count(b",")
+        if self._parts > PARTS or self._commas > COMMAS:
             raise HTTPException(413, f"The body has more than {PARTS} parts, which is all that is taken in one.")
         if self._size > SMALL and not self._turn:
             await self._turns.begin(self.state.user)
@@ -142,7 +146,10 @@ class Bounded(APIRoute):
 
 
 class Received(APIRoute):
-    """A route whose form, which may hold files, is taken in when it is its sender's turn, and answered within it."""
+    """A route whose form, which may hold one file, is taken in when it is its sender's turn, and answered within it.
+
+    What is short of it lies in memory: so it has few parts.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -153,6 +160,10 @@ class Received(APIRoute):
             if request.scope["path"] == LOGIN:  # nobody's turn, for nobody is known; and little may be said there
                 return await handle(request)
             async with request.app.state.service.receiving.turn(request.state.user):
+                try:
+                    await request.form(max_files=1, max_fields=8, max_part_size=FIELD)  # which is kept by the request
+                except ClientDisconnect:
+                    raise InvalidInput("The form broke off before its end.") from None
                 return await handle(request)
 
         return received

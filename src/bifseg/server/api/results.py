@@ -12,10 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies.answers import MeasureInfo, PlaceInfo
-from bifseg.server.api.file_replies import FileReply, file_reply
+from bifseg.server.api.file_replies import KEPT, FileReply, called, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
+from bifseg.server.uploads.scratch import unnamed
 from bifseg.server.views import RAW, Format, View, What, media_types
 from bifseg.session.uncertain_places import places
 from bifseg.storage.journal import History, check_current
@@ -107,8 +108,9 @@ async def result(
     def view() -> tuple[ImageRow, View]:
         return row, views.view(service.store.load(history.state), what, object, row.shape)
 
-    lane = service.lane(row.voxels if what == "labels" else history.voxels(object))
-    response = await answer(lane, service, session.owner, view, format)
+    each = 2 if what == "labels" else 4 if what in ("probability", "uncertainty", "weights") else 1
+    voxels = row.voxels if what == "labels" else history.voxels(object)
+    response = await answer(service.lane(voxels), service, session.owner, view, format, each * voxels)
     response.headers.update(headers)
     return response
 
@@ -118,21 +120,30 @@ def _standing(service: Service, session: SessionRow) -> tuple[ImageRow, History]
 
 
 async def answer(
-    lane: Turns, service: Service, user: str, view: Callable[[], tuple[ImageRow, View]], format: Format
+    lane: Turns, service: Service, user: str, view: Callable[[], tuple[ImageRow, View]], format: Format, size: int
 ) -> Response:
-    """What there is to see, as voxels or as a file, when it is the user's turn in a lane."""
-    if format == RAW:
+    """What there is to see, as voxels or as a file, when it is the user's turn in a lane; ``size``: bytes of it, or
+    a few more."""
+    if format == RAW and size <= KEPT:
 
         def pack() -> Response:
             content, headers = views.raw(view()[1])
-            return Response(content, media_type=media_types()[format], headers=headers)
+            return Response(content, media_type=media_types()[RAW], headers=headers)
 
         return await lane.run(user, pack)
+    if format == RAW:
+
+        def pour() -> FileReply:
+            _, shown = view()
+            with unnamed(service.store.folder) as file:
+                headers = views.write_raw(shown, file)
+                return FileReply(file, media_types()[RAW], headers)
+
+        return await file_reply(lane, service, user, pour)
 
     def write() -> FileReply:
         row, shown = view()
-        return FileReply(
-            views.file(service.store, row, shown, format), f"{shown.title}.{format}", media_types()[format]
-        )
+        file = views.file(service.store, row, shown, format)
+        return FileReply(file, media_types()[format], called(f"{shown.title}.{format}"))
 
     return await file_reply(service.heavy, service, user, write)

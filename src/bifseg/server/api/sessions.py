@@ -20,14 +20,15 @@ from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import EntryInfo
 from bifseg.server.api.bodies.base import parsed
 from bifseg.server.api.bodies.images import Imported, NewSession, ServerInfo, SessionInfo, SessionState
-from bifseg.server.api.file_replies import FileReply, file_reply
+from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served, listed
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
-from bifseg.server.uploads.receiving import called, received
+from bifseg.server.uploads import receiving
+from bifseg.server.uploads.receiving import received
 from bifseg.server.uploads.scratch import scratch
 from bifseg.storage.manifest import Manifest
-from bifseg.storage.rows import SessionRow
+from bifseg.storage.rows import ImageRow, SessionRow
 from bifseg.storage.transfer import export, import_
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ async def import_session(request: Request, service: Served, user: User, response
 
     def take(path: Path) -> dict:
         service.check_sessions(user)
-        with called(path, "The upload"):
+        with receiving.called(path, "The upload"):
             bounds = {"voxels": limits.voxels, "limit": limits.array_bytes}
             return _state(service, import_(store, path, user, **bounds, check=_check))
 
@@ -135,11 +136,12 @@ async def history(
 @router.get("/sessions/{id}/report")
 async def report(session: Owned, service: Served, response: Response) -> dict:
     """What was done and what it cost: models, parameters, times, energies; and how large the objects are."""
-    return await service.quick.run(session.owner, _report, session, service, response)
+    row = await run_in_threadpool(service.store.image_row, session.image)
+    return await service.lane(row.voxels).run(session.owner, _report, session, row, service, response)
 
 
-def _report(session: SessionRow, service: Service, response: Response) -> dict:
-    row, history = service.store.image_row(session.image), service.store.history(session.id)
+def _report(session: SessionRow, row: ImageRow, service: Service, response: Response) -> dict:
+    history = service.store.history(session.id)
     response.headers["ETag"] = etag(history.number)
     return {
         "version": version("bifseg"),
@@ -157,7 +159,7 @@ async def export_session(session: Owned, service: Served) -> Response:
         path = scratch(service.store.folder, ".zip")
         try:
             export(service.store, session.id, path)
-            return FileReply(path.open("rb"), f"{session.id}.zip", "application/zip")
+            return FileReply(path.open("rb"), "application/zip", called(f"{session.id}.zip"))
         finally:
             path.unlink(missing_ok=True)
 

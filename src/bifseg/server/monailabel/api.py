@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Response, UploadFile
@@ -22,6 +22,7 @@ from bifseg.io.formats import upload_endings
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
+from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.request import RESPONSES, Received, Served
 from bifseg.server.monailabel.datastore import Datastore
 from bifseg.server.monailabel.painted import HIDDEN, InferenceRequest, cut, interactions
@@ -29,9 +30,8 @@ from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_image, read_labels
 from bifseg.server.uploads.receiving import suffix_of
 from bifseg.server.uploads.scratch import scratch
-from bifseg.storage import Store
 from bifseg.storage.full_disk import on_disk
-from bifseg.storage.rows import ImageRow, SessionRow
+from bifseg.storage.rows import SessionRow
 
 router = APIRouter(prefix="/monailabel", tags=["MONAI Label"], responses=RESPONSES, route_class=Received)
 MODEL, CLIENT = "bifseg", "monailabel"
@@ -140,9 +140,16 @@ async def infer(
                 with contextlib.suppress(Stale):
                     await service.act(user, session.id, {"kind": "undo"}, expected=[str(led["number"])])
             raise
-    content = await service.quick.run(user, _mask, service.store, session, name, inference.result_extension)
-    facts = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
-    return _multipart(facts, f"mask-{secrets.token_hex(4)}{inference.result_extension}", content)
+    row, suffix = await run_in_threadpool(service.store.image_row, session.image), inference.result_extension
+
+    def reply() -> FileReply:
+        shown = views.view(service.store.state(session.id), "mask", name, row.shape)
+        facts = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
+        return _multipart(
+            facts, f"mask-{secrets.token_hex(4)}{suffix}", views.file(service.store, row, shown, suffix[1:])
+        )
+
+    return await file_reply(service.lane(row.voxels), service, user, reply)
 
 
 def _todo(
@@ -156,17 +163,7 @@ def _todo(
     return [journalled(interaction, service.store) for interaction in todo]
 
 
-def _mask(store: Store, session: SessionRow, name: str, suffix: str) -> bytes:
-    row = store.image_row(session.image)
-    return _content(store, row, views.view(store.state(session.id), "mask", name, row.shape), suffix)
-
-
-def _content(store: Store, row: ImageRow, view: views.View, suffix: str) -> bytes:
-    with views.file(store, row, view, suffix[1:]) as file:
-        return file.read()
-
-
-def _multipart(params: dict, file_name: str, content: bytes) -> Response:
+def _multipart(params: dict, file_name: str, file: BinaryIO) -> FileReply:
     """The reply as its clients parse it: they need its length, and do not know chunks."""
     boundary = secrets.token_hex(16)
     head = (
@@ -174,8 +171,8 @@ def _multipart(params: dict, file_name: str, content: bytes) -> Response:
         f'{json.dumps(params)}\r\n--{boundary}\r\nContent-Disposition: form-data; name="image"; '
         f'filename="{file_name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
     )
-    body = b"".join((head.encode(), content, f"\r\n--{boundary}--\r\n".encode()))
-    return Response(body, media_type=f"multipart/form-data; boundary={boundary}")
+    kind, end = f"multipart/form-data; boundary={boundary}", f"\r\n--{boundary}--\r\n"
+    return FileReply(file, kind, before=head.encode(), after=end.encode())
 
 
 # ---- images by name, and what was accepted
@@ -209,17 +206,15 @@ async def submit(
 async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) -> Response:
     """The label map submitted last for an image, as NIfTI."""
 
-    def find() -> bytes:
+    def find() -> FileReply:
         names = Datastore(service.store, user)
         key = names.image(label)
         given = names.submitted(key, tag or FINAL)
         view = views.View("labels", service.store.array(given["blob"]), Box.parse(given["box"]))
-        return _content(service.store, service.store.image_row(key), view, ".nii.gz")
+        file = views.file(service.store, service.store.image_row(key), view, "nii.gz")
+        return FileReply(file, views.media_types()["nii.gz"], called("label.nii.gz"))
 
-    return Response(
-        await service.heavy.run(user, find), media_type=views.media_types()["nii.gz"],
-        headers={"Content-Disposition": 'attachment; filename="label.nii.gz"'},
-    )  # fmt: skip
+    return await file_reply(service.heavy, service, user, find)
 
 
 @router.get("/datastore/")
