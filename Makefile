@@ -8,7 +8,7 @@ PAGE := src/bifseg/server/static/index.html
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder  # of pytest: two at once, as tests/conftest.py deals them out
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page check portable plainest bench-check test lint format types docs clean
+.PHONY: demo app page check portable plainest bench-check test lint format types docs loops clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -62,6 +62,9 @@ types: .venv/dev web/node_modules/.package-lock.json web/codegen/node_modules/.p
 
 docs: .venv/dev
 	$(BIN)/python -m docs.generate
+
+loops: .venv/dev
+	$(BIN)/python -m codegen.loops
 
 clean:
 	rm -rf .venv demo-output web/node_modules web/codegen/node_modules $(dir $(PAGE))

@@ -45,8 +45,20 @@ def test_threads_that_wait_awake_are_told_of(monkeypatch):
 
 
 def test_loops_that_are_kept_nowhere_are_told_of(monkeypatch):
-    monkeypatch.setattr("bifseg.algorithms.maxflow.maximum_flow", lambda: None)
+    monkeypatch.setattr("bifseg.algorithms.machine_code.folder", lambda: None)
     assert "NUMBA_CACHE_DIR" in next(doctor.loops()).advice
+
+
+def test_loops_that_are_kept_are_counted_where_they_are(monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert next(doctor.loops()) == doctor.Finding("loops", "become machine code at the first mask")
+    (tmp_path / "bifseg.algorithms.maxflow._search.0-12.o").touch()
+    assert next(doctor.loops()) == doctor.Finding("loops", f"1 are kept as machine code in {tmp_path}")
+
+
+def test_an_old_llvm_is_told_of(monkeypatch):
+    monkeypatch.setattr("bifseg.algorithms.machine_code.is_usable", lambda: False)
+    assert next(doctor.loops()).advice.startswith("Upgrade numba")
 
 
 def test_without_a_browser_the_address_is_said(monkeypatch, tmp_path):

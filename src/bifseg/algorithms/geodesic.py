@@ -10,6 +10,10 @@ import numpy as np
 from bifseg.algorithms.jit import compiled
 
 WIDTH = 0.01  # voxels whose distances differ by less are worked off in any order; decides the speed, not the result
+SPREAD = (  # in a grey image, or one of colours
+    "void({}, float32[::1], uint64[::1], float32[::1], uint64[::1], float32[::1], float32, uint32[::1], uint32[::1],"
+    " uint8[::1], uint32[::1], float32[::1])"
+)
 
 
 def geodesic_distance(
@@ -89,7 +93,7 @@ def soft_distance(
     return np.where(distance[core] < beyond, distance[core], np.float32(np.inf))
 
 
-@compiled
+@compiled()
 def _change(image, i, j):
     """The square of how much two voxels differ; the compiler keeps one of the two branches."""
     if image.ndim == 1:
@@ -102,7 +106,7 @@ def _change(image, i, j):
     return total / np.float32(image.shape[1])
 
 
-@compiled
+@compiled(*(SPREAD.format(image) for image in ("float32[::1]", "float32[:,::1]")))
 def _spread(image, distance, seeds, prices, offsets, squares, width, now, later, place, lower, costs):
     """Lower ``distance`` in place until no step lowers it further; a step costs sqrt(change^2 + its square).
 

@@ -38,7 +38,7 @@ def apply(array: np.ndarray, first: np.ndarray, weights: np.ndarray, axis: int) 
     return result.reshape(shape)
 
 
-@compiled
+@compiled("void(float32[:,:,::1], int64[::1], float32[:,::1], float32[:,:,::1])")
 def _sum(array, first, weights, result):
     """result[o, j, i] = sum over k of weights[j, k] * array[o, first[j] + k, i]."""
     outer, m, inner = result.shape

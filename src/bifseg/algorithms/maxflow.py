@@ -24,6 +24,11 @@ CHUNK = 2048  # voxels: three passes over so many stay in the first-level cache
 SWEEPS, GAIN = 8, 0.02  # measured: spread in steps of 8 sweeps until one adds less than 2 % to the flow
 MANY = 0.02  # of the voxels: so many at odds with a neighbour are worth sweeping over all, whatever flow is there
 
+SEARCH = (  # of offsets or a table of neighbours
+    "void(int32[:,::1], int32[::1], {}, int32[::1], uint8[::1], int32[::1], uint8[::1], int32[::1], int32[::1],"
+    " int32[::1])"
+)
+
 i32 = np.int32  # Numba widens every sum to 64 bits; narrowed at once, loops run on twice as many lanes
 i64 = np.int64  # of a literal: Numba would compile what it is given to a second time, for just this number
 
@@ -53,7 +58,7 @@ def maximum_flow(residual: np.ndarray, excess: np.ndarray, offsets: np.ndarray, 
     return level
 
 
-@compiled
+@compiled(*(SEARCH.format(offsets) for offsets in ("int64[::1]", "int32[:,::1]")))
 def _search(residual, excess, offsets, level, parent, frontier, listed, bucket, orphans, work):
     """Augment along shortest paths until no sink is reached. Arrays come from outside: that halves the compiling."""
     voxels, slots = excess.size, offsets.shape[0]
@@ -100,7 +105,7 @@ def _search(residual, excess, offsets, level, parent, frontier, listed, bucket, 
         depth += 1
 
 
-@compiled
+@compiled()
 def _next(v, k, offsets):
     """The neighbour of v in its slot k."""
     if offsets.ndim == 1:  # decided when this is compiled
@@ -108,7 +113,7 @@ def _next(v, k, offsets):
     return i64(offsets[k, v])
 
 
-@compiled
+@compiled("int64(int32[:,::1], int32[::1], int64)")
 def _at_odds(residual, excess, offset):
     """How many neighbours along one offset could send flow to each other at once."""
     count = 0
@@ -119,7 +124,7 @@ def _at_odds(residual, excess, offset):
     return count
 
 
-@compiled
+@compiled("void(int32[:,::1], int32[::1], int64[::1], int64, int32[::1])")
 def _spread(residual, excess, offsets, last, step):
     """Even out the excess of neighbours, within the capacities, as long as that brings much flow to the sinks.
 
@@ -147,7 +152,7 @@ def _spread(residual, excess, offsets, last, step):
                     _even_out(excess[a:b], excess[a + o : b + o], residual[k, a:b], residual[k + 1, a:b], step)
 
 
-@compiled
+@compiled("void(int32[:,::1], int32[::1], int32[:,::1])")
 def _spread_listed(residual, excess, neighbours):
     """As `_spread`, where neighbours are listed: one edge after the other, one sweep a step."""
     first, before = -1, -1
@@ -174,7 +179,7 @@ def _spread_listed(residual, excess, neighbours):
                 excess[w] = i32(excess[w] + flow)
 
 
-@compiled
+@compiled()
 def _even_out(first, second, forth, back, step):
     """Send half the difference along each edge, all at once: loops that the compiler can vectorise."""
     for i in range(first.size):
@@ -189,7 +194,7 @@ def _even_out(first, second, forth, back, step):
         second[i] = i32(second[i] + step[i])
 
 
-@compiled
+@compiled()
 def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orphans):
     """Send what fits from the root of v, through slot k of v, to a sink; voxels cut off become orphans, counted."""
     flow = min(residual[k, v if k & 1 == 0 else sink], -excess[sink])
@@ -221,7 +226,7 @@ def _augment(v, sink, k, residual, excess, offsets, level, parent, bucket, orpha
     return cut
 
 
-@compiled
+@compiled()
 def _push(residual, k, v, w, flow):
     """Send flow from v through its slot k to w."""
     at = v if k & 1 == 0 else w
@@ -229,7 +234,7 @@ def _push(residual, k, v, w, flow):
     residual[k ^ 1, at] += flow
 
 
-@compiled
+@compiled()
 def _adopt(count, deepest, residual, offsets, level, parent, bucket, orphans, work):
     """Find new parents for orphans and, where there is none at their level, for all that hung on them.
 

@@ -88,17 +88,15 @@ def precision() -> Iterator[Finding]:
 
 
 def loops() -> Iterator[Finding]:
-    """Where compiled loops are kept."""
-    from bifseg.algorithms.maxflow import maximum_flow as loop
+    """How loops become machine code for this CPU, and where that is kept."""
+    from bifseg.algorithms.machine_code import folder, is_usable
 
-    cache = getattr(getattr(loop, "_cache", None), "cache_path", None)
-    if cache is None:
-        yield Finding(
-            "loops", "are compiled by every process anew", "Set NUMBA_CACHE_DIR to a folder you may write to."
-        )
-        return
-    kept = len(list(Path(cache).glob("*.nbi"))) if Path(cache).is_dir() else 0
-    yield Finding("loops", f"{kept} compiled ones are kept in {cache}" if kept else "are compiled at the first mask")
+    place = folder()
+    kept = len([*place.glob("bifseg.*.o"), *place.glob("*.nbi")]) if place else 0
+    made = f"{kept} are kept as machine code in {place}" if kept else "become machine code at the first mask"
+    old = "Upgrade numba, and llvmlite with it: the first masks take some ten seconds longer."
+    nowhere = "Set NUMBA_CACHE_DIR to a folder you may write to: every process takes a second to make them."
+    yield Finding("loops", made, "" if place and is_usable() else old if place else nowhere)
 
 
 def speed() -> Iterator[Finding]:

@@ -25,6 +25,14 @@ BAND, OUTSIDE = 3, 4  # beside FOREGROUND and BACKGROUND: what a voxel is while 
 FAR = 2.5  # cells; beyond, no distance is told apart
 LEVELS = 4095  # steps of the window that intensities are rounded to
 
+NUMBERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)] + ["float32", "float64"]  # of scans
+INTERPOLATED = "int64[::1], float32[:,::1], int64[::1], float32[:,::1], int64[::1], float32[:,::1], float32[::1]"
+BUILD = (
+    "void({}[:,:,:,:], float64, float64, float64[::1], float64[::1], int64[:,::1], float32[:,:,::1], " + INTERPOLATED
+    + ", float64, int64, int64, uint8[::1], int64[::1], int32[::1], int32[:,::1], int32[:,::1], int32[:,::1],"
+    " int32[:,:,::1], float64)"
+)  # fmt: skip
+
 
 def band_cut(
     scan: np.ndarray,
@@ -118,7 +126,7 @@ def band_cut(
         _build(
             scan, low, LEVELS / (high - low) if high > low else 0.0, table, prices * scale, offsets,
             np.ascontiguousarray(log_odds, np.float32).reshape(grid), *interpolated,
-            scale, state.shape[1:], state.reshape(-1), nodes, excess, residual, listed, numbers, values, most,
+            scale, state.shape[2], depth, state.reshape(-1), nodes, excess, residual, listed, numbers, values, most,
         )  # fmt: skip
         level = maximum_flow(residual, excess, listed, False)
         state.reshape(-1)[nodes[1:]] = np.where(level[1:] > 0, FOREGROUND, BACKGROUND)
@@ -139,7 +147,7 @@ def _width(distance: np.ndarray, reach: float, cells: float) -> float:
     return low
 
 
-@compiled
+@compiled("void(boolean[:,:,::1], float32[:,:,::1])")
 def _sign_distances(labels, result):
     """How far each cell is from the border of the labels, in cells, below 0 outside; ``result`` begins as ``FAR``."""
     nx, ny, nz = labels.shape
@@ -165,7 +173,7 @@ def _sign_distances(labels, result):
                     result[i, j, k] = -result[i, j, k]
 
 
-@compiled
+@compiled()
 def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
     """The grid interpolated along x and y to a row of voxels: what is left is to interpolate along z."""
     for c in range(len(row)):
@@ -179,7 +187,7 @@ def _row(grid, i, j, first_x, weights_x, first_y, weights_y, row):
                     row[c] += weight * source[c]
 
 
-@compiled
+@compiled(f"int64(float32[:,:,::1], {INTERPOLATED}, float32, uint8[:,:,::1], uint8[:,:,::1])")
 def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z, row, width, fixed, state):
     """Of every voxel: is it foreground, background or in the band? Returns how many are in the band."""
     nx, ny, nz = fixed.shape
@@ -225,15 +233,15 @@ def _survey(distance, first_x, weights_x, first_y, weights_y, first_z, weights_z
     return count
 
 
-@compiled
+@compiled(*(BUILD.format(number) for number in NUMBERS))
 def _build(
     scan, low, factor, table, prices, offsets,
     log_odds, first_x, weights_x, first_y, weights_y, first_z, weights_z, row,
-    scale, plane, state, nodes, excess, residual, listed, numbers, values, most,
+    scale, width, depth, state, nodes, excess, residual, listed, numbers, values, most,
 ):  # fmt: skip
     """Number the voxels of the band in C order, and lay out their graph; ``nodes``: where they are in ``state``."""
     nx, ny, nz, colours = scan.shape
-    width, depth, count = plane[1], plane[0] * plane[1], 0
+    count = 0
     for i in range(nx):
         for j in range(ny):
             ready = False
@@ -275,7 +283,7 @@ def _build(
                 excess[count] = total
 
 
-@compiled
+@compiled()
 def _between(values, plane, q, other, r):
     """How far two voxels are apart, in steps of the window."""
     if values.shape[2] == 1:
@@ -286,7 +294,7 @@ def _between(values, plane, q, other, r):
     return np.int64(np.sqrt(total / values.shape[2]) + 0.5)
 
 
-@compiled
+@compiled()
 def _away(values, plane, q, scan, i, j, k, low, factor):
     """The same of a voxel and one whose steps are not known yet."""
     if values.shape[2] == 1:
@@ -297,12 +305,12 @@ def _away(values, plane, q, scan, i, j, k, low, factor):
     return np.int64(np.sqrt(total / values.shape[2]) + 0.5)
 
 
-@compiled
+@compiled()
 def _rounded(price):
     return np.int64(np.rint(price))
 
 
-@compiled
+@compiled()
 def _level(value, low, factor):
     """An intensity in steps of the window, 0 to LEVELS."""
     return np.int64(min(max((value - low) * factor, 0.0), float(LEVELS)) + 0.5)

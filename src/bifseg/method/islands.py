@@ -112,7 +112,7 @@ def _painted(mask: np.ndarray, runs: np.ndarray, which: np.ndarray, label: bool)
     return mask
 
 
-@compiled
+@compiled("int64(boolean[:,:,::1], int64, int64[::1], int32[:,::1])")
 def _runs(mask, label, first, runs):
     """How many runs of a label there are along z; written, in C order, where ``runs`` has room for them.
 
@@ -140,7 +140,7 @@ def _runs(mask, label, first, runs):
     return count
 
 
-@compiled
+@compiled("void(int32[:,::1], int64[::1], int64, int64, int64[::1])")
 def _join(runs, first, columns, corners, root):
     """The piece of each run, the smallest number of its runs; ``corners``: joined over edges and corners, too.
 
@@ -165,7 +165,7 @@ def _join(runs, first, columns, corners, root):
         root[n] = root[root[n]]
 
 
-@compiled
+@compiled()
 def _root(root, n):
     while root[n] != n:
         root[n] = root[root[n]]
@@ -173,7 +173,7 @@ def _root(root, n):
     return n
 
 
-@compiled
+@compiled("void(int32[:,::1], uint8[:,:,::1], int64, boolean[::1])")
 def _touch(runs, fixed, label, result):
     """Of each run: has it a voxel of the label?"""
     for n in range(len(runs)):
@@ -184,7 +184,7 @@ def _touch(runs, fixed, label, result):
                 break
 
 
-@compiled
+@compiled("void(boolean[:,:,::1], int32[:,::1], int64)")
 def _paint(mask, runs, label):
     for n in range(len(runs)):
         mask[runs[n, 0], runs[n, 1], runs[n, 2] : runs[n, 3]] = label

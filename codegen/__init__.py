@@ -1,0 +1,1 @@
+"""What is written by commands, and travels with the package."""
