@@ -34,6 +34,17 @@ SCREEN = {"width": 1200, "height": 800}
 FIT = 0.96  # of a pane is filled by a scan
 EDGE = 30  # pixels along a pane's border where letters may stand
 DRAWN = "pane => new Promise(ok => requestAnimationFrame(() => requestAnimationFrame(() => ok(pane.toDataURL()))))"
+DONE = """([number, patience]) => new Promise((done, failed) => {
+    const over = performance.now() + patience;
+    const look = () => {
+        const shown = document.querySelector(".kept")?.dataset.number;
+        if (shown === number && !document.querySelector(".workspace[data-busy]")) done();
+        else if (performance.now() > over) failed(new Error(`interaction ${shown} is shown, not ${number}`));
+        else setTimeout(look, 10);
+    };
+    look();
+})"""
+WHERE = "pane => { const { x, y, width, height } = pane.getBoundingClientRect(); return { x, y, width, height }; }"
 PATIENCE = 60_000  # milliseconds; the first interaction of a worker loads torch
 expect.set_options(timeout=PATIENCE)
 
@@ -154,9 +165,13 @@ class Reader:
     def pane(self, view: str) -> playwright.Locator:
         return self.page.locator(f"canvas[aria-label^='{view}']")
 
+    def rectangle(self, view: str) -> dict[str, float]:
+        """Where a view is on the screen; a locator's ``bounding_box`` would wait for a frame."""
+        return self.pane(view).evaluate(WHERE)
+
     def pixels(self, view: str) -> float:
         """Pixels per mm in a view that shows all of the scan."""
-        box = self.pane(view).bounding_box()
+        box = self.rectangle(view)
         across, down, _ = AXES[view]
         size = self.scan.shape * self.scan.spacing
         return FIT * min(box["width"] / size[across], box["height"] / size[down])
@@ -164,12 +179,12 @@ class Reader:
     def place(self, view: str, voxel: object) -> tuple[float, float]:
         """Where the centre of a voxel is on the screen, with all of the scan to be seen (key 0)."""
         x, y = self.inside(view, self.scan.canonical(voxel))
-        box = self.pane(view).bounding_box()
+        box = self.rectangle(view)
         return round(box["x"] + float(x)), round(box["y"] + float(y))
 
     def inside(self, view: str, canonical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where canonical places (..., 3) are in a view, from its upper left corner."""
-        box, scale = self.pane(view).bounding_box(), self.pixels(view)
+        box, scale = self.rectangle(view), self.pixels(view)
         away = (
             ((self.scan.shape - 1) / 2 - canonical) * self.scan.spacing * scale
         )  # both axes run against canonical ones
@@ -233,8 +248,7 @@ class Reader:
 
     def done(self, number: int) -> None:
         """Wait until an interaction is done and on the screen."""
-        expect(self.page.locator(".kept")).to_have_attribute("data-number", str(number), timeout=PATIENCE)
-        expect(self.page.locator(".workspace[data-busy]")).to_have_count(0, timeout=PATIENCE)
+        self.page.evaluate(DONE, [str(number), PATIENCE])
 
     @property
     def number(self) -> int:
@@ -267,7 +281,7 @@ class Reader:
 
     def photograph(self, view: str) -> np.ndarray:
         """The same place on the screen, with whatever lies over it."""
-        return _pixels(self.page.screenshot(clip=self.pane(view).bounding_box()))
+        return _pixels(self.page.screenshot(clip=self.rectangle(view)))
 
     def colours(self, view: str) -> np.ndarray:
         """The colour in the middle of every voxel of the slice, (across, down, 3) in canonical order."""
@@ -279,7 +293,7 @@ class Reader:
     def clear(self, view: str) -> np.ndarray:
         """Which voxels of a slice no letters can hide: bool (across, down)."""
         columns, rows = self._centres(view)
-        box = self.pane(view).bounding_box()
+        box = self.rectangle(view)
         wide = (columns > EDGE) & (columns < box["width"] - EDGE)
         high = (rows > EDGE) & (rows < box["height"] - EDGE)
         return wide[:, None] & high[None, :]
