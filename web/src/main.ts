@@ -11,6 +11,7 @@ import { Workspace } from './workspace.ts'
 
 const api = new Api()
 const prefs = new Prefs()
+window.addEventListener('pagehide', () => prefs.leave())
 const banner = h('div', { class: 'banner', role: 'alert', hidden: true })
 const toast = h('div', { class: 'toast', role: 'alert', hidden: true })
 const middle = h('div', { class: 'middle' })

@@ -118,9 +118,15 @@ export class Prefs {
     this.timer = window.setTimeout(() => this.write(), LATER)
   }
 
+  /** Keep what is still to be kept: the page is left. One that waits for nothing overwrites no other window's. */
+  leave(): void {
+    if (this.timer) this.write()
+  }
+
   /** Keep it now. */
   write(): void {
     window.clearTimeout(this.timer)
+    this.timer = 0
     const kept = Object.entries(this.sessions)
       .sort(([, a], [, b]) => b.touched - a.touched)
       .slice(0, KEPT)
