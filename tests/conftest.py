@@ -1,3 +1,4 @@
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "data" in item.fixturenames:
             item.add_marker("data")
     items.sort(key=lambda item: not _starts_programs(item.path.relative_to(HERE)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage: to look through it took a fifth of a second, hundreds of times."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

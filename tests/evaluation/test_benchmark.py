@@ -1,5 +1,6 @@
 """A benchmark goes on where it was, whatever stopped it, and ends with the file of an undisturbed one."""
 
+import gc
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from labelled_sets import write_set
 from bifseg.cli import main
 from bifseg.evaluation import benchmark as module
 from bifseg.evaluation.benchmark import benchmark, judge, plan
+from bifseg.evaluation.cost import measured, only_new_garbage
 from bifseg.evaluation.metrics import dice, nsd
 from bifseg.evaluation.results import KEY, MEASURED, Results
 from bifseg.evaluation.targets import find_targets
@@ -203,9 +206,26 @@ def test_plans_say_what_cannot_be(targets):
     assert {run.steps for run in plan(targets, ["growcut"], [], ["careful"], [0], "noc", 20)} == {21}
 
 
-def test_memory_and_time_of_a_call_are_its_own():
-    from bifseg.evaluation.cost import measured
+def test_garbage_is_looked_for_among_what_is_new():
+    class Ring:
+        def __init__(self):
+            self.itself = self
 
+    gc.unfreeze()
+    try:
+        old = weakref.ref(Ring())
+        with only_new_garbage():
+            new = weakref.ref(Ring())
+            measured(lambda: None)
+            assert old() is not None
+            assert new() is None
+        measured(lambda: None)
+        assert old() is None
+    finally:
+        gc.freeze()
+
+
+def test_memory_and_time_of_a_call_are_its_own():
     array, seconds, peak = measured(lambda: np.ones(8 << 20))  # 64 MiB
     assert array.size == 8 << 20
     assert 0 < seconds < 10

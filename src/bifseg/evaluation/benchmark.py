@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bifseg.errors import BifsegError, InvalidInput
 from bifseg.evaluation import metrics, simulated_users
+from bifseg.evaluation.cost import only_new_garbage
 from bifseg.evaluation.methods import METHODS, make, settings_of
 from bifseg.evaluation.pool import streamed
 from bifseg.evaluation.protocols import PROTOCOLS
@@ -187,7 +188,7 @@ def _alone(run: Run) -> list[dict]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _one_thread():
+        with _one_thread(), only_new_garbage():
             return judge(replace(run, target=_open[key]))
     except Exception as error:
         what = f"{run.method} on {run.target.label} of {run.target.case.name}, seed {run.seed}"
