@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from reader import expect, reading
 
-from bifseg.server import page as door
+from bifseg.server import built
 from bifseg.training.synthetic.phantom import phantom
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -63,9 +63,9 @@ def test_axe_finds_nothing_wrong_with_any_part_of_the_page(browser, server, tmp_
         assert not violations(reader)
 
 
-@pytest.mark.skipif(not door.built(), reason="the page was not built: make page")
+@pytest.mark.skipif(not built.is_built(), reason="the page was not built: make page")
 def test_the_page_is_small_and_loads_nothing_from_elsewhere():
-    files = [path for path in door.STATIC.rglob("*") if path.is_file()]
+    files = [path for path in built.STATIC.rglob("*") if path.is_file()]
     code = [path for path in files if path.suffix in (".js", ".css", ".html")]
     assert {path.suffix for path in code} == {".js", ".css", ".html"}
     assert sum(path.stat().st_size for path in files) <= LARGEST

@@ -5,7 +5,7 @@ import pytest
 from reader import begun, soon
 from scan import AXES, Scan
 
-from bifseg.server import page as door
+from bifseg.server import built
 from bifseg.training.synthetic.phantom import phantom
 
 SCAN, _ = phantom(2, (44, 38, 24))
@@ -30,7 +30,7 @@ def done(firefox, number):
 
 
 def test_the_main_story_in_firefox(server, tmp_path):
-    if not door.built():
+    if not built.is_built():
         pytest.skip("the page was not built: make page")
     from firefox import browsing
 

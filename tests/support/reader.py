@@ -22,7 +22,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from serving import Served
 
 from bifseg.imaging.image import Image
-from bifseg.server import page as door
+from bifseg.server.built import is_built
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
 pillow = pytest.importorskip("PIL.Image")
@@ -55,7 +55,7 @@ def browsing() -> Iterator[playwright.Browser]:
     path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if path is None:
         pytest.skip(f"no Chromium is on the path, under any of the names {', '.join(CHROMIUMS)}")
-    if not door.built():
+    if not is_built():
         pytest.skip("the page was not built: make page")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=path, args=SWITCHES)
