@@ -138,8 +138,9 @@ def _full() -> JSONResponse:
 
 
 def sentence(error: Exception) -> str:
-    """An error in one sentence."""
-    return " ".join((str(error) or type(error).__name__).split())
+    """An error in one sentence; bytes of a file or a name that are no UTF-8 are question marks in it."""
+    words = (str(error) or type(error).__name__).encode("utf-8", "replace").decode()
+    return " ".join(words.split())
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:

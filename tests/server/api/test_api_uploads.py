@@ -76,6 +76,7 @@ def gzipped(content):
 
 
 NOISE = np.random.default_rng(0).integers(0, 100, (20, 20, 20)).astype(np.int16)
+NO_UTF8 = nrrd().replace(b"dimension", b"\xff\xfe").replace(b"encoding", b"\xff\xfe")
 NANS = np.where(NOISE == 7, np.nan, NOISE).astype(np.float32)
 BAD = {
     "no suffix": ("scan", b"abc", 400, "must end in"),
@@ -90,6 +91,7 @@ BAD = {
     "a NIfTI of 27e12 voxels": ("a.nii", huge_nifti(), 413, ""),
     "the same, gzipped": ("a.nii.gz", gzipped(huge_nifti()), 413, ""),
     "a NRRD of 1e15 voxels": ("a.nrrd", nrrd("100000 100000 100000"), 413, ""),
+    "a field twice whose name is no UTF-8": ("a.nrrd", NO_UTF8, 400, "says twice what its ?? is"),
     "more voxels than allowed": ("a.nii.gz", gzipped(nifti(np.zeros((256, 128, 128), np.uint8))), 413, ""),
     "a gzip bomb": ("a.nii.gz", gzipped(nifti(NOISE) + bytes(200 << 20)), (400, 413), ""),
     "a zip bomb": ("a.zip", zipped(**{"1.dcm": bytes(300 << 20)}), 413, ""),
