@@ -22,6 +22,7 @@ from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
 from bifseg.tasks import learning
 from bifseg.tasks.store import Tasks
+from bifseg.tasks.versions import learn_version
 from bifseg.training.synthetic.phantom import phantom
 
 BOX, PLANE = "6:28,6:28,2:14", "6:28,6:28,8"
@@ -232,7 +233,7 @@ def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
         task.add(core(seed))
     assert batch(read_table(path), tmp_path / "out", settings).kept == 1
     before = dice("scan")
-    task.learn(2)
+    learn_version(task, 2)
     made = batch(read_table(path), tmp_path / "out", settings)
     assert made.kept == 1
     assert made.entries[0]["model"]["name"] == "core-v1-2d"

@@ -13,6 +13,7 @@ from bifseg.networks.checkpoint import load_model
 from bifseg.tasks import store
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
+from bifseg.tasks.versions import learn_version, model_in_use
 
 EXAMPLES = [core(seed) for seed in range(4)]
 
@@ -23,7 +24,7 @@ def learnt(tmp_path_factory):
     task = Tasks(tmp_path_factory.mktemp("tasks")).task("cores", new=True)
     for example in EXAMPLES[:3]:
         task.add(example)
-    task.learn(2)
+    learn_version(task, 2)
     return task
 
 
@@ -79,10 +80,10 @@ def test_the_version_in_use_is_the_newest_that_was_not_rejected(learnt, tmp_path
     assert version.number == 1
     assert version.strength > 0
     assert version.gain > 0.5
-    model = learnt.model(2)
+    model = model_in_use(learnt, 2)
     assert model.sha256 == version.sha256 != load_model("default", 2).sha256
-    assert learnt.learn(2) == version  # nothing new to learn
-    assert learnt.model(3).sha256 == load_model("default", 3).sha256
+    assert learn_version(learnt, 2) == version  # nothing new to learn
+    assert model_in_use(learnt, 3).sha256 == load_model("default", 3).sha256
 
     task = Tasks(tmp_path).task("cores", new=True)
     for name, content in files(learnt.folder).items():
@@ -92,8 +93,8 @@ def test_the_version_in_use_is_the_newest_that_was_not_rejected(learnt, tmp_path
     assert task.current(2) == version
     task.reject(1)
     assert task.current(2) is None
-    assert task.model(2).sha256 == load_model("default", 2).sha256
-    assert task.learn(2).rejected  # the same examples teach the same
+    assert model_in_use(task, 2).sha256 == load_model("default", 2).sha256
+    assert learn_version(task, 2).rejected  # the same examples teach the same
     with pytest.raises(NotFound, match="no version 7; there is 1"):
         task.reject(7)
 
@@ -108,10 +109,10 @@ def test_weights_that_are_not_those_that_were_learnt_are_not_used(learnt, tmp_pa
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedFile, match="not those that were learnt"):
-        task.model(2)
+        model_in_use(task, 2)
     (task.folder / "versions/0001.json").write_text(json.dumps({"number": 1}))
     with pytest.raises(DamagedFile, match="is damaged"):
-        task.model(2)
+        model_in_use(task, 2)
 
 
 @pytest.mark.parametrize("writes", range(5))
@@ -139,7 +140,7 @@ def test_killed_at_any_point_a_task_is_as_before_or_as_after(learnt, tmp_path, m
             patched.setattr(module, "write_atomically", dying)
         try:
             first.add(EXAMPLES[2])
-            first.learn(2)
+            learn_version(first, 2)
             first.reject(1)
         except SystemExit:
             killed = True
@@ -149,13 +150,15 @@ def test_killed_at_any_point_a_task_is_as_before_or_as_after(learnt, tmp_path, m
     assert digests(after) == [example.digest for example in EXAMPLES[:remembered]]
     version = after.current(2)
     assert (version is not None) == (writes == 3)
-    after.model(2)  # the shipped one, or that of the version
+    model_in_use(after, 2)  # the shipped one, or that of the version
     if writes < 1:
         after.add(EXAMPLES[2])
     if writes < 4:
         undisturbed = learnt.version(1)
-        assert replace(after.learn(2), sha256=undisturbed.sha256) == undisturbed
-        pairs = zip(after.model(2).network.parameters(), learnt.model(2).network.parameters(), strict=True)
+        assert replace(learn_version(after, 2), sha256=undisturbed.sha256) == undisturbed
+        pairs = zip(
+            model_in_use(after, 2).network.parameters(), model_in_use(learnt, 2).network.parameters(), strict=True
+        )
         assert all(torch.equal(*pair) for pair in pairs)
 
 
@@ -170,7 +173,7 @@ def test_names_and_deleting(tmp_path):
     tasks.task("left kidney, CT", new=True).add(EXAMPLES[0])
     assert tasks.names() == ["left kidney, CT"]
     with pytest.raises(InvalidInput, match="no example in 3D"):
-        tasks.task("left kidney, CT").learn(3)
+        learn_version(tasks.task("left kidney, CT"), 3)
     tasks.delete("left kidney, CT")
     assert tasks.names() == []
     assert not list((tmp_path / "none yet").iterdir())

@@ -28,6 +28,7 @@ from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import load_model
 from bifseg.tasks.store import Tasks
+from bifseg.tasks.versions import model_in_use
 
 RESULTS = (
     "row", "name", "status", "uncertainty", "voxels", "millilitres", "area_mm2", "diameter_mm", "diameter_px", "box",
@@ -144,7 +145,7 @@ def _fingerprint(row: Row, settings: Settings) -> str:
 
 def _learnt(task: str, settings: Settings) -> list[str]:
     try:
-        return [Tasks(Path(settings.tasks)).task(task).model(dimension).sha256 for dimension in (2, 3)]
+        return [model_in_use(Tasks(Path(settings.tasks)).task(task), dimension).sha256 for dimension in (2, 3)]
     except BifsegError:
         return []  # its rows will say why
 

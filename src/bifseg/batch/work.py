@@ -24,6 +24,7 @@ from bifseg.prompts.scribbles import only_label
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
 from bifseg.tasks.store import Tasks
+from bifseg.tasks.versions import model_in_use
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,9 @@ def _segmented(row: Row, settings: Settings) -> tuple[dict[str, Any], bytes, byt
         box = Box.around(initial, settings.margin)
     else:
         box = place_of(read_image(row.previous), scan, label, settings.margin, row.previous)
-    model = Tasks(Path(settings.tasks)).task(row.task).model(box.dimension) if row.task else _chosen(row, settings)
+    model = (
+        model_in_use(Tasks(Path(settings.tasks)).task(row.task), box.dimension) if row.task else _chosen(row, settings)
+    )
     session = Session(scan, model, settings.parameters, settings.seed)
     mask = session.box(box, row.name, initial=initial, refine=settings.refine)
     segment, report = session.state.objects[row.name], session.report()["objects"][0]

@@ -184,11 +184,12 @@ def _version(task: str, folder: Path | None, boxes: list[Box]) -> Model | None:
     if not task:
         return None
     from bifseg.cli.tasks import tasks_in
+    from bifseg.tasks.versions import model_in_use
 
     dimensions = {box.dimension for box in boxes}
     if len(dimensions) > 1:
         raise InvalidInput("A task's network is for boxes in 2D or in 3D; give boxes of one kind with --task.")
-    return tasks_in(folder).task(task).model(dimensions.pop())
+    return model_in_use(tasks_in(folder).task(task), dimensions.pop())
 
 
 def _object(

@@ -59,6 +59,7 @@ def add(
     from bifseg.prompts.interaction import Box
     from bifseg.prompts.scribbles import only_label
     from bifseg.tasks.example import Example
+    from bifseg.tasks.versions import learn_version
 
     task = tasks_in(data).task(name, new=True)
     scan = read_image(image, series=series)
@@ -66,17 +67,19 @@ def add(
     around = Box.around(found) if box is None else Box.parse(box, scan.shape)
     example = Example.of(scan, found, around, patient or image.name, {"image": image.name, "mask": mask.name})
     task.add(example)
-    count = len(task.examples(example.dimension))
+    count = len(task.remembered(example.dimension))
     print(f"The task {name!r} remembers {count} object{'s' * (count > 1)} in {example.dimension}D")
     if learning:
-        print(_sentence(task, task.learn(example.dimension)))
+        print(_sentence(task, learn_version(task, example.dimension)))
 
 
 @tasks_app.command()
 def learn(name: Name, dimension: Dimension, data: Data = None) -> None:
     """Learn from the objects of a task, unless that was done; the result is a version of the task."""
+    from bifseg.tasks.versions import learn_version
+
     task = tasks_in(data).task(name)
-    print(_sentence(task, task.learn(dimension)))
+    print(_sentence(task, learn_version(task, dimension)))
 
 
 @tasks_app.command(name="list")
@@ -96,7 +99,7 @@ def list_(data: Data = None, as_json: AsJson = False) -> None:
 def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
     """Print what a task remembers, and what each version learnt, was proved on and gained."""
     task = tasks_in(data).task(name)
-    examples, versions = task.examples(), task.versions()
+    examples, versions = task.remembered(), task.versions()
     if as_json:
         told = [
             {"digest": e.digest, "patient": e.patient, "box": str(e.box), "dimension": e.dimension, **e.source}
@@ -125,8 +128,8 @@ def export(
     if version is None or not version.strength:
         raise InvalidInput(f"The task {name!r} uses the shipped network in {dimension}D; there is nothing to export.")
     check_model(output)
-    task.model(dimension)  # whose weights are those that were learnt
-    write_together({output: lambda path: shutil.copyfile(task.weights(version), path)})
+    weights = task.checked_weights(version)
+    write_together({output: lambda path: shutil.copyfile(weights, path)})
 
 
 @tasks_app.command()
@@ -138,13 +141,29 @@ def reject(
 
 
 @tasks_app.command()
+def restore(
+    name: Name, version: Annotated[int, typer.Argument(help="Its number, as show prints it.")], data: Data = None
+) -> None:
+    """Use a version again that was rejected."""
+    tasks_in(data).task(name).restore(version)
+
+
+@tasks_app.command()
+def remove(
+    name: Name, digest: Annotated[str, typer.Argument(help="Of the object, as show prints it.")], data: Data = None
+) -> None:
+    """Take an object out of a task; versions that learnt from it are used no more."""
+    tasks_in(data).task(name).remove(digest)
+
+
+@tasks_app.command()
 def delete(name: Name, data: Data = None) -> None:
     """Forget a task: its copies of scans, its masks and versions."""
     tasks_in(data).delete(name)
 
 
 def _about(task: Task) -> dict:
-    examples = {d: len(task.examples(d)) for d in (2, 3)}
+    examples = {d: len(task.remembered(d)) for d in (2, 3)}
     used = {d: task.current(d) for d in examples}
     in_use = {d: f"version {v.number}" if v and v.strength else "the shipped network" for d, v in used.items()}
     return {

@@ -20,9 +20,8 @@ from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork
+from bifseg.networks.shipped import DEFAULT, SHIPPED, shipped
 
-SHIPPED = Path(__file__).parent / "weights"
-DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
 VERSION = "1"
 
 
@@ -59,11 +58,6 @@ class Model:
         if path.is_file() and _read_shipped(path).network is self.network:
             return _by_name, (self.name, self.size, self.tuned, self.card, self.flips)
         return Model, tuple(getattr(self, field.name) for field in fields(self))
-
-
-def shipped() -> list[str]:
-    """Names of the models inside the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
 def load_model(name: str | os.PathLike = "default", dimension: int | None = None) -> Model:

@@ -18,7 +18,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
-from bifseg.session.state import ModelId, Segment
+from bifseg.session.state import ModelId, Prior, Segment
 
 
 def begin(
@@ -29,6 +29,7 @@ def begin(
     *,
     part_of: str = "",
     start: Mapping[str, np.ndarray] | None = None,
+    prior: Prior | None = None,
 ) -> Segment:
     """An object of which only the box is known: no mask yet.
 
@@ -42,13 +43,15 @@ def begin(
         The object that it continues, if any.
     start
         Weights to begin with instead of the trained classifier's.
+    prior
+        What a task learnt, in the place of the trained classifier.
 
     Returns
     -------
     Segment
         InvalidInput is raised where the weights do not fit.
     """
-    trained = model.network.classifier
+    trained = _trained(model, prior)
     classifier = trained if start is None else _with_weights(trained, start)
     blend = 1.0 if start is None else parameters.blend
     return Segment(
@@ -56,7 +59,7 @@ def begin(
         scribbles=np.zeros(crop.box.shape, np.uint8),
         packed=np.zeros(0, np.uint8),
         grid_probability=foreground_probability(classifier, crop.features(), trained, blend),
-        part_of=part_of, start=start,
+        part_of=part_of, start=start, prior=prior,
     )  # fmt: skip
 
 
@@ -106,7 +109,7 @@ def adapt(
         Each as soon as it is computed.
     """
     clock = Stopwatch() if clock is None else clock
-    trained = model.network.classifier
+    trained = _trained(model, segment.prior)
     classifier, records, weights = _with_weights(trained, segment.classifier), [], segment.grid_weights
     probability = segment.grid_probability
     given = segment.given or initial is not None
@@ -142,6 +145,18 @@ def adapt(
         segment, classifier=_weights_of(classifier), packed=np.packbits(mask), grid_probability=probability,
         grid_weights=weights, given=given and refine == "none", rounds=tuple(records), milliseconds=dict(clock),
     )  # fmt: skip
+
+
+def _trained(model: Model, prior: Prior | None) -> Classifier:
+    """The classifier that came with the network, or what stands in its place."""
+    if prior is None:
+        return model.network.classifier
+    if prior.base != model.sha256:
+        raise InvalidInput(
+            f"Version {prior.version} of the task {prior.task!r} was learnt with another network "
+            f"({prior.base[:12]}) than {model.name} ({model.sha256[:12]}); begin without the task."
+        )
+    return _with_weights(model.network.classifier, prior.weights)
 
 
 def _weights_of(classifier: Classifier) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from bifseg.prompts.interaction import Box, Labels
 from bifseg.session import interactions as kinds
 from bifseg.session.interactions import Interaction
 from bifseg.session.objects import SessionObjects
-from bifseg.session.state import State
+from bifseg.session.state import Prior, State
 from bifseg.session.workbench import Workbench
 
 
@@ -92,6 +92,7 @@ class Session(SessionObjects):
         refine: str = "auto",
         initial: Labels | None = None,
         scribbles: Labels | None = None,
+        prior: Prior | None = None,
     ) -> np.ndarray:
         """Begin an object, from a box alone or with first scribbles; objects begun before are locked from here on.
 
@@ -109,6 +110,8 @@ class Session(SessionObjects):
             by the next interaction that refines).
         scribbles
             As in `scribble`.
+        prior
+            What a task learnt of such objects, in the place of the trained classifier; see `bifseg.tasks.store`.
 
         Returns
         -------
@@ -121,7 +124,7 @@ class Session(SessionObjects):
             For a box that is empty, outside the image, within locked objects or over a constant part of the image, and
             for a name already taken.
         """
-        return self._do(kinds.DrawBox(ranges, name, refine=refine, initial=initial, scribbles=scribbles))
+        return self._do(kinds.DrawBox(ranges, name, refine=refine, initial=initial, scribbles=scribbles, prior=prior))
 
     def scribble(
         self,

@@ -68,7 +68,7 @@ def carried(
             crop = bench.crop(box, model, clock)
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
-            part = begin(name, crop, model, ends, part_of=root, start=before.classifier)
+            part = begin(name, crop, model, ends, part_of=root, start=before.classifier, prior=before.prior)
             expected = core_and_rest(crop.mask_on_grid(_in_frame(before, box, axis)))
             part = yield from adapt(
                 part, crop, model, refine=refine, locked=locked, beside=expected, seed=bench.seed, clock=clock
@@ -134,7 +134,9 @@ def interpolated(
             crop = bench.crop(box, model, clock)
             with clock("interpolate"):
                 shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
-            part = begin(name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier)
+            part = begin(
+                name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier, prior=nearer.prior
+            )
             locked = state.taken(box, but=name)
             part = yield from adapt(part, crop, model, refine="none", locked=locked, initial=shape, clock=clock)
             state, done = State({**state.objects, name: part}, name), done + 1

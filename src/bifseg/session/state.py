@@ -29,6 +29,20 @@ class ModelId:
 
 
 @dataclass(frozen=True, eq=False)
+class Prior:
+    """What a task had learnt when an object was begun: a classifier in the place of the trained one.
+
+    ``version``: of the task. ``base``: SHA-256 of the network that the classifier belongs to. ``weights``: float32, by
+    name.
+    """
+
+    task: str
+    version: int
+    base: str
+    weights: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Segment:
     """One object, or its part in another plane.
 
@@ -49,12 +63,14 @@ class Segment:
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     part_of: str = ""  # the object whose part this is; "" for an object of its own
     start: Mapping[str, np.ndarray] | None = None  # the weights that a part began with; None: the trained ones
+    prior: Prior | None = None  # in the place of the trained classifier; None: that is used
 
     @property
     def nbytes(self) -> int:
         """Bytes of all its arrays."""
         grids = (array for array in (self.grid_probability, self.grid_weights) if array is not None)
-        weights = (array for kept in (self.classifier, self.start or {}) for array in kept.values())
+        learnt = {} if self.prior is None else self.prior.weights
+        weights = (array for kept in (self.classifier, self.start or {}, learnt) for array in kept.values())
         return sum(array.nbytes for array in (self.scribbles, self.packed, *grids, *weights))
 
     @property

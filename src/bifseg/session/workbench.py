@@ -19,7 +19,7 @@ from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
 from bifseg.session import slices
 from bifseg.session.refine import adapt, begin
-from bifseg.session.state import Segment, State
+from bifseg.session.state import Prior, Segment, State
 
 CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
@@ -196,6 +196,7 @@ class Workbench:
         parameters: Parameters | None = None,
         part_of: str = "",
         start: Mapping[str, np.ndarray] | None = None,
+        prior: Prior | None = None,
     ) -> Segment:
         """An object that knows nothing but its box.
 
@@ -207,7 +208,7 @@ class Workbench:
             Takes the time of the stages.
         parameters
             None: the session's.
-        part_of, start
+        part_of, start, prior
             As in `refine.begin`.
 
         Returns
@@ -220,7 +221,7 @@ class Workbench:
         wanted = self.parameters if parameters is None else parameters
         settings = chosen(wanted, model.dimension, model.tuned)
         with clock("classifier"):
-            return begin(name, crop, model, settings, part_of=part_of, start=start)
+            return begin(name, crop, model, settings, part_of=part_of, start=start, prior=prior)
 
     def begun(
         self,
@@ -235,6 +236,7 @@ class Workbench:
         parameters: Parameters | None = None,
         part_of: str = "",
         start: Mapping[str, np.ndarray] | None = None,
+        prior: Prior | None = None,
     ) -> Generator[Round, None, State]:
         """An object of this name from its box, replacing one that has it.
 
@@ -248,7 +250,7 @@ class Workbench:
             As in `Session.box`.
         kept
             Its scribbles so far: uint8, the box's shape.
-        parameters, part_of, start
+        parameters, part_of, start, prior
             As in `fresh`.
 
         Returns
@@ -260,7 +262,7 @@ class Workbench:
         if state.taken(box, but=name).all():
             raise InvalidInput(f"The box {box} lies within finished objects; nothing is left to segment.")
         clock = Stopwatch()
-        segment = self.fresh(box, name, clock, parameters=parameters, part_of=part_of, start=start)
+        segment = self.fresh(box, name, clock, parameters=parameters, part_of=part_of, start=start, prior=prior)
         if kept is not None:
             segment = replace(segment, scribbles=kept)
         if scribbles is not None:

@@ -17,10 +17,10 @@ from bifseg.prompts.interaction import Box, Patch
 from bifseg.prompts.painting import effort
 from bifseg.session.interactions import INTERACTIONS, Interaction, interaction_of
 from bifseg.session.session import Session
-from bifseg.session.state import Segment
+from bifseg.session.state import Prior, Segment
 from bifseg.storage import Store
 from bifseg.storage.journal import KINDS, MOVES, History, blobs_of, check_current, repeated
-from bifseg.storage.snapshot import pack
+from bifseg.storage.snapshot import pack, unpack_prior
 
 PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
@@ -105,6 +105,8 @@ class DurableSession:
         if kind == "submit":
             self._array(interaction.get("labels"))
             return
+        if (prior := interaction.get("prior")) is not None:
+            interaction = {**interaction, "prior": self._prior(prior)}
         parsed = interaction_of(interaction, self._array, self._session.image.shape)
         self._check_effort(parsed)
         if parsed.computes:
@@ -152,8 +154,20 @@ class DurableSession:
         if stored is not None and stored[0] is segment:
             return stored[1]
         voxels = int(np.count_nonzero(segment.mask))
-        about = {"segment": self.store.blobs.put(pack(segment)), "box": str(segment.box), "voxels": voxels}
+        about: dict[str, Any] = {
+            "segment": self.store.blobs.put(pack(segment)),
+            "box": str(segment.box),
+            "voxels": voxels,
+        }
+        if (prior := segment.prior) is not None:
+            about["prior"] = {"task": prior.task, "version": prior.version}
         return about | ({"part_of": segment.part_of} if segment.part_of else {})
+
+    def _prior(self, given: object) -> Prior:
+        """What a task had learnt, whose weights are stored: the task may be deleted since."""
+        if not isinstance(given, Mapping) or "blob" not in given:
+            raise InvalidInput('What a task had learnt is given as {"task", "version", "base", "blob"}.')
+        return unpack_prior(given, self.store.blob(str(given["blob"])))
 
     def _array(self, given: object) -> Patch:
         """A stored array in the box it fills."""

@@ -22,8 +22,11 @@ VERSION = 16  # digits of a segment's hash, which tell it from all others of its
 
 @dataclass(frozen=True)
 class Entry:
-    """One interaction. ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"},
-    and of a part of an object "part_of"; None for those that change none (undo and redo go to a state there is)."""
+    """One interaction.
+
+    ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"}; a part of an object
+    has "part_of", and one that began with what a task had learnt "prior". None for those that change none (undo and redo
+    go to a state there is)."""
 
     number: int
     kind: str
@@ -89,7 +92,7 @@ class History:
         objects = [
             {
                 "name": name, "box": about["box"], "voxels": about["voxels"],
-                "version": about["segment"][:VERSION], "part_of": about.get("part_of"),
+                "version": about["segment"][:VERSION], "part_of": about.get("part_of"), "prior": about.get("prior"),
             }
             for name, about in self.state["objects"].items()
         ]  # fmt: skip
@@ -126,7 +129,8 @@ def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dic
 
     KeyReused where this is another interaction than that of the entry: it was not done, and nobody may believe so.
     """
-    if (entry.kind, entry.request) != (kind, json.loads(json.dumps(request))):
+    asked = {**json.loads(json.dumps(request)), "prior": entry.request.get("prior")}  # a task may have learnt meanwhile
+    if (entry.kind, {"prior": None, **entry.request}) != (kind, asked):
         raise KeyReused(
             f"This key came with another interaction before, number {entry.number}, {entry.kind}; give each its own."
         )
@@ -135,6 +139,6 @@ def repeated(history: History, entry: Entry, kind: str, request: Mapping) -> dic
 
 def blobs_of(request: Mapping) -> list[str]:
     """The stored arrays that an interaction refers to."""
-    places = [request.get("initial"), request.get("labels"), request.get("scribbles")]
+    places = [request.get(name) for name in ("initial", "labels", "scribbles", "prior")]
     places += [place.get("labels") for place in places if isinstance(place, Mapping)]
     return [place["blob"] for place in places if isinstance(place, Mapping) and "blob" in place]

@@ -38,13 +38,23 @@ class Manifest:
 
     @property
     def segments(self) -> dict[str, list[tuple]]:
-        """All that the journal says of each stored segment: (name, box, voxels, part of what)."""
+        """All that the journal says of each stored segment: (name, box, voxels, part of what, task, version)."""
         claims: dict[str, list[tuple]] = {}
         for entry in self.entries:
             for name, about in (entry.state or {"objects": {}})["objects"].items():
-                facts = name, about["box"], about["voxels"], about.get("part_of", "")
+                prior = about.get("prior", {})
+                facts = (
+                    name, about["box"], about["voxels"], about.get("part_of", ""), prior.get("task"),
+                    prior.get("version"),
+                )  # fmt: skip
                 claims.setdefault(about["segment"], []).append(facts)
         return claims
+
+    @property
+    def priors(self) -> dict[str, Mapping]:
+        """What the journal says of stored classifiers that tasks had learnt."""
+        told = [entry.request.get("prior") for entry in self.entries]
+        return {prior["blob"]: prior for prior in told if isinstance(prior, dict) and "blob" in prior}
 
 
 def write(store: Store, id: str) -> tuple[bytes, list[str]]:
@@ -134,6 +144,8 @@ def _state(number: int, state: Mapping | None, blobs: frozenset[str]) -> dict | 
         objects[name] = {"segment": about["segment"], "box": str(about["box"]), "voxels": about["voxels"]}
         if "part_of" in about:
             objects[name]["part_of"] = about["part_of"]
+        if "prior" in about:
+            objects[name]["prior"] = {"task": str(about["prior"]["task"]), "version": int(about["prior"]["version"])}
     wholes = [name for name, about in objects.items() if "part_of" not in about]
     if any("part_of" in about and about["part_of"] not in wholes for about in objects.values()):
         raise InvalidInput(f"in its entry {number} a part belongs to none of the objects")

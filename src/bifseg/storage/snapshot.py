@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from safetensors import SafetensorError
@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
-from bifseg.session.state import ModelId, Segment
+from bifseg.session.state import ModelId, Prior, Segment
 
 FORMAT = "bifseg-segment-1"
 LARGEST = 1 << 10  # of a working grid, per side
@@ -31,6 +31,7 @@ def pack(segment: Segment) -> bytes:
         **{f"classifier.{name}": array for name, array in segment.classifier.items()},
         **{f"start.{name}": array for name, array in (segment.start or {}).items()},
     }
+    prior = segment.prior
     about = {
         "name": segment.name,
         "box": str(segment.box),
@@ -41,6 +42,9 @@ def pack(segment: Segment) -> bytes:
         "milliseconds": dict(segment.milliseconds),
         "part_of": segment.part_of,
     }
+    if prior is not None:
+        arrays |= {f"prior.{name}": array for name, array in prior.weights.items()}
+        about["prior"] = [prior.task, prior.version, prior.base]
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(arrays, {FORMAT: json.dumps(about, sort_keys=True)})  # one key: the bytes do not depend on hashing
 
@@ -64,7 +68,7 @@ def unpack(content: bytes) -> Segment:
             and all(min(grid.shape) > 0 and max(grid.shape) <= LARGEST for grid in grids)
             and all(grid.shape == probability.shape for grid in grids)
             and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
-            and all(name.startswith(("classifier.", "start.")) for name in arrays)
+            and all(name.startswith(("classifier.", "start.", "prior.")) for name in arrays)
             and all(isinstance(record, dict) for record in about["rounds"])
             and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
         )  # fmt: skip
@@ -78,7 +82,8 @@ def unpack(content: bytes) -> Segment:
             _named("classifier.", arrays),
             scribbles.reshape(box.shape), packed, probability, weights, bool(about["given"]),
             tuple(about["rounds"]), dict(about["milliseconds"]),
-            str(about.get("part_of", "")), _named("start.", arrays) or None,  # none of both is in older ones
+            str(about.get("part_of", "")), _named("start.", arrays) or None,  # none of the three is in older ones
+            _stored_prior(about["prior"], arrays) if "prior" in about else None,
         )  # fmt: skip
     except (
         SafetensorError,
@@ -90,6 +95,33 @@ def unpack(content: bytes) -> Segment:
         ValueError,
     ) as error:
         raise InvalidInput(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
+
+
+def pack_weights(weights: Mapping[str, np.ndarray]) -> bytes:
+    """A classifier that a task learnt."""
+    return save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+
+
+def unpack_prior(about: Mapping, content: bytes) -> Prior:
+    """What a journal says of such a classifier, with its `pack_weights`; InvalidInput for what can be none."""
+    try:
+        weights = load(content)
+        if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
+            raise InvalidInput("its weights are not finite numbers")
+        return _prior(about["task"], about["version"], about["base"], weights)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(f"What a task had learnt is damaged: {str(error).rstrip('.')}.") from None
+
+
+def _stored_prior(about: Sequence, arrays: Mapping[str, np.ndarray]) -> Prior:
+    task, version, base = about
+    return _prior(task, version, base, _named("prior.", arrays))
+
+
+def _prior(task: object, version: object, base: object, weights: Mapping[str, np.ndarray]) -> Prior:
+    if not (isinstance(task, str) and len(task) <= 80 and type(version) is int and isinstance(base, str) and weights):
+        raise InvalidInput("it does not say which task learnt it")
+    return Prior(task, version, base, weights)
 
 
 def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -218,10 +218,13 @@ class _Import:
         for sha, claims in segments.items():
             segment = snapshot.unpack(self._store.blob(sha))
             Box.of(segment.box, image.shape)
-            facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of
+            learnt = (None, None) if segment.prior is None else (segment.prior.task, segment.prior.version)
+            facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of, *learnt
             if any(one != facts for one in claims):
                 raise InvalidInput(f"its journal says other things of {facts[0][:60]!r} than that object")
-        for sha in manifest.blobs - segments.keys():
+        for sha, prior in manifest.priors.items():
+            snapshot.unpack_prior(prior, self._store.blob(sha))
+        for sha in manifest.blobs - segments.keys() - manifest.priors.keys():
             if np.lib.format.open_memmap(self._store.blobs.path(sha), mode="r").dtype != np.uint8:
                 raise InvalidInput(f"its array {sha[:12]} does not hold labels")
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,41 @@ from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, overlap
 
 SAME = 0.5  # of their union, that two masks of one scan have in common if they are of one object
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an example without its arrays; see `Example`."""
+
+    digest: str
+    box: Box
+    spacing: tuple[float, float, float]
+    scan: str
+    patient: str
+    source: Mapping[str, str]
+
+    @property
+    def dimension(self) -> int:
+        """2 of an object in a plane, else 3."""
+        return self.box.dimension
+
+    @property
+    def drawn_as(self) -> tuple[str | None, str | None]:
+        """The session and the object's name in it; None each for one that came otherwise."""
+        return self.source.get("session"), self.source.get("object")
+
+    @classmethod
+    def read(cls, path: Path, digest: str) -> About:
+        """From a file of `Example.packed`, whose arrays stay unread; InvalidInput as by `Example.unpacked`."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+            x, y, z = about["spacing"]
+            return cls(digest, Box.parse(about["box"]), (x, y, z), about["scan"], about["patient"], about["source"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # as in `Example.unpacked`
+            raise InvalidInput(f"is no example of a task, or damaged: {error}.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +96,11 @@ class Example:
         return self.box.dimension
 
     @property
+    def about(self) -> About:
+        """All but the arrays."""
+        return About(self.digest, self.box, self.spacing, self.scan, self.patient, self.source)
+
+    @property
     def image(self) -> Image:
         """The box's content as a scan of its own."""
         return Image(self.voxels, self.spacing)
@@ -78,6 +119,8 @@ class Example:
         """Whether two are of one object in one scan: the later one is then a correction of the earlier."""
         if self.scan != other.scan:
             return False
+        if self.source.get("session") and self.about.drawn_as == other.about.drawn_as:
+            return True
         here, there = overlap(self.box, other.box)
         common = np.count_nonzero(self.mask[here] & other.mask[there])
         return common > SAME * (np.count_nonzero(self.mask) + np.count_nonzero(other.mask) - common)

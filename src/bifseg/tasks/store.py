@@ -1,8 +1,8 @@
 """Tasks on the disk: examples and versions, each a file that is written once, whole, and never changed.
 
 A version counts from the moment that its JSON is there, which is written last; whatever is stopped before that leaves
-the task as it was. An example that is another's correction replaces it when it is read: so no moment between the
-writing of the one and the removal of the other matters.
+the task as it was. An example that is another's correction names it in a file that is written before: so no moment
+between the writing of the one and the removal of the other matters. Nothing here needs torch; see `tasks.versions`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
-from bifseg.networks.checkpoint import Model, load_model, save_model
-from bifseg.tasks.example import Example
-from bifseg.tasks.learning import Proof, learn
+from bifseg.networks.shipped import default_sha256
+from bifseg.session.state import Prior
+from bifseg.tasks.example import About, Example
 
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 1  # of `learning`: another one learns anew from the same examples
+CLASSIFIER = "classifier."  # what the names of its weights begin with in a network's file
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Version:
     rejected: bool = False
 
     @property
+    def before(self) -> float | None:
+        """Mean Dice, 0 to 1, of the shipped network's first masks of the examples; None with too few patients."""
+        return sum(self.shipped) / len(self.shipped) if self.shipped else None
+
+    @property
     def gain(self) -> float:
         """Mean gain in Dice, 0 to 1, on examples that it had not learnt from."""
         if not self.strength or not self.learnt:
@@ -65,57 +74,63 @@ class Task:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.name
 
-    def examples(self, dimension: int | None = None) -> list[Example]:
+    # ---- what is remembered
+
+    def remembered(self, dimension: int | None = None) -> list[About]:
         """Finished objects in the order they were added, of one dimension or all; corrected ones once."""
-        return [example for _, example in self._remembered(dimension)]
+        found = [self._about(path) for path in self._example_files()]
+        bounded: list[About] = []
+        for about in reversed(found):  # the newest first
+            if sum(other.dimension == about.dimension for other in bounded) < MOST:
+                bounded.append(about)
+        return [about for about in reversed(bounded) if dimension in (None, about.dimension)]
+
+    def examples(self, dimension: int | None = None) -> list[Example]:
+        """The same with their arrays."""
+        return [self.example(about.digest) for about in self.remembered(dimension)]
+
+    def example(self, digest: str) -> Example:
+        """The one of a digest; NotFound where it is not remembered."""
+        path = self._path_of(digest)
+        try:
+            return Example.unpacked(path.read_bytes())
+        except InvalidInput as error:
+            raise DamagedFile(path, str(error)) from error
 
     def add(self, example: Example) -> None:
         """Remember an object; an earlier state of the same one, and the oldest beyond `MOST`, are forgotten."""
-        with self._locked():
-            number = 1 + max((int(path.name[:6]) for path in self._files("examples/*.npz")), default=0)
+        with self.locked():
+            files = self._example_files()
+            number = 1 + max((int(path.name[:6]) for path in files), default=0)
             path = self.folder / f"examples/{number:06d}-{example.digest}.npz"
+            self._tombstone(example.digest).unlink(missing_ok=True)
+            older = [
+                other for other in self._example_files()
+                if self._about(other).scan == example.scan
+                and self.example(self._digest(other)).same_object(example)
+            ]  # fmt: skip
+            if older:
+                write_json(path.with_suffix(".replaces"), {"names": [other.name for other in older]})
             write_atomically(path, example.packed())
-            kept = {path for path, _ in self._remembered(None)}
+            kept = {about.digest for about in self.remembered()}
             for other in self._files("examples/*.npz"):
-                if other not in kept:
+                if other in older or self._digest(other) not in kept:
                     other.unlink()
+                    other.with_suffix(".replaces").unlink(missing_ok=True)
 
-    def learn(self, dimension: int) -> Version:
-        """The version of the examples that there are: learnt now, unless it was before.
+    def remove(self, digest: str) -> None:
+        """Forget an object; versions that learnt from it are used no more, from the same moment on."""
+        with self.locked():
+            path = self._path_of(digest)
+            write_atomically(self._tombstone(digest), b"")
+            path.unlink()
 
-        Raises InvalidInput where there are none, and where another process learns at the same time.
-        """
-        with self._locked():
-            examples = self.examples(dimension)
-            if not examples:
-                raise InvalidInput(f"The task {self.name!r} has no example in {dimension}D; add one.")
-            base, digests = load_model("default", dimension), tuple(example.digest for example in examples)
-            version = Version(
-                1 + max((one.number for one in self.versions()), default=0), dimension, LEARNER, base.sha256, digests,
-                len({example.patient for example in examples}),
-            )  # fmt: skip
-            before = [one for one in self.versions() if one.dimension == dimension]
-            if before and replace(before[-1], **_decided(version)) == before[-1]:
-                return before[-1]
-            learnt = learn(base, examples)
-            if learnt.proof is not None:
-                version = replace(version, **_proved(learnt.proof))
-            if learnt.model is not None:
-                card = {
-                    "task": self.name, "version": version.number, "base": base.name, "base_sha256": base.sha256,
-                    "examples": len(examples), "strength": learnt.strength, "gain": round(version.gain, 4),
-                    "data": f"{len(examples)} objects of the task {self.name}; {base.card.get('data', '')}",
-                }  # fmt: skip
-                path = self.weights(version)
-                path.parent.mkdir(exist_ok=True)
-                save_model(replace(learnt.model, card={**base.card, **card}), path)
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                version = replace(version, strength=learnt.strength, sha256=digest)
-            told = asdict(version)
-            del told["rejected"]
-            (self.folder / "versions").mkdir(exist_ok=True)
-            write_json(self._told(version.number), told)
-            return version
+    @property
+    def taken_out(self) -> set[str]:
+        """Digests of examples that were removed."""
+        return {path.stem for path in self._files("examples/*.removed")}
+
+    # ---- what was learnt
 
     def versions(self) -> list[Version]:
         """All there are, in their order."""
@@ -132,31 +147,64 @@ class Task:
     def reject(self, number: int) -> None:
         """Use a version no more; the one before it is used instead."""
         self.version(number)
-        write_atomically(self.folder / f"versions/{number:04d}.rejected", b"")
+        write_atomically(self._rejection(number), b"")
+
+    def restore(self, number: int) -> None:
+        """Use a version that was rejected again. InvalidInput where an object that it learnt from was taken away."""
+        if self.taken_out & set(self.version(number).examples):
+            raise InvalidInput(f"Version {number} learnt from an object that was taken out of the task.")
+        self._rejection(number).unlink(missing_ok=True)
 
     def current(self, dimension: int) -> Version | None:
         """The version in use: the newest that was not rejected and began with the network that ships today."""
-        base = load_model("default", dimension).sha256
-        usable = [v for v in self.versions() if (v.dimension, v.base, v.rejected) == (dimension, base, False)]
+        wanted = dimension, default_sha256(dimension), False
+        usable = [v for v in self.versions() if (v.dimension, v.base, v.rejected) == wanted]
         return usable[-1] if usable else None
 
-    def model(self, dimension: int) -> Model:
-        """What a new object begins with: the current version's network or, where nothing better was learnt, the shipped
-        one. Raises DamagedFile for weights that are not those that were learnt."""
+    def prior(self, dimension: int) -> Prior | None:
+        """What a new object begins with; None: with the shipped network. Raises DamagedFile as `checked_weights`."""
         version = self.current(dimension)
         if version is None or not version.strength:
-            return load_model("default", dimension)
-        model = load_model(self.weights(version), dimension)
-        if model.sha256 != version.sha256:
-            raise DamagedFile(self.weights(version), "is damaged: its weights are not those that were learnt.")
-        return model
+            return None
+        weights = _classifier(self.checked_weights(version), version.sha256)
+        return Prior(self.name, version.number, version.base, weights)
 
     def weights(self, version: Version) -> Path:
         """The file of a version's network, which there is where its strength is not 0."""
         return self.folder / f"versions/{self.name}-v{version.number}-{version.dimension}d.safetensors"
 
-    def _told(self, number: int) -> Path:
-        return self.folder / f"versions/{number:04d}.json"
+    def checked_weights(self, version: Version) -> Path:
+        """The same file. DamagedFile where its weights are not those that were learnt."""
+        path = self.weights(version)
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
+            raise DamagedFile(path, "is damaged: its weights are not those that were learnt.")
+        return path
+
+    def keep(self, version: Version) -> None:
+        """Write what is said of a version, which counts from then on."""
+        told = asdict(version)
+        del told["rejected"]
+        (self.folder / "versions").mkdir(exist_ok=True)
+        write_json(self.folder / f"versions/{version.number:04d}.json", told)
+
+    # ---- files
+
+    def locked(self) -> AbstractContextManager[None]:
+        """While it is held, no other process changes the task."""
+        (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+        sentence = f"Another process works on the task {self.name!r}; try again when it is done."
+        return locked(self.folder / ".lock", sentence, seconds=10)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was begun, and not deleted since."""
+        return (self.folder / "examples").is_dir()
+
+    def _tombstone(self, digest: str) -> Path:
+        return self.folder / f"examples/{digest}.removed"
+
+    def _rejection(self, number: int) -> Path:
+        return self.folder / f"versions/{number:04d}.rejected"
 
     def _version(self, path: Path) -> Version:
         try:
@@ -164,29 +212,38 @@ class Task:
             told |= {name: tuple(told[name]) for name in ("examples", "shipped")}
             if told["learnt"] is not None:
                 told["learnt"] = {strength: tuple(scores) for strength, scores in told["learnt"].items()}
-            return Version(**told, rejected=path.with_suffix(".rejected").exists())
+            rejected = path.with_suffix(".rejected").exists() or bool(self.taken_out & set(told["examples"]))
+            return Version(**told, rejected=rejected)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedFile(path, f"is damaged: {error}.") from error
 
-    def _remembered(self, dimension: int | None) -> list[tuple[Path, Example]]:
-        remembered: list[tuple[Path, Example]] = []
-        for path in reversed(self._files("examples/*.npz")):  # the newest first
-            try:
-                example = Example.unpacked(path.read_bytes())
-            except InvalidInput as error:
-                raise DamagedFile(path, str(error)) from error
-            alike = [other for _, other in remembered if other.dimension == example.dimension]
-            if len(alike) < MOST and not any(other.same_object(example) for other in alike):
-                remembered.append((path, example))
-        return [pair for pair in reversed(remembered) if dimension in (None, pair[1].dimension)]
+    def _example_files(self) -> list[Path]:
+        """Of all examples that no other one is a correction of."""
+        paths, gone = self._files("examples/*.npz"), set()
+        for path in paths:
+            if (told := path.with_suffix(".replaces")).exists():
+                gone |= set(json.loads(told.read_bytes())["names"])
+        removed = self.taken_out
+        return [path for path in paths if path.name not in gone and self._digest(path) not in removed]
+
+    def _about(self, path: Path) -> About:
+        try:
+            return About.read(path, self._digest(path))
+        except InvalidInput as error:
+            raise DamagedFile(path, str(error)) from error
+
+    def _path_of(self, digest: str) -> Path:
+        found = [path for path in self._example_files() if self._digest(path) == digest]
+        if not found:
+            raise NotFound(f"The task {self.name!r} does not hold the object {digest[:32]!r}.")
+        return found[-1]
+
+    @staticmethod
+    def _digest(path: Path) -> str:
+        return path.stem[7:]
 
     def _files(self, pattern: str) -> list[Path]:
         return sorted(path for path in self.folder.glob(pattern) if not path.name.startswith("."))
-
-    def _locked(self) -> AbstractContextManager[None]:
-        (self.folder / "examples").mkdir(parents=True, exist_ok=True)
-        sentence = f"Another process works on the task {self.name!r}; try again when it is done."
-        return locked(self.folder / ".lock", sentence, seconds=10)
 
 
 class Tasks:
@@ -221,14 +278,11 @@ class Tasks:
         shutil.rmtree(gone)
 
 
-def _decided(version: Version) -> dict[str, Any]:
-    """What decides what is learnt."""
-    return {name: getattr(version, name) for name in ("learner", "base", "examples", "dimension", "patients")}
-
-
-def _proved(proof: Proof) -> dict[str, Any]:
-    def rounded(scores: Sequence[float]) -> tuple[float, ...]:
-        return tuple(round(score, 5) for score in scores)
-
-    learnt = {str(strength): rounded(scores) for strength, scores in proof.learnt.items()}
-    return {"shipped": rounded(proof.shipped), "learnt": learnt}
+@lru_cache(maxsize=64)
+def _classifier(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
+    """The weights of a network's classifier; the same file has them for all times."""
+    try:
+        arrays = load(path.read_bytes())
+    except (SafetensorError, ValueError) as error:
+        raise DamagedFile(path, f"is damaged: {error}.") from error
+    return {name.removeprefix(CLASSIFIER): a for name, a in arrays.items() if name.startswith(CLASSIFIER)}

@@ -24,7 +24,7 @@ from bifseg.session.interactions.base import (
     scribbles_of,
     text_of,
 )
-from bifseg.session.state import State
+from bifseg.session.state import Prior, State
 
 if TYPE_CHECKING:  # this module does not need torch
     from bifseg.session.workbench import Workbench
@@ -41,13 +41,16 @@ class DrawBox(Interaction):
     refine: str = "auto"
     initial: Labels | None = None
     scribbles: Labels | None = None
+    prior: Prior | None = None
 
     @classmethod
     def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> DrawBox:
-        initial = request.get("initial")
+        initial, prior = request.get("initial"), request.get("prior")
+        if prior is not None and not isinstance(prior, Prior):  # whoever keeps sessions puts it in its place
+            raise InvalidInput("What a task learnt cannot be given in JSON; name the task.")
         return cls(
             Box.parse(text_of(request, "box"), shape), request.get("name"), refine=request.get("refine", "auto"),
-            initial=None if initial is None else arrays(initial), scribbles=scribbles_of(request, arrays),
+            initial=None if initial is None else arrays(initial), scribbles=scribbles_of(request, arrays), prior=prior,
         )  # fmt: skip
 
     def painted(self, state: State, shape: Sequence[int]) -> tuple[Labels | None, Box | None]:
@@ -62,7 +65,7 @@ class DrawBox(Interaction):
             initial = only_label(bench.patch(self.initial).inside(box))
             if not initial.any():
                 raise InvalidInput(f"The initial mask is empty inside the box {box}.")
-        return bench.begun(state, box, name, self.refine, initial=initial, scribbles=self.scribbles)
+        return bench.begun(state, box, name, self.refine, initial=initial, scribbles=self.scribbles, prior=self.prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,7 @@ class Scribble(Interaction):
         clock = Stopwatch()
         fresh = bench.fresh(
             segment.box, segment.name, clock, parameters=segment.parameters, part_of=segment.part_of,
-            start=segment.start,
+            start=segment.start, prior=segment.prior,
         )  # fmt: skip
         again = replace(fresh, scribbles=corrected.scribbles, packed=segment.packed, given=segment.given)
         return bench.refined(state, again, self.refine, clock=clock)
@@ -137,10 +140,10 @@ class Resize(Interaction):
         if old.given:
             initial = np.zeros(box.shape, bool)
             initial[here] = old.mask[there]
-        start = old.start if old.model.sha256 == bench.model_for(box).sha256 else None
+        fits = old.model.sha256 == bench.model_for(box).sha256
         return bench.begun(
             state, box, old.name, self.refine, initial=initial, scribbles=self.scribbles, kept=kept,
-            part_of=old.part_of, start=start,
+            part_of=old.part_of, start=old.start if fits else None, prior=old.prior if fits else None,
         )  # fmt: skip
 
 

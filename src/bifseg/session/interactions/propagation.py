@@ -55,7 +55,7 @@ class Propagate(Interaction):
         bench.model_of(source)
         return bench.begun(
             state, moved(source.box, axis, int(to)), name, refine, parameters=source.parameters, part_of=root,
-            start=source.classifier,
+            start=source.classifier, prior=source.prior,
         )  # fmt: skip
 
 

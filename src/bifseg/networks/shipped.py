@@ -1,0 +1,25 @@
+"""Where the networks that ship are, and which are the defaults; needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+SHIPPED = Path(__file__).parent / "weights"
+DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
+
+
+def shipped() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def default_sha256(dimension: int) -> str:
+    """What `Model.sha256` is of the default for a dimension."""
+    return _sha256(SHIPPED / f"{DEFAULT[dimension]}.safetensors")
+
+
+@cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
