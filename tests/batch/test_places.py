@@ -4,11 +4,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from bifseg.batch.picture import OUTLINE, SIDE, picture
 from bifseg.batch.work import doubt, place_of
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box
+from bifseg.session.picture import OUTLINE, SIDE, picture
 from bifseg.session.session import Session
 from bifseg.training.synthetic.phantom import phantom
 

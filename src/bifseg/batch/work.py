@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from bifseg.batch.picture import picture
 from bifseg.batch.table import Row
 from bifseg.errors import BifsegError, InvalidInput
 from bifseg.imaging.image import Image
@@ -21,6 +20,7 @@ from bifseg.io.images import check_writable, headers_for, read_image, read_label
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import Box
 from bifseg.prompts.scribbles import only_label
+from bifseg.session.picture import picture
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
 from bifseg.tasks.store import Tasks

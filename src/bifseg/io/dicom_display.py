@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -94,6 +95,25 @@ def display_of(headers: bytes) -> Display:
             unit=_or_none(lambda: _unit(header, modality)), suv=suv, suv_missing=missing, modality=modality,
             description=_or_none(lambda: _line(header.get("SeriesDescription"))),
         )  # fmt: skip
+
+
+def patient_of(headers: bytes) -> str | None:
+    """Whose a series is, as something that tells patients apart and names nobody.
+
+    Parameters
+    ----------
+    headers
+        As of `display_of`.
+
+    Returns
+    -------
+    str or None
+        A hash of the patient's ID; None where the headers tell none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        id = _or_none(lambda: str(_three(headers)[1].get("PatientID") or "").strip())
+    return hashlib.sha256(id.encode()).hexdigest()[:16] if id else None
 
 
 def _three(headers: bytes) -> tuple[Any, Any, Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import axes_of, canonical
 from bifseg.io.dicom_display import Display
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 SIDE = 128  # pixels of its longer side
 LOOKED = 1024  # pixels of a slice, along each side, that are enough to draw it from
@@ -35,7 +39,17 @@ def thumbnail(image: Image, display: Display) -> bytes:
     width, height = shape[1] * across, shape[0] * down
     scale = SIDE / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Pillow.fromarray(np.ascontiguousarray(cut)).resize(size, Pillow.Resampling.BOX)
+    return _png(Pillow.fromarray(np.ascontiguousarray(cut)).resize(size, Pillow.Resampling.BOX))
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture (x, y, 1, 3) uint8, y down, as PNG."""
+    from PIL import Image as Pillow
+
+    return _png(Pillow.fromarray(np.ascontiguousarray(picture[:, :, 0].swapaxes(0, 1))))
+
+
+def _png(picture: Picture) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG", compress_level=4)
     return content.getvalue()

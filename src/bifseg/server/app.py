@@ -81,6 +81,7 @@ def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
         beside = [asyncio.create_task(_tidy(service))]
         if settings.early:
             beside.append(asyncio.create_task(service.pool.start_after(service.come())))
+        service.learner.start()
         try:
             yield
         finally:
@@ -88,6 +89,7 @@ def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            await service.learner.close()
             await service.pool.close(settings.grace)
             await run_in_threadpool(service.template.close)
             service.store.close()

@@ -16,11 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.errors import BifsegError, Busy, InvalidInput, StorageFull
 from bifseg.server.access.tokens import Tokens
 from bifseg.server.access.turns import Turns
+from bifseg.server.learner import Learner
 from bifseg.server.metrics import Metrics
 from bifseg.server.news import News
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.settings import LOCAL, Settings
+from bifseg.server.tasks import UserTasks
 from bifseg.server.uploads.template import Template
 from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
@@ -43,6 +45,9 @@ class Service:
         self.store = Store(settings.data, quota=settings.quota, share=settings.own_share, prefix=settings.prefix)
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
+        self.tasks = UserTasks(self.store)
+        self.learner = Learner(self.tasks, min(2, settings.threads))
+        self.store.beside = self.tasks.taken
         self.metrics = Metrics()
         self.news = News()
         self.template = template or Template()  # of the processes that read uploads

@@ -6,7 +6,7 @@ import io
 import shutil
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -41,6 +41,7 @@ class Contents:
     def __init__(self, folder: Path, quota: int | None = None, share: int | None = None) -> None:
         self.folder, self.quota, self.share = Path(folder), quota, share
         self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
+        self.beside: Callable[[str], int] = lambda owner: 0  # bytes of what others keep of a user's in this folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # what is in it is about patients
         self.blobs = Blobs(self.folder / "blobs")
@@ -106,13 +107,13 @@ class Contents:
             )
 
     def taken(self, owner: str) -> int:
-        """Bytes of a user's images and sessions, each counted whole, whoever else has the same."""
+        """Bytes of a user's images and sessions, each counted whole, whoever else has the same, and what is beside."""
         images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
         sessions = (
             "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
             "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
         )
-        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions))
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions)) + self.beside(owner)
 
     def check_share(self, owner: str, needed: int) -> None:
         """StorageFull where so many bytes more would exceed the user's share."""

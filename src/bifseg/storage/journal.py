@@ -25,8 +25,8 @@ class Entry:
     """One interaction.
 
     ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"}; a part of an object
-    has "part_of", and one that began with what a task had learnt "prior". None for those that change none (undo and redo
-    go to a state there is)."""
+    has "part_of", and one that began with what a task had learnt "prior". None for those that change none (undo and
+    redo go to a state there is)."""
 
     number: int
     kind: str

@@ -44,7 +44,7 @@ class About:
     def read(cls, path: Path, digest: str) -> About:
         """From a file of `Example.packed`, whose arrays stay unread; InvalidInput as by `Example.unpacked`."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
             x, y, z = about["spacing"]
             return cls(digest, Box.parse(about["box"]), (x, y, z), about["scan"], about["patient"], about["source"])
@@ -59,6 +59,7 @@ class Example:
     """One finished object.
 
     ``voxels``: the box's content, (x, y, z), or (x, y, z, 3) of colours. ``mask``: bool (x, y, z). ``spacing``: mm.
+    ``direction``: column k is where axis k points, LPS; none in older ones.
     ``scan``: a hash of the whole image's voxels. ``patient``: whose it is; objects of one patient are no independent
     witnesses. ``source``: what else is known of where it came from, for people.
     """
@@ -70,16 +71,18 @@ class Example:
     scan: str
     patient: str
     source: Mapping[str, str] = field(default_factory=dict)
+    direction: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def of(
         cls, image: Image, mask: np.ndarray, box: Box | Sequence, patient: str, source: Mapping[str, str] | None = None
     ) -> Example:
-        """Cut out of a scan. ``mask``: (x, y, z), of the scan's shape; InvalidInput where the box holds none of it."""
+        """Cut out of a scan. ``mask``: (x, y, z), of the scan's shape or the box's; InvalidInput where there is nothing
+        to learn from."""
         box = Box.of(box, image.shape)
-        if np.shape(mask) != image.shape:
+        if np.shape(mask) not in (image.shape, box.shape):
             raise InvalidInput(f"The mask has the shape {np.shape(mask)}; the image has {image.shape}.")
-        inside = np.asarray(mask)[box.slices] != 0
+        inside = np.asarray(mask)[box.slices if np.shape(mask) == image.shape else ...] != 0
         if not inside.any() or inside.all():
             part = "nothing" if not inside.any() else "everything"
             raise InvalidInput(f"In the box {box} {part} is of the object; there is nothing to learn from.")
@@ -87,8 +90,9 @@ class Example:
         voxels = image.voxels[box.slices].copy()
         if voxels.min() == voxels.max():
             raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to learn from.")
-        scan = hashlib.sha256(np.ascontiguousarray(image.voxels).tobytes()).hexdigest()
-        return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}))
+        scan = hashlib.sha256(memoryview(np.ascontiguousarray(image.voxels)).cast("B")).hexdigest()
+        direction = tuple(tuple(row) for row in image.direction.tolist())
+        return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}), direction)
 
     @property
     def dimension(self) -> int:
@@ -103,7 +107,7 @@ class Example:
     @property
     def image(self) -> Image:
         """The box's content as a scan of its own."""
-        return Image(self.voxels, self.spacing)
+        return Image(self.voxels, self.spacing, direction=np.eye(3) if self.direction is None else self.direction)
 
     @property
     def whole(self) -> Box:
@@ -129,7 +133,7 @@ class Example:
         """The same as bytes, in NumPy's format without pickle; the same ones every time."""
         about = {
             "box": str(self.box), "spacing": self.spacing, "scan": self.scan, "patient": self.patient,
-            "source": dict(self.source),
+            "source": dict(self.source), "direction": self.direction,
         }  # fmt: skip
         told = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
         file = io.BytesIO()
@@ -147,6 +151,7 @@ class Example:
             if voxels.shape[:3] != box.shape:
                 raise ValueError("its parts do not fit")
             x, y, z = about["spacing"]
-            return cls(voxels, mask, (x, y, z), box, about["scan"], about["patient"], about["source"])
+            turned = about.get("direction") and tuple(tuple(map(float, row)) for row in about["direction"])
+            return cls(voxels, mask, (x, y, z), box, about["scan"], about["patient"], about["source"], turned)
         except Exception as error:  # of zip, zlib, NumPy, JSON: whatever a damaged file brings forth
             raise InvalidInput(f"is no example of a task, or damaged: {error}.") from error

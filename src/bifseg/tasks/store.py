@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from bifseg.session.state import Prior
 from bifseg.tasks.example import About, Example
 
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
+LEARNER = 1  # of `learning`: another one learns anew from the same examples
 CLASSIFIER = "classifier."  # what the names of its weights begin with in a network's file
 
 
@@ -161,6 +162,23 @@ class Task:
         usable = [v for v in self.versions() if (v.dimension, v.base, v.rejected) == wanted]
         return usable[-1] if usable else None
 
+    def pending(self, dimension: int) -> bool:
+        """Whether there are examples that were not learnt from yet."""
+        wanted = self.wanted(dimension)
+        return wanted is not None and self.made(wanted) is None
+
+    def wanted(self, dimension: int) -> Version | None:
+        """What would be learnt now, without a number; None where there is no example."""
+        known = self.remembered(dimension)
+        digests, patients = tuple(about.digest for about in known), {about.patient for about in known}
+        return Version(0, dimension, LEARNER, default_sha256(dimension), digests, len(patients)) if known else None
+
+    def made(self, wanted: Version) -> Version | None:
+        """The last version, if it is of the same examples, network and learner."""
+        before = [version for version in self.versions() if version.dimension == wanted.dimension]
+        decided = {name: getattr(wanted, name) for name in ("learner", "base", "examples", "patients")}
+        return before[-1] if before and replace(before[-1], **decided) == before[-1] else None
+
     def prior(self, dimension: int) -> Prior | None:
         """What a new object begins with; None: with the shipped network. Raises DamagedFile as `checked_weights`."""
         version = self.current(dimension)
@@ -267,6 +285,14 @@ class Tasks:
         if not new and name not in self.names():
             raise NotFound(f"There is no task {name!r}; there is {', '.join(self.names()) or 'none'}.")
         return Task(self.folder / name)
+
+    def begin(self, name: str) -> Task:
+        """A new task, without an example yet; InvalidInput where there is one of that name."""
+        task = self.task(name, new=True)
+        if task.exists:
+            raise InvalidInput(f"There is a task {name!r} already; choose another name.")
+        (task.folder / "examples").mkdir(parents=True)
+        return task
 
     def delete(self, name: str) -> None:
         """Forget a task, its examples and versions; it is gone at once, whatever stops the rest."""

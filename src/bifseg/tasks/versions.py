@@ -10,17 +10,8 @@ from typing import Any
 from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import Model, load_model, save_model
-from bifseg.networks.shipped import default_sha256
 from bifseg.tasks.learning import Learnt, Proof, learn
 from bifseg.tasks.store import Task, Version
-
-LEARNER = 1  # of `learning`: another one learns anew from the same examples
-
-
-def pending(task: Task, dimension: int) -> bool:
-    """Whether a task holds examples that it has not learnt from."""
-    wanted = _wanted(task, dimension)
-    return wanted is not None and _last(task, wanted) is None
 
 
 def learn_version(task: Task, dimension: int) -> Version:
@@ -31,10 +22,10 @@ def learn_version(task: Task, dimension: int) -> Version:
     """
     sentence = f"Another process learns from the task {task.name!r}; try again when it is done."
     with locked(task.folder / ".learning", sentence, seconds=10):
-        wanted = _wanted(task, dimension)
+        wanted = task.wanted(dimension)
         if wanted is None:
             raise InvalidInput(f"The task {task.name!r} has no example in {dimension}D; add one.")
-        if (before := _last(task, wanted)) is not None:
+        if (before := task.made(wanted)) is not None:
             return before
         base = load_model("default", dimension)
         learnt = learn(base, [task.example(digest) for digest in wanted.examples])
@@ -53,20 +44,6 @@ def model_in_use(task: Task, dimension: int) -> Model:
     if version is None or not version.strength:
         return load_model("default", dimension)
     return load_model(task.checked_weights(version), dimension)
-
-
-def _wanted(task: Task, dimension: int) -> Version | None:
-    """What would be learnt now, without a number; None where there is no example."""
-    known = task.remembered(dimension)
-    digests, patients = tuple(about.digest for about in known), {about.patient for about in known}
-    return Version(0, dimension, LEARNER, default_sha256(dimension), digests, len(patients)) if known else None
-
-
-def _last(task: Task, wanted: Version) -> Version | None:
-    """The task's last version, if nothing else would be learnt now."""
-    before = [version for version in task.versions() if version.dimension == wanted.dimension]
-    decided = {name: getattr(wanted, name) for name in ("learner", "base", "examples", "dimension", "patients")}
-    return before[-1] if before and replace(before[-1], **decided) == before[-1] else None
 
 
 def _kept(task: Task, wanted: Version, base: Model, learnt: Learnt) -> Version:

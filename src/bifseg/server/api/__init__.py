@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from bifseg.server.api import events, images, interactions, results, sessions
+from bifseg.server.api import events, images, interactions, results, sessions, tasks
 
 router = APIRouter(prefix="/api/v1")
-for part in (images, sessions, events, interactions, results):
+for part in (images, sessions, events, interactions, results, tasks):
     router.include_router(part.router)

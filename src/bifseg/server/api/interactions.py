@@ -128,6 +128,9 @@ def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
     for name in ("initial", "labels"):
         if isinstance(mask := getattr(body, name, None), Mask):
             told[name] = stored(mask)
+    if (task := getattr(body, "task", None)) is not None:
+        prior = service.tasks.prior(session, task, Box.parse(told["box"], shape).dimension)
+        told |= {} if prior is None else {"prior": prior}
     scribbles = getattr(body, "scribbles", None)
     if scribbles is not None and scribbles.labels is not None:
         told["scribbles"] = {"labels": stored(scribbles.labels)}

@@ -9,6 +9,13 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from bifseg.server.api.bodies.base import Answer, Three
 
 
+class PriorInfo(Answer):
+    """The version of a task that an object began with."""
+
+    task: str
+    version: int
+
+
 class ObjectInfo(Answer):
     """One object, or its part in another plane: its box, and how many voxels its mask has."""
 
@@ -17,6 +24,9 @@ class ObjectInfo(Answer):
     voxels: int
     version: Annotated[str, Field(description="As long as it is the same, all of the object is, bit for bit.")]
     part_of: Annotated[str | None, Field(description="The object that this is a part of.")] = None
+    prior: Annotated[
+        PriorInfo | None, Field(description="What it began with; null: the network, which learnt from no task.")
+    ] = None
 
 
 class Standing(Answer):

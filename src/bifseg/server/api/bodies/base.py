@@ -18,6 +18,7 @@ HIDDEN = (  # what is not shown, or turns others around; but the joiners of Pers
 Text = Annotated[str, Field(max_length=200, pattern=f"^[^{HIDDEN}]*$")]
 SEEN = rf"^[^{HIDDEN}]*[^{HIDDEN}\s\u200c\u200d][^{HIDDEN}]*$"
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=SEEN, examples=["object 1"])]
+TaskName = Annotated[str, Field(min_length=1, max_length=80, pattern=SEEN, examples=["left kidney, CT"])]
 Place = Annotated[
     str,
     Field(

@@ -13,7 +13,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from bifseg.errors import InvalidInput
 from bifseg.prompts.interaction import Box
-from bifseg.server.api.bodies.base import Body, Drawn, Name, Place, Text, Three
+from bifseg.server.api.bodies.base import Body, Drawn, Name, Place, TaskName, Text, Three
 
 Refine = Annotated[
     Literal["auto", "crf", "none"],
@@ -104,6 +104,10 @@ class Begin(Drawn):
     refine: Refine = "auto"
     initial: Annotated[Mask | None, Field(description="A mask to start from; 0 is background.")] = None
     scribbles: Scribbles | None = None
+    task: Annotated[
+        TaskName | None,
+        Field(description="Begin with what one of your tasks has learnt; what that is stays with the session."),
+    ] = None
 
 
 class Correct(Drawn):

@@ -10,12 +10,12 @@ from bifseg.imaging.orientation import axes_of, canonical
 from bifseg.imaging.resampling import resample, resample_labels
 from bifseg.prompts.interaction import Box
 
-SIDE = 256  # pixels, the longer one
+SIDE = 256
 AROUND = 0.2  # shown around the box, as a share of its extent
 OUTLINE = (255, 159, 28)  # orange, as objects are everywhere
 
 
-def picture(scan: Image, mask: np.ndarray, box: Box) -> np.ndarray:
+def picture(scan: Image, mask: np.ndarray, box: Box, side: int = SIDE, across: int | None = None) -> np.ndarray:
     """The slice in which a mask is largest, as a radiologist looks at it, with the mask's outline.
 
     Parameters
@@ -26,13 +26,18 @@ def picture(scan: Image, mask: np.ndarray, box: Box) -> np.ndarray:
         bool (x, y, z), of the scan's shape.
     box
         What to show, and a little around it.
+    side
+        Pixels of the longer one.
+    across
+        The axis that the slice lies across; None: the box's own, else the one along which the scan was sliced.
 
     Returns
     -------
     ndarray
         (x, y, 1, 3) uint8, x to the right and y down.
     """
-    axis = slicing_axis(scan.spacing) if box.plane is None else box.plane
+    planes = [axis for axis in (across, box.plane) if axis is not None]
+    axis = planes[0] if planes else slicing_axis(scan.spacing)
     others = tuple({0, 1, 2} - {axis})
     inside = mask[box.slices]
     index = box.start[axis] + int((inside if inside.any() else np.ones_like(inside)).sum(axis=others).argmax())
@@ -42,9 +47,9 @@ def picture(scan: Image, mask: np.ndarray, box: Box) -> np.ndarray:
         window.append(slice(index, index + 1) if a == axis else slice(max(0, start - wider), min(size, stop + wider)))
     part = Image(scan.voxels[tuple(window)], scan.spacing, direction=scan.direction)
     voxels, shown = (_turned(part, values, axis) for values in (part.voxels, mask[tuple(window)]))
-    across = [abs(a) - 1 for a in axes_of(scan.direction) if abs(a) - 1 != axis]
-    sides = np.array(shown.shape) * [scan.spacing[a] for a in across]
-    size = np.maximum(1, np.rint(sides * SIDE / sides.max())).astype(int).tolist()
+    shown_axes = [abs(a) - 1 for a in axes_of(scan.direction) if abs(a) - 1 != axis]
+    sides = np.array(shown.shape) * [scan.spacing[a] for a in shown_axes]
+    size = np.maximum(1, np.rint(sides * side / sides.max())).astype(int).tolist()
     grey = voxels.ndim == 2
     channels = [voxels] if grey else list(np.moveaxis(voxels, 2, 0))
     # Uneven light is no reason to see nothing: the window is the picture's own, colours keep theirs.
