@@ -2,11 +2,12 @@
 
 import { Stage } from './canvas/stage.ts'
 import { h } from './elements/dom.ts'
-import { askOutside, confirmIn, showReport } from './panels/dialogs.ts'
+import { askOutside, askText, confirmIn, showReport } from './panels/dialogs.ts'
 import { showExport } from './panels/exports.ts'
 import { Guide } from './panels/guide.ts'
 import { Panel } from './panels/panel.ts'
 import { Status } from './panels/status.ts'
+import { showTask } from './panels/tasks.ts'
 import { Topbar } from './panels/topbar.ts'
 import type { Vec3 } from './scan/axes.ts'
 import { flattened, readingOf } from './scan/reading.ts'
@@ -20,6 +21,7 @@ import { Model } from './session/model.ts'
 import { Objects } from './session/objects.ts'
 import type { Prefs, Seen } from './session/prefs.ts'
 import { inWords, when } from './session/report.ts'
+import { Tasks } from './session/tasks.ts'
 import { seenAs, View, whatOf } from './session/view.ts'
 import { watch } from './session/watch.ts'
 import { commandsOf } from './tools/commands.ts'
@@ -40,6 +42,7 @@ export class Workspace {
   private readonly objects: Objects
   private readonly view: View
   private readonly gauges: Gauges
+  private readonly tasks: Tasks
   private readonly panel: Panel
   private readonly guide: Guide
   private readonly toolbar: Toolbar
@@ -90,7 +93,8 @@ export class Workspace {
     this.drawing.tools = this.tools
     this.view = new View(this.model, this.stage, this.tools, prefs, this.seen, () => this.update(), say)
     const { objects, drawing, model, gauges } = this
-    this.panel = new Panel(model, this.planar, () => this.surroundings(), {
+    this.tasks = new Tasks(api, model, prefs, () => this.update(), say)
+    this.panel = new Panel(model, this.planar, this.tasks, () => this.surroundings(), {
       select: (name) => objects.select(name),
       rename: (name) => objects.rename(name),
       remove: (name) => objects.remove(name),
@@ -108,6 +112,10 @@ export class Workspace {
       goTo: (gauge) => gauges.goTo(gauge),
       removeGauge: (gauge) => gauges.remove(gauge),
       removeGauges: () => gauges.clear(),
+      chooseTask: (name) => void this.tasks.choose(name),
+      beginTask: () => void this.beginTask(),
+      finish: () => void this.finish(),
+      lookAtTask: () => this.lookAtTask(),
     })
     this.guide = new Guide(model, this.planar, { begin: () => drawing.begin(), discard: () => drawing.discard() })
     const finest = image.calibrated ? Math.min(...volume.spacing) : null
@@ -116,6 +124,7 @@ export class Workspace {
       propagate: (step) => this.propagate(step),
       export: () => this.export(),
       report: () => showReport(api, state.id, image),
+      finish: () => this.finish(),
     })
     this.toolbar = new Toolbar(this.tools, prefs.look, this.planar, finest, {
       pick: (tool) => this.view.pick(tool),
@@ -174,6 +183,7 @@ export class Workspace {
     model
       .refresh()
       .then(() => model.resume())
+      .then(() => workspace.tasks.load())
       .catch((error: unknown) => say(sentenceOf(error)))
     return workspace
   }
@@ -189,6 +199,7 @@ export class Workspace {
 
   close(): void {
     for (const stop of this.stops) stop()
+    this.tasks.close()
     this.stage.close()
     this.prefs.write()
   }
@@ -291,6 +302,31 @@ export class Workspace {
   private propagate(step: 1 | -1): void {
     this.drawing.ended = performance.now()
     void this.objects.propagate(step)
+  }
+
+  private async beginTask(): Promise<void> {
+    const { current } = this.model
+    const name = await askText('A task for objects of one kind', 'Name', current ? this.model.rootOf(current) : '')
+    if (name) await this.tasks.begin(name)
+    else this.panel.update()
+  }
+
+  /** Learn from the object worked on; without a task, begin one. */
+  private async finish(): Promise<void> {
+    if (this.model.current && !this.tasks.chosen) await this.beginTask()
+    await this.tasks.finish()
+  }
+
+  private lookAtTask(): void {
+    const { tasks, api } = this
+    showTask(
+      tasks,
+      (task, digest) => api.pictureOf(task, digest),
+      async () => {
+        const sentence = 'Its objects and all that it learnt go, for good. Sessions keep their masks.'
+        if (await confirmIn(`Delete ${tasks.chosen?.name}`, sentence, 'Delete')) await tasks.delete()
+      },
+    )
   }
 
   /** What is exported is what is to be seen: all that was drawn is in it, and nothing that others did unseen. */

@@ -1,7 +1,5 @@
 """Tasks over the API: learnt in the background, kept with sessions, and nobody else's."""
 
-import time
-
 import numpy as np
 import pytest
 from api_calls import API, STROKE, begin, do, fetch, refused
@@ -10,6 +8,8 @@ from kinds_of_objects import scan_and_core
 from bifseg.evaluation.replay import replay
 from bifseg.io.images import write_image
 from bifseg.server.api.bodies.drawing import Mask
+from bifseg.tasks import learning
+from bifseg.tasks.versions import learn_version
 
 PLACE = "4:44,4:44,0"
 TASK = {"task": "core"}
@@ -34,25 +34,29 @@ def finish(client, seed, folder, task="core"):
     return answer.json(), id
 
 
-def learnt(client, task="core"):
-    """The task when it has learnt from all that it has."""
-    until = time.monotonic() + 200
-    while time.monotonic() < until:
-        told = client.get(f"{API}/tasks/{task}").json()
-        if not told["learning"]:
-            return told
-        time.sleep(0.2)
-    raise TimeoutError
+@pytest.fixture(scope="module")
+def learn(server):
+    """Have ann's task learn now, in this process; `test_server_learning` sees to the one that does it else."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(server.service.learner, "wake", lambda: None)
+        patched.setattr(learning, "ROWS", 4000)
+
+        def learn(name="core"):
+            learn_version(server.service.tasks.of("ann").task(name), 2)
+
+        yield learn
 
 
 @pytest.fixture(scope="module")
-def taught(ann, tmp_path_factory):
+def taught(ann, learn, tmp_path_factory):
     """A task of ann's that learnt from three patients, and their sessions."""
     assert ann.post(f"{API}/tasks", json={"name": "core"}).status_code == 201
     folder = tmp_path_factory.mktemp("scans")
     ids = [finish(ann, seed, folder)[1] for seed in range(3)]
-    told = learnt(ann)
+    learn()
+    told = ann.get(f"{API}/tasks/core").json()
     assert told["versions"][-1]["patients"] == 3
+    assert not told["learning"]
     return told, ids
 
 
@@ -94,12 +98,12 @@ def test_the_same_key_is_the_same_interaction_whatever_was_learnt_meanwhile(ann,
     assert ann.post(f"{API}/tasks/core/restore", json={}).json()["in_use"][0]["used"]
 
 
-def test_what_a_session_began_with_outlives_the_task(server, ann, taught, tmp_path):
+def test_what_a_session_began_with_outlives_the_task(server, ann, learn, tmp_path):
     """Undo, replay, export and erasing give the same masks when the task is gone."""
     ann.post(f"{API}/tasks", json={"name": "short"})
     for seed in range(3):
         finish(ann, seed + 20, tmp_path, "short")
-    learnt(ann, "short")
+    learn("short")
     id, _ = scan_of(ann, 12, tmp_path)
     do(ann, id, "box", {"box": PLACE, "task": "short"})
     first = fetch(ann, f"sessions/{id}/mask")[0]
@@ -123,7 +127,7 @@ def test_what_a_session_began_with_outlives_the_task(server, ann, taught, tmp_pa
     assert all(step.same for step in replay(server.service.store, again.json()["id"]))
 
 
-def test_an_object_that_is_added_again_replaces_itself(ann, tmp_path):
+def test_an_object_that_is_added_again_replaces_itself(ann, learn, tmp_path):
     ann.post(f"{API}/tasks", json={"name": "again"})
     told, id = finish(ann, 30, tmp_path, "again")
     body = {"session": id, "object": "object 1"}

@@ -213,11 +213,12 @@ function entry(entry: EntryInfo): HTMLElement {
 // ---- dialogs in general
 
 /** A dialog that only tells something. */
-export function closable(title: string, ...content: HTMLElement[]): void {
+export function closable(title: string, ...content: HTMLElement[]): HTMLDialogElement {
   const dialog = shown(title, ...content)
   const close = h('button', { type: 'button', onclick: () => dialog.close() }, 'Close')
   dialog.querySelector('.dialog-title')?.append(close)
   close.focus()
+  return dialog
 }
 
 /** Esc closes it, and the focus goes back to where it was: the browser sees to both. */

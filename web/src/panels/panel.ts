@@ -7,11 +7,13 @@ import { ALL, type Box, parseBox } from '../scan/axes.ts'
 import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import { colourOf, type Seen } from '../session/prefs.ts'
+import type { Tasks } from '../session/tasks.ts'
 import { type Gauging, gaugeList, type Read } from './gauges.ts'
+import { type Teaching, taskPart } from './tasks.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
-export interface Wishes extends Viewing, Gauging {
+export interface Wishes extends Viewing, Gauging, Teaching {
   select(name: string): void
   rename(name: string): void
   remove(name: string): void
@@ -39,16 +41,18 @@ const SEARCHED = 20 // objects from which on there is a search
 
 export class Panel {
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
+  private readonly task = h('section', { class: 'teaching', 'aria-label': 'Task' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
   private readonly gauges = h('section', { class: 'gauges', 'aria-label': 'Measured' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
-  readonly element = h('aside', { class: 'panel' }, this.objects, this.gauges, this.box, this.view)
+  readonly element = h('aside', { class: 'panel' }, this.objects, this.task, this.gauges, this.box, this.view)
   private sought = ''
   private readonly built = new Map<HTMLElement, string>()
 
   constructor(
     private readonly model: Model,
     private readonly planar: boolean,
+    private readonly tasks: Tasks,
     private readonly around: () => Surroundings,
     private readonly wishes: Wishes,
   ) {}
@@ -60,6 +64,11 @@ export class Panel {
     const measured = [...around.measures.values()]
     this.keep(this.objects, [model.state.objects, model.state.current, seen, measured, !model.busy], () =>
       this.objectList(around),
+    )
+    const { tasks } = this
+    const dimension = this.planar || (model.current ? model.planeAxis !== null : look.dimension === 2) ? 2 : 3
+    this.keep(this.task, [tasks.list, tasks.chosen, tasks.adding, model.current, dimension, !model.busy], () =>
+      taskPart(tasks, model, dimension, this.wishes),
     )
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
     this.keep(this.gauges, around.gauges, () => gaugeList(around.gauges, this.wishes))

@@ -15,6 +15,8 @@ import type {
   ServerInfo,
   SessionInfo,
   SessionState,
+  TaskInfo,
+  TaskState,
 } from './types.ts'
 import { counted, eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
 
@@ -211,6 +213,49 @@ export class Api extends Line {
     }
   }
 
+  // ---- tasks
+
+  tasks(): Promise<TaskInfo[]> {
+    return this.json('tasks')
+  }
+
+  task(name: string): Promise<TaskState> {
+    return this.json(ofTask(name))
+  }
+
+  async beginTask(name: string): Promise<TaskState> {
+    const response = await this.once('api/v1/tasks', post({ name }))
+    return JSON.parse(await wire(response.text()))
+  }
+
+  async deleteTask(name: string): Promise<void> {
+    await this.once(`api/v1/${ofTask(name)}`, { method: 'DELETE' })
+  }
+
+  /** Add an object of this version, which is right everywhere; asked twice, it is there once. */
+  finish(task: string, session: string, object: string, version: string): Promise<TaskState> {
+    const request = post({ session, object })
+    return this.json(`${ofTask(task)}/objects`, {
+      ...request,
+      headers: { ...request.headers, 'If-Match': `"${version}"` },
+    })
+  }
+
+  async unfinish(task: string, digest: string): Promise<TaskState> {
+    const response = await this.once(`api/v1/${ofTask(task)}/objects/${digest}`, { method: 'DELETE' })
+    return JSON.parse(await wire(response.text()))
+  }
+
+  /** Whether new objects begin with what a task learnt, or with the network as it ships. */
+  useLearnt(task: string, used: boolean): Promise<TaskState> {
+    return this.json(`${ofTask(task)}/${used ? 'restore' : 'reject'}`, post({}))
+  }
+
+  /** The address of a small picture of a finished object. */
+  pictureOf(task: string, digest: string): string {
+    return `${this.base}api/v1/${ofTask(task)}/objects/${digest}/picture`
+  }
+
   /**
    * A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". `at`: the number that
    * the session is to be at; ApiError 412 where it is no longer.
@@ -254,6 +299,10 @@ function post(body: object): RequestInit {
 
 function of(id: string): string {
   return `sessions/${encodeURIComponent(id)}`
+}
+
+function ofTask(name: string): string {
+  return `tasks/${encodeURIComponent(name)}`
 }
 
 function query(fields: Record<string, string | undefined>): string {

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 1792a369a39f0f215eadd5cec2b301a63f03ee7069b3e462b49a445867087494
+// Made by `make types`; do not edit. 1821478b3fd84a9cac3672f0d12644df8cb7f156c0ce6bce1602e856ce2d69d4
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -21,6 +21,8 @@ export interface components {
       /** @description A mask to start from; 0 is background. */
       initial?: components['schemas']['Mask'] | null
       scribbles?: components['schemas']['Scribbles'] | null
+      /** @description Begin with what one of your tasks has learnt; what that is stays with the session. */
+      task?: string | null
     }
     /** @description Whether there was something to cancel. */
     Cancellation: {
@@ -29,6 +31,10 @@ export interface components {
     /** @description What a session's events tell whenever it changed: the number of its last interaction. */
     ChangedEvent: {
       number: number
+    }
+    /** @description Which version; null: all of them, so that new objects begin with the shipped network. */
+    Chosen: {
+      version?: number | null
     }
     /** @description Scribbles where the current object's mask is wrong. */
     Correct: {
@@ -122,6 +128,24 @@ export interface components {
       folder: boolean
       bytes: number
     }
+    /** @description An object of a session that is right everywhere; one that was added before is replaced. */
+    Finished: {
+      session: string
+      /** @example object 1 */
+      object: string
+    }
+    /** @description A finished object that a task remembers, and where it came from; null where that is not known. */
+    FinishedInfo: {
+      digest: string
+      dimension: number
+      box: string
+      session: string | null
+      object: string | null
+      /** @description Of the object, when it was added. */
+      version: string | null
+      /** @description Of its session; or the file. */
+      title: string | null
+    }
     /** @description An image; millimetres, LPS. Column k of ``direction`` is where voxel axis k points. */
     ImageInfo: {
       key: string
@@ -160,6 +184,21 @@ export interface components {
       /** @description SNOMED CT. */
       code: string
       meaning: string
+    }
+    /** @description A version: what a task learnt at one moment. Dice, 0 to 1, of first masks of objects that were left out. */
+    LearntInfo: {
+      version: number
+      /** @description 2: boxes in planes; 3: in volumes. */
+      dimension: number
+      objects: number
+      patients: number
+      /** @description Whether it proved better than the shipped network; else that is used. */
+      used: boolean
+      /** @description By the shipped network; null with too few patients. */
+      before: number | null
+      /** @description How much more it is by what was learnt. */
+      gain: number
+      rejected: boolean
     }
     /**
      * @description A label map inside a box; voxels outside it are 0.
@@ -218,6 +257,11 @@ export interface components {
       /** @default 0 */
       seed: number
     }
+    /** @description A task that has no object yet. */
+    NewTask: {
+      /** @example left kidney, CT */
+      name: string
+    }
     /** @description One object, or its part in another plane: its box, and how many voxels its mask has. */
     ObjectInfo: {
       name: string
@@ -227,6 +271,8 @@ export interface components {
       version: string
       /** @description The object that this is a part of. */
       part_of: string | null
+      /** @description What it began with; null: the network, which learnt from no task. */
+      prior: components['schemas']['PriorInfo'] | null
     }
     /** @description A scan in the server's folder of images. */
     Open: {
@@ -296,6 +342,11 @@ export interface components {
     PlaceInfo: {
       voxel: [number, number, number]
       uncertainty: number
+    }
+    /** @description The version of a task that an object began with. */
+    PriorInfo: {
+      task: string
+      version: number
     }
     /** @description Another plane for the current object, which has to be in one; or many of them. */
     Propagate: {
@@ -459,6 +510,28 @@ export interface components {
       /** @default  */
       title: string
     }
+    /** @description A task. */
+    TaskInfo: {
+      name: string
+      /** @description Finished ones that it remembers. */
+      objects: number
+      /** @description Whether it has objects that it is still learning from. */
+      learning: boolean
+      /** @description What new objects begin with, in 2D and in 3D. */
+      in_use: components['schemas']['LearntInfo'][]
+    }
+    /** @description A task with its objects and all versions, the oldest first. */
+    TaskState: {
+      name: string
+      /** @description Finished ones that it remembers. */
+      objects: number
+      /** @description Whether it has objects that it is still learning from. */
+      learning: boolean
+      /** @description What new objects begin with, in 2D and in 3D. */
+      in_use: components['schemas']['LearntInfo'][]
+      finished: components['schemas']['FinishedInfo'][]
+      versions: components['schemas']['LearntInfo'][]
+    }
   }
   responses: never
   parameters: never
@@ -469,23 +542,29 @@ export interface components {
 export type Begin = components['schemas']['Begin']
 export type Cancellation = components['schemas']['Cancellation']
 export type ChangedEvent = components['schemas']['ChangedEvent']
+export type Chosen = components['schemas']['Chosen']
 export type Correct = components['schemas']['Correct']
 export type DisplayInfo = components['schemas']['DisplayInfo']
 export type Done = components['schemas']['Done']
 export type EntryInfo = components['schemas']['EntryInfo']
 export type ExportInfo = components['schemas']['ExportInfo']
 export type FileInfo = components['schemas']['FileInfo']
+export type Finished = components['schemas']['Finished']
+export type FinishedInfo = components['schemas']['FinishedInfo']
 export type ImageInfo = components['schemas']['ImageInfo']
 export type Interpolate = components['schemas']['Interpolate']
 export type LabelInfo = components['schemas']['LabelInfo']
+export type LearntInfo = components['schemas']['LearntInfo']
 export type Mask = components['schemas']['Mask']
 export type MeasureInfo = components['schemas']['MeasureInfo']
 export type Named = components['schemas']['Named']
 export type NewSession = components['schemas']['NewSession']
+export type NewTask = components['schemas']['NewTask']
 export type ObjectInfo = components['schemas']['ObjectInfo']
 export type Open = components['schemas']['Open']
 export type Parameters = components['schemas']['Parameters']
 export type PlaceInfo = components['schemas']['PlaceInfo']
+export type PriorInfo = components['schemas']['PriorInfo']
 export type Propagate = components['schemas']['Propagate']
 export type QueuedEvent = components['schemas']['QueuedEvent']
 export type Refusal = components['schemas']['Refusal']
@@ -499,5 +578,7 @@ export type SessionInfo = components['schemas']['SessionInfo']
 export type SessionState = components['schemas']['SessionState']
 export type Stroke = components['schemas']['Stroke']
 export type Submit = components['schemas']['Submit']
+export type TaskInfo = components['schemas']['TaskInfo']
+export type TaskState = components['schemas']['TaskState']
 export type $defs = Record<string, never>
 export type operations = Record<string, never>

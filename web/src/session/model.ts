@@ -26,6 +26,8 @@ export class Model {
   last: { kind: string; seconds: number; total: number } | null = null
   /** The map that is to be seen of the current object, too. */
   map: What | null = null
+  /** The task that new objects belong to. */
+  task: string | null = null
   /** What was not done, since somebody else was faster, until the user has decided. */
   conflict: Conflict | null = null
   /** Called after every change; `error` is a sentence for the user. */
@@ -124,7 +126,8 @@ export class Model {
   async begin(box: Box): Promise<boolean> {
     let begun = false
     await this.queue(async () => {
-      begun = (await this.perform('box', { box: formatBox(this.axes.boxToFile(box)) })) !== null
+      const task = this.task === null ? {} : { task: this.task }
+      begun = (await this.perform('box', { box: formatBox(this.axes.boxToFile(box)), ...task })) !== null
     })
     return begun
   }

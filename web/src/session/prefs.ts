@@ -27,6 +27,8 @@ export interface Look {
   dropIslands: boolean
   crosshair: boolean
   dimension: 2 | 3
+  /** The task that new objects belong to, in this session and the next. */
+  task: string | null
 }
 
 /** What belongs to one scan: another one begins with `FRESH`. */
@@ -55,6 +57,7 @@ const LOOK: Look = {
   crosshair: true,
   fillHoles: true,
   dropIslands: true,
+  task: null,
 }
 
 export class Prefs {

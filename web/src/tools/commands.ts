@@ -28,6 +28,7 @@ export interface Parts {
   propagate(step: 1 | -1): void
   export(): Promise<void>
   report(): Promise<void>
+  finish(): Promise<void>
 }
 
 export function commandsOf(parts: Parts): Commands {
@@ -78,6 +79,8 @@ export function commandsOf(parts: Parts): Commands {
     lock: current((name) => objects.lock(name)),
     export: () => void parts.export(),
     report: () => void parts.report(),
+    finish: () => void parts.finish(),
+    chooseTask: () => panel.querySelector<HTMLElement>('[data-key="task"]')?.focus(),
     help: () =>
       showHelp([...MOUSE, ...shortcuts(commands).map(({ keys, what }) => ({ keys: keys.join(' or '), what }))]),
   }

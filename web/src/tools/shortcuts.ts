@@ -36,6 +36,8 @@ export interface Commands {
   lock(): void
   export(): void
   report(): void
+  finish(): void
+  chooseTask(): void
   help(): void
 }
 
@@ -89,6 +91,8 @@ export function shortcuts(to: Commands): Key[] {
     key('Delete', 'Remove the last ruler or angle', () => to.removeGauge()),
     key('H', 'Hide or show the object worked on', () => to.hide()),
     key('K', 'Lock or unlock it', () => to.lock()),
+    key('Shift+Enter', 'This object is finished: its task learns from it', () => to.finish()),
+    key('Shift+T', 'Choose the task of new objects', () => to.chooseTask()),
     key('Ctrl+S', 'Export', () => to.export()),
     key('I', 'Report of what was done', () => to.report()),
     key('?', 'This help', () => to.help()),

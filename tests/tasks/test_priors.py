@@ -1,0 +1,106 @@
+"""What a task learnt, in the place of the trained classifier: as a network that has it, and kept bit for bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kinds_of_objects import BOX, core, scan_and_core
+
+from bifseg.errors import InvalidInput, NotFound
+from bifseg.prompts.interaction import Stroke
+from bifseg.session.session import Session
+from bifseg.storage.snapshot import pack, pack_weights, unpack, unpack_prior
+from bifseg.tasks.example import Example
+from bifseg.tasks.store import Tasks
+from bifseg.tasks.versions import learn_version, model_in_use
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    task = Tasks(tmp_path_factory.mktemp("tasks")).begin("cores")
+    assert task.prior(2) is None
+    for seed in range(3):
+        task.add(core(seed))
+    learn_version(task, 2)
+    return task
+
+
+def test_a_prior_gives_the_masks_of_the_versions_network(task):
+    image, _ = scan_and_core(10)
+    with_prior, with_model = Session(image), Session(image, model_in_use(task, 2))
+    first = with_prior.box(BOX, prior=task.prior(2))
+    assert np.array_equal(first, with_model.box(BOX))
+    assert not np.array_equal(first, Session(image).box(BOX))
+    strokes = [Stroke([(24, 24, 0)], 1, radius=2), Stroke([(10, 10, 0)], 2, radius=2)]
+    assert np.array_equal(with_prior.scribble(strokes), with_model.scribble(strokes))
+    eraser = [Stroke([(24, 24, 0)], 0, radius=4)]
+    assert np.array_equal(with_prior.scribble(eraser), with_model.scribble(eraser))
+    larger = ((3, 45), (3, 45), 0)
+    assert np.array_equal(with_prior.resize(larger), with_model.resize(larger))
+    one, other = with_prior.state.objects["object 1"], with_model.state.objects["object 1"]
+    assert all(np.array_equal(one.classifier[name], array) for name, array in other.classifier.items())
+
+
+def test_a_segment_keeps_its_prior_bit_for_bit_and_one_without_is_as_before(task):
+    image, _ = scan_and_core(11)
+    session = Session(image)
+    session.box(BOX, prior=task.prior(2))
+    segment = session.state.objects["object 1"]
+    again = unpack(pack(segment))
+    assert pack(again) == pack(segment)
+    assert (again.prior.task, again.prior.version, again.prior.base) == ("cores", 1, segment.model.sha256)
+    assert all(np.array_equal(again.prior.weights[name], array) for name, array in segment.prior.weights.items())
+    assert b"prior" not in pack(replace(segment, prior=None))  # bytes, and so versions, of older objects stay
+
+
+def test_what_is_no_prior_is_refused(task):
+    image, _ = scan_and_core(12)
+    prior = task.prior(2)
+    with pytest.raises(InvalidInput, match="was learnt with another network"):
+        Session(image).box(BOX, prior=replace(prior, base="0" * 64))
+    content = pack_weights(prior.weights)
+    about = {"task": "cores", "version": 1, "base": prior.base}
+    assert unpack_prior(about, content).task == "cores"
+    for wrong, bytes in ((about, content[:-5]), ({**about, "version": "1"}, content), ({"task": "cores"}, content)):
+        with pytest.raises(InvalidInput, match="had learnt is damaged"):
+            unpack_prior(wrong, bytes)
+
+
+def test_what_was_learnt_from_an_object_that_is_taken_out_is_used_no_more(tmp_path, task):
+    image, mask = scan_and_core(3)
+    drawn = {"session": "s", "object": "object 1"}
+    own = Tasks(tmp_path).begin("own")
+    own.add(Example.of(image, mask, BOX, "p", drawn))
+    again = Example.of(image, np.roll(mask, 12, axis=0), BOX, "p", drawn)  # another place, the same object
+    own.add(again)
+    (about,) = own.remembered()
+    assert about.digest == again.digest
+    version = learn_version(own, 2)
+    own.remove(about.digest)
+    assert own.remembered() == []
+    assert own.current(2) is None
+    assert own.version(version.number).rejected
+    with pytest.raises(InvalidInput, match="taken out"):
+        own.restore(version.number)
+    with pytest.raises(NotFound, match="does not hold"):
+        own.example(about.digest)
+    own.add(again)  # on second thoughts
+    assert own.current(2) == replace(version, rejected=False)
+
+
+def test_one_is_deleted_while_it_learns(tmp_path, monkeypatch):
+    from bifseg.tasks import versions
+
+    tasks = Tasks(tmp_path)
+    task = tasks.begin("own")
+    task.add(core(0))
+    whole = versions.learn
+
+    def learn(*arguments):
+        tasks.delete("own")
+        return whole(*arguments)
+
+    monkeypatch.setattr(versions, "learn", learn)
+    with pytest.raises(NotFound, match="was deleted meanwhile"):
+        learn_version(task, 2)
+    assert tasks.names() == []
