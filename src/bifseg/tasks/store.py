@@ -280,7 +280,7 @@ class Tasks:
         """The task of a name, which is begun by its first example; NotFound, unless it may be ``new``."""
         if not re.fullmatch(r"\w([\w.,+=@ -]{0,78}[\w+=@-])?", name):
             raise InvalidInput(
-                f"A task cannot be named {name!r}; give up to 80 letters, digits, blanks and . , _ + = @ -"
+                f"A task cannot be named {name!r}; give up to 80 letters, digits, blanks and .,_+=@- in between."
             )
         if not new and name not in self.names():
             raise NotFound(f"There is no task {name!r}; there is {', '.join(self.names()) or 'none'}.")
