@@ -90,7 +90,7 @@ class Example:
         voxels = image.voxels[box.slices].copy()
         if voxels.min() == voxels.max():
             raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to learn from.")
-        scan = hashlib.sha256(memoryview(np.ascontiguousarray(image.voxels)).cast("B")).hexdigest()
+        scan = hashlib.sha256(np.ascontiguousarray(image.voxels).data).hexdigest()
         direction = tuple(tuple(row) for row in image.direction.tolist())
         return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}), direction)
 

@@ -11,7 +11,7 @@ from bifseg.errors import InvalidInput
 from bifseg.io.thumbnail import SIDE, png
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.tasks import Chosen, Finished, FinishedInfo, LearntInfo, NewTask, TaskInfo, TaskState
-from bifseg.server.api.file_replies import FileReply, file_reply
+from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.images import PNG
 from bifseg.server.api.request import BYTES, ROUTER, Served
 from bifseg.server.api.versions import Expected
@@ -139,7 +139,8 @@ async def model_of_task(
         if version is None or not version.strength:
             raise InvalidInput(f"The task {task!r} uses the shipped network in {dimension}D; there is nothing to save.")
         path = own.checked_weights(version)
-        return FileReply(path.open("rb"), f"task-v{version.number}-{dimension}d.safetensors", next(iter(BYTES)))
+        name = f"task-v{version.number}-{dimension}d.safetensors"
+        return FileReply(path.open("rb"), next(iter(BYTES)), called(name))
 
     return await file_reply(service.quick, service, user, read)
 
