@@ -24,7 +24,7 @@ from benchmarks.page.walkthrough import walk
 from benchmarks.speed import machine
 from bifseg.io import images
 from bifseg.io.atomic import write_atomically
-from bifseg.server.page import STATIC
+from bifseg.server.built import STATIC
 from bifseg.training.synthetic.phantom import phantom
 
 ROOT = Path(__file__).parents[2]

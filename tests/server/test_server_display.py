@@ -27,6 +27,8 @@ def test_headers_say_how_a_series_is_shown_and_nobody_elses_is_told(server, ann,
     key = server.service.store.add_image(scan, "ann", told)
     found = ann.get(f"{API}/images/{key}/display").json()
     assert (found["low"], found["high"], found["inverted"], found["unit"]) == (0, 8192, True, None)
+    assert found["range"] == [0, 8191]
+    assert found["most"] == pytest.approx([0.02 * 8191, 0.995 * 8191])
     assert bob.get(f"{API}/images/{key}/display").status_code == 404
     assert bob.get(f"{API}/images/{key}/thumbnail").status_code == 404
     small = picture(ann, key)

@@ -14,6 +14,7 @@ from serving import serving
 from bifseg.imaging.image import Image
 from bifseg.imaging.orientation import RAS
 from bifseg.io import images
+from bifseg.prompts.interaction import Box
 from bifseg.server import built as built_page
 from bifseg.server import page
 from bifseg.server.access import tokens
@@ -285,6 +286,17 @@ def test_an_image_comes_in_canonical_order(ann, image):
     expected = nibabel.as_closest_canonical(nibabel.Nifti1Image(SCAN.array, RAS @ SCAN.affine))
     np.testing.assert_array_equal(np.asanyarray(file.dataobj), np.asanyarray(expected.dataobj))
     np.testing.assert_allclose(file.affine, expected.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("box", ["0:1,0:2,0:3", "1,0:2,1:2"])
+def test_a_part_of_it_has_the_same_voxels_at_the_same_places(ann, image, box):
+    path = f"{API}/images/{image['key']}/canonical"
+    whole, part = (nibabel.Nifti1Image.from_bytes(ann.get(path, params=given).content) for given in ({}, {"box": box}))
+    slices = Box.parse(box, whole.shape).slices
+    np.testing.assert_array_equal(np.asanyarray(part.dataobj), np.asanyarray(whole.dataobj)[slices])
+    np.testing.assert_allclose(part.affine, whole.slicer[slices].affine, atol=1e-4)
+    for wrong in ("0:1,0:2", "0:1,0:2,0:9999"):
+        assert ann.get(path, params={"box": wrong}).status_code == 400
 
 
 def test_it_is_packed_on_its_way_to_another_machine(server, ann, image):

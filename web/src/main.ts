@@ -4,12 +4,14 @@ import { h } from './elements/dom.ts'
 import { icon } from './elements/icons.ts'
 import { Api } from './server/api.ts'
 import { ApiError, sentenceOf } from './server/errors.ts'
+import { wholeBeside } from './server/whole.ts'
 import { Prefs } from './session/prefs.ts'
 import { dropTarget, intake } from './start/intake.ts'
 import { startScreen } from './start/open.ts'
 import { Workspace } from './workspace.ts'
 
 const api = new Api()
+api.large = wholeBeside()
 const prefs = new Prefs()
 window.addEventListener('pagehide', () => prefs.leave())
 const banner = h('div', { class: 'banner', role: 'alert', hidden: true })
@@ -90,12 +92,10 @@ async function begin(image: string, name: string): Promise<void> {
 }
 
 async function open(id: string): Promise<void> {
-  const bar = h('progress', { max: 1, 'aria-label': 'Loading the scan' })
+  const bar = h('progress', { 'aria-label': 'Loading the scan' })
   show(h('main', { class: 'loading' }, h('p', {}, 'Loading the scan …'), bar))
   window.history.replaceState(null, '', `#session=${id}`)
-  workspace = await Workspace.open(api, id, prefs, say, (share) => {
-    bar.value = share
-  })
+  workspace = await Workspace.open(api, id, prefs, say)
   title.textContent = workspace.title
   title.hidden = false
   document.title = `${workspace.title} · bifseg`

@@ -9,7 +9,8 @@ import { Panel } from './panels/panel.ts'
 import { Status } from './panels/status.ts'
 import { showTask } from './panels/tasks.ts'
 import { Topbar } from './panels/topbar.ts'
-import type { Vec3 } from './scan/axes.ts'
+import { bringAll, bringSlices } from './scan/arrival.ts'
+import { Axes, type Box, type Vec3 } from './scan/axes.ts'
 import { flattened, readingOf } from './scan/reading.ts'
 import { type Preset, presets, Volume } from './scan/volume.ts'
 import type { Api } from './server/api.ts'
@@ -55,6 +56,9 @@ export class Workspace {
   private readonly planar: boolean
   private measures = new Map<string, MeasureInfo>()
   private measured = ''
+  private readonly leaving = new AbortController()
+  /** All of the scan is here. */
+  private whole: Promise<void> = Promise.resolve()
 
   private constructor(
     private readonly api: Api,
@@ -64,7 +68,7 @@ export class Workspace {
     private readonly prefs: Prefs,
     say: (sentence: string) => void,
   ) {
-    this.seen = prefs.open(state.id, volume.display?.inverted ?? false)
+    this.seen = prefs.open(state.id, volume.display.inverted)
     this.presets = presets(volume)
     this.planar = image.shape.includes(1)
     this.model = new Model(api, image, state)
@@ -166,26 +170,38 @@ export class Workspace {
     return { model, stage, objects, drawing, prefs, view, tools, gauges, panel: panel.element }
   }
 
-  /** Load a session and its scan; `progress` hears which share of the scan is here. */
-  static async open(
-    api: Api,
-    id: string,
-    prefs: Prefs,
-    say: (sentence: string) => void,
-    progress: (share: number) => void,
-  ): Promise<Workspace> {
+  /** Open a session with the slices that are seen first; the rest of its scan, and its masks, come then. */
+  static async open(api: Api, id: string, prefs: Prefs, say: (sentence: string) => void): Promise<Workspace> {
     const state = await api.session(id)
-    const image = await api.image(state.image)
-    const display = image.dicom ? await api.display(state.image) : null
-    const volume = new Volume(await api.canonical(state.image, progress), display)
+    const [image, display] = await Promise.all([api.image(state.image), api.display(state.image)])
+    const axes = new Axes(image.shape, image.axes)
+    const geometry = { shape: axes.shape, spacing: axes.spacing(image.spacing), coloured: image.colours }
+    const volume = new Volume(geometry, display)
     const workspace = new Workspace(api, image, state, volume, prefs, say)
     const { model } = workspace
+    await workspace.arrive(say)
     model
       .refresh()
       .then(() => model.resume())
       .then(() => workspace.tasks.load())
       .catch((error: unknown) => say(sentenceOf(error)))
     return workspace
+  }
+
+  /** Bring the slices on the screen, and begin to bring all others. */
+  private async arrive(say: (sentence: string) => void): Promise<void> {
+    const { volume, stage, leaving, status } = this
+    const fetch = (box: Box) => this.api.canonical(this.image.key, box, leaving.signal)
+    const { cursor } = stage.scene
+    await bringSlices(volume, fetch, cursor)
+    const arrived = () => {
+      stage.draw()
+      status.arrived(volume.share)
+      if (volume.share === 1) this.moved() // there is a value now
+    }
+    arrived()
+    this.whole = bringAll(volume, fetch, () => stage.scene.cursor, arrived, leaving.signal)
+    this.whole.catch((error: unknown) => leaving.signal.aborted || say(sentenceOf(error)))
   }
 
   get title(): string {
@@ -198,6 +214,7 @@ export class Workspace {
   }
 
   close(): void {
+    this.leaving.abort()
     for (const stop of this.stops) stop()
     this.tasks.close()
     this.stage.close()
@@ -238,7 +255,7 @@ export class Workspace {
       presets: this.presets,
       window: this.stage.scene.window,
       mapped: this.stage.scene.map !== null,
-      suvMissing: this.volume.display?.suv_missing ?? null,
+      suvMissing: this.volume.display.suv_missing,
       draft: this.drawing.draft?.box ?? null,
       gauges: this.gauges.read,
       measures: this.measures,
@@ -332,7 +349,7 @@ export class Workspace {
   /** What is exported is what is to be seen: all that was drawn is in it, and nothing that others did unseen. */
   private async export(): Promise<void> {
     const { model } = this
-    await model.settled
+    await Promise.all([model.settled, this.whole])
     if (model.adaptation) model.show('after')
     const { state, image } = model
     const hidden = model.roots.map((object) => object.name).filter((name) => this.seen.hidden.includes(name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+SAMPLED = 200_000  # voxels of a large scan by which its grey levels are chosen
+
 
 def normalise(crop: np.ndarray) -> np.ndarray:
     """What the network sees: clipped to the 0.5 and 99.5 percentiles, zero mean, unit variance; float32."""
@@ -31,6 +33,14 @@ def intensity_range(crop: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(crop[(slice(None, None, step),) * crop.ndim], (0.5, 99.5)).tolist()
     # A small bright object on an even background lies beyond both percentiles.
     return (low, high) if low < high else (float(crop.min()), float(crop.max()))
+
+
+def levels(array: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The least and the greatest value, and between which most values lie: the 2nd and the 99.5th percentile of a
+    regular sample."""
+    step = int(np.ceil((array.size / SAMPLED) ** (1 / array.ndim)))
+    most = np.percentile(array[(slice(None, None, step),) * array.ndim], (2, 99.5)).tolist()
+    return (float(array.min()), float(array.max())), (most[0], most[1])
 
 
 def colour_range(crop: np.ndarray) -> tuple[float, float]:

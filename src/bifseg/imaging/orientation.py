@@ -52,15 +52,26 @@ def canonical(image: Image) -> tuple[np.ndarray, np.ndarray]:
     return array[tuple(slice(None, None, 1 if axis > 0 else -1) for axis in axes)], RAS @ image.affine @ move
 
 
-def nifti(image: Image) -> tuple[int, Iterator[bytes]]:
+def canonical_shape(image: Image) -> tuple[int, int, int]:
+    """Voxels along the canonical axes."""
+    right, anterior, superior = (image.shape[abs(axis) - 1] for axis in axes_of(image.direction))
+    return right, anterior, superior
+
+
+def nifti(image: Image, part: tuple[slice, slice, slice] | None = None) -> tuple[int, Iterator[bytes]]:
     """The image in canonical order as an uncompressed NIfTI-1 file: how many bytes it has, and these in pieces.
+
+    ``part``: canonical voxels that are wanted, all where it is None.
 
     Numbers that readers have no textures for become the nearest that they have: int8 int16, all else float32; colours
     of 16 bits their upper 8. Raises InvalidInput for an axis longer than the format allows.
     """
-    if max(image.shape) > AXIS:
-        raise InvalidInput(f"The image has the shape {image.shape}; NIfTI-1 holds at most {AXIS} voxels along an axis.")
     array, affine = canonical(image)
+    if part is not None:
+        array, affine = array[part], affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [axis.start for axis in part]
+    if max(array.shape) > AXIS:
+        raise InvalidInput(f"The image has the shape {image.shape}; NIfTI-1 holds at most {AXIS} voxels along an axis.")
     kind = "u1" if array.ndim == 4 else SHOWN.get(array.dtype.str[1:], "f4")
     header = filled(dim=(3, *array.shape[:3], 1, 1, 1, 1), units=2, **numbers(kind, array.ndim), **placed(affine))  # mm
     size = len(header) + array.size * int(kind[1])

@@ -144,7 +144,7 @@ export class Pane {
     const { map, changes, objects } = scene
     const seen = [
       ...[width, height, this.index, scene.window, scene.inverted, scene.zoom, ...scene.centre, scene.smooth],
-      ...[map?.patch, map?.name, map?.opacity, changes],
+      ...[map?.patch, map?.name, map?.opacity, changes, scene.volume.arrived],
       ...objects.flatMap((one) => [one.mask, one.scribbles, one.colour, one.fill, one.current, one.before]),
     ]
     if (seen.length === this.layered.length && seen.every((value, k) => value === this.layered[k])) {
@@ -186,7 +186,7 @@ export class Pane {
 
   private picture(): OffscreenCanvas {
     const { volume, window: grey, inverted } = this.scene
-    const key = `${this.index} ${grey.low} ${grey.high} ${inverted}`
+    const key = `${this.index} ${grey.low} ${grey.high} ${inverted} ${volume.arrived}`
     const known = this.pictures.get(key)
     if (known) return known
     if (this.pictures.size > KEPT) this.pictures.clear()

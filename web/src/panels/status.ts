@@ -21,6 +21,7 @@ export class Status {
   private readonly doing = h('span', { class: 'doing', role: 'status' })
   private readonly stop: HTMLButtonElement
   private readonly kept = h('span', { class: 'kept' })
+  private readonly coming = h('progress', { max: 1, 'aria-label': 'The scan is on its way', hidden: true })
   readonly element: HTMLElement
 
   constructor(private readonly model: Model) {
@@ -29,7 +30,16 @@ export class Status {
       { type: 'button', hidden: true, title: 'Cancel (Esc)', onclick: () => model.cancel() },
       'Cancel',
     )
-    this.element = h('footer', { class: 'status' }, this.pointer, this.place, this.doing, this.stop, this.kept)
+    this.element = h(
+      'footer',
+      { class: 'status' },
+      this.pointer,
+      this.place,
+      this.coming,
+      this.doing,
+      this.stop,
+      this.kept,
+    )
   }
 
   update(): void {
@@ -39,6 +49,12 @@ export class Status {
     if (busy) return
     set(this.kept, state.number ? 'Saved' : 'Nothing to save yet')
     this.kept.dataset.number = String(state.number) // of the last step
+  }
+
+  /** Which share of the scan is here. */
+  arrived(share: number): void {
+    this.coming.hidden = share === 1
+    this.coming.value = share
   }
 
   /** Where the crosshair is: a voxel in the file's order, and its value. */

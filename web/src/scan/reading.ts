@@ -9,9 +9,10 @@ export function readingOf(volume: Volume, voxel: Vec3): string {
   const colour = volume.colourAt(voxel)
   if (colour) return `RGB ${colour.join(' ')}`
   const value = volume.at(voxel)
+  if (value === null) return '…'
   const number = Number.isInteger(value) ? String(value) : value.toPrecision(4)
   const known = volume.unit ? `${number} ${volume.unit}` : number
-  const suv = volume.display?.suv
+  const suv = volume.display.suv
   return suv && volume.unit !== 'SUV' ? `SUV ${(value * suv).toFixed(2)} (${known})` : known
 }
 

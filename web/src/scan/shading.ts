@@ -19,15 +19,24 @@ export function greyOf(window: Window, inverted: boolean): (value: number) => nu
   return inverted ? (value) => 255 - grey(value) : grey
 }
 
-/** A pixel, as a canvas holds it, of every voxel that is asked for: small integers are looked up. */
-export function pixelOf(data: Numbers, window: Window, inverted: boolean): (place: number) => number {
+/** A pixel, as a canvas holds it, of every voxel that is asked for: small integers are looked up. `like`: their type. */
+export function pixelOf(like: Numbers, window: Window, inverted: boolean): (data: Numbers, place: number) => number {
   const grey = greyOf(window, inverted)
   const pixel = (value: number) => {
     const g = grey(value)
     return (OPAQUE | (g << 16) | (g << 8) | g) >>> 0
   }
-  if (data.BYTES_PER_ELEMENT > 2) return (place) => pixel(data[place] ?? 0)
-  const lowest = data instanceof Int16Array ? -TABLED / 2 : 0
+  if (like.BYTES_PER_ELEMENT > 2) return (data, place) => pixel(data[place] ?? 0)
+  const lowest = like instanceof Int16Array ? -TABLED / 2 : 0
   const table = Uint32Array.from({ length: TABLED }, (_, k) => pixel(k + lowest))
-  return (place) => table[(data[place] ?? 0) - lowest] ?? OPAQUE
+  return (data, place) => table[(data[place] ?? 0) - lowest] ?? OPAQUE
+}
+
+/** The same of a colour image, whose voxels are red, green and blue. */
+export function colourOf(window: Window, inverted: boolean): (data: Numbers, place: number) => number {
+  const shade = Uint8Array.from({ length: 256 }, (_, value) => greyOf(window, inverted)(value))
+  return (data, place) => {
+    const of = (channel: number) => shade[data[3 * place + channel] ?? 0] ?? 0
+    return (OPAQUE | (of(2) << 16) | (of(1) << 8) | of(0)) >>> 0
+  }
 }

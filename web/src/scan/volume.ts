@@ -1,8 +1,8 @@
 // A scan as the page holds it: its numbers in canonical order (R, A, S; the first axis runs fastest), and slices of it.
 
 import type { DisplayInfo } from '../server/types.ts'
-import type { Vec3 } from './axes.ts'
-import { greyOf, pixelOf } from './shading.ts'
+import { ALL, type Axis, type Box, type Vec3 } from './axes.ts'
+import { colourOf, pixelOf } from './shading.ts'
 
 export type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
 /** 0 sagittal, 1 coronal, 2 axial: the canonical axis that a slice is perpendicular to. */
@@ -15,7 +15,10 @@ export interface Window {
 }
 
 const HEADER = 352
-const TYPES: Record<number, new (buffer: ArrayBuffer, offset: number, length: number) => Numbers> = {
+const TYPES: Record<
+  number,
+  { BYTES_PER_ELEMENT: number; new (buffer: ArrayBuffer, offset: number, length: number): Numbers }
+> = {
   2: Uint8Array,
   4: Int16Array,
   8: Int32Array,
@@ -26,53 +29,118 @@ const RGB24 = 128
 const SOFT_TISSUE: Window = { low: -160, high: 240 } // Hounsfield units
 const UPTAKE = [5, 10, 20] // SUV that is black, where grey is inverted as in PET
 const FIRST_UPTAKE = 10
-const SAMPLES = 200_000 // voxels that are looked at for the window
+const SLAB = 1 << 22 // voxels that come together, about
+const MISSING = 0xff2e2620 // what is not here yet: a blue that no grey level is
 
-/** A volume and its geometry; `spacing` in mm. */
+/** A part of a scan: its numbers or, three of them a voxel, colours; and the voxels that they are of. */
+export interface Part {
+  box: Box
+  data: Numbers
+  coloured: boolean
+}
+
+/** What a NIfTI file holds that the server makes of a part: little-endian, no scaling. */
+export function partOf(file: ArrayBuffer, box: Box): Part {
+  const view = new DataView(file)
+  const kind = view.byteLength < HEADER || view.getInt32(0, true) !== 348 ? 0 : view.getInt16(70, true)
+  const coloured = kind === RGB24
+  const make = coloured ? Uint8Array : TYPES[kind]
+  const size = three((k) => box.stop[k] - box.start[k])
+  const count = size[0] * size[1] * size[2] * (coloured ? 3 : 1)
+  if (!make || view.byteLength !== HEADER + count * make.BYTES_PER_ELEMENT) throw new Error('The scan arrived damaged.')
+  return { box, data: new make(file, HEADER, count), coloured }
+}
+
+/** A volume that comes part by part: slabs of axial slices and, before these, single slices. `spacing` in mm. */
 export class Volume {
   readonly shape: Vec3
   readonly spacing: Vec3
-  /** One number a voxel; of a colour image its luminance. */
-  readonly data: Numbers
-  /** Red, green and blue of every voxel, where it has colours. */
-  readonly colours: Uint8Array | null
   readonly range: Window
   readonly auto: Window
-  private shaded: { key: string; pixel: (place: number) => number } | null = null
+  /** How many parts are here: what was drawn when there were fewer may have lacked some. */
+  arrived = 0
+  private readonly coloured: boolean
+  private readonly depth: number
+  private readonly slabs: (Part | null)[]
+  private readonly asked = new Set<number>()
+  private slices: Part[] = []
+  private shaded: { key: string; pixel: (data: Numbers, place: number) => number } | null = null
 
-  /**
-   * The NIfTI file that the server makes of an image: one volume, little-endian, no scaling; `display`: what its DICOM
-   * headers say of how it is to be seen.
-   */
+  /** `display`: its levels, and what its DICOM headers say of how it is to be seen. */
   constructor(
-    file: ArrayBuffer,
-    readonly display: DisplayInfo | null = null,
+    { shape, spacing, coloured }: { shape: Vec3; spacing: Vec3; coloured: boolean },
+    readonly display: DisplayInfo,
   ) {
-    const view = new DataView(file)
-    const kind = view.getInt16(70, true)
-    const make = kind === RGB24 ? Uint8Array : TYPES[kind]
-    if (view.byteLength < HEADER || view.getInt32(0, true) !== 348 || !make)
-      throw new Error('The scan arrived damaged.')
-    this.shape = three((k) => view.getInt16(42 + 2 * k, true))
-    this.spacing = three((k) => view.getFloat32(80 + 4 * k, true))
-    const [x, y, z] = this.shape
-    const voxels = x * y * z
-    this.colours = kind === RGB24 ? new Uint8Array(file, HEADER, 3 * voxels) : null
-    this.data = this.colours ? luminance(this.colours) : new make(file, HEADER, voxels)
-    const sorted = this.sampled()
-    const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))] ?? 0
-    this.range = extremes(this.data)
-    this.auto = this.colours
-      ? { low: 0, high: 255 }
-      : (spread(at(0.02), at(0.995)) ?? spread(at(0), at(1)) ?? { low: at(0), high: at(0) + 1 })
+    this.shape = shape
+    this.spacing = spacing
+    this.coloured = coloured
+    this.depth = Math.max(1, Math.floor(SLAB / (shape[0] * shape[1])))
+    this.slabs = Array.from({ length: Math.ceil(shape[2] / this.depth) }, () => null)
+    const [low, high] = display.range
+    const [dark, bright] = display.most
+    this.range = { low, high }
+    this.auto = coloured ? { low: 0, high: 255 } : (spread(dark, bright) ?? spread(low, high) ?? { low, high: low + 1 })
   }
+
+  // ---- how it comes
+
+  /** Which share of it is here, 0 to 1. */
+  get share(): number {
+    return this.slabs.filter((slab) => slab).length / this.slabs.length
+  }
+
+  /** What has to be here before the slices through a voxel can be seen. */
+  through(voxel: Vec3): Box[] {
+    const slices = ALL.map((plane) => ({
+      start: three((k) => (k === plane ? voxel[k] : 0)),
+      stop: three((k) => (k === plane ? voxel[k] + 1 : this.shape[k])),
+    }))
+    if (this.slabs.length > 1) return slices
+    this.asked.add(0)
+    return [this.slab(0)]
+  }
+
+  /** The part nearest to a voxel that was not given out yet, to be brought; null after the last. */
+  next([, , z]: Vec3): Box | null {
+    const far = (k: number) => Math.abs((k + 0.5) * this.depth - z - 0.5)
+    const left = [...this.slabs.keys()].filter((k) => !this.asked.has(k)).sort((a, b) => far(a) - far(b))
+    if (left[0] === undefined) return null
+    this.asked.add(left[0])
+    return this.slab(left[0])
+  }
+
+  take(part: Part): void {
+    const { start, stop } = part.box
+    const slab = Math.floor(start[2] / this.depth)
+    const whole = this.slab(slab)
+    if (ALL.every((k) => start[k] === whole.start[k] && stop[k] === whole.stop[k])) this.slabs[slab] = part
+    else this.slices.push(part)
+    this.arrived++
+    if (this.share === 1) this.slices = []
+  }
+
+  private slab(k: number): Box {
+    const [x, y, z] = this.shape
+    return { start: [0, 0, k * this.depth], stop: [x, y, Math.min(z, (k + 1) * this.depth)] }
+  }
+
+  /** The part that holds the voxels along an axis through one of them, or that voxel alone; undefined: none yet. */
+  private partWith(voxel: Vec3, along: 0 | 1 | 2 | null = null): Part | undefined {
+    const holds = ({ box: { start, stop } }: Part) =>
+      ALL.every((k) =>
+        k === along ? start[k] === 0 && stop[k] === this.shape[k] : start[k] <= voxel[k] && voxel[k] < stop[k],
+      )
+    return this.slabs[Math.floor(voxel[2] / this.depth)] ?? this.slices.find(holds)
+  }
+
+  // ---- what it is
 
   /** Whether its numbers are Hounsfield units, or look like them where nothing says what they are. */
   get isCT(): boolean {
-    const { unit, modality } = this.display ?? { unit: null, modality: null }
+    const { unit, modality } = this.display
     if (unit || modality) return unit === 'HU'
     return (
-      !this.colours &&
+      !this.coloured &&
       this.range.low <= -200 &&
       this.range.low >= -3100 &&
       this.range.high > 200 &&
@@ -82,13 +150,13 @@ export class Volume {
 
   /** The unit of its numbers, where one is known. */
   get unit(): string | null {
-    return this.display?.unit ?? (this.isCT ? 'HU' : null)
+    return this.display.unit ?? (this.isCT ? 'HU' : null)
   }
 
   /** The window that its file names. */
   get own(): Window | null {
-    const { low = null, high = null, function: curve } = this.display ?? {}
-    if (low === null || high === null || high <= low || this.colours) return null
+    const { low, high, function: curve } = this.display
+    if (low === null || high === null || high <= low || this.coloured) return null
     return curve === 'SIGMOID' ? { low, high, sigmoid: true } : { low, high }
   }
 
@@ -99,19 +167,22 @@ export class Volume {
 
   /** Grey levels up to a standardized uptake value; null where it cannot be computed. */
   uptake(most: number): Window | null {
-    const suv = this.display?.suv
+    const suv = this.display.suv
     return suv ? { low: 0, high: most / suv } : null
   }
 
-  at([x, y, z]: Vec3): number {
-    return this.data[x + this.shape[0] * (y + this.shape[1] * z)] ?? 0
+  /** The number of a voxel; null where it is not here yet. */
+  at(voxel: Vec3): number | null {
+    const part = this.partWith(voxel)
+    return part ? (part.data[placeOf(part, voxel)] ?? 0) : null
   }
 
-  /** Red, green and blue of a voxel; null in a grey scan. */
-  colourAt([x, y, z]: Vec3): [number, number, number] | null {
-    const k = 3 * (x + this.shape[0] * (y + this.shape[1] * z))
-    const { colours } = this
-    return colours && [colours[k] ?? 0, colours[k + 1] ?? 0, colours[k + 2] ?? 0]
+  /** Red, green and blue of a voxel; null in a grey scan, and where it is not here yet. */
+  colourAt(voxel: Vec3): [number, number, number] | null {
+    const part = this.coloured ? this.partWith(voxel) : undefined
+    if (!part) return null
+    const k = 3 * placeOf(part, voxel)
+    return [part.data[k] ?? 0, part.data[k + 1] ?? 0, part.data[k + 2] ?? 0]
   }
 
   /**
@@ -120,35 +191,45 @@ export class Volume {
    */
   picture(plane: Plane, index: number, window: Window, inverted = false): ImageData {
     const [u, v] = across(plane)
-    const strides: Vec3 = [1, this.shape[0], this.shape[0] * this.shape[1]]
     const width = this.shape[u]
     const height = this.shape[v]
     const picture = new ImageData(width, height)
     const pixels = new Uint32Array(picture.data.buffer)
-    const pixel = this.pixel(window, inverted)
-    const step = strides[u]
+    const shade = this.pixel(window, inverted)
     let to = 0
     for (let j = height - 1; j >= 0; j--) {
-      let from = index * strides[plane] + j * strides[v] + (width - 1) * step
-      for (let i = 0; i < width; i++, from -= step) pixels[to++] = pixel(from)
+      const first = three((k) => (k === plane ? index : k === v ? j : 0))
+      const part = this.partWith(first, u)
+      const end = to + width
+      if (!part) {
+        pixels.fill(MISSING, to, end)
+        to = end
+        continue
+      }
+      const { data } = part
+      const step = u === 0 ? 1 : part.box.stop[0] - part.box.start[0]
+      for (let from = placeOf(part, first) + (width - 1) * step; to < end; from -= step)
+        pixels[to++] = shade(data, from)
     }
     return picture
   }
 
-  /** What a canvas shows of the voxel at a place of the data; made once for a window. */
-  private pixel(window: Window, inverted: boolean): (place: number) => number {
+  /** What a canvas shows of a voxel, by where it is in the numbers of a part; made once for a window. */
+  private pixel(window: Window, inverted: boolean): (data: Numbers, place: number) => number {
     const key = `${window.low} ${window.high} ${window.sigmoid} ${inverted}`
     if (this.shaded?.key !== key) {
-      const pixel = this.colours ? colourOf(this.colours, window, inverted) : pixelOf(this.data, window, inverted)
-      this.shaded = { key, pixel }
+      const part = this.slabs.find((slab) => slab) ?? this.slices[0]
+      const make = part && !this.coloured ? pixelOf(part.data, window, inverted) : colourOf(window, inverted)
+      if (!part) return make // of which nothing is drawn
+      this.shaded = { key, pixel: make }
     }
     return this.shaded.pixel
   }
+}
 
-  private sampled(): Float64Array {
-    const step = Math.max(1, Math.floor(this.data.length / SAMPLES)) | 1
-    return Float64Array.from({ length: Math.ceil(this.data.length / step) }, (_, k) => this.data[k * step] ?? 0).sort()
-  }
+/** Where a part holds a voxel. */
+function placeOf({ box: { start, stop } }: Part, [x, y, z]: Vec3): number {
+  return x - start[0] + (stop[0] - start[0]) * (y - start[1] + (stop[1] - start[1]) * (z - start[2]))
 }
 
 /** The two canonical axes that a slice shows, across and down. */
@@ -185,36 +266,10 @@ export function presets(volume: Volume): Preset[] {
   ]
 }
 
-/** A pixel of a colour image. */
-function colourOf(colours: Uint8Array, window: Window, inverted: boolean): (place: number) => number {
-  const shade = Uint8Array.from({ length: 256 }, (_, value) => greyOf(window, inverted)(value))
-  const of = (place: number) => shade[colours[place] ?? 0] ?? 0
-  return (place) => (0xff000000 | (of(3 * place + 2) << 16) | (of(3 * place + 1) << 8) | of(3 * place)) >>> 0
-}
-
-/** Of red, green and blue, as Rec. 601 weighs them. */
-function luminance(colours: Uint8Array): Uint8Array {
-  const grey = new Uint8Array(colours.length / 3)
-  for (let k = 0, c = 0; k < grey.length; k++, c += 3) {
-    grey[k] = Math.round(0.299 * (colours[c] ?? 0) + 0.587 * (colours[c + 1] ?? 0) + 0.114 * (colours[c + 2] ?? 0))
-  }
-  return grey
-}
-
-function extremes(data: Numbers): Window {
-  let low = Number.POSITIVE_INFINITY
-  let high = Number.NEGATIVE_INFINITY
-  for (const value of data) {
-    if (value < low) low = value
-    if (value > high) high = value
-  }
-  return { low, high }
-}
-
 function spread(low: number, high: number): Window | null {
   return high > low ? { low, high } : null
 }
 
-function three(of: (k: number) => number): Vec3 {
+function three(of: (k: Axis) => number): Vec3 {
   return [of(0), of(1), of(2)]
 }

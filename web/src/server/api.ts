@@ -1,6 +1,6 @@
 // The server, as the page sees it. What can be asked twice outlives a lost connection; errors are the server's sentences.
 
-import { type Box, parseBox } from '../scan/axes.ts'
+import { type Box, formatBox, parseBox } from '../scan/axes.ts'
 import { ApiError } from './errors.ts'
 import { Line } from './line.ts'
 import type {
@@ -18,7 +18,7 @@ import type {
   TaskInfo,
   TaskState,
 } from './types.ts'
-import { counted, eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
+import { eventsIn, LostError, orAborted, type Progress, wire } from './wire.ts'
 
 export type What = 'labels' | 'mask' | 'scribbles' | 'probability' | 'uncertainty' | 'weights'
 
@@ -93,13 +93,10 @@ export class Api extends Line {
     return this.json('images/demo', { method: 'POST' })
   }
 
-  /** The scan in canonical order: a NIfTI file. */
-  canonical(key: string, progress?: Progress): Promise<ArrayBuffer> {
-    return this.patiently(async () => {
-      const response = await this.fetch(`api/v1/images/${encodeURIComponent(key)}/canonical`)
-      const body = progress && response.body ? response.body.pipeThrough(counted(progress)) : response.body
-      return wire(new Response(body).arrayBuffer())
-    })
+  /** A part of the scan, its voxels in canonical order: a NIfTI file. */
+  canonical(key: string, box: Box, signal?: AbortSignal): Promise<ArrayBuffer> {
+    const part = query({ box: formatBox(box) })
+    return this.patiently(() => this.whole(`api/v1/images/${encodeURIComponent(key)}/canonical?${part}`), signal)
   }
 
   // ---- sessions

@@ -1,6 +1,7 @@
 // How the server is asked: what can be asked twice outlives a lost connection; errors are the server's sentences.
 
 import { ApiError, refusalIn } from './errors.ts'
+import { type Whole, whole } from './whole.ts'
 import { LostError, orAborted, type Progress, wire } from './wire.ts'
 
 const BREAKS = 5 // of one request, after which the fault is in the request
@@ -14,6 +15,8 @@ const PATIENCE = 5000 // milliseconds that it has for an answer to one of them
 export class Line {
   /** Hears when the server cannot be reached, when it can again, and when it does not know the user (any more). */
   onconnection: (state: 'lost' | 'back' | 'denied') => void = () => {}
+  /** How large answers are fetched. */
+  large: (address: string) => Promise<Whole> = whole
   protected readonly base: string
   protected readonly second: number
   private returning: Promise<void> | null = null
@@ -40,6 +43,14 @@ export class Line {
       void this.back()
       throw new ApiError(0, 'The server cannot be reached; try again when it is back.')
     }
+  }
+
+  /** As `fetch`, of a large answer, off the page's thread where `large` is so. */
+  protected async whole(path: string): Promise<ArrayBuffer> {
+    const { status, after, body } = await wire(this.large(this.base + path))
+    if (status < 300) return body
+    if (status === 502 || status === 504) throw new LostError()
+    throw this.refused(status, new TextDecoder().decode(body), after === null ? null : Number(after))
   }
 
   /** An answer that is not a refusal; LostError where there is none. */

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 1821478b3fd84a9cac3672f0d12644df8cb7f156c0ce6bce1602e856ce2d69d4
+// Made by `make types`; do not edit. cf439b6541f5367dff4d8796a08eb7146cddf8456211a87ef033bf0d6fbdd9aa
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -46,7 +46,10 @@ export interface components {
        */
       refine: 'auto' | 'crf' | 'none'
     }
-    /** @description How an image wants to be seen: what its DICOM headers say, and nulls where they do not, or it has none. */
+    /**
+     * @description How an image wants to be seen: what its DICOM headers say, nulls where they do not or it has none, and its
+     *     values.
+     */
     DisplayInfo: {
       /** @description The value that is black. */
       low: number | null
@@ -68,6 +71,10 @@ export interface components {
       modality: string | null
       /** @description Of the series. */
       description: string | null
+      /** @description The least and the greatest value. */
+      range: [number, number]
+      /** @description Between which most values lie: 2nd and 99.5th percentile. */
+      most: [number, number]
     }
     /** @description Where an interaction led, and what it cost. ``repeated``: it had been done before, under the same key. */
     Done: {

@@ -55,25 +55,6 @@ function eventOf(block: string): ServerEvent | null {
   return data.length ? { name: values('event').at(-1) ?? 'message', data: data.join('\n') } : null
 }
 
-/** Tells which share of a NIfTI file has passed; the file's own header says how long it is. */
-export function counted(progress: Progress): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
-  let passed = 0
-  let total = 0
-  return new TransformStream({
-    transform(piece, onwards) {
-      if (!passed && piece.length >= 112) total = lengthOf(new DataView(piece.buffer, piece.byteOffset))
-      passed += piece.length
-      if (total > 0) progress(Math.min(1, passed / total))
-      onwards.enqueue(piece)
-    },
-  })
-}
-
-function lengthOf(header: DataView): number {
-  const voxels = [42, 44, 46].reduce((product, place) => product * header.getInt16(place, true), 1)
-  return header.getFloat32(108, true) + (voxels * header.getInt16(72, true)) / 8
-}
-
 /** Wait, unless `signal` says to stop. */
 export async function orAborted(waiting: Promise<void>, signal?: AbortSignal): Promise<void> {
   if (!signal) return waiting

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
+import type { Box } from '../../src/scan/axes.ts'
 import { Api } from '../../src/server/api.ts'
 import { ApiError } from '../../src/server/errors.ts'
 import type { Done, RoundEvent } from '../../src/server/types.ts'
@@ -272,20 +273,19 @@ test('an array comes with its box and its number', async () => {
   await assert.rejects(api.result('s', 'probability'), { message: 'The probability arrived damaged.' })
 })
 
-test('the scan tells how far it is by its own header, and comes again where it broke off', async () => {
-  const file = new Uint8Array(352 + 2 * 24)
-  const header = new DataView(file.buffer)
-  for (const [k, n] of [2, 3, 4].entries()) header.setInt16(42 + 2 * k, n, true)
-  header.setInt16(72, 16, true)
-  header.setFloat32(108, 352, true)
-  serving([
-    () => new Response(streamOf([file.slice(0, 200)], 'breaks')),
-    () => new Response(streamOf([file.slice(0, 200), file.slice(200)])),
+test('a part of the scan comes whole, and again where it broke off or was refused for a while', async () => {
+  const file = new Uint8Array([1, 2, 3, 4])
+  const asked = serving([
+    () => new Response(streamOf([file.slice(0, 2)], 'breaks')),
+    json({ detail: 'Later.' }, 503, { 'Retry-After': '1' }),
+    () => new Response(streamOf([file.slice(0, 2), file.slice(2)])),
+    json({ detail: 'There is no image.' }, 404),
   ])
-  const shares: number[] = []
-  const whole = await impatient().api.canonical('k', (share) => shares.push(share))
-  assert.deepEqual(new Uint8Array(whole), file)
-  assert.deepEqual(shares, [0.5, 0.5, 1])
+  const { api } = impatient()
+  const box: Box = { start: [0, 2, 5], stop: [4, 3, 9] }
+  assert.deepEqual(new Uint8Array(await api.canonical('k', box)), file)
+  assert.match(asked[0]?.path ?? '', /images\/k\/canonical\?box=0%3A4%2C2%2C5%3A9$/)
+  await assert.rejects(api.canonical('k', box), { status: 404, message: 'There is no image.' })
 })
 
 test('a file to save comes whole, or as an error', async () => {

@@ -15,7 +15,8 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
 from bifseg.imaging.image import Image
-from bifseg.imaging.orientation import nifti
+from bifseg.imaging.intensity import levels
+from bifseg.imaging.orientation import canonical_shape, nifti
 from bifseg.io.dicom_display import Display, display_of
 from bifseg.io.thumbnail import thumbnail
 from bifseg.prompts.interaction import Box
@@ -87,8 +88,14 @@ def image(key: str, service: Served, user: User) -> dict:
 
 @router.get("/images/{key}/display", response_model=DisplayInfo)
 async def display(key: str, service: Served, user: User) -> dict:
-    """How the image wants to be seen: window, inversion and units of its DICOM headers."""
-    return vars(await service.quick.run(user, lambda: _display(service, service.store.image_row(key, user))))
+    """How the image wants to be seen: window, inversion and units of its DICOM headers, and what values it has."""
+
+    def look() -> dict:
+        row = service.store.image_row(key, user)
+        least, most = levels(service.store.image(row.key).array)
+        return vars(_display(service, row)) | {"range": least, "most": most}
+
+    return await service.quick.run(user, look)
 
 
 @router.get(
@@ -138,11 +145,20 @@ async def voxels(key: str, service: Served, user: User, format: Format = "raw") 
         }
     },
 )
-async def canonical_image(key: str, service: Served, user: User, request: Request) -> Response:
+async def canonical_image(
+    key: str,
+    service: Served,
+    user: User,
+    request: Request,
+    box: Annotated[
+        str | None, Query(max_length=100, description="A part of it: ranges of voxels right, anterior, superior.")
+    ] = None,
+) -> Response:
     """The image with its axes permuted and flipped to right, anterior, superior, as far as that goes: see ``axes``."""
 
     def view() -> tuple[int, Iterable[bytes]]:
-        return nifti(service.store.image(service.store.image_row(key, user).key))
+        image = service.store.image(service.store.image_row(key, user).key)
+        return nifti(image, None if box is None else Box.parse(box, canonical_shape(image)).slices)
 
     size, pieces = await service.quick.run(user, view)
     if not _nearby(request) and "gzip" in request.headers.get("accept-encoding", ""):

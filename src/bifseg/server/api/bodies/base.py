@@ -28,6 +28,7 @@ Place = Annotated[
     ),
 ]
 Three = Field(min_length=3, max_length=3)  # x, y, z
+Two = Field(min_length=2, max_length=2)
 
 
 class Body(BaseModel):

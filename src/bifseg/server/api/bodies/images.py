@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, computed_field, create_model
 from bifseg.imaging.orientation import axes_of
 from bifseg.method import parameters
 from bifseg.server.api.bodies.answers import Standing
-from bifseg.server.api.bodies.base import Answer, Body, Name, Text, Three
+from bifseg.server.api.bodies.base import Answer, Body, Name, Text, Three, Two
 from bifseg.storage.rows import SessionRow
 
 BOUNDS = {"rounds": 100, "iterations": 1000}  # more than anyone needs, and less than would hold up others
@@ -89,7 +89,8 @@ class ImageInfo(Answer):
 
 
 class DisplayInfo(Answer):
-    """How an image wants to be seen: what its DICOM headers say, and nulls where they do not, or it has none."""
+    """How an image wants to be seen: what its DICOM headers say, nulls where they do not or it has none, and its
+    values."""
 
     low: Annotated[float | None, Field(description="The value that is black.")]
     high: Annotated[float | None, Field(description="The value that is white.")]
@@ -100,6 +101,8 @@ class DisplayInfo(Answer):
     suv_missing: Annotated[str | None, Field(description="Why a PET series has no SUV.")]
     modality: str | None
     description: Annotated[str | None, Field(description="Of the series.")]
+    range: Annotated[list[float], Two, Field(description="The least and the greatest value.")]
+    most: Annotated[list[float], Two, Field(description="Between which most values lie: 2nd and 99.5th percentile.")]
 
 
 class FileInfo(Answer):
