@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from bifseg.loading import loading
+
 _HOMES = {
     "Box": "prompts.interaction",
     "Image": "imaging.image",
@@ -28,7 +30,8 @@ def __getattr__(name: str) -> object:
     """Load a public name when it is first used, so that ``import bifseg`` does not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'bifseg' has no attribute {name!r}")
-    value = getattr(import_module(f"bifseg.{_HOMES[name]}"), name)
+    with loading():
+        value = getattr(import_module(f"bifseg.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

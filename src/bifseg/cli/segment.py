@@ -16,6 +16,7 @@ from bifseg.cli.progress import progress
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_json, write_together
 from bifseg.io.formats import titles, written_endings
+from bifseg.loading import loading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,10 +86,11 @@ def segment(
     outputs = [path for path in (output, probability, uncertainty, report) if path]
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
-    from bifseg.io.images import check_writable, headers_for, read_image, write_image
-    from bifseg.method.parameters import parsed
-    from bifseg.method.timing import Stopwatch
-    from bifseg.session.session import Session
+    with loading(keep=True):
+        from bifseg.io.images import check_writable, headers_for, read_image, write_image
+        from bifseg.method.parameters import parsed
+        from bifseg.method.timing import Stopwatch
+        from bifseg.session.session import Session
 
     clock, changes = Stopwatch(), parsed(change or [])
     with progress(2 + max(1, len(boxes)) + len(corrections)) as say:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 from pkgutil import resolve_name
 
 from bifseg.errors import BifsegError, StorageFull
+from bifseg.loading import loading
 from bifseg.storage.full_disk import FULL, is_full
 
 NICE = 5  # by which computing gives way to the server's own process, whose replies take milliseconds
@@ -40,7 +41,9 @@ def main(factory: str, handle: str, options: dict) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
     with _connection(handle) as connection:
-        handler = resolve_name(factory)(options)
+        with loading(keep=True):
+            make = resolve_name(factory)
+        handler = make(options)
         with contextlib.suppress(ConnectionError, EOFError):
             connection.sendall(encode({"ready": True}))
             while True:
