@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from kinds_of_objects import core
@@ -12,14 +13,14 @@ from bifseg.errors import DamagedFile
 from bifseg.server import learner as learning
 from bifseg.server.learner import Learner
 from bifseg.server.tasks import UserTasks
-from bifseg.server.workers.learning import wanted_in
+from bifseg.server.workers.learning import following, wanted_in
 from bifseg.storage import Store
 
 
 @pytest.fixture
 def tasks(tmp_path):
     store = Store(tmp_path)
-    yield UserTasks(store)
+    yield UserTasks(store, lambda row: None)
     store.close()
 
 
@@ -29,6 +30,16 @@ def begun(tasks, user="ann"):
     for seed in range(3):
         task.add(core(seed))
     return task
+
+
+def test_users_learn_in_turns(tasks):
+    """Whose folder came first learnt all that they wanted, again and again, before anybody else."""
+    for user in ("ann", "ben"):
+        begun(tasks, user)
+    new = list(wanted_in(map(str, tasks.folders())))
+    first = following(new, Counter())
+    second = following(new, Counter({first[0].folder.parent: 1}))
+    assert {first[0].folder.parent, second[0].folder.parent} == {tasks.of(user).folder for user in ("ann", "ben")}
 
 
 async def until(true, seconds=120.0):

@@ -85,7 +85,7 @@ def display_of(headers: bytes) -> Display:
         except DAMAGE:
             return Display()
         modality = _or_none(lambda: str(header.get("Modality") or "") or None)
-        window = _or_none(lambda: _window(header))
+        window = _or_none(lambda: _finite(_window(header)))
         if modality == "PT" and any(_or_none(partial(_window, one)) != window for one in (first, last)):
             window = None
         suv, missing = _suv_of(first, header, last) if modality == "PT" else (None, None)
@@ -125,6 +125,10 @@ def _three(headers: bytes) -> tuple[Any, Any, Any]:
         read = {name: dcmread(io.BytesIO(archive.read(name)), force=True)
                 for name in {names[0], names[len(names) // 2], names[-1]}}  # fmt: skip
         return read[names[0]], read[names[len(names) // 2]], read[names[-1]]
+
+
+def _finite(window: tuple[float, float, str] | None) -> tuple[float, float, str] | None:
+    return window if window is not None and all(map(math.isfinite, window[:2])) else None
 
 
 def _or_none(read: Callable[[], Any]) -> Any:

@@ -30,9 +30,10 @@ from bifseg.errors import (
     TookTooLong,
     TooLarge,
 )
-from bifseg.server import api, metrics, page
+from bifseg.server import metrics, page
 from bifseg.server.access.guard import Guard
 from bifseg.server.access.subpath import SubPath
+from bifseg.server.api import router as api
 from bifseg.server.api.versions import etag
 from bifseg.server.log import RequestLog, failure
 from bifseg.server.monailabel import api as monailabel

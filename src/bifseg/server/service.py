@@ -21,6 +21,7 @@ from bifseg.server.metrics import Metrics
 from bifseg.server.news import News
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
+from bifseg.server.series import KnownSeries
 from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.tasks import UserTasks
 from bifseg.server.uploads.template import Template
@@ -45,12 +46,13 @@ class Service:
         self.store = Store(settings.data, quota=settings.quota, share=settings.own_share, prefix=settings.prefix)
         self.tokens = Tokens(self.store)
         self.leases = Leases(self.store, settings.limits)
-        self.tasks = UserTasks(self.store)
+        self.template = template or Template()  # of the processes that read uploads
+        self.series = KnownSeries(self.store, settings.limits, self.template)
+        self.tasks = UserTasks(self.store, lambda row: self.series.of(row).patient)
         self.learner = Learner(self.tasks, min(2, settings.threads))
         self.store.beside = self.tasks.taken
         self.metrics = Metrics()
         self.news = News()
-        self.template = template or Template()  # of the processes that read uploads
         self.coming: dict[str, Future] = {}  # sessions whose image is on its way into the store
         # Seconds or gigabytes: files, whole images, exports, uploads.
         self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)

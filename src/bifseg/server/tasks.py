@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from bifseg.errors import BifsegError, InvalidInput, NotFound, StorageFull
-from bifseg.io.dicom_display import patient_of
 from bifseg.server.settings import LOCAL
 from bifseg.storage import Store
 from bifseg.storage.journal import check_current
-from bifseg.storage.rows import SessionRow
+from bifseg.storage.rows import ImageRow, SessionRow
 from bifseg.storage.snapshot import pack_weights
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Task, Tasks
@@ -21,10 +20,13 @@ MOST = 200  # tasks of a user
 
 
 class UserTasks:
-    """The tasks of all users, beside the sessions of a store; those of `LOCAL` are what ``bifseg tasks`` sees."""
+    """The tasks of all users, beside the sessions of a store; those of `LOCAL` are what ``bifseg tasks`` sees.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    ``patient``: says whose an image is, where its headers do.
+    """
+
+    def __init__(self, store: Store, patient: Callable[[ImageRow], str | None]) -> None:
+        self._store, self._patient = store, patient
         self._local, self._others = store.folder / "tasks", store.folder / "tasks of users"
 
     def of(self, user: str) -> Tasks:
@@ -82,12 +84,12 @@ class UserTasks:
             raise NotFound(f"The session has no object {object[:80]!r}.")
         check_current(history, expected, object)
         segment, row = store.segment(about["segment"]), store.image_row(session.image)
-        patient = None if row.dicom is None else patient_of(store.blob(row.dicom))
         source = {
             "session": session.id, "object": object, "version": str(history.version(object)), "image": row.key,
             "title": session.title,
         }  # fmt: skip
-        example = Example.of(store.image(row.key), segment.mask, segment.box, patient or row.key[:16], source)
+        patient = self._patient(row) or row.key[:16]
+        example = Example.of(store.image(row.key), segment.mask, segment.box, patient, source)
         size = len(example.packed())
         store.check_room(size)
         store.check_share(session.owner, size)

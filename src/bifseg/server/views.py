@@ -6,24 +6,25 @@ import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from shutil import disk_usage
-from typing import Annotated, BinaryIO, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import numpy as np
 from pydantic import AfterValidator, WithJsonSchema
 
-from bifseg.errors import FileError, InvalidInput, NotFound, StorageFull
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.formats import FORMATS, written_as
-from bifseg.io.images import write_image
 from bifseg.prompts.interaction import Box
-from bifseg.server.uploads.scratch import scratch
+from bifseg.server.uploads.work import written
 from bifseg.session.state import Segment, State
-from bifseg.storage import Store
-from bifseg.storage.full_disk import FULL, is_full
 from bifseg.storage.rows import ImageRow
+
+if TYPE_CHECKING:
+    from bifseg.server.service import Service
 
 What = Literal["labels", "mask", "scribbles", "probability", "uncertainty", "weights"]
 RAW = "raw"  # the voxels of a box, no file
+IMAGE = "image"  # the title of the view of the image itself
 
 
 def media_types() -> dict[str, str]:
@@ -107,33 +108,25 @@ def write_raw(view: View, file: BinaryIO) -> dict[str, str]:
     }
 
 
-def file(store: Store, row: ImageRow, view: View, format: Format) -> BinaryIO:
+def file(service: Service, row: ImageRow, view: View, format: Format) -> BinaryIO:
     """The array in its image, zero elsewhere, as a file of a format; it has no name any more, and ends when closed.
 
-    Raises InvalidInput for what the format cannot hold, and for DICOM-SEG and RTSTRUCT of an image that came
-    from no DICOM.
+    It is written by a process of its own: how long a surface or a contour becomes is a matter of what was drawn. Raises
+    InvalidInput for what the format cannot hold, and for DICOM-SEG and RTSTRUCT of an image that came from no DICOM.
     """
-    image = store.image(row.key)
-    full = view.array if view.array.shape[:3] == image.shape else view.box.paste(view.array, image.shape)
-    path = scratch(store.folder, f".{format}")
-    entry = written_as(path)
+    store, entry = service.store, written_as(Path(f"file.{format}"))
     if entry is None:
         raise InvalidInput(f"Nothing is written as .{format}; possible are {', '.join(media_types())}.")
     if entry.holds == "objects" and not view.names:
         raise InvalidInput(f"{entry.title} holds objects, not {view.title}; ask for labels or a mask.")
     if entry.needs_series and row.dicom is None:
         raise InvalidInput(f"The image came from no DICOM series, and {entry.title} needs one; ask for another format.")
-    headers = store.blob(row.dicom) if entry.needs_series and row.dicom is not None else None
-    try:
-        write_image(path, full, image, names=view.names or None, headers=headers)
-        return path.open("rb")
-    except (ValueError, OSError) as error:
-        # ITK does not say why a file did not arrive
-        if is_full(error) or (isinstance(error, OSError) and disk_usage(store.folder).free < full.nbytes):
-            raise StorageFull(FULL) from None
-        raise (error.of(f"a file .{format}") if isinstance(error, FileError) else error) from None
-    finally:
-        path.unlink(missing_ok=True)
+    headers = store.blobs.path(row.dicom) if entry.needs_series and row.dicom is not None else None
+    return written(
+        None if view.title == IMAGE else view.array, view.box, store.image(row.key), store.folder,
+        service.settings.limits, service.template,
+        format=format, voxels=store.blobs.path(row.blob), headers=headers, names=view.names or None,
+    )  # fmt: skip
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

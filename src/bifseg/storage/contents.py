@@ -128,6 +128,10 @@ class Contents:
             )
         self._taken[owner] = when, taken + needed  # until it is looked at again, as if it were kept
 
+    def recount(self, owner: str) -> None:
+        """Look again at what a user keeps: another process added to it."""
+        self._taken.pop(owner, None)
+
     @contextmanager
     def forgetting(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
         """A transaction that deletes; files of the contents that it adds to the list go when it is committed.

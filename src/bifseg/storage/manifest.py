@@ -14,6 +14,7 @@ from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
 from bifseg.storage.journal import KINDS, STATELESS, Entry, History, blobs_of
 from bifseg.storage.rows import further
+from bifseg.storage.snapshot import DEEPEST, depth
 from bifseg.storage.store import Store
 
 FORMAT, VERSION = "bifseg-session", 1
@@ -131,6 +132,8 @@ def _entry(number: int, entry: Mapping, blobs: frozenset[str]) -> Entry:
     kind, request, state = entry["kind"], entry["request"], entry["state"]
     if entry["number"] != number or kind not in KINDS or (state is None) != (kind in STATELESS):
         raise InvalidInput(f"its journal has no entry {number}, or not of a kind that there is")
+    if max(depth(request), depth(entry["summary"])) > DEEPEST:
+        raise InvalidInput(f"its entry {number} is nested too deeply")
     if not isinstance(request, dict) or not blobs.issuperset(blobs_of(request)):
         raise InvalidInput(f"its entry {number} refers to what is not in it")
     return Entry(number, kind, request, _state(number, state, blobs), _summary(entry["summary"]), None, _time(entry))

@@ -17,6 +17,7 @@ from bifseg.session.state import ModelId, Prior, Segment
 
 FORMAT = "bifseg-segment-1"
 LARGEST = 1 << 10  # of a working grid, per side
+DEEPEST = 16  # levels of lists and dicts in what is told of an interaction: what writes JSON for clients has 255
 
 
 def pack(segment: Segment) -> bytes:
@@ -70,6 +71,7 @@ def unpack(content: bytes) -> Segment:
             and all(array.dtype == np.float32 and np.isfinite(array).all() for array in (*grids, *arrays.values()))
             and all(name.startswith(("classifier.", "start.", "prior.")) for name in arrays)
             and all(isinstance(record, dict) for record in about["rounds"])
+            and depth(about["rounds"]) <= DEEPEST
             and all(isinstance(ms, int | float) for ms in about["milliseconds"].values())
         )  # fmt: skip
         if not whole:
@@ -122,6 +124,18 @@ def _prior(task: object, version: object, base: object, weights: Mapping[str, np
     if not (isinstance(task, str) and len(task) <= 80 and type(version) is int and isinstance(base, str) and weights):
         raise InvalidInput("it does not say which task learnt it")
     return Prior(task, version, base, weights)
+
+
+def depth(value: object) -> int:
+    """How many levels of lists and dicts there are, `DEEPEST` and one at most."""
+    level, found = [value], 0
+    while found <= DEEPEST:
+        inner = [one for one in level if isinstance(one, dict | list)]
+        if not inner:
+            break
+        found += 1
+        level = [one for thing in inner for one in (thing.values() if isinstance(thing, dict) else thing)]
+    return found
 
 
 def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

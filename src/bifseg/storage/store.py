@@ -104,7 +104,7 @@ class Store(Contents):
                 (key, blob, geometry, size, now, headers),
             )
             connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
-        self._taken.pop(owner, None)
+        self.recount(owner)
         return key
 
     def image_row(self, key: str, owner: str | None = None) -> ImageRow:

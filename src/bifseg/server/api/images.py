@@ -17,7 +17,6 @@ from bifseg.errors import NotFound
 from bifseg.imaging.image import Image
 from bifseg.imaging.intensity import levels
 from bifseg.imaging.orientation import canonical_shape, nifti
-from bifseg.io.dicom_display import Display, display_of
 from bifseg.io.thumbnail import thumbnail
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
@@ -27,7 +26,7 @@ from bifseg.server.api.request import BYTES, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
 from bifseg.server.uploads.reading import read_image
 from bifseg.server.uploads.receiving import received, suffix_of
-from bifseg.server.views import Format, View
+from bifseg.server.views import IMAGE, Format, View
 from bifseg.storage.rows import ImageRow
 
 router = APIRouter(tags=["images"], **ROUTER)
@@ -93,7 +92,7 @@ async def display(key: str, service: Served, user: User) -> dict:
     def look() -> dict:
         row = service.store.image_row(key, user)
         least, most = levels(service.store.image(row.key).array)
-        return vars(_display(service, row)) | {"range": least, "most": most}
+        return vars(service.series.of(row).display) | {"range": least, "most": most}
 
     return await service.quick.run(user, look)
 
@@ -108,7 +107,7 @@ async def small_picture(key: str, service: Served, user: User) -> Response:
 
     def draw() -> bytes:
         row = service.store.image_row(key, user)
-        return thumbnail(service.store.image(row.key), _display(service, row))
+        return thumbnail(service.store.image(row.key), service.series.of(row).display)
 
     content = await service.quick.run(user, draw)
     return Response(content, media_type="image/png")
@@ -129,7 +128,7 @@ async def voxels(key: str, service: Served, user: User, format: Format = "raw") 
 
     def view() -> tuple[ImageRow, View]:
         image = service.store.image(row.key)
-        return row, View("image", image.voxels, Box((0, 0, 0), image.shape))
+        return row, View(IMAGE, image.voxels, Box((0, 0, 0), image.shape))
 
     return await answer(service.heavy, service, user, view, format, row.bytes)
 
@@ -232,10 +231,6 @@ async def _keep(service: Served, user: str, path: Path, name: str, series: str |
 
 def _kept(service: Served, user: str, image: Image, headers: bytes | None = None) -> dict:
     return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
-
-
-def _display(service: Served, row: ImageRow) -> Display:
-    return Display() if row.dicom is None else display_of(service.store.blob(row.dicom))
 
 
 @cache

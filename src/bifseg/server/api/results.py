@@ -143,7 +143,7 @@ async def answer(
 
     def write() -> FileReply:
         row, shown = view()
-        file = views.file(service.store, row, shown, format)
+        file = views.file(service, row, shown, format)
         return FileReply(file, media_types()[format], called(f"{shown.title}.{format}"))
 
     return await file_reply(service.heavy, service, user, write)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +17,16 @@ from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import EntryInfo
-from bifseg.server.api.bodies.base import parsed
-from bifseg.server.api.bodies.images import Imported, NewSession, ServerInfo, SessionInfo, SessionState
+from bifseg.server.api.bodies.images import NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served, listed
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
-from bifseg.server.uploads import receiving
 from bifseg.server.uploads.receiving import received
 from bifseg.server.uploads.scratch import scratch
-from bifseg.storage.manifest import Manifest
+from bifseg.server.uploads.work import import_archive
 from bifseg.storage.rows import ImageRow, SessionRow
-from bifseg.storage.transfer import export, import_
+from bifseg.storage.transfer import export
 
 if TYPE_CHECKING:
     from bifseg.imaging.image import Image
@@ -91,9 +88,7 @@ async def import_session(request: Request, service: Served, user: User, response
 
     def take(path: Path) -> dict:
         service.check_sessions(user)
-        with receiving.called(path, "The upload"):
-            bounds = {"voxels": limits.voxels, "limit": limits.array_bytes}
-            return _state(service, import_(store, path, user, **bounds, check=_check))
+        return _state(service, import_archive(store, path, user, limits, service.template))
 
     async with service.receiving.turn(user), received(request.stream(), store.folder, ".zip") as path:
         return _tagged(response, await service.heavy.run(user, take, path))
@@ -164,15 +159,6 @@ async def export_session(session: Owned, service: Served) -> Response:
             path.unlink(missing_ok=True)
 
     return await file_reply(service.heavy, service, session.owner, write)
-
-
-def _check(manifest: Manifest) -> None:
-    """ValueError for a session that could not have been begun here: hidden letters, parameters without bounds."""
-    names = {name for entry in manifest.entries for name in (entry.state or {"objects": {}})["objects"]}
-    about = {name: manifest.options[name] for name in ("title", "client")} | {"names": sorted(names)}
-    if not isinstance(parameters := manifest.options["parameters"], str):
-        about["parameters"] = dict(parameters)
-    parsed(Imported, json.dumps(about), "manifest")
 
 
 def _tagged(response: Response, state: dict) -> dict:

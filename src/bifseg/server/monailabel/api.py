@@ -145,9 +145,7 @@ async def infer(
     def reply() -> FileReply:
         shown = views.view(service.store.state(session.id), "mask", name, row.shape)
         facts = {"label_names": {name: 1}, "latencies": {"total": round(time.perf_counter() - start, 3)}}
-        return _multipart(
-            facts, f"mask-{secrets.token_hex(4)}{suffix}", views.file(service.store, row, shown, suffix[1:])
-        )
+        return _multipart(facts, f"mask-{secrets.token_hex(4)}{suffix}", views.file(service, row, shown, suffix[1:]))
 
     return await file_reply(service.lane(row.voxels), service, user, reply)
 
@@ -211,7 +209,7 @@ async def submitted(service: Served, user: User, label: Name, tag: Tag = FINAL) 
         key = names.image(label)
         given = names.submitted(key, tag or FINAL)
         view = views.View("labels", service.store.array(given["blob"]), Box.parse(given["box"]))
-        file = views.file(service.store, service.store.image_row(key), view, "nii.gz")
+        file = views.file(service, service.store.image_row(key), view, "nii.gz")
         return FileReply(file, views.media_types()["nii.gz"], called("label.nii.gz"))
 
     return await file_reply(service.heavy, service, user, find)

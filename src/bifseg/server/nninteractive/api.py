@@ -11,14 +11,12 @@ no harm, and nobody has to know what the client has seen.
 
 from __future__ import annotations
 
-import mmap
-import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -27,10 +25,10 @@ from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, overlap
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.base import parsed
+from bifseg.server.api.file_replies import KEPT, FileReply, file_reply
 from bifseg.server.api.request import Bounded
-from bifseg.server.nninteractive import nnia
 from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
-from bifseg.server.nninteractive.masks import BINARY, box_of, predicted, session_with, unchanged
+from bifseg.server.nninteractive.masks import BINARY, box_of, extent_of, predicted, session_with, unchanged
 from bifseg.server.nninteractive.prompts import Mark, PromptScene
 from bifseg.server.nninteractive.said import (
     BUFFERS,
@@ -44,8 +42,9 @@ from bifseg.server.nninteractive.said import (
 )
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_array
-from bifseg.server.uploads.receiving import pour, received
-from bifseg.storage.full_disk import on_disk
+from bifseg.server.uploads.receiving import received
+from bifseg.server.uploads.scratch import unnamed
+from bifseg.server.uploads.work import read_mask
 from bifseg.storage.rows import ImageRow
 
 router = APIRouter(
@@ -101,18 +100,6 @@ async def _hear(leases: Leases, token: str, user: str, act: bool) -> Lease:
 
 Held = Annotated[Lease, Depends(_held)]
 Acting = Annotated[Lease, Depends(_acting)]
-
-
-@asynccontextmanager
-async def _body(request: Request) -> AsyncIterator[memoryview]:
-    """A request's body, in an unnamed file of the store's folder, when it is its sender's turn."""
-    service: Service = request.app.state.service
-    async with service.receiving.turn(request.state.user):
-        with tempfile.TemporaryFile(dir=service.store.folder) as file:
-            with on_disk():
-                size = await pour(request.stream(), file)
-                file.flush()
-            yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
 
 
 # ---- leases
@@ -293,7 +280,9 @@ async def _prompt(request: Request, lease: Lease, run: bool, prompt: Callable[..
         scene = PromptScene(row.shape, row.spacing, None if session is None else box_of(service.store, session))
         return journalled(prompt(scene, *said), service.store)
 
-    asked = {"refine": "auto" if run else "none", **await run_in_threadpool(interaction)}
+    marked = max((one.mask.size for one in said if isinstance(one, Mark)), default=0)
+    told = await service.lane(marked).run(lease.user, interaction)
+    asked = {"refine": "auto" if run else "none", **told}
     if session is None:
         session = await service.create(row.key, lease.user, client="nninteractive")
         lease = await run_in_threadpool(_leases(request).note, lease, session=session)
@@ -305,11 +294,11 @@ async def _mark(
     request: Request, lease: Lease, pairs: list[list[float]] | None, may_be_empty: bool = False
 ) -> Mark | None:
     """The voxels that a mask in the body marks; ``pairs``: the ranges it fills, where it is not the whole image."""
-    row = await _image(request, lease)
+    row, service = await _image(request, lease), request.app.state.service
     start, stop = zip(*(map(round, pair) for pair in pairs), strict=True) if pairs else ((0, 0, 0), row.shape)
 
-    def read(body: memoryview) -> Mark | None:
-        mask = nnia.unpack(body, nnia.most(prod(row.shape), len(body)))
+    def read(path: Path) -> Mark | None:
+        mask = read_mask(path, service.store.folder, service.settings.limits, prod(row.shape), service.template)
         if mask.shape != tuple(b - a for a, b in zip(start, stop, strict=True)):
             where = f"interaction_bbox {pairs}" if pairs else f"the image {row.shape}"
             raise InvalidInput(f"The mask has the shape {mask.shape}, which does not fit {where}.")
@@ -318,8 +307,9 @@ async def _mark(
             return None
         return Mark.of(mask[there], [part.start for part in here])
 
-    async with _body(request) as body:
-        return await request.app.state.service.quick.run(lease.user, read, body)
+    body = received(request.stream(), service.store.folder, ".nnia")
+    async with service.receiving.turn(lease.user), body as path:
+        return await service.lane(prod(row.shape)).run(lease.user, read, path)
 
 
 async def _session(request: Request, lease: Lease) -> str | None:
@@ -338,5 +328,21 @@ def _session_of(request: Request, lease: Lease, mark: Mark) -> str | None:
 
 async def _reply(request: Request, lease: Lease) -> Response:
     service: Service = request.app.state.service
-    facts = lease.facts["session"], lease.facts["dtype"]
-    return await service.quick.run(lease.user, predicted, service.store, *facts)
+    session, dtype = lease.facts["session"], np.dtype(lease.facts["dtype"])
+    box = await run_in_threadpool(extent_of, service.store, session)
+    lane, size = service.lane(prod(box.shape)), prod(box.shape) * dtype.itemsize
+    if size <= KEPT:
+
+        def pack() -> Response:
+            about, pieces = predicted(service.store, session, box, dtype)
+            return Response(b"".join(pieces), media_type=BINARY, headers=about)
+
+        return await lane.run(lease.user, pack)
+
+    def pour() -> FileReply:
+        with unnamed(service.store.folder) as file:
+            about, pieces = predicted(service.store, session, box, dtype)
+            file.writelines(pieces)
+            return FileReply(file, BINARY, about)
+
+    return await file_reply(lane, service, lease.user, pour)

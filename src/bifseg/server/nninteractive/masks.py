@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 import numpy as np
 from fastapi import Response
@@ -23,19 +23,23 @@ def box_of(store: Store, session: str) -> Box | None:
     return Box.parse(state["objects"][state["current"]]["box"]) if state["current"] else None
 
 
-def mask_of(store: Store, session: str, dtype: np.dtype) -> tuple[Box, np.ndarray]:
-    """The current object's mask, 0 and 1, in the extent of all boxes that the session ever had."""
+def extent_of(store: Store, session: str) -> Box:
+    """The extent of all boxes that a session ever had."""
     sql = (
         "SELECT DISTINCT json_extract(about.value, '$.box') "
         "FROM entries, json_each(entries.state, '$.objects') AS about WHERE session = ?"
     )
-    whole = Box.spanning(Box.parse(text) for (text,) in store.read(sql, (session,)))
+    return Box.spanning(Box.parse(text) for (text,) in store.read(sql, (session,)))
+
+
+def mask_of(store: Store, session: str, whole: Box) -> np.ndarray:
+    """The current object's mask, bool, in a box around it."""
     state = store.state(session)
-    mask = np.zeros(whole.shape, dtype)
+    mask = np.zeros(whole.shape, bool)
     if state.current is not None:
         segment = state.objects[state.current]
         mask[overlap(whole, segment.box)[0]] = segment.mask
-    return whole, mask
+    return mask
 
 
 def session_with(store: Store, user: str, image: str, mark: Mark, but: Set[str]) -> str | None:
@@ -54,16 +58,15 @@ def session_with(store: Store, user: str, image: str, mark: Mark, but: Set[str])
     return None
 
 
-def predicted(store: Store, session: str, dtype: str) -> Response:
-    """The reply with what there is to see, as `mask_of`."""
-    box, mask = mask_of(store, session, np.dtype(dtype))
+def predicted(store: Store, session: str, box: Box, dtype: np.dtype) -> tuple[dict[str, str], Iterator[bytes]]:
+    """The reply with what there is to see in a box, as numbers of a type: its header, and the mask piece by piece."""
     told = {
         "ran_prediction": True,
         "bbox": [[part.start, part.stop] for part in box.slices],
-        "dtype": dtype,
-        "shape": list(mask.shape),
+        "dtype": dtype.name,
+        "shape": list(box.shape),
     }
-    return Response(nnia.pack(mask), media_type=BINARY, headers={"X-Meta": json.dumps(told)})
+    return {"X-Meta": json.dumps(told)}, nnia.packed(mask_of(store, session, box), dtype)
 
 
 def unchanged() -> Response:

@@ -11,6 +11,7 @@ has more, looks for plug-ins by name, and can leave memory as it found it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 from math import prod
 from typing import Any
@@ -31,6 +32,7 @@ DTYPES = {
 }  # fmt: skip
 AXES = 4
 CHUNK = 1 << 30  # bytes; blosc2 counts in 32 bits
+PART = 1 << 26  # bytes of the chunks that are sent
 CHUNK_HEADER = 32
 
 
@@ -45,22 +47,25 @@ def blosc() -> Any:
 
 def pack(array: np.ndarray) -> bytes:
     """An array as bytes; InvalidInput for a type that the format has not."""
-    if array.dtype.name not in DTYPES:
-        raise InvalidInput(f"An array of {array.dtype.name} cannot be sent; known are {', '.join(DTYPES)}.")
-    name, array = array.dtype.name.encode(), np.ascontiguousarray(array, DTYPES[array.dtype.name])
-    raw = array.data.cast("B")
-    parts = [
-        struct.pack(f"<4sBBBB{len(name)}s", MAGIC, VERSION, CODECS[0], array.ndim, len(name), name),
-        struct.pack(f"<{array.ndim}qI", *array.shape, -(-raw.nbytes // CHUNK)),
-    ]
-    for start in range(0, raw.nbytes, CHUNK):
-        part = raw[start : start + CHUNK]
-        packed = blosc().compress2(
-            part, typesize=array.itemsize, codec=blosc().Codec.ZSTD, clevel=1, nthreads=1,
+    return b"".join(packed(array, array.dtype))
+
+
+def packed(array: np.ndarray, dtype: np.dtype) -> Iterator[bytes]:
+    """An array's values as numbers of a type, piece by piece: little more of it lies in memory at a time."""
+    if dtype.name not in DTYPES:
+        raise InvalidInput(f"An array of {dtype.name} cannot be sent; known are {', '.join(DTYPES)}.")
+    kind, name, flat = DTYPES[dtype.name], dtype.name.encode(), np.ascontiguousarray(array).reshape(-1)
+    step = PART // kind.itemsize
+    yield struct.pack(f"<4sBBBB{len(name)}s", MAGIC, VERSION, CODECS[0], array.ndim, len(name), name)
+    yield struct.pack(f"<{array.ndim}qI", *array.shape, -(-flat.size // step))
+    for start in range(0, flat.size, step):
+        part = flat[start : start + step].astype(kind, copy=False).data.cast("B")
+        chunk = blosc().compress2(
+            part, typesize=kind.itemsize, codec=blosc().Codec.ZSTD, clevel=1, nthreads=1,
             filters=[blosc().Filter.NOFILTER],
         )  # fmt: skip
-        parts += struct.pack("<QQ", part.nbytes, len(packed)), packed
-    return b"".join(parts)
+        yield struct.pack("<QQ", part.nbytes, len(chunk))
+        yield chunk
 
 
 def most(voxels: int, sent: int) -> int:

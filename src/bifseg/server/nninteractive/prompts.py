@@ -188,9 +188,11 @@ class PromptScene:
         normal = self._normal(mark.box.shape)
         spacing = np.delete(self.spacing, normal)
         planes = np.moveaxis(mark.mask, normal, 0)
-        filled = np.stack([binary_fill_holes(plane) for plane in planes])
-        depth = np.stack([distance_transform_edt(np.pad(plane, 1), spacing)[1:-1, 1:-1] for plane in filled])
-        core = filled & (2 * depth >= depth.max(axis=(1, 2), keepdims=True))
+        filled, core = np.empty(planes.shape, bool), np.empty(planes.shape, bool)
+        for k, plane in enumerate(planes):
+            filled[k] = binary_fill_holes(plane)
+            depth = distance_transform_edt(np.pad(filled[k], 1), spacing)[1:-1, 1:-1]
+            core[k] = filled[k] & (2 * depth >= depth.max())
         whole, inner = (Mark.of(np.moveaxis(part, 0, normal), mark.box.start) for part in (filled, core))
         return whole, inner
 

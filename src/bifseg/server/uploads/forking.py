@@ -25,7 +25,8 @@ from bifseg.server.uploads import reader
 from bifseg.server.uploads.template import STATUS
 
 OURS = ("bifseg.imaging.colours", "bifseg.io.images", "bifseg.server.uploads.scan", "bifseg.server.uploads.channel",
-        "bifseg.server.nninteractive.nnia", "blosc2")  # fmt: skip
+        "bifseg.server.nninteractive.nnia", "blosc2", "bifseg.server.uploads.jobs", "bifseg.io.dicom_display",
+        "bifseg.storage.transfer", "bifseg.server.api.bodies.images")  # fmt: skip
 THREADED = 3  # the status of a template in which a library began a thread: it must not be forked
 
 

@@ -45,7 +45,7 @@ def main(job: dict, parent: int | None = None) -> None:
     try:
         answer = _do(job, folder)
     except MemoryError:
-        answer = {"refused": TooLarge(job["path"], "needs more memory to be read than is allowed.").as_dict()}
+        answer = {"refused": TooLarge(job["path"], f"needs more memory to be {job['verb']} than is allowed.").as_dict()}
     except Exception as error:
         answer = _told(error, job)
     (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
@@ -53,6 +53,11 @@ def main(job: dict, parent: int | None = None) -> None:
 
 def _do(job: dict, folder: Path) -> dict:
     path, limits = Path(job["path"]), job["limits"]
+    if job["kind"] not in ("array", "image", "labels"):
+        from bifseg.server.uploads.jobs import JOBS
+
+        _limit_memory(limits["memory"])
+        return JOBS[job["kind"]](path, job, folder)
     if job["kind"] == "array":
         from bifseg.server.nninteractive.nnia import unpack
         from bifseg.server.uploads.channel import channel
@@ -62,7 +67,7 @@ def _do(job: dict, folder: Path) -> dict:
         array = unpack(
             memoryview(mapped(path)), min(limits["bytes"], SLACK + RATIO * size)
         )  # no scan becomes so much larger
-        _keep(channel(array, limits["voxels"]), folder)
+        keep(channel(array, limits["voxels"]), folder)
         return {"shape": array.shape}
     from bifseg.imaging.colours import joined
     from bifseg.io import images
@@ -71,14 +76,14 @@ def _do(job: dict, folder: Path) -> dict:
     _limit_memory(limits["memory"])
     if job["kind"] == "labels":
         like = placed(np.broadcast_to(np.uint8(0), job["like"].pop("shape")), job["like"])
-        _keep(images.read_labels(path, like, allowed=(limits["voxels"], limits["bytes"])), folder)
+        keep(images.read_labels(path, like, allowed=(limits["voxels"], limits["bytes"])), folder)
         return {}
     if path.suffix == ".zip":
         _check_zip(path)
     words = _Words()
     logging.getLogger("bifseg.io").addHandler(words)
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
-    _keep(joined(image.array, image.colours), folder)
+    keep(joined(image.array, image.colours), folder)
     if headers is not None:
         (folder / HEADERS).write_bytes(headers)
     return {"words": words.said, "geometry": geometry_of(image)}
@@ -112,7 +117,8 @@ def _check_room(folder: Path, size: int) -> None:
         raise OSError(errno.ENOSPC, "no room")
 
 
-def _keep(array: np.ndarray, folder: Path) -> None:
+def keep(array: np.ndarray, folder: Path) -> None:
+    """Put an array where the parent looks for it."""
     _check_room(folder, array.nbytes)
     np.save(folder / ARRAY, array, allow_pickle=False)
 
@@ -124,7 +130,8 @@ def _told(error: Exception, job: dict) -> dict:
 
         return {"refused": StorageFull(FULL).as_dict()}
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return {"refused": TooLarge(job["path"], "unpacks to more than is allowed.").as_dict()}
+        verb = "unpacks" if job["verb"] == "read" else "would come"
+        return {"refused": TooLarge(job["path"], f"{verb} to more than is allowed.").as_dict()}
     if isinstance(error, BifsegError):
         return {"refused": error.as_dict()}
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -40,11 +40,11 @@ def read_image(
     The array is mapped from a file that has no name any more. Raises InvalidInput, also where the process crashed or
     took too long, TooLarge, StorageFull, and WorkError for a fault of ours.
     """
-    with _read("image", path, folder, limits, name, template, series=series) as (told, at):
+    with asked("image", path, folder, limits, name, template, series=series) as (told, at):
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
         for words in told["words"]:
             hear(words)
-        return placed(_mapped(at), told["geometry"]), headers
+        return placed(mapped(at), told["geometry"]), headers
 
 
 def read_labels(
@@ -52,37 +52,42 @@ def read_labels(
 ) -> np.ndarray:
     """A label map on the grid of ``like``, integers (x, y, z); errors as `read_image`."""
     grid = {"shape": like.shape, **geometry_of(like)}
-    with _read("labels", path, folder, limits, name, template, like=grid) as (_, at):
-        return _mapped(at)
+    with asked("labels", path, folder, limits, name, template, like=grid) as (_, at):
+        return mapped(at)
 
 
 def read_array(
     path: Path, folder: Path, limits: Limits, *, template: Template | None = None
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """An image that came as NNIA, in colours (x, y, z, 3), and the shape that it came in; errors as `read_image`."""
-    with _read("array", path, folder, limits, "The image", template) as (told, at):
-        return _mapped(at), tuple(told["shape"])
+    with asked("array", path, folder, limits, "The image", template) as (told, at):
+        return mapped(at), tuple(told["shape"])
 
 
-def _mapped(folder: Path) -> np.ndarray:
+def mapped(folder: Path) -> np.ndarray:
+    """The array that a process left."""
     return np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
 
 
 @contextmanager
-def _read(
-    kind: str, path: Path, folder: Path, limits: Limits, name: str, template: Template | None, **told: object
-) -> Iterator[tuple[Mapping, Path]]:
-    """What a process says of a file, and the folder where its results lie until the end of the block."""
+def asked(
+    kind: str, path: Path, folder: Path, limits: Limits, name: str, template: Template | None, *, verb: str = "read",
+    **told: object,
+) -> Iterator[tuple[Mapping, Path]]:  # fmt: skip
+    """What a process says of a file, and the folder where its results lie until the end of the block.
+
+    ``kind``: of job; ``verb``: what is done to the file, for errors, which are those of `read_image`.
+    """
     path = path.absolute()
     bounds = {
         "voxels": limits.voxels, "bytes": limits.array_bytes, "seconds": limits.seconds_per_reading,
         "memory": 3 * limits.array_bytes + ROOM,
     }  # fmt: skip
-    job = {"kind": kind, "path": str(path), "limits": bounds, **told}
+    job = {"kind": kind, "path": str(path), "limits": bounds, "verb": verb, **told}
     with _answer(job, folder.absolute(), name, template) as (answer, at):
         if "fault" in answer:
             logging.getLogger("bifseg.failures").error("level=error reader=%s", answer["fault"].replace(" ", "_"))
-            raise WorkError(f"{name} was not read, for a reason that is the server's: {answer['fault']}.")
+            raise WorkError(f"{name} was not {verb}, for a reason that is the server's: {answer['fault']}.")
         if "refused" in answer:
             refused = from_dict(answer["refused"])
             raise refused.of(name) if isinstance(refused, FileError) and refused.file == str(path) else refused
@@ -95,7 +100,7 @@ CRASHED = 1 << 31  # from here on, an exit status is Windows' word for a crash
 @contextmanager
 def _answer(job: dict, folder: Path, name: str, template: Template | None) -> Iterator[tuple[Mapping, Path]]:
     """Have a process do a job: its answer, and a folder of its own; InvalidInput where it gave none."""
-    with _folder(folder) as at:
+    with folder_of(folder) as at:
         try:
             status = _status({**job, "folder": str(at)}, at, name, template)
         except LostError:
@@ -109,7 +114,8 @@ def _answer(job: dict, folder: Path, name: str, template: Template | None) -> It
 
 
 @contextmanager
-def _folder(folder: Path) -> Iterator[Path]:
+def folder_of(folder: Path) -> Iterator[Path]:
+    """A folder of our own in a store's, until the end of the block."""
     at = scratch(folder, ".reading")
     at.mkdir(mode=0o700)
     try:
@@ -145,8 +151,8 @@ def _told(status: int, at: Path, name: str, job: dict) -> Mapping:
     if status in (-getattr(signal, "SIGXCPU", 24), -getattr(signal, "SIGKILL", 9)):
         raise _too_long(name, job)
     if 0 <= status < CRASHED:
-        raise WorkError(f"{name} was not read: the process for it ended with the status {status}.")
-    raise DamagedFile(name, f"cannot be read: the process that tried to crashed ({_crash(status)}).")
+        raise WorkError(f"{name} was not {job['verb']}: the process for it ended with the status {status}.")
+    raise DamagedFile(name, f"cannot be {job['verb']}: the process that tried to crashed ({_crash(status)}).")
 
 
 def _crash(status: int) -> str:
@@ -156,5 +162,6 @@ def _crash(status: int) -> str:
 
 def _too_long(name: str, job: dict) -> TooLarge:
     return TooLarge(
-        name, f"cannot be read: it took more than the {job['limits']['seconds']:g} s or the memory that one may."
+        name,
+        f"cannot be {job['verb']}: it took more than the {job['limits']['seconds']:g} s or the memory that one may.",
     )

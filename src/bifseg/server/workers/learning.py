@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bifseg.errors import BifsegError
@@ -23,8 +24,10 @@ def main(folders: list[str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _give_way()
     tried: set[tuple[Path, Version]] = set()
+    had: Counter[Path] = Counter()  # how often a user's tasks had their turn
     while new := [(task, wanted) for task, wanted in wanted_in(folders) if (task.folder, wanted) not in tried]:
-        task, wanted = new[0]
+        task, wanted = following(new, had)
+        had[task.folder.parent] += 1
         tried.add((task.folder, wanted))
         try:
             learn_version(task, wanted.dimension)
@@ -39,6 +42,11 @@ def wanted_in(folders: list[str]) -> Iterator[tuple[Task, Version]]:
             with contextlib.suppress(BifsegError):
                 versions = [wanted for wanted in map(task.wanted, (2, 3)) if wanted is not None]
                 yield from [(task, wanted) for wanted in versions if task.made(wanted) is None]
+
+
+def following(new: Sequence[tuple[Task, Version]], had: Mapping[Path, int]) -> tuple[Task, Version]:
+    """What is learnt next: of the user who had least, so that nobody's many tasks stand before all others'."""
+    return min(new, key=lambda pair: had[pair[0].folder.parent])
 
 
 def _tell(error: Exception) -> None:
