@@ -57,7 +57,7 @@ HOW = {
 }
 
 if __name__ == "__main__":
-    images.read_upload = lambda *_, **__: HOW[sys.argv[1]]()
+    images.read_upload_with_headers = lambda *_, **__: HOW[sys.argv[1]]()
     if sys.argv[1] == "begins a thread":
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     if len(sys.argv) > 3:

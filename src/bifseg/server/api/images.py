@@ -88,13 +88,13 @@ def image(key: str, service: Served, user: User) -> dict:
 @router.get("/images/{key}/display", response_model=DisplayInfo)
 async def display(key: str, service: Served, user: User) -> dict:
     """How the image wants to be seen: window, inversion and units of its DICOM headers, and what values it has."""
+    row = await run_in_threadpool(service.store.image_row, key, user)
 
     def look() -> dict:
-        row = service.store.image_row(key, user)
         least, most = levels(service.store.image(row.key).array)
         return vars(service.series.of(row).display) | {"range": least, "most": most}
 
-    return await service.quick.run(user, look)
+    return await service.lane(row.voxels).run(user, look)
 
 
 @router.get(
