@@ -2,7 +2,7 @@
 
 Every method on objects of the fold "report" and of sets that are for reporting only, see `PARTS`; then `report`.
 Given again, it goes on where it was, also from the packed rows of a finished run.
-Protocols: rounds, users, humans, networks, printed, challenge, noc.
+Protocols: rounds, unseen, users, humans, networks, printed, challenge, noc.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL
 SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "4")
 ORGANS = "spleen,kidney_right,liver,urinary_bladder,femur_left"
 BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
+HIPPOCAMPUS = ("Dataset108_Hippocampus", "--fold", "report")
+DEEP = ",".join(f"Czeibert_{k}" for k in (1, 4, 5, 13, 42, 43, 46, 71, 72, 75))
+EVALUATION_ONLY = (
+    ("Dataset153_StrokeMR",), ("Dataset154_BreastLesionMR",), ("Dataset163_VertebraMR_T2",),
+    ("Dataset164_IntervertebralDiscMR",), ("Dataset166_DogBrain", "--labels", DEEP),
+)  # fmt: skip
 PARTS_OF_BRAIN = "cerebellum,brainstem,white_matter"
 WEIGHTS = Path(os.path.relpath(Path(__file__).parents[1])) / "networks"
 
@@ -34,6 +40,11 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
     "rounds": [
         (*ACDC, "--limit", "10", "--repeats", "2"), (*ABDOMEN, "--limit", "8", "--repeats", "2"),
         CORE, WHOLE, FETAL, SARCOMA, BODY,
+    ],
+    "unseen": [
+        (*part, *view, "--methods", f"bifseg,crf,network,{OTHERS}")
+        for view in (("--dimension", "2"), ("--dimension", "3"))
+        for part in (*EVALUATION_ONLY, (*HIPPOCAMPUS, "--limit", "5"))
     ],
     "users": [
         (*part, "--limit", limit, "--rounds", "3", "--methods", f"bifseg,crf,{OTHERS}", "--users",
