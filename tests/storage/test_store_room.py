@@ -111,4 +111,36 @@ def test_one_user_has_a_share_and_others_do_not_suffer(tmp_path):
         id = store.create(store.images("bob")[0].key, "bob")
         append(store, id, 1)
         sql = "SELECT sum(bytes) FROM refs JOIN blobs ON sha = blob WHERE session = ?"
-        assert store.taken("bob") == 3 * size + store.read(sql, (id,))[0][0]
+        journal = "SELECT length(request) + length(state) FROM entries WHERE session = ?"
+        assert store.taken("bob") == 3 * size + sum(store.read(one, (id,))[0][0] for one in (sql, journal))
+
+
+def test_a_journal_counts_to_its_owners_share(tmp_path):
+    """Each step names all objects: with two thousand parts, one who selects fills the disk by gigabytes an hour."""
+    with contextlib.closing(Store(tmp_path, share=100_000)) as store:
+        id = store.create(store.add_image(scan(), "ann"), "ann")
+        before = store.taken("ann")
+        state = {"objects": {f"object @{k}": {"segment": "0" * 64} for k in range(1000)}, "current": None}
+        fence = store.claim(id, f"{store.processes.appear()}/a", 60)
+        store.append(id, fence, "select", {"name": "object @1"}, state=state, summary={})
+        assert store.taken("ann") > before + 64_000
+        store.append(id, fence, "select", {"name": "object @2"}, state=state, summary={})
+        store.recount("ann")
+        with pytest.raises(StorageFull, match="You may keep"):
+            store.check_share("ann", 1)
+        assert store.taken("ben") == 0
+
+
+def test_what_is_on_its_way_counts_until_it_is_there(tmp_path):
+    with contextlib.closing(Store(tmp_path, share=50_000)) as store:
+        store.add_image(scan(), "ann")
+        with store.coming("ann") as first, store.coming("ann") as second:
+            first(20_000)
+            with pytest.raises(StorageFull, match="You may keep"):
+                second(29_000)
+            store.check_share("ann", 20_000)  # which is the same, unpacked
+        with store.coming("ann") as again, store.coming("ben") as other, store.coming("local") as nobodys:
+            again(29_000)
+            other(49_000)
+            nobodys(1 << 30)
+        assert not store._coming

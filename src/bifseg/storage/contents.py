@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import shutil
 import sqlite3
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -41,6 +43,8 @@ class Contents:
     def __init__(self, folder: Path, quota: int | None = None, share: int | None = None) -> None:
         self.folder, self.quota, self.share = Path(folder), quota, share
         self._taken: dict[str, tuple[float, int]] = {}  # owner: (when, bytes)
+        self._coming: Counter[str] = Counter()  # bytes that are on their way, by owner
+        self._counting = threading.Lock()
         self.beside: Callable[[str], int] = lambda owner: 0  # bytes of what others keep of a user's in this folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # what is in it is about patients
@@ -107,26 +111,62 @@ class Contents:
             )
 
     def taken(self, owner: str) -> int:
-        """Bytes of a user's images and sessions, each counted whole, whoever else has the same, and what is beside."""
+        """Bytes of a user's images, sessions and journals, each counted whole, whoever else has the same, and what is
+        beside."""
         images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
         sessions = (
             "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
             "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
         )
-        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions)) + self.beside(owner)
+        journals = (
+            "SELECT coalesce(sum(length(request) + coalesce(length(state), 0)), 0) FROM sessions "
+            "JOIN entries ON session = id WHERE owner = ?"
+        )
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions, journals)) + self.beside(owner)
 
     def check_share(self, owner: str, needed: int) -> None:
         """StorageFull where so many bytes more would exceed the user's share."""
         if self.share is None or owner == LOCAL:
             return
-        when, taken = self._taken.get(owner, (0.0, 0))
-        if taken + needed > self.share or time.monotonic() > when + RECALLED:
-            when, taken = time.monotonic(), self.taken(owner)
-        if taken + needed > self.share:
-            raise StorageFull(
-                f"You may keep {self.share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
-            )
+        when, taken = self._fitting(owner, needed)
         self._taken[owner] = when, taken + needed  # until it is looked at again, as if it were kept
+
+    @contextmanager
+    def coming(self, owner: str) -> Iterator[Callable[[int], None]]:
+        """What comes for a user and is not kept yet: a function that counts further bytes of it, before they are
+        written. StorageFull where all that is on its way does not fit."""
+        own = 0
+
+        def count(size: int) -> None:
+            nonlocal own
+            with self._counting:
+                self._coming[owner] += size
+                own += size
+                coming = self._coming[owner]
+            if shutil.disk_usage(self.folder).free < size + RESERVE:
+                raise StorageFull(FULL)
+            if self.share is not None and owner != LOCAL:
+                self._taken[owner] = self._fitting(owner, coming)
+
+        try:
+            yield count
+        finally:
+            with self._counting:
+                self._coming[owner] -= own
+                if not self._coming[owner]:
+                    del self._coming[owner]
+
+    def _fitting(self, owner: str, needed: int) -> tuple[float, int]:
+        """When it was counted what a user keeps, and how much; StorageFull where so many bytes more do not fit."""
+        share = self.share or 0
+        when, taken = self._taken.get(owner, (0.0, 0))
+        if taken + needed > share or time.monotonic() > when + RECALLED:
+            when, taken = time.monotonic(), self.taken(owner)
+        if taken + needed > share:
+            raise StorageFull(
+                f"You may keep {share / 2**30:.3g} GiB here, and this does not fit; delete sessions or images."
+            )
+        return when, taken
 
     def recount(self, owner: str) -> None:
         """Look again at what a user keeps: another process added to it."""

@@ -111,6 +111,7 @@ class DurableSession:
         self._check_effort(parsed)
         if parsed.computes:
             self.store.check_room(1)
+        if kind != "remove":  # whatever else is said, the journal grows by all objects
             self.store.check_share(self._owner, 1)
         for step in self._session.rounds(parsed):
             yield _told(step)

@@ -53,7 +53,7 @@ async def upload(
     It is kept once, however often it comes.
     """
     suffix = suffix_of(name)
-    async with service.receiving.turn(user), received(request.stream(), service.store.folder, suffix) as path:
+    async with service.receiving.turn(user), received(request.stream(), service.store, user, suffix) as path:
         return await _keep(service, user, path, "The upload", series)
 
 

@@ -90,7 +90,7 @@ async def import_session(request: Request, service: Served, user: User, response
         service.check_sessions(user)
         return _state(service, import_archive(store, path, user, limits, service.template))
 
-    async with service.receiving.turn(user), received(request.stream(), store.folder, ".zip") as path:
+    async with service.receiving.turn(user), received(request.stream(), store, user, ".zip") as path:
         return _tagged(response, await service.heavy.run(user, take, path))
 
 

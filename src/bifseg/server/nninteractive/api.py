@@ -163,7 +163,7 @@ async def set_image(request: Request, lease: Acting, meta: Meta = "{}") -> dict:
         array, shape = read_array(path, service.store.folder, service.settings.limits, template=service.template)
         return service.store.add_image(Image(array, spacing), lease.user), shape
 
-    body = received(request.stream(), service.store.folder, ".nnia")
+    body = received(request.stream(), service.store, lease.user, ".nnia")
     async with service.receiving.turn(lease.user), body as path:
         key, shape = await service.heavy.run(lease.user, keep, path)
     await run_in_threadpool(_leases(request).note, lease, image=key, session=None, dtype=None)
@@ -307,7 +307,7 @@ async def _mark(
             return None
         return Mark.of(mask[there], [part.start for part in here])
 
-    body = received(request.stream(), service.store.folder, ".nnia")
+    body = received(request.stream(), service.store, lease.user, ".nnia")
     async with service.receiving.turn(lease.user), body as path:
         return await service.lane(prod(row.shape)).run(lease.user, read, path)
 

@@ -78,6 +78,7 @@ def session(path: Path, job: dict, folder: Path) -> dict:
 
     limits = job["limits"]
     store = Store(Path(job["store"]), quota=job["quota"], share=job["share"], prefix=job["prefix"])
+    store.beside = lambda _: job["beside"]
     try:
         bounds = {"voxels": limits["voxels"], "limit": job["unpacked"]}
         return {"id": import_(store, path, job["owner"], **bounds, check=check_manifest)}

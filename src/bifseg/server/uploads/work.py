@@ -84,7 +84,7 @@ def import_archive(store: Store, path: Path, owner: str, limits: Limits, templat
     """Take an exported session into a store, as this owner's: its id."""
     told: dict[str, Any] = {
         "store": str(store.folder.absolute()), "quota": store.quota, "share": store.share, "prefix": store.prefix,
-        "owner": owner, "unpacked": limits.array_bytes,
+        "owner": owner, "beside": store.beside(owner), "unpacked": limits.array_bytes,
     }  # fmt: skip
     database = sum(file.stat().st_size for file in store.folder.glob("store.sqlite*"))
     bounded = replace(limits, array_bytes=2 * limits.array_bytes + database)  # which no file that is written exceeds
