@@ -259,7 +259,7 @@ def test_files_of_another_kind_are_refused(served, scan, upload, tmp_path):
             assert words in detail
             assert str(served.service.settings.data) not in detail
         several = [("files", (f"{k}.nii.gz", whole)) for k in (1, 2)]
-        assert http.put("/monailabel/session/", files=several).status_code == 422
+        assert http.put("/monailabel/session/", files=several).status_code == 400
         assert http.put("/monailabel/session/", data={"files": "x"}).status_code == 422
         assert http.put("/monailabel/datastore/", files={"file": ("a.nii.gz", whole)}).status_code == 422
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bifseg.errors import DamagedFile, FileError, TooLarge, from_dict
+from bifseg.errors import DamagedFile, FileError, StorageFull, TooLarge, from_dict
 from bifseg.imaging.image import Image
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
@@ -23,8 +23,10 @@ from bifseg.server.uploads.scan import geometry_of, placed
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.uploads.template import ALONE, LostError, Template
 from bifseg.server.workers.child import WorkError
+from bifseg.storage.full_disk import FULL
 
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
+WORDS = 1 << 16  # bytes of the disk without which a process cannot even say that it is full
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 
 
@@ -150,6 +152,8 @@ def _told(status: int, at: Path, name: str, job: dict) -> Mapping:
         return json.loads((at / ANSWER).read_text(encoding="utf-8"))
     if status in (-getattr(signal, "SIGXCPU", 24), -getattr(signal, "SIGKILL", 9)):
         raise _too_long(name, job)
+    if status and shutil.disk_usage(at).free < WORDS:
+        raise StorageFull(FULL)
     if 0 <= status < CRASHED:
         raise WorkError(f"{name} was not {job['verb']}: the process for it ended with the status {status}.")
     raise DamagedFile(name, f"cannot be {job['verb']}: the process that tried to crashed ({_crash(status)}).")
