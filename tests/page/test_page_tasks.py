@@ -87,7 +87,7 @@ def test_a_task_is_begun_with_an_object_and_deleted(page):
     asked.get_by_label("Name").fill("bright disc")
     page.keyboard.press("Enter")
     expect(part.get_by_role("button", name="Added")).to_be_disabled()
-    expect(part).to_contain_text("1 object finished; it learns from the third patient on.")
+    expect(part).to_contain_text("1 object finished; nothing was learnt yet.")
     expect(part).to_contain_text("object 1 began with the network as it ships.")
     part.get_by_role("button", name="Look at it").click()
     look = page.get_by_role("dialog", name="bright disc")

@@ -62,7 +62,7 @@ export function taskPart(tasks: Tasks, model: Model, dimension: 2 | 3, wishes: T
 }
 
 /** How far a task is, in a line. */
-export function progress(tasks: Tasks, { finished, learning, in_use }: TaskState, dimension: 2 | 3): string {
+export function progress(tasks: Tasks, { finished, learning, in_use, versions }: TaskState, dimension: 2 | 3): string {
   const own = finished.filter((one) => one.dimension === dimension).length
   const kind = dimension === 2 ? 'slices' : 'volumes'
   if (!own) return `No finished object in ${kind} yet.`
@@ -71,7 +71,8 @@ export function progress(tasks: Tasks, { finished, learning, in_use }: TaskState
   if (used) return `New objects begin with what was learnt from ${objects(used.objects)}.${so}`
   const last = in_use.find((one) => one.dimension === dimension)
   if (learning) return `Learning from ${objects(own)} …`
-  if (!last) return `${objects(own)} finished; what was learnt is not used.`
+  const rejected = versions.some((one) => one.dimension === dimension && one.rejected)
+  if (!last) return `${objects(own)} finished; ${rejected ? 'what was learnt is not used' : 'nothing was learnt yet'}.`
   if (last.patients < PATIENTS) return `${objects(own)} finished; it learns from the third patient on.`
   return `${objects(own)} finished; the network as it ships is still as good.`
 }
