@@ -18,6 +18,9 @@ from bifseg.method.band_cut import NUMBERS, band_cut
 from bifseg.method.islands import tidy
 from codegen.loops import modules
 
+with_our_llvm = pytest.mark.skipif(
+    not machine_code.is_usable(), reason="LLVM is older than that which wrote the bitcode (Python 3.10): Numba compiles"
+)
 EVERY = [loop for loops in modules().values() for loop in loops]
 
 
@@ -111,6 +114,7 @@ def test_the_bits_are_those_of_numba(by_numba):
         np.testing.assert_array_equal(one, other)
 
 
+@with_our_llvm
 def test_nothing_is_left_to_numba(monkeypatch):
     for loop in EVERY:
         monkeypatch.setattr(loop, "runs", {})
@@ -119,6 +123,7 @@ def test_nothing_is_left_to_numba(monkeypatch):
     assert [loop.__name__ for loop in EVERY if loop.signatures and not loop.runs] == []
 
 
+@with_our_llvm
 def test_a_box_and_strokes_do_without_numba(tmp_path):
     """A fresh process: importing Numba and loading what it has kept would take it half a second, compiling twenty."""
     program = """
@@ -140,6 +145,7 @@ print(sorted(name for name in ("numba", "scipy") if name in sys.modules))
     assert all(name.startswith("bifseg.") and name.endswith(".o") for name in kept)
 
 
+@with_our_llvm
 def test_a_changed_source_an_old_llvm_and_a_missing_file_leave_it_to_numba(anew, monkeypatch, tmp_path):
     loop = next(loop for loop in EVERY if loop.__name__ == "_touch")
     signature = jit.Signature.parsed(loop.signatures[0])
@@ -160,6 +166,7 @@ def test_a_changed_source_an_old_llvm_and_a_missing_file_leave_it_to_numba(anew,
             assert machine_code.load(loop.function, 0, signature) is None
 
 
+@with_our_llvm
 def test_machine_code_is_kept_and_made_again_where_it_is_damaged(anew, monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
     made = []
