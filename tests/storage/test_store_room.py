@@ -144,3 +144,13 @@ def test_what_is_on_its_way_counts_until_it_is_there(tmp_path):
             other(49_000)
             nobodys(1 << 30)
         assert not store._coming
+
+
+def test_headers_count_to_their_owners_share(tmp_path):
+    """Of a series with one small slice there may be gigabytes."""
+    with contextlib.closing(Store(tmp_path, share=50_000)) as store:
+        with pytest.raises(StorageFull, match="You may keep"):
+            store.add_image(scan(), "ann", bytes(60_000))
+        before = store.taken("ann")
+        store.add_image(scan(), "ann", bytes(20_000))
+        assert store.taken("ann") == before + scan().array.nbytes + 20_000

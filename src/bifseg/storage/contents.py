@@ -111,9 +111,13 @@ class Contents:
             )
 
     def taken(self, owner: str) -> int:
-        """Bytes of a user's images, sessions and journals, each counted whole, whoever else has the same, and what is
-        beside."""
+        """Bytes of a user's images with their headers, sessions and journals, each counted whole, whoever else has the
+        same, and what is beside."""
         images = "SELECT coalesce(sum(bytes), 0) FROM images JOIN owners ON image = key WHERE owner = ?"
+        headers = (
+            "SELECT coalesce(sum(blobs.bytes), 0) FROM images JOIN owners ON image = key JOIN blobs ON sha = dicom "
+            "WHERE owner = ?"
+        )
         sessions = (
             "SELECT coalesce(sum(blobs.bytes), 0) FROM sessions JOIN refs ON refs.session = sessions.id "
             "JOIN blobs ON blobs.sha = refs.blob WHERE sessions.owner = ?"
@@ -122,7 +126,7 @@ class Contents:
             "SELECT coalesce(sum(length(request) + coalesce(length(state), 0)), 0) FROM sessions "
             "JOIN entries ON session = id WHERE owner = ?"
         )
-        return sum(self.read(sql, (owner,))[0][0] for sql in (images, sessions, journals)) + self.beside(owner)
+        return sum(self.read(sql, (owner,))[0][0] for sql in (images, headers, sessions, journals)) + self.beside(owner)
 
     def check_share(self, owner: str, needed: int) -> None:
         """StorageFull where so many bytes more would exceed the user's share."""

@@ -81,8 +81,8 @@ class Store(Contents):
         if image.array.dtype == np.float16:  # which nothing computes with
             image = replace(image, array=image.array.astype(np.float32))
         size = image.array.nbytes if image.colours is None else 4 * image.array.nbytes
-        self.check_room(size)
-        self.check_share(owner, size)
+        self.check_room(size + len(dicom or b""))
+        self.check_share(owner, size + len(dicom or b""))
         array = joined(image.array, image.colours)
 
         def fill(file: BinaryIO) -> None:

@@ -32,6 +32,7 @@ except ImportError:  # where there are no such limits, the parent's patience is 
     resource = None  # type: ignore[assignment]  # a module or None is what there is no type for
 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
+HEADERS_BYTES = 256 << 20  # packed: they are kept, and read as a whole
 RESERVE = 16 << 20  # bytes of the disk that are left free
 NO_NEW_PRIVILEGES, DEATH_SIGNAL, KILL = 38, 1, 9  # of Linux's prctl
 
@@ -85,6 +86,8 @@ def _do(job: dict, folder: Path) -> dict:
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
     keep(joined(image.array, image.colours), folder)
     if headers is not None:
+        if len(headers) > HEADERS_BYTES:
+            raise TooLarge(path, f"has more than {HEADERS_BYTES >> 20} MiB of DICOM headers beside its pixels.")
         (folder / HEADERS).write_bytes(headers)
     return {"words": words.said, "geometry": geometry_of(image)}
 
