@@ -1,3 +1,4 @@
+import sys
 import zipfile
 from io import BytesIO
 
@@ -133,3 +134,16 @@ def test_without_highdicom_it_is_said_what_to_install(series, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(ImportError, match=r'pip install "bifseg\[dicom\]"'):
         dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels_of(image), ["a", "b"], image, headers)
+
+
+def test_after_warming_up_no_table_of_the_standard_is_read_while_a_user_waits(series, tmp_path, monkeypatch):
+    """The tables took half of the first export's time."""
+    _, image, headers = series
+    dicom_seg.warm_up()
+    monkeypatch.setattr("highdicom._standard_utils.json.loads", lambda *_: pytest.fail("a table is read"))
+    dicom_seg.write_dicom_seg(tmp_path / "seg.dcm", labels_of(image), ["a", "b"], image, headers)
+
+
+def test_warming_up_needs_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    dicom_seg.warm_up()

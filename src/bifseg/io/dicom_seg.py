@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +44,19 @@ def headers_of(path: str | Path, *, series: str | None = None) -> bytes:
     """
     with _files(Path(path), series) as files:
         return packed_headers(Path(path), files)
+
+
+def warm_up() -> None:
+    """Load what writing needs, highdicom and its tables of the standard, which takes half a second; nothing where it
+    is not installed."""
+    with suppress(MissingExtra):
+        from pydicom.dataset import Dataset
+        from pydicom.uid import CTImageStorage
+
+        one = Dataset()
+        one.SOPClassUID = CTImageStorage
+        with suppress(ValueError):  # of a slice there are none; but to know that, it has looked into the tables
+            _highdicom()[0].utils.get_plane_positions_of_image(one)
 
 
 def write_dicom_seg(path: str | Path, labels: np.ndarray, names: Sequence[str], image: Image, headers: bytes) -> None:
