@@ -1,5 +1,6 @@
 """What DICOM headers say of how a series is looked at: windows, inverted grey, units, uptake."""
 
+import numpy as np
 import pytest
 
 from bifseg.io.dicom_display import Display, display_of
@@ -24,6 +25,31 @@ def test_a_window_that_cannot_be_counts_as_none():
     assert display_of(headers(Modality="MR", WindowCenter=40, WindowWidth=0)).window is None
     assert display_of(headers(Modality="MR", WindowCenter=40)).window is None
     assert display_of(headers(Modality="MR")) == Display(modality="MR")
+
+
+def table(first, numbers, bits, **own):
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(numbers), first, bits])
+    item.add_new("LUTData", *own.get("data", ("US", numbers)))
+    return item
+
+
+@pytest.mark.parametrize(
+    "data", [("US", [0, 400, 1000, 4095]), ("OW", np.array([0, 400, 1000, 4095], "<u2").tobytes())]
+)
+def test_a_table_where_there_is_no_window(data):
+    item = table(64536, [0, 400, 1000, 4095], 12, data=data)  # -1000, without its sign
+    found = display_of(headers(Modality="DX", RescaleIntercept=-1024, VOILUTSequence=[item]))
+    assert (found.window, found.function, found.table) == ((-1000, -997), "TABLE", (0, 25, 62, 255))
+    both = display_of(headers(Modality="DX", WindowCenter=40, WindowWidth=400, VOILUTSequence=[item]))
+    assert (both.function, both.table) == ("LINEAR", None)
+
+
+@pytest.mark.parametrize(
+    "item", [table(0, [0, 1], 40), table(0, [7, 7], 8), table(0, [0, 999], 8), table(0, [1, 2], 8, data=("OW", b"1"))]
+)
+def test_a_table_that_cannot_be_counts_as_none(item):
+    assert display_of(headers(Modality="DX", VOILUTSequence=[item])) == Display(modality="DX")
 
 
 def test_a_frame_of_several_has_its_window_in_a_group():

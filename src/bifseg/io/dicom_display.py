@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from bifseg.io.dicom_file import DAMAGE
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -30,7 +32,9 @@ class Display:
     low, high
         The values, as they are in the image, that are black and white.
     function
-        How grey runs between them: LINEAR or SIGMOID.
+        How grey runs between them: LINEAR, SIGMOID or, as ``table`` says, TABLE.
+    table
+        Grey levels, 0 to 255, of the whole numbers from ``low`` to ``high``; the first and the last go on beyond.
     inverted
         Whether large values are dark.
     unit
@@ -51,6 +55,7 @@ class Display:
     low: float | None = None
     high: float | None = None
     function: str = "LINEAR"
+    table: tuple[int, ...] | None = None
     inverted: bool = False
     unit: str | None = None
     suv: float | None = None
@@ -89,9 +94,9 @@ def display_of(headers: bytes) -> Display:
         if modality == "PT" and any(_or_none(partial(_window, one)) != window for one in (first, last)):
             window = None
         suv, missing = _suv_of(first, header, last) if modality == "PT" else (None, None)
-        low, high, function = window or (None, None, "LINEAR")
+        low, high, function, table = window or (None, None, "LINEAR", None)
         return Display(
-            low, high, function, inverted=bool(_or_none(lambda: _inverted(header))),
+            low, high, function, table, inverted=bool(_or_none(lambda: _inverted(header))),
             unit=_or_none(lambda: _unit(header, modality)), suv=suv, suv_missing=missing, modality=modality,
             description=_or_none(lambda: _line(header.get("SeriesDescription"))),
         )  # fmt: skip
@@ -145,20 +150,45 @@ def _line(text: object) -> str | None:
 # ---- grey levels
 
 
-def _window(header: Any) -> tuple[float, float, str] | None:
-    """Black, white and the function of the first window that can be, DICOM PS3.3 C.11.2.1.2."""
+Shown = tuple[float, float, str, tuple[int, ...] | None]
+
+
+def _window(header: Any) -> Shown | None:
+    """Black, white and the function of the first window that can be, DICOM PS3.3 C.11.2.1.2; else those of a table."""
     source = next((s for s in _sources(header, "FrameVOILUTSequence") if s.get("WindowCenter") is not None), None)
+    return (source is not None and _straight(source)) or _listed(header)
+
+
+def _listed(header: Any) -> Shown | None:
+    """The first table, C.11.2.1.1: its descriptor tells how many numbers it has, of which value the first is, and how
+    many bits are theirs."""
+    source = next((s for s in _sources(header, "FrameVOILUTSequence") if s.get("VOILUTSequence")), None)
     if source is None:
         return None
+    item = source.VOILUTSequence[0]
+    count, first, bits = (int(number) for number in item.LUTDescriptor)
+    count = count or 1 << 16
+    if first >= 1 << 15 and (header.get("PixelRepresentation") == 1 or float(header.get("RescaleIntercept") or 0) < 0):
+        first -= 1 << 16  # a number with a sign, in a file that does not say so
+    data = item.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, "u1" if len(data) < 2 * count else "<u2")
+    grey = np.asarray(data, float)[:count] * 255 / ((1 << bits) - 1)
+    if not 1 <= bits <= 16 or len(grey) != count or grey.max() > 255 or grey.min() == grey.max():
+        return None
+    return float(first), float(first + count - 1), "TABLE", tuple(np.rint(grey).astype(int).tolist())
+
+
+def _straight(source: Any) -> Shown | None:
     function = str(source.get("VOILUTFunction") or "LINEAR").upper()
     function = function if function in FUNCTIONS else "LINEAR"
     for centre, width in zip(_numbers(source.WindowCenter), _numbers(source.get("WindowWidth")), strict=False):
         if not (math.isfinite(centre) and math.isfinite(width)):
             continue
         if function == "LINEAR" and width > 1:
-            return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2, "LINEAR"
+            return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2, "LINEAR", None
         if function != "LINEAR" and width > 0:
-            return centre - width / 2, centre + width / 2, "SIGMOID" if function == "SIGMOID" else "LINEAR"
+            return centre - width / 2, centre + width / 2, "SIGMOID" if function == "SIGMOID" else "LINEAR", None
     return None
 
 

@@ -64,5 +64,9 @@ def _grey(cut: np.ndarray, display: Display) -> np.ndarray:
     else:
         low, high = np.quantile(values, SHARES).tolist()
         low, high = (low, high) if high > low else (float(values.min()), float(values.max()))
+    if display.table is not None:
+        place = np.clip(np.rint(values - low), 0, len(display.table) - 1).astype(int)
+        grey = np.array(display.table, np.uint8)[place]
+        return 255 - grey if display.inverted else grey
     grey = np.clip((values - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
     return 255 - grey if display.inverted else grey

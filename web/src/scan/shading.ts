@@ -5,9 +5,13 @@ import type { Numbers, Window } from './volume.ts'
 const TABLED = 1 << 16 // values that a table is made for
 const OPAQUE = 0xff000000
 
-/** Grey level, 0 to 255, of a value. */
-export function greyOf(window: Window, inverted: boolean): (value: number) => number {
-  const { low, high, sigmoid } = window
+/** Grey level, 0 to 255, of a value; `table`: of a window that is listed. */
+export function greyOf(
+  window: Window,
+  inverted: boolean,
+  table: readonly number[] | null = null,
+): (value: number) => number {
+  const { low, high, sigmoid, listed } = window
   const scale = 255 / (high - low)
   const centre = (low + high) / 2
   const straight = (value: number) => {
@@ -15,13 +19,23 @@ export function greyOf(window: Window, inverted: boolean): (value: number) => nu
     return grey <= 0 ? 0 : grey >= 255 ? 255 : grey | 0
   }
   const curved = (value: number) => (255 / (1 + Math.exp((-4 * (value - centre)) / (high - low)))) | 0
-  const grey = sigmoid ? curved : straight
+  const last = (table?.length ?? 0) - 1
+  const looked = (value: number) => {
+    const place = Math.round(((value - low) / (high - low)) * last)
+    return table?.[Math.max(0, Math.min(last, place))] ?? 0
+  }
+  const grey = listed && table ? looked : sigmoid ? curved : straight
   return inverted ? (value) => 255 - grey(value) : grey
 }
 
 /** A pixel, as a canvas holds it, of every voxel that is asked for: small integers are looked up. `like`: their type. */
-export function pixelOf(like: Numbers, window: Window, inverted: boolean): (data: Numbers, place: number) => number {
-  const grey = greyOf(window, inverted)
+export function pixelOf(
+  like: Numbers,
+  window: Window,
+  inverted: boolean,
+  listed: readonly number[] | null = null,
+): (data: Numbers, place: number) => number {
+  const grey = greyOf(window, inverted, listed)
   const pixel = (value: number) => {
     const g = grey(value)
     return (OPAQUE | (g << 16) | (g << 8) | g) >>> 0

@@ -7,11 +7,15 @@ import { colourOf, pixelOf } from './shading.ts'
 export type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
 /** 0 sagittal, 1 coronal, 2 axial: the canonical axis that a slice is perpendicular to. */
 export type Plane = 0 | 1 | 2
-/** Grey levels from black to white; `sigmoid`: along a curve that is steep in the middle, not a straight line. */
+/**
+ * Grey levels from black to white, along a straight line; `sigmoid`: along a curve that is steep in the middle;
+ * `listed`: as the table of the file says, stretched between the two.
+ */
 export interface Window {
   low: number
   high: number
   sigmoid?: boolean
+  listed?: boolean
 }
 
 const HEADER = 352
@@ -155,8 +159,9 @@ export class Volume {
 
   /** The window that its file names. */
   get own(): Window | null {
-    const { low, high, function: curve } = this.display
+    const { low, high, function: curve, table } = this.display
     if (low === null || high === null || high <= low || this.coloured) return null
+    if (curve === 'TABLE' && table) return { low, high, listed: true }
     return curve === 'SIGMOID' ? { low, high, sigmoid: true } : { low, high }
   }
 
@@ -216,10 +221,11 @@ export class Volume {
 
   /** What a canvas shows of a voxel, by where it is in the numbers of a part; made once for a window. */
   private pixel(window: Window, inverted: boolean): (data: Numbers, place: number) => number {
-    const key = `${window.low} ${window.high} ${window.sigmoid} ${inverted}`
+    const key = `${window.low} ${window.high} ${window.sigmoid} ${window.listed} ${inverted}`
     if (this.shaded?.key !== key) {
       const part = this.slabs.find((slab) => slab) ?? this.slices[0]
-      const make = part && !this.coloured ? pixelOf(part.data, window, inverted) : colourOf(window, inverted)
+      const make =
+        part && !this.coloured ? pixelOf(part.data, window, inverted, this.display.table) : colourOf(window, inverted)
       if (!part) return make // of which nothing is drawn
       this.shaded = { key, pixel: make }
     }

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. cf439b6541f5367dff4d8796a08eb7146cddf8456211a87ef033bf0d6fbdd9aa
+// Made by `make types`; do not edit. 2ef50b32fb5b73d40f424891d1d023fe02c29851fe056eb4c9ea5e175d333380
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -59,7 +59,9 @@ export interface components {
        * @description How grey runs between the two.
        * @enum {string}
        */
-      function: 'LINEAR' | 'SIGMOID'
+      function: 'LINEAR' | 'SIGMOID' | 'TABLE'
+      /** @description TABLE: greys, 0 to 255, of each number from low to high. */
+      table: number[] | null
       /** @description Whether large values are dark: PET, MONOCHROME1. */
       inverted: boolean
       /** @description Of the values, such as HU or Bq/ml. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bringAll, bringSlices } from '../../src/scan/arrival.ts'
 import type { Box, Vec3 } from '../../src/scan/axes.ts'
+import { pixelOf } from '../../src/scan/shading.ts'
 import { partOf, presets, Volume } from '../../src/scan/volume.ts'
 import type { DisplayInfo } from '../../src/server/types.ts'
 
@@ -24,7 +25,16 @@ function file({ start, stop }: Box, value: Value): ArrayBuffer {
 
 /** A volume of which nothing is here yet. */
 function coming(shape: Vec3, range: [number, number], most = range): Volume {
-  const display: DisplayInfo = { low: null, high: null, function: 'LINEAR', inverted: false, range, most, ...UNKNOWN }
+  const display: DisplayInfo = {
+    low: null,
+    high: null,
+    function: 'LINEAR',
+    table: null,
+    inverted: false,
+    range,
+    most,
+    ...UNKNOWN,
+  }
   return new Volume({ shape, spacing: [1, 2, 3], coloured: false }, display)
 }
 
@@ -112,4 +122,21 @@ test('numbers like Hounsfield units are shown as soft tissue, others by what mos
   assert.ok(presets(ct).some((one) => one.name === 'Bone'))
   const other = await scan([10, 10, 10], (x) => x, [1, 8])
   assert.deepEqual([other.isCT, other.first], [false, { low: 1, high: 8 }])
+})
+
+test('a table of the file is followed from its first value to its last', () => {
+  const display: DisplayInfo = {
+    ...{ low: -2, high: 2, function: 'TABLE', table: [0, 5, 9, 200, 255], inverted: false },
+    ...{ range: [-9, 9], most: [-8, 8], ...UNKNOWN },
+  }
+  const volume = new Volume({ shape: [1, 1, 1], spacing: [1, 1, 1], coloured: false }, display)
+  assert.deepEqual(volume.first, { low: -2, high: 2, listed: true })
+  const values = Int16Array.from([-9, -2, -1, 0, 1, 2, 9])
+  const greys = (inverted: boolean, of: typeof values | Float32Array<ArrayBuffer> = values) => {
+    const pixel = pixelOf(of, volume.first, inverted, display.table)
+    return [...of].map((_, k) => pixel(of, k) & 0xff)
+  }
+  assert.deepEqual(greys(false), [0, 0, 5, 9, 200, 255, 255])
+  assert.deepEqual(greys(true), [255, 255, 250, 246, 55, 0, 0])
+  assert.deepEqual(greys(false, Float32Array.from(values)), greys(false))
 })

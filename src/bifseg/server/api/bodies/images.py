@@ -94,7 +94,8 @@ class DisplayInfo(Answer):
 
     low: Annotated[float | None, Field(description="The value that is black.")]
     high: Annotated[float | None, Field(description="The value that is white.")]
-    function: Annotated[Literal["LINEAR", "SIGMOID"], Field(description="How grey runs between the two.")]
+    function: Annotated[Literal["LINEAR", "SIGMOID", "TABLE"], Field(description="How grey runs between the two.")]
+    table: Annotated[list[int] | None, Field(description="TABLE: greys, 0 to 255, of each number from low to high.")]
     inverted: Annotated[bool, Field(description="Whether large values are dark: PET, MONOCHROME1.")]
     unit: Annotated[str | None, Field(description="Of the values, such as HU or Bq/ml.")]
     suv: Annotated[float | None, Field(description="By what a value is multiplied to become an SUV (body weight).")]
