@@ -46,7 +46,8 @@ def test_a_table_where_there_is_no_window(data):
 
 
 @pytest.mark.parametrize(
-    "item", [table(0, [0, 1], 40), table(0, [7, 7], 8), table(0, [0, 999], 8), table(0, [1, 2], 8, data=("OW", b"1"))]
+    "item",
+    [table(0, [0, 1], 40), table(0, [7, 7], 8), table(0, [0, 999], 8), table(0, [1, 2], 8, data=("OW", b"123456"))],
 )
 def test_a_table_that_cannot_be_counts_as_none(item):
     assert display_of(headers(Modality="DX", VOILUTSequence=[item])) == Display(modality="DX")

@@ -100,7 +100,6 @@ def test_a_small_upload_costs_little(file, tmp_path, one):
     """A process of its own took 0.25 s for this file, 0.4 s for DICOM."""
     reading.read_image(file, tmp_path, LIMITS, template=one)
     pid = one.process
-    time.sleep(2)  # in which it imports what is left
     before = spent(one.process)
     for _ in range(10):
         reading.read_image(file, tmp_path, LIMITS, template=one)

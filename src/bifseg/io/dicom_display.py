@@ -20,6 +20,7 @@ from bifseg.io.dicom_file import DAMAGE
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 UNITS = {"BQML": "Bq/ml", "GML": "SUV", "CNTS": "counts", "PROPCNTS": "counts", "HU": "HU", "OD": "OD", "US": None}
+Shown = tuple[float, float, str, tuple[int, ...] | None]  # black, white, function, table
 PHILIPS_SUV = (0x7053, 0x1000)  # from counts to SUV, where the scanner is a Philips
 
 
@@ -132,7 +133,7 @@ def _three(headers: bytes) -> tuple[Any, Any, Any]:
         return read[names[0]], read[names[len(names) // 2]], read[names[-1]]
 
 
-def _finite(window: tuple[float, float, str] | None) -> tuple[float, float, str] | None:
+def _finite(window: Shown | None) -> Shown | None:
     return window if window is not None and all(map(math.isfinite, window[:2])) else None
 
 
@@ -148,9 +149,6 @@ def _line(text: object) -> str | None:
 
 
 # ---- grey levels
-
-
-Shown = tuple[float, float, str, tuple[int, ...] | None]
 
 
 def _window(header: Any) -> Shown | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from bifseg.io.formats import FORMATS
 
-FIRST = ("pydicom", "bifseg.io.dicom_series")  # what most who wait, wait for
 BESIDE = (  # what readers import when they are first called
     "pydicom.encaps", "pydicom.pixels", "PIL.Image",
     "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.BmpImagePlugin", "tifffile", "SimpleITK",
@@ -14,8 +13,7 @@ BESIDE = (  # what readers import when they are first called
 
 
 def modules() -> Iterator[str]:
-    """Their names, what is wanted most first; of extras, which may not be installed, too."""
-    yield from FIRST
+    """Their names; of extras, which may not be installed, too."""
     for entry in FORMATS.values():
         yield from (name.partition(":")[0] for name in (entry.signature, entry.reader) if name)
     yield from BESIDE

@@ -30,7 +30,6 @@ from bifseg.errors import (
     TookTooLong,
     TooLarge,
 )
-from bifseg.io import dicom_seg
 from bifseg.server import metrics, page
 from bifseg.server.access.guard import Guard
 from bifseg.server.access.subpath import SubPath
@@ -80,7 +79,9 @@ def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
         if not settings.early:
             await service.pool.start()
         await run_in_threadpool(service.leases.hear_all)
-        beside = [asyncio.create_task(_tidy(service)), asyncio.create_task(_prepare(service))]
+        beside = [asyncio.create_task(_tidy(service))]
+        if settings.early:
+            beside.append(asyncio.create_task(service.pool.start_after(service.come())))
         service.learner.start()
         try:
             yield
@@ -164,15 +165,6 @@ async def _http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 400 and is_full(error):
         return _full()
     return await http_exception_handler(request, error)
-
-
-async def _prepare(service: Service) -> None:
-    """Start what nobody has to wait for at first: workers, where the server listens before them, and what writes
-    DICOM-SEG."""
-    if service.settings.early:
-        await service.pool.start_after(service.come())
-    if service.settings.warm:
-        await run_in_threadpool(dicom_seg.warm_up)
 
 
 async def _tidy(service: Service) -> None:

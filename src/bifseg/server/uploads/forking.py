@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,17 @@ from bifseg.io import libraries
 from bifseg.server.uploads import reader
 from bifseg.server.uploads.template import STATUS
 
-OURS = ("bifseg.imaging.colours", "bifseg.io.images", "bifseg.server.uploads.scan", "bifseg.server.uploads.channel",
-        "bifseg.server.nninteractive.nnia", "blosc2", "bifseg.server.uploads.jobs", "bifseg.io.dicom_display",
-        "bifseg.storage.transfer", "bifseg.server.api.bodies.images")  # fmt: skip
+FIRST = (
+    "bifseg.io.images",
+    "bifseg.server.uploads.scan",
+    "pydicom",
+    "bifseg.io.dicom_series",
+    "bifseg.server.uploads.jobs",
+    "bifseg.io.dicom_display",
+)  # what most who wait, wait for
+REST = ("bifseg.server.uploads.channel", "bifseg.server.nninteractive.nnia", "blosc2", "bifseg.storage.transfer",
+        "bifseg.server.api.bodies.images")  # fmt: skip
+IDLE = 3000  # milliseconds without a job, after which the rest is imported: not beside a scan that is being opened
 THREADED = 3  # the status of a template in which a library began a thread: it must not be forked
 
 
@@ -44,11 +52,12 @@ def main(control: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the server
         signal.signal(number, signal.SIG_IGN)
     os.close(os.pidfd_open(os.getpid()))  # where the system has none of these, the server reads without a template
-    waiting, jobs, poll = _modules(), list[Running](), select.poll()
+    first, rest = deque(FIRST), deque([*libraries.modules(), *REST, ""])
+    jobs, poll, quiet = list[Running](), select.poll(), False
     poll.register(control, select.POLLIN)
-    loading = True
     while True:
-        events = dict(poll.poll(0 if loading else None))
+        events = dict(poll.poll(0 if first or (rest and quiet) else IDLE if rest else None))
+        quiet = not events and not jobs and not first
         for job in [job for job in jobs if job.socket.fileno() in events]:  # given up by who asked
             signal.pidfd_send_signal(job.handle, signal.SIGKILL)
             poll.unregister(job.socket)
@@ -62,27 +71,24 @@ def main(control: socket.socket) -> None:
             jobs.append(_forked(socket.socket(fileno=handles[0]), control, jobs))
             poll.register(jobs[-1].handle, select.POLLIN)
             poll.register(jobs[-1].socket, select.POLLRDHUP)
-        elif not events and loading:
-            loading = _import_one(waiting)
+        elif first or (rest and quiet):
+            _load((first or rest).popleft())
     for job in jobs:
         signal.pidfd_send_signal(job.handle, signal.SIGKILL)
         os.waitpid(job.process, 0)
 
 
-def _modules() -> Iterator[str]:
-    yield from libraries.modules()
-    yield from OURS
+def _load(name: str) -> None:
+    """Import a module, where it is installed, between two looks at the socket; at the end what is no module."""
+    if name:
+        with suppress(ImportError):
+            importlib.import_module(name)
+        return
+    from bifseg.io import dicom_seg
 
-
-def _import_one(names: Iterator[str]) -> bool:
-    """Import the next module, where it is installed, between two looks at the socket; False after the last."""
-    if (name := next(names, None)) is None:
-        gc.collect()
-        gc.freeze()  # so that readers do not copy pages only to look for what is no longer used
-        return False
-    with suppress(ImportError):
-        importlib.import_module(name)
-    return True
+    dicom_seg.warm_up()
+    gc.collect()
+    gc.freeze()  # so that readers do not copy pages only to look for what is no longer used
 
 
 def _end(job: Running, poll: select.poll) -> None:
