@@ -24,7 +24,7 @@ from bifseg.server.uploads import reading, template
 from bifseg.server.uploads.template import Template
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="readers are forked on Linux alone")
-LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=20)
+LIMITS = Limits(array_bytes=64 << 20, voxels=1 << 20, seconds_per_reading=120)
 NOISE = np.random.default_rng(0).integers(0, 99, (12, 11, 10)).astype(np.int16)
 HOSTILE = Path(__file__).parents[1] / "support" / "hostile_reader.py"
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 1
