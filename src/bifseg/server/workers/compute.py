@@ -58,7 +58,7 @@ def give_back() -> None:
 
 
 def warm_up() -> None:
-    """One box and two scribbles in 2D and 3D: five seconds after an installation, when loops are compiled, then 0.2."""
+    """One box and two scribbles in 2D and 3D: two seconds after an installation, when loops are fitted, then 0.2."""
     scan, _ = phantom(shape=(32, 32, 16))
     for box in (((8, 24), (8, 24), 8), ((8, 24), (8, 24), (4, 12))):
         session = Session(scan)
