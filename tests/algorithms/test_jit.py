@@ -19,7 +19,8 @@ from bifseg.method.islands import tidy
 from codegen.loops import modules
 
 with_our_llvm = pytest.mark.skipif(
-    not machine_code.is_usable(), reason="LLVM is older than that which wrote the bitcode (Python 3.10): Numba compiles"
+    not machine_code.is_usable(),
+    reason="Numba compiles here: no Linux with an x86-64 CPU, or an LLVM older than the bitcode (Python 3.10)",
 )
 EVERY = [loop for loops in modules().values() for loop in loops]
 
@@ -53,6 +54,13 @@ def anew(monkeypatch):
     yield
     for found in (machine_code._about, machine_code._in_step, machine_code._target):
         found.cache_clear()
+
+
+@pytest.mark.parametrize("machine", [("win32", "AMD64"), ("darwin", "arm64"), ("linux", "aarch64")])
+def test_where_bitcode_was_never_loaded_it_is_not(monkeypatch, anew, machine):
+    monkeypatch.setattr(machine_code.sys, "platform", machine[0])
+    monkeypatch.setattr(machine_code.platform, "machine", lambda: machine[1])
+    assert not machine_code.is_usable()
 
 
 def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same(monkeypatch):

@@ -1,8 +1,8 @@
 """Loops that travel with the package as LLVM's bitcode, turned into machine code for the CPU at hand.
 
 ``loops.zip`` holds one function for every signature, which knows neither Python nor Numba; `codegen.loops` writes it.
-What LLVM makes of it for a kind of CPU is kept as an object file. Where bitcode cannot be used (an older LLVM, a source
-that has changed since), Numba compiles the loop.
+What LLVM makes of it for a kind of CPU is kept as an object file. Where bitcode cannot be used (a system on which that
+was never tried, an older LLVM, a source that has changed since), Numba compiles the loop.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import json
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -27,6 +28,7 @@ LOOPS = Path(__file__).with_name("loops.zip")
 ABOUT = "about.json"  # the version of LLVM that wrote the bitcode, and the sources it is of
 PASSED = {"int64": ctypes.c_int64, "float32": ctypes.c_float, "float64": ctypes.c_double}
 GIVEN: dict[str, Any] = {"int64": (int, np.integer), "float32": np.float32, "float64": float}
+TRIED = {("linux", "x86_64")}  # systems and CPUs; on others a symbol that LLVM misses would end the process
 DIGEST = hashlib.sha256().digest_size
 UNUSABLE = ImportError, AttributeError, TypeError, OSError, RuntimeError  # what another LLVM than ours may raise
 
@@ -100,6 +102,11 @@ def load(function: Callable, number: int, signature: Signature) -> Callable | No
     return _callable(address, signature, target) if address else None
 
 
+def is_tried() -> bool:
+    """Whether bitcode was ever loaded on a system and CPU like this one's."""
+    return (sys.platform, platform.machine()) in TRIED
+
+
 def is_usable() -> bool:
     """Whether the LLVM that is installed can use what travels with the package."""
     return _target() is not None
@@ -147,8 +154,9 @@ def _in_step(module: str) -> bool:
 
 @cache
 def _target() -> Target | None:
-    """None where there is no LLVM, or an older one than that which wrote the bitcode: it could not read it."""
-    if sys.byteorder != "little" or sys.maxsize < 2**32:
+    """None on a machine of another kind than `TRIED`, where there is no LLVM, and where it is older than that which
+    wrote the bitcode: it could not read it."""
+    if not is_tried():
         return None
     try:
         import llvmlite

@@ -89,14 +89,14 @@ def precision() -> Iterator[Finding]:
 
 def loops() -> Iterator[Finding]:
     """How loops become machine code for this CPU, and where that is kept."""
-    from bifseg.algorithms.machine_code import folder, is_usable
+    from bifseg.algorithms.machine_code import folder, is_tried, is_usable
 
     place = folder()
     kept = len([*place.glob("bifseg.*.o"), *place.glob("*.nbi")]) if place else 0
     made = f"{kept} are kept as machine code in {place}" if kept else "become machine code at the first mask"
     old = "Upgrade numba, and llvmlite with it: the first masks take some ten seconds longer."
     nowhere = "Set NUMBA_CACHE_DIR to a folder you may write to: every process takes a second to make them."
-    yield Finding("loops", made, "" if place and is_usable() else old if place else nowhere)
+    yield Finding("loops", made, nowhere if not place else old if is_tried() and not is_usable() else "")
 
 
 def speed() -> Iterator[Finding]:
