@@ -50,7 +50,8 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     assert told["current"] == "object 1"
     (about,) = told["objects"]
     assert len(about.pop("version")) == 16
-    assert about == {"name": "object 1", "box": BOX["box"], "voxels": int(plain.mask.sum()), "part_of": None}
+    voxels = int(plain.mask.sum())
+    assert about == {"name": "object 1", "box": BOX["box"], "voxels": voxels, "part_of": None, "prior": None}
     assert told["seconds"] > 0
     assert told["rounds"]
     do(ann, id, "scribble", SCRIBBLE)
