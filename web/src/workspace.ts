@@ -2,12 +2,12 @@
 
 import { Stage } from './canvas/stage.ts'
 import { h } from './elements/dom.ts'
-import { askOutside, askText, confirmIn, showReport } from './panels/dialogs.ts'
+import { askOutside, confirmIn, showReport } from './panels/dialogs.ts'
 import { showExport } from './panels/exports.ts'
 import { Guide } from './panels/guide.ts'
 import { Panel } from './panels/panel.ts'
 import { Status } from './panels/status.ts'
-import { showTask } from './panels/tasks.ts'
+import { teaching } from './panels/teaching.ts'
 import { Topbar } from './panels/topbar.ts'
 import { bringAll, bringSlices } from './scan/arrival.ts'
 import { Axes, type Box, type Vec3 } from './scan/axes.ts'
@@ -98,6 +98,7 @@ export class Workspace {
     this.view = new View(this.model, this.stage, this.tools, prefs, this.seen, () => this.update(), say)
     const { objects, drawing, model, gauges } = this
     this.tasks = new Tasks(api, model, prefs, () => this.update(), say)
+    const teach = teaching(this.tasks, model, api, () => this.panel.update())
     this.panel = new Panel(model, this.planar, this.tasks, () => this.surroundings(), {
       select: (name) => objects.select(name),
       rename: (name) => objects.rename(name),
@@ -116,10 +117,7 @@ export class Workspace {
       goTo: (gauge) => gauges.goTo(gauge),
       removeGauge: (gauge) => gauges.remove(gauge),
       removeGauges: () => gauges.clear(),
-      chooseTask: (name) => void this.tasks.choose(name),
-      beginTask: () => void this.beginTask(),
-      finish: () => void this.finish(),
-      lookAtTask: () => this.lookAtTask(),
+      ...teach,
     })
     this.guide = new Guide(model, this.planar, { begin: () => drawing.begin(), discard: () => drawing.discard() })
     const finest = image.calibrated ? Math.min(...volume.spacing) : null
@@ -128,7 +126,7 @@ export class Workspace {
       propagate: (step) => this.propagate(step),
       export: () => this.export(),
       report: () => showReport(api, state.id, image),
-      finish: () => this.finish(),
+      finish: () => teach.finish(),
     })
     this.toolbar = new Toolbar(this.tools, prefs.look, this.planar, finest, {
       pick: (tool) => this.view.pick(tool),
@@ -319,31 +317,6 @@ export class Workspace {
   private propagate(step: 1 | -1): void {
     this.drawing.ended = performance.now()
     void this.objects.propagate(step)
-  }
-
-  private async beginTask(): Promise<void> {
-    const { current } = this.model
-    const name = await askText('A task for objects of one kind', 'Name', current ? this.model.rootOf(current) : '')
-    if (name) await this.tasks.begin(name)
-    else this.panel.update()
-  }
-
-  /** Learn from the object worked on; without a task, begin one. */
-  private async finish(): Promise<void> {
-    if (this.model.current && !this.tasks.chosen) await this.beginTask()
-    await this.tasks.finish()
-  }
-
-  private lookAtTask(): void {
-    const { tasks, api } = this
-    showTask(
-      tasks,
-      (task, digest) => api.pictureOf(task, digest),
-      async () => {
-        const sentence = 'Its objects and all that it learnt go, for good. Sessions keep their masks.'
-        if (await confirmIn(`Delete ${tasks.chosen?.name}`, sentence, 'Delete')) await tasks.delete()
-      },
-    )
   }
 
   /** What is exported is what is to be seen: all that was drawn is in it, and nothing that others did unseen. */

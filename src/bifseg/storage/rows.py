@@ -111,3 +111,8 @@ class SessionRow:
 
     def as_dict(self) -> dict:
         return dict(vars(self))
+
+
+def loaded(text: str | None) -> dict | None:
+    """JSON in a column that may be empty."""
+    return None if text is None else json.loads(text)

@@ -30,7 +30,7 @@ from bifseg.storage import snapshot
 from bifseg.storage.contents import Contents
 from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
-from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of
+from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of, loaded
 from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
@@ -198,7 +198,7 @@ class Store(Contents):
         rows = self.read(sql, (id, after, count))
         return [
             Entry(
-                row["number"], row["kind"], json.loads(row["request"]), _loads(row["state"]),
+                row["number"], row["kind"], json.loads(row["request"]), loaded(row["state"]),
                 json.loads(row["summary"]), row["key"], row["created"],
             )
             for row in rows
@@ -221,7 +221,7 @@ class Store(Contents):
     def _followed(self, id: str, since: History) -> History:
         sql = "SELECT number, kind, state FROM entries WHERE session = ? AND number > ? ORDER BY number"
         return since.after(
-            (row["number"], row["kind"], _loads(row["state"])) for row in self.read(sql, (id, since.number))
+            (row["number"], row["kind"], loaded(row["state"])) for row in self.read(sql, (id, since.number))
         )
 
     def last_number(self, id: str) -> int:
@@ -346,7 +346,3 @@ class Store(Contents):
             return []
         connection.execute("DELETE FROM images WHERE key = ?", (key,))
         return self.drop_unused(connection, filter(None, row))
-
-
-def _loads(text: str | None) -> dict | None:
-    return None if text is None else json.loads(text)

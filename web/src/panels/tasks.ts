@@ -10,7 +10,7 @@ import { closable } from './dialogs.ts'
 export interface Teaching {
   chooseTask(name: string | null): void
   beginTask(): void
-  finish(): void
+  finish(): Promise<void>
   lookAtTask(): void
 }
 
@@ -54,7 +54,7 @@ export function taskPart(tasks: Tasks, model: Model, dimension: 2 | 3, wishes: T
         held ? 'Added' : tasks.adding ? 'Adding …' : 'Finished',
         'The object worked on is right everywhere: learn from it (Shift+Enter)',
         !current || held || tasks.adding || model.busy !== null,
-        () => wishes.finish(),
+        () => void wishes.finish(),
       ),
       button('Look at it …', 'What it learnt from, and what came of it', false, () => wishes.lookAtTask()),
     ),

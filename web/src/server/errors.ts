@@ -22,6 +22,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether an error is the server's answer of a status. */
+export function isRefused(error: unknown, status: number): boolean {
+  return error instanceof ApiError && error.status === status
+}
+
 /** What an answer says of why it is none; null where it does not, such as a proxy's page. */
 export function refusalIn(text: string): Refusal | null {
   try {

@@ -3,7 +3,7 @@
 import { ALL, Axes, type Box, formatBox, parseBox } from '../scan/axes.ts'
 import type { Patch } from '../scan/patch.ts'
 import { type Api, newKey, type What } from '../server/api.ts'
-import { ApiError, sentenceOf } from '../server/errors.ts'
+import { ApiError, isRefused, sentenceOf } from '../server/errors.ts'
 import type { Done, EntryInfo, ImageInfo, ObjectInfo, SessionState, Stroke } from '../server/types.ts'
 import { type Adaptation, adaptation, type Showing } from './adaptation.ts'
 import { type Conflict, lost, news, offered } from './conflict.ts'
@@ -252,7 +252,7 @@ export class Model {
     try {
       await this.patches.load(wanted, this.state.objects.length)
     } catch (error) {
-      if (!answers(error, 412)) throw error
+      if (!isRefused(error, 412)) throw error
       await this.surprised() // which loads what there is now
       return
     }
@@ -328,8 +328,8 @@ export class Model {
       this.last = { kind, seconds: done.seconds, total: (performance.now() - since) / 1000 }
       return done
     } catch (error) {
-      if (!answers(error, 401)) this.outbox.answered() // who has to come in anew has it done then
-      if (!answers(error, 412)) throw error
+      if (!isRefused(error, 401)) this.outbox.answered() // who has to come in anew has it done then
+      if (!isRefused(error, 412)) throw error
       await this.surprised(kind, body)
       return null
     } finally {
@@ -346,8 +346,4 @@ export class Model {
 
 function standing({ number, objects, current, can_undo, can_redo, undoes }: Done): Partial<SessionState> {
   return { number, objects, current, can_undo, can_redo, undoes }
-}
-
-function answers(error: unknown, status: 401 | 412): boolean {
-  return error instanceof ApiError && error.status === status
 }
