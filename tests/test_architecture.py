@@ -45,3 +45,14 @@ def test_no_two_test_files_have_one_name():
     """pytest imports them by their names alone, and refuses the second one."""
     names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]
     assert len(names) == len(set(names))
+
+
+def test_no_file_is_longer_than_350_lines():
+    root, made = Path(__file__).parents[1], {"types.ts"}  # by a generator
+    folders = ("src", "tests", "benchmarks", "codegen", "docs", "web/src", "web/test", "web/codegen")
+    files = [path for folder in folders for path in (root / folder).rglob("*") if "node_modules" not in path.parts]
+    written = [path for path in files if path.suffix in (".py", ".ts", ".css", ".mjs") and path.name not in made]
+    ours = [path for path in written if "static" not in path.parts]  # where the page is built
+    assert len(ours) > 500
+    long = {str(path.relative_to(root)) for path in ours if len(path.read_text(encoding="utf-8").splitlines()) > 350}
+    assert long == set()
