@@ -46,13 +46,15 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """With ``-n 2``, of tests that start programs or browsers never two at once; others are dealt out by file."""
+    """With ``-n 2``, tests of browsers are one after the other, and so are those that start programs; others are dealt
+    out by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             name = nodeid.partition("::")[0]
-            return "programs" if _starts_programs(Path(name).relative_to(HERE.name)) else name
+            file = Path(name).relative_to(HERE.name)
+            return ("browsers" if _kind(file) == "browser" else "programs") if _starts_programs(file) else name
 
     return ByFile(config, log)
 

@@ -113,10 +113,9 @@ def test_a_turn_may_last_longer_than_the_work():
 def test_params_of_a_form_are_short(server):
     """They are read on the event loop, and a list of 100,000 wrong names would be told of one by one."""
     with server.client("ann") as ann:
-        answer = ann.post(
-            "/monailabel/infer/bifseg", data={"params": '{"label_info":[' + '{"id":0},' * 20_000 + "{}]}"}
-        )
-        refused(answer, 422, "params")
+        for count, status, word in ((10_000, 422, "params"), (20_000, 400, "128KB")):
+            params = '{"label_info":[' + '{"id":0},' * count + "{}]}"
+            refused(ann.post("/monailabel/infer/bifseg", files={"params": (None, params)}), status, word)
 
 
 @pytest.mark.parametrize("path", ["/monailabel/infer/bifseg", "/add_scribble_interaction"])

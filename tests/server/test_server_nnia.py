@@ -48,7 +48,8 @@ def test_arrays_in_any_memory_order_and_in_several_chunks(monkeypatch):
     array = scan(0)[0].transpose(2, 0, 1)[::2]
     np.testing.assert_array_equal(unpack_array(nnia.pack(array)), array)
     np.testing.assert_array_equal(nnia.unpack(nnia.pack(array.astype(">i2")), LIMIT), array)
-    monkeypatch.setattr(nnia, "CHUNK", 1 << 10)
+    for most in ("CHUNK", "PART"):
+        monkeypatch.setattr(nnia, most, 1 << 10)
     frame = nnia.pack(array)
     np.testing.assert_array_equal(nnia.unpack(frame, LIMIT), array)
     np.testing.assert_array_equal(unpack_array(frame), array)

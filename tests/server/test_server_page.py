@@ -288,7 +288,7 @@ def test_an_image_comes_in_canonical_order(ann, image):
     np.testing.assert_allclose(file.affine, expected.affine, atol=1e-4)
 
 
-@pytest.mark.parametrize("box", ["0:1,0:2,0:3", "1,0:2,1:2"])
+@pytest.mark.parametrize("box", ["0:1,0:2,0:3", "1,0:2,0:2"])
 def test_a_part_of_it_has_the_same_voxels_at_the_same_places(ann, image, box):
     path = f"{API}/images/{image['key']}/canonical"
     whole, part = (nibabel.Nifti1Image.from_bytes(ann.get(path, params=given).content) for given in ({}, {"box": box}))

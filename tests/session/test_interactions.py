@@ -7,11 +7,19 @@ from bifseg import Box
 from bifseg.prompts.interaction import Patch
 from bifseg.server.api.bodies import drawing
 from bifseg.session.interactions import INTERACTIONS, interaction_of
+from bifseg.session.state import Prior
 
 SHAPE = (9, 9, 9)
 ARRAY = {"blob": "aa", "box": "1:4,2:5,3"}
 TOLD = {
-    "box": {"box": "1:4,2:5,3", "name": "a", "refine": "crf", "initial": ARRAY, "scribbles": {"labels": ARRAY}},
+    "box": {
+        "box": "1:4,2:5,3",
+        "name": "a",
+        "refine": "crf",
+        "initial": ARRAY,
+        "scribbles": {"labels": ARRAY},
+        "prior": Prior("spleen", 2, "0" * 64, {}),
+    },
     "scribble": {"scribbles": {"strokes": [{"points": [[2, 3, 3]], "label": 2, "radius": 1.0}]}, "refine": "none"},
     "resize": {"box": "1:4,2:5,3", "scribbles": {"labels": ARRAY}, "refine": "none"},
     "refine": {},
@@ -44,7 +52,7 @@ def test_all_that_json_tells_arrives(kind):
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_the_api_says_what_an_interaction_takes(kind):
-    named = {"ranges": "box", "labels": "scribbles"}
+    named = {"ranges": "box", "labels": "scribbles", "prior": "task"}  # of which the server knows what it learnt
     fields = {named.get(field.name, field.name) for field in dataclasses.fields(INTERACTIONS[kind])}
     assert set(BODIES[kind].model_fields) == fields - {"_", "foreground", "background"}
 

@@ -64,9 +64,10 @@ def test_the_summary_is_ready_for_json_and_names_no_blob():
     assert told == {
         "number": 3,
         "objects": [
-            {"name": "o1", "box": "0:4,0:4,0:4", "voxels": 1, "version": "0" * 16, "part_of": None},
+            {"name": "o1", "box": "0:4,0:4,0:4", "voxels": 1, "version": "0" * 16, "part_of": None,
+             "prior": None},
             {"name": "o1 @7", "box": "0:4,0:4,0:4", "voxels": 2 << 200, "version": f"{2 << 200:064x}"[:16],
-             "part_of": "o1"},
+             "part_of": "o1", "prior": None},
         ],
         "current": "o1 @7",
         "can_undo": True,

@@ -46,7 +46,8 @@ def file(path: Path, job: dict, folder: Path) -> dict:
     from bifseg.storage.full_disk import FULL, is_full
 
     image = placed(np.load(job["voxels"], mmap_mode="r", allow_pickle=False), job["image"])
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    itself = str(path) == job["voxels"]  # the image, kept with its colours and their luminance in one array
+    array = image.voxels if itself else np.load(path, mmap_mode="r", allow_pickle=False)
     full = array if array.shape[:3] == image.shape else Box.parse(job["box"]).paste(array, image.shape)
     headers = None if job["headers"] is None else Path(job["headers"]).read_bytes()
     written = folder / f"file.{job['format']}"
