@@ -64,7 +64,7 @@ def draw(data: Path) -> dict[str, bytes]:
         desk.page.set_viewport_size({"width": SIZE["width"], "height": LOW})
         desk.page.goto(desk.base)
         desk.page.locator(".sessions").wait_for()
-        desk.page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
+        desk.page.evaluate("() => Promise.all([...document.images].map((image) => image.decode()))")
         made["page-start.png"] = desk.page.screenshot()
         desk.close()
     return made

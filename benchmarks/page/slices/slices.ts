@@ -4,7 +4,8 @@ import { Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
 import type { Vec3 } from '../../../web/src/scan/axes.ts'
 import { h } from '../../../web/src/elements/dom.ts'
 import { Pane, type Scene } from '../../../web/src/canvas/pane.ts'
-import { type Plane, Volume } from '../../../web/src/scan/volume.ts'
+import type { DisplayInfo } from '../../../web/src/server/types.ts'
+import { type Plane, partOf, Volume } from '../../../web/src/scan/volume.ts'
 
 /** Draws a slice change or another window at once, and waits until its pixels are there. */
 interface Drawing {
@@ -16,8 +17,32 @@ interface Drawing {
 
 const scan = fetch('./scan.nii').then((answer) => answer.arrayBuffer())
 
+/** A file that is here in whole, as the page holds one that came part by part. */
+function volumeOf(file: ArrayBuffer): Volume {
+  const header = new DataView(file)
+  const three = (read: (k: number) => number) => [0, 1, 2].map(read) as Vec3
+  const shape = three((k) => header.getInt16(42 + 2 * k, true))
+  const { data } = partOf(file, { start: [0, 0, 0], stop: shape })
+  const range: [number, number] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const value of data) {
+    range[0] = Math.min(range[0], value)
+    range[1] = Math.max(range[1], value)
+  }
+  const spacing = three((k) => header.getFloat32(80 + 4 * k, true))
+  const display: DisplayInfo = {
+    low: null, high: null, function: 'LINEAR', table: null, inverted: false, unit: null, suv: null, suv_missing: null,
+    modality: null, description: null, range, most: range,
+  }
+  const volume = new Volume({ shape, spacing, coloured: false }, display)
+  for (let box = volume.next([0, 0, 0]); box; box = volume.next([0, 0, 0])) {
+    const plane = shape[0] * shape[1]
+    volume.take({ box, data: data.subarray(plane * box.start[2], plane * box.stop[2]), coloured: false })
+  }
+  return volume
+}
+
 async function ours(): Promise<Drawing> {
-  const volume = new Volume(await scan)
+  const volume = volumeOf(await scan)
   const scene: Scene = {
     volume,
     window: volume.auto,
