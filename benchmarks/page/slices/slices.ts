@@ -3,7 +3,8 @@
 import { Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue'
 import type { Vec3 } from '../../../web/src/scan/axes.ts'
 import { h } from '../../../web/src/elements/dom.ts'
-import { Pane, type Scene } from '../../../web/src/canvas/pane.ts'
+import { Pane } from '../../../web/src/canvas/pane.ts'
+import type { Scene } from '../../../web/src/canvas/scene.ts'
 import type { DisplayInfo } from '../../../web/src/server/types.ts'
 import { type Plane, partOf, Volume } from '../../../web/src/scan/volume.ts'
 
