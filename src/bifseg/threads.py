@@ -28,6 +28,12 @@ def waits(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     return {} if is_chosen(environment) else dict(WAITS)
 
 
+def limited(count: int, *others: str) -> dict[str, str]:
+    """What to add to the environment of a process that is ours, so that libraries use so many threads; ``others``:
+    libraries beside those of NumPy, SciPy and torch."""
+    return {f"{name}_NUM_THREADS": str(count) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", *others)}
+
+
 def sleep_while_waiting() -> None:
     """Say it in the environment of this process, and of those that it will start: before torch is loaded, and only
     where the process is ours (the command line, a server, a benchmark)."""

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.server.log import failure
 from bifseg.server.tasks import UserTasks
-from bifseg.threads import waits
+from bifseg.threads import limited, waits
 
 AFTER = 10.0  # seconds until a process that died is started again
 TRIES = 3  # of one that dies, until somebody adds another object
@@ -79,10 +79,9 @@ class Learner:
             return []
 
     async def _run(self, folders: list[str]) -> int:
-        threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bifseg.server.workers.learning", *folders,
-            stdin=asyncio.subprocess.PIPE, env={**os.environ, **waits(), **threads},
+            stdin=asyncio.subprocess.PIPE, env={**os.environ, **waits(), **limited(self._threads)},
         )  # fmt: skip
         try:
             return await self._process.wait()

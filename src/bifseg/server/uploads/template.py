@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 
+from bifseg.threads import limited
+
 STATUS = struct.Struct("<i")  # how a process ended, as `subprocess` says it
 COMMAND = (sys.executable, "-m", "bifseg.server.uploads.forking")
 PAUSE = 60.0  # seconds between two starts: one that dies again and again costs nobody anything
 ENDING = 5.0  # seconds that it has to end a process that was given up
-THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "BLOSC", "TIFFFILE")}
-ALONE = {**THREADS, "NUMEXPR_MAX_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+ALONE = limited(1, "BLOSC", "TIFFFILE") | {"NUMEXPR_MAX_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
 
 class LostError(Exception):

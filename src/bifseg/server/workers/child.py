@@ -14,7 +14,7 @@ from typing import Protocol
 
 from bifseg.errors import Cancelled, from_dict
 from bifseg.server.workers.main import LENGTH, SHARED, encode
-from bifseg.threads import waits
+from bifseg.threads import limited, waits
 
 STARTING = 600.0  # seconds that a worker may take to load its model, on a machine that is busy with other work
 STOPPING = 5.0  # seconds that a worker gets to notice a cancellation before it is killed
@@ -63,11 +63,12 @@ class Child:
             raise DeadError
         self.starts += 1
         options = {**self._options, "threads": self._threads}
-        threads = {f"{name}_NUM_THREADS": str(self._threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
         mine, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "bifseg.server.workers.main", self._factory]
-            self._process = _started(command, json.dumps(options), theirs, {**os.environ, **waits(), **threads})
+            self._process = _started(
+                command, json.dumps(options), theirs, {**os.environ, **waits(), **limited(self._threads)}
+            )
         self._reader, self._writer = await asyncio.open_connection(sock=mine)
         try:
             if self._closed:  # meanwhile
