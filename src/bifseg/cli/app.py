@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bifseg.errors import InvalidInput, MissingFile
+from bifseg.loading import loading
 
 if TYPE_CHECKING:
     from bifseg.imaging.image import Image
@@ -46,7 +47,6 @@ def app(
     browser in, within ten minutes; tabs that were open before go on by themselves.
     """
     import contextlib
-    import gc
 
     from bifseg.cli.outputs import check_folder
     from bifseg.server import built
@@ -61,8 +61,8 @@ def app(
     check_folder(data)
     with contextlib.closing(Template()) as template:
         template.start()  # it imports what reads files, on another core, while this process imports what serves
-        gc.disable()  # of what is imported nothing goes
-        opening = None if image is None else Opening(image, series, data, template)
+        with loading():
+            opening = None if image is None else Opening(image, series, data, template)
         serve(data, last_port(data) if port is None else port, model or [], template, opening, shown=not no_browser)
 
 
@@ -108,29 +108,26 @@ def serve(
     browser, too. Raises what was wrong with the scan."""
     import asyncio
     import contextlib
-    import gc
     import signal
     import webbrowser
     from concurrent.futures import TimeoutError
 
-    try:
-        from bifseg.server.app import build_app
-        from bifseg.server.run import run
-        from bifseg.server.settings import LOCAL, Settings
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("bifseg"):
-            raise
-        raise InvalidInput(
-            f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
-        ) from None
+    with loading(keep=True):
+        try:
+            from bifseg.server.app import build_app
+            from bifseg.server.run import run
+            from bifseg.server.settings import LOCAL, Settings
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("bifseg"):
+                raise
+            raise InvalidInput(
+                f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
+            ) from None
 
-    settings = Settings(
-        data=data, port=port, require_tokens=True, warm=True, early=True, models={path.stem: path for path in models}
-    )
-    server = build_app(settings, template)
+        named = {path.stem: path for path in models}
+        settings = Settings(data=data, port=port, require_tokens=True, warm=True, early=True, models=named)
+        server = build_app(settings, template)
     service = server.state.service
-    gc.enable()
-    gc.freeze()  # nor is it looked at again
     if opening is not None:
         opening.keep(service)
         with contextlib.suppress(TimeoutError):  # most of what is wrong is told before anything is served
