@@ -124,8 +124,8 @@ def export(
     from bifseg.io.atomic import write_together
 
     task = tasks_in(data).task(name)
-    version = task.current(dimension)
-    if version is None or not version.strength:
+    version = task.improved(dimension)
+    if version is None:
         raise InvalidInput(f"The task {name!r} uses the shipped network in {dimension}D; there is nothing to export.")
     check_model(output)
     weights = task.checked_weights(version)
@@ -164,8 +164,8 @@ def delete(name: Name, data: Data = None) -> None:
 
 def _about(task: Task) -> dict:
     examples = {d: len(task.remembered(d)) for d in (2, 3)}
-    used = {d: task.current(d) for d in examples}
-    in_use = {d: f"version {v.number}" if v and v.strength else "the shipped network" for d, v in used.items()}
+    used = {d: task.improved(d) for d in examples}
+    in_use = {d: f"version {v.number}" if v else "the shipped network" for d, v in used.items()}
     return {
         "name": task.name, "examples": {d: n for d, n in examples.items() if n},
         "in_use": {d: told for d, told in in_use.items() if examples[d]},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from bifseg.errors import BifsegError, InvalidInput, NotFound, StorageFull
+from bifseg.errors import InvalidInput, NotFound, StorageFull
 from bifseg.server.settings import LOCAL
 from bifseg.storage import Store
 from bifseg.storage.journal import check_current
@@ -42,10 +41,7 @@ class UserTasks:
     def pending(self) -> Iterator[tuple[Task, int]]:
         """All that was not learnt yet: tasks, and the dimension of their examples."""
         for folder in self.folders():
-            tasks = Tasks(folder)
-            for name in tasks.names():
-                with contextlib.suppress(BifsegError):  # one that is damaged, which its owner hears of
-                    yield from [(tasks.task(name), d) for d in (2, 3) if tasks.task(name).pending(d)]
+            yield from [(task, wanted.dimension) for task, wanted in Tasks(folder).unlearnt()]
 
     def begin(self, user: str, name: str) -> Task:
         """A new task of a user's. InvalidInput where it cannot be named so; StorageFull at the limit."""

@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from bifseg.errors import DamagedFile, InvalidInput, NotFound
+from bifseg.errors import BifsegError, DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
 from bifseg.networks.shipped import default_sha256
@@ -162,6 +162,11 @@ class Task:
         usable = [v for v in self.versions() if (v.dimension, v.base, v.rejected) == wanted]
         return usable[-1] if usable else None
 
+    def improved(self, dimension: int) -> Version | None:
+        """The version in use, where it proved better than the shipped network."""
+        version = self.current(dimension)
+        return version if version is not None and version.strength else None
+
     def pending(self, dimension: int) -> bool:
         """Whether there are examples that were not learnt from yet."""
         wanted = self.wanted(dimension)
@@ -181,8 +186,8 @@ class Task:
 
     def prior(self, dimension: int) -> Prior | None:
         """What a new object begins with; None: with the shipped network. Raises DamagedFile as `checked_weights`."""
-        version = self.current(dimension)
-        if version is None or not version.strength:
+        version = self.improved(dimension)
+        if version is None:
             return None
         weights = _classifier(self.checked_weights(version), version.sha256)
         return Prior(self.name, version.number, version.base, weights)
@@ -285,6 +290,14 @@ class Tasks:
         if not new and name not in self.names():
             raise NotFound(f"There is no task {name!r}; there is {', '.join(self.names()) or 'none'}.")
         return Task(self.folder / name)
+
+    def unlearnt(self) -> Iterator[tuple[Task, Version]]:
+        """What was not learnt yet; a damaged task, which its owner hears of, keeps no others from learning."""
+        for name in self.names():
+            with suppress(BifsegError):
+                task = self.task(name)
+                versions = [wanted for wanted in map(task.wanted, (2, 3)) if wanted is not None]
+                yield from [(task, wanted) for wanted in versions if task.made(wanted) is None]
 
     def begin(self, name: str) -> Task:
         """A new task, without an example yet; InvalidInput where there is one of that name."""

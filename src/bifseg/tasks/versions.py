@@ -40,8 +40,8 @@ def model_in_use(task: Task, dimension: int) -> Model:
 
     Raises DamagedFile for weights that are not those that were learnt.
     """
-    version = task.current(dimension)
-    if version is None or not version.strength:
+    version = task.improved(dimension)
+    if version is None:
         return load_model("default", dimension)
     return load_model(task.checked_weights(version), dimension)
 

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bifseg.errors import BifsegError
 from bifseg.tasks.store import Task, Tasks, Version
 from bifseg.tasks.versions import learn_version
 
@@ -36,12 +35,9 @@ def main(folders: list[str]) -> None:
 
 
 def wanted_in(folders: list[str]) -> Iterator[tuple[Task, Version]]:
-    """What was not learnt yet; a damaged task, which its owner hears of, keeps no others from learning."""
-    for tasks in map(Tasks, map(Path, folders)):
-        for task in map(tasks.task, tasks.names()):
-            with contextlib.suppress(BifsegError):
-                versions = [wanted for wanted in map(task.wanted, (2, 3)) if wanted is not None]
-                yield from [(task, wanted) for wanted in versions if task.made(wanted) is None]
+    """What was not learnt yet in any of these."""
+    for folder in folders:
+        yield from Tasks(Path(folder)).unlearnt()
 
 
 def following(new: Sequence[tuple[Task, Version]], had: Mapping[Path, int]) -> tuple[Task, Version]:
