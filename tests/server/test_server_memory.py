@@ -9,7 +9,7 @@ from api_calls import API, fetch, refused
 from bifseg.imaging.image import Image
 from bifseg.io.dicom_display import Display
 from bifseg.io.thumbnail import LOOKED, thumbnail
-from bifseg.server.api import results
+from bifseg.server.api import file_replies
 
 LABEL = "/monailabel"
 
@@ -57,7 +57,7 @@ def test_what_is_large_lies_on_the_disk_until_it_is_read(server, ann, id, monkey
     paths = [f"images/{image}/voxels", *(f"sessions/{id}/{what}" for what in ("labels", "mask", "probability"))]
     before = [fetch(ann, path) for path in paths]
     begun, begin = [], server.service.sending.begin
-    monkeypatch.setattr(results, "KEPT", 1000)
+    monkeypatch.setattr(file_replies, "KEPT", 1000)
     monkeypatch.setattr(server.service.sending, "begin", lambda user: begun.append(user) or begin(user))
     for path, (array, box) in zip(paths, before, strict=True):
         same, place = fetch(ann, path)

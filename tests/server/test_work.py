@@ -101,7 +101,7 @@ def test_a_mask_of_a_client_is_not_unpacked_in_the_server(server, ann, monkeypat
 
 
 def test_a_large_reply_of_the_protocol_comes_from_the_disk(server, ann, monkeypatch):
-    from bifseg.server.nninteractive import api
+    from bifseg.server.api import file_replies
 
     lease = {"X-Lease-Token": ann.post("/claim").json()["lease_token"]}
     noise = np.random.default_rng(1).normal(size=(1, 30, 30, 20)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_a_large_reply_of_the_protocol_comes_from_the_disk(server, ann, monkeypa
     assert ann.post("/set_target_buffer", json=buffer, headers=lease).status_code == 200
     box = {"bbox_coords": [[5, 25], [5, 25], [5, 15]]}
     small = ann.post("/add_bbox_interaction", json=box, headers=lease)
-    monkeypatch.setattr(api, "KEPT", 100)
+    monkeypatch.setattr(file_replies, "KEPT", 100)
     monkeypatch.setattr(nnia, "PART", 1000)  # several chunks
     assert ann.post("/undo", headers=lease).status_code == 200
     large = ann.post("/add_bbox_interaction", json=box, headers=lease)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +84,9 @@ def segment_of(state: State, name: str | None) -> Segment:
     return segment
 
 
-def raw(view: View) -> tuple[bytes, dict[str, str]]:
-    """The array in its box, C order (z runs fastest), little-endian, gzipped; and headers that say so."""
-    file = io.BytesIO()
-    headers = write_raw(view, file)
-    return file.getvalue(), headers
-
-
 def write_raw(view: View, file: BinaryIO) -> dict[str, str]:
-    """Write into a file what `raw` returns, slab by slab: the headers."""
+    """Write the array in its box into a file, slab by slab: C order (z runs fastest), little-endian, gzipped; headers
+    that say so."""
     array = view.array
     kind = array.dtype.newbyteorder("<")
     rows = max(1, SLAB // max(1, array[:1].nbytes))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import BinaryIO
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.service import Service
+from bifseg.server.uploads.scratch import unnamed
 
 KEPT = 8 << 20  # bytes of an array that may be answered from memory: a user may leave many such answers unread
 
@@ -58,6 +60,29 @@ async def file_reply(lane: Turns, service: Service, user: str, make: Callable[[]
         raise
     reply.ended = partial(service.sending.end, user)
     return reply
+
+
+async def array_reply(
+    lane: Turns, service: Service, user: str, size: int, media_type: str,
+    write: Callable[[BinaryIO], Mapping[str, str]],
+) -> Response:  # fmt: skip
+    """What ``write`` writes, an array of ``size`` bytes or a few less, and with the headers that it returns: from
+    memory, or of a larger one from the disk."""
+    if size <= KEPT:
+
+        def pack() -> Response:
+            file = io.BytesIO()
+            headers = write(file)
+            return Response(file.getvalue(), media_type=media_type, headers=headers)
+
+        return await lane.run(user, pack)
+
+    def pour() -> FileReply:
+        with unnamed(service.store.folder) as file:
+            headers = write(file)
+            return FileReply(file, media_type, headers)
+
+    return await file_reply(lane, service, user, pour)
 
 
 def _around(before: bytes, file: BinaryIO, after: bytes) -> Iterator[bytes]:

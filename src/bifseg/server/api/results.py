@@ -12,11 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies.answers import MeasureInfo, PlaceInfo
-from bifseg.server.api.file_replies import KEPT, FileReply, called, file_reply
+from bifseg.server.api.file_replies import FileReply, array_reply, called, file_reply
 from bifseg.server.api.request import ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
-from bifseg.server.uploads.scratch import unnamed
 from bifseg.server.views import RAW, Format, View, What, media_types
 from bifseg.session.uncertain_places import places
 from bifseg.storage.journal import History, check_current
@@ -124,22 +123,10 @@ async def answer(
 ) -> Response:
     """What there is to see, as voxels or as a file, when it is the user's turn in a lane; ``size``: bytes of it, or
     a few more."""
-    if format == RAW and size <= KEPT:
-
-        def pack() -> Response:
-            content, headers = views.raw(view()[1])
-            return Response(content, media_type=media_types()[RAW], headers=headers)
-
-        return await lane.run(user, pack)
     if format == RAW:
-
-        def pour() -> FileReply:
-            _, shown = view()
-            with unnamed(service.store.folder) as file:
-                headers = views.write_raw(shown, file)
-                return FileReply(file, media_types()[RAW], headers)
-
-        return await file_reply(lane, service, user, pour)
+        return await array_reply(
+            lane, service, user, size, media_types()[RAW], lambda file: views.write_raw(view()[1], file)
+        )
 
     def write() -> FileReply:
         row, shown = view()

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
@@ -25,7 +25,7 @@ from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import Box, overlap
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.base import parsed
-from bifseg.server.api.file_replies import KEPT, FileReply, file_reply
+from bifseg.server.api.file_replies import array_reply
 from bifseg.server.api.request import Bounded
 from bifseg.server.nninteractive.leases import CapacityError, Lease, LeaseGoneError, Leases
 from bifseg.server.nninteractive.masks import BINARY, box_of, extent_of, predicted, session_with, unchanged
@@ -43,7 +43,6 @@ from bifseg.server.nninteractive.said import (
 from bifseg.server.service import Service, journalled
 from bifseg.server.uploads.reading import read_array
 from bifseg.server.uploads.receiving import received
-from bifseg.server.uploads.scratch import unnamed
 from bifseg.server.uploads.work import read_mask
 from bifseg.storage.rows import ImageRow
 
@@ -330,19 +329,11 @@ async def _reply(request: Request, lease: Lease) -> Response:
     service: Service = request.app.state.service
     session, dtype = lease.facts["session"], np.dtype(lease.facts["dtype"])
     box = await run_in_threadpool(extent_of, service.store, session)
-    lane, size = service.lane(prod(box.shape)), prod(box.shape) * dtype.itemsize
-    if size <= KEPT:
+    voxels = prod(box.shape)
 
-        def pack() -> Response:
-            about, pieces = predicted(service.store, session, box, dtype)
-            return Response(b"".join(pieces), media_type=BINARY, headers=about)
+    def write(file: BinaryIO) -> dict[str, str]:
+        about, pieces = predicted(service.store, session, box, dtype)
+        file.writelines(pieces)
+        return about
 
-        return await lane.run(lease.user, pack)
-
-    def pour() -> FileReply:
-        with unnamed(service.store.folder) as file:
-            about, pieces = predicted(service.store, session, box, dtype)
-            file.writelines(pieces)
-            return FileReply(file, BINARY, about)
-
-    return await file_reply(lane, service, lease.user, pour)
+    return await array_reply(service.lane(voxels), service, lease.user, voxels * dtype.itemsize, BINARY, write)
