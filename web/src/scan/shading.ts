@@ -47,8 +47,9 @@ export function pixelOf(
 }
 
 /** The same of a colour image, whose voxels are red, green and blue. */
-export function colourOf(window: Window, inverted: boolean): (data: Numbers, place: number) => number {
-  const shade = Uint8Array.from({ length: 256 }, (_, value) => greyOf(window, inverted)(value))
+export function colourPixelOf(window: Window, inverted: boolean): (data: Numbers, place: number) => number {
+  const grey = greyOf(window, inverted)
+  const shade = Uint8Array.from({ length: 256 }, (_, value) => grey(value))
   return (data, place) => {
     const of = (channel: number) => shade[data[3 * place + channel] ?? 0] ?? 0
     return (OPAQUE | (of(2) << 16) | (of(1) << 8) | of(0)) >>> 0

@@ -2,7 +2,7 @@
 
 import type { DisplayInfo } from '../server/types.ts'
 import { ALL, type Axis, type Box, type Vec3 } from './axes.ts'
-import { colourOf, pixelOf } from './shading.ts'
+import { colourPixelOf, pixelOf } from './shading.ts'
 
 export type Numbers = Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array
 /** 0 sagittal, 1 coronal, 2 axial: the canonical axis that a slice is perpendicular to. */
@@ -225,7 +225,9 @@ export class Volume {
     if (this.shaded?.key !== key) {
       const part = this.slabs.find((slab) => slab) ?? this.slices[0]
       const make =
-        part && !this.coloured ? pixelOf(part.data, window, inverted, this.display.table) : colourOf(window, inverted)
+        part && !this.coloured
+          ? pixelOf(part.data, window, inverted, this.display.table)
+          : colourPixelOf(window, inverted)
       if (!part) return make // of which nothing is drawn
       this.shaded = { key, pixel: make }
     }
