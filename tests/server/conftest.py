@@ -40,6 +40,14 @@ def bob(server) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def lease(ann) -> Iterator[dict[str, str]]:
+    """The header that says which of ann's clients of the nnInteractive protocol speaks."""
+    headers = {"X-Lease-Token": ann.post("/claim").json()["lease_token"]}
+    yield headers
+    ann.post("/release", headers=headers)
+
+
+@pytest.fixture
 def id(ann) -> Iterator[str]:
     """A session of ann's on the phantom, with one object."""
     id = begin(ann, ann.post(f"{API}/images/demo").json()["key"])

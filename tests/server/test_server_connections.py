@@ -38,12 +38,12 @@ def listening(settings, monkeypatch):
     app.state = SimpleNamespace(service=SimpleNamespace(news=SimpleNamespace(close=lambda: None)))
     made = []
 
-    class Kept(runs._Server):
+    class Kept(runs.Server):
         def __init__(self, *told):
             super().__init__(*told)
             made.append(self)
 
-    monkeypatch.setattr(runs, "_Server", Kept)
+    monkeypatch.setattr(runs, "Server", Kept)
     monkeypatch.setattr(runs, "_signals_ignored", contextlib.nullcontext)
     ready, places = threading.Event(), []
     thread = threading.Thread(

@@ -23,7 +23,7 @@ SAID = {
 ASKED = {"image": "a", "label": "a", "object": "object 1", "dimension": 2, "format": "raw", "name": "a.nii"}
 
 
-def test_nobody_comes_in_by_another_door(server, ann, bob):
+def test_nobody_comes_in_by_another_door(server, ann, bob, lease):
     noise = np.random.default_rng(7).integers(0, 99, (128, 128, 64)).astype(np.uint8)
     key = server.service.store.add_image(Image(noise, (1, 1, 1)), "ann")
     id = begin(ann, key)
@@ -33,8 +33,7 @@ def test_nobody_comes_in_by_another_door(server, ann, bob):
     assert added.status_code == 201, added.text
     names = {"id": id, "key": key, "task": "livers", "digest": added.json()["finished"][0]["digest"], "what": "mask",
              "model": "bifseg"}  # fmt: skip
-    lease = ann.post("/claim").json()["lease_token"]
-    others = {"X-Lease-Token": lease, "If-Match": "*", "Idempotency-Key": "k", "Accept": "text/event-stream"}
+    others = {**lease, "If-Match": "*", "Idempotency-Key": "k", "Accept": "text/event-stream"}
     before = ann.get(f"{API}/sessions/{id}/history").json()
     asked = 0
     for path, methods in bob.get("/openapi.json").json()["paths"].items():
@@ -54,6 +53,5 @@ def test_nobody_comes_in_by_another_door(server, ann, bob):
     assert bob.post(f"{API}/sessions", json={"image": key}).status_code == 404
     assert ann.get(f"{API}/sessions/{id}/history").json() == before
     assert ann.get(f"{API}/tasks/livers").json()["objects"] == 1
-    ann.post("/release", headers={"X-Lease-Token": lease})
     assert ann.delete(f"{API}/tasks/livers").status_code == 204
     assert ann.delete(f"{API}/sessions/{id}").status_code == 204

@@ -90,13 +90,13 @@ def test_who_watches_does_not_hold_up_the_end_of_the_server(tmp_path):
     with ThreadPoolExecutor() as threads:
         servers = []
 
-        class Kept(process._Server):
+        class Kept(process.Server):
             def __init__(self, *options):
                 super().__init__(*options)
                 servers.append(self)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(process, "_Server", Kept)
+            patch.setattr(process, "Server", Kept)
             patch.setattr(process, "_signals_ignored", contextlib.nullcontext)
             running = threads.submit(process.run, app, settings, listening=address.append)
             until = time.monotonic() + 60

@@ -83,8 +83,7 @@ def test_what_a_session_file_holds_is_not_read_in_the_server(server, ann, id, mo
     refused(ann.post(f"{API}/sessions/import", content=content.getvalue()), 400, "The upload", "title")
 
 
-def test_a_mask_of_a_client_is_not_unpacked_in_the_server(server, ann, monkeypatch):
-    lease = {"X-Lease-Token": ann.post("/claim").json()["lease_token"]}
+def test_a_mask_of_a_client_is_not_unpacked_in_the_server(ann, lease, monkeypatch):
     noise = np.random.default_rng(0).normal(size=(1, 30, 30, 20)).astype(np.float32)
     mask = np.zeros(noise.shape[1:], np.uint8)
     mask[8:20, 8:20, 10] = 1
@@ -97,13 +96,11 @@ def test_a_mask_of_a_client_is_not_unpacked_in_the_server(server, ann, monkeypat
     assert answer.status_code == 200
     assert json.loads(answer.headers["X-Meta"])["dtype"] == "int64"
     refused(ann.post("/add_lasso_interaction", content=body[:-9], headers=lease), 400, "cut off")
-    ann.post("/release", headers=lease)
 
 
-def test_a_large_reply_of_the_protocol_comes_from_the_disk(server, ann, monkeypatch):
+def test_a_large_reply_of_the_protocol_comes_from_the_disk(ann, lease, monkeypatch):
     from bifseg.server.api import file_replies
 
-    lease = {"X-Lease-Token": ann.post("/claim").json()["lease_token"]}
     noise = np.random.default_rng(1).normal(size=(1, 30, 30, 20)).astype(np.float32)
     assert ann.post("/set_image", content=nnia.pack(noise), headers=lease).status_code == 200
     buffer = {"shape": [30, 30, 20], "dtype": "uint16"}
@@ -118,7 +115,6 @@ def test_a_large_reply_of_the_protocol_comes_from_the_disk(server, ann, monkeypa
     assert masks[1].dtype == np.uint16
     assert np.array_equal(*masks)
     assert large.headers["X-Meta"] == small.headers["X-Meta"]
-    ann.post("/release", headers=lease)
 
 
 def test_deeply_nested_words_of_a_session_file_are_refused(server, ann, id):

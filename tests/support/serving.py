@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -13,10 +14,12 @@ import httpx
 import uvicorn
 
 from bifseg.server.app import build_app
+from bifseg.server.run import Server
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
 
-STARTING = 300.0  # seconds; far more than it takes
+PATIENCE = 300.0  # seconds to start or to end; far more than it takes
+GRACE = 20  # seconds that answers under way get when the server ends
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ def serving(settings: Settings) -> Iterator[Served]:
     """A server that runs until the end of the block."""
     app = build_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", http="h11", ws="none", lifespan="on"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        config = uvicorn.Config(
+            app, log_level="error", http="h11", ws="none", lifespan="on", timeout_graceful_shutdown=GRACE
+        )
+        server = _Server(config, "", lambda _: None, app.state.service.news.close)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            until = time.monotonic() + STARTING
+            until = time.monotonic() + PATIENCE
             while not server.started:
                 if not thread.is_alive() or time.monotonic() > until:
                     raise RuntimeError("the server did not start")
@@ -49,4 +55,14 @@ def serving(settings: Settings) -> Iterator[Served]:
             yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.service)
         finally:
             server.should_exit = True
-            thread.join(STARTING)
+            thread.join(PATIENCE)
+            if thread.is_alive():
+                raise RuntimeError(f"the server did not end; it waits for {asyncio.all_tasks(server.loop)}")
+
+
+class _Server(Server):
+    """Remembers its event loop, so that a test which waits in vain can say for what."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)

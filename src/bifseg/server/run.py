@@ -52,7 +52,7 @@ def run(
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
         reached = f"{'https' if certificate else 'http'}://{_host(address)}:{port}"
-        server = _Server(config, reached, listening, app.state.service.news.close)
+        server = Server(config, reached, listening, app.state.service.news.close)
         with (
             _temporary(settings.data / "temporary"),
             _signals_ignored(),
@@ -82,7 +82,7 @@ def _temporary(folder: Path) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says where it listens as soon as it does; ``ending`` is called before it waits for answers that are under way."""
 
     def __init__(
