@@ -107,6 +107,16 @@ def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp
                 assert other.get(f"{API}/sessions").json() == http.get(f"{API}/sessions").json()
 
 
+def test_scans_of_a_folder_can_be_chosen(built, scan, tmp_path):
+    with (
+        Process(built, "--images", scan.parent, "--data", tmp_path / "data", "--no-browser") as server,
+        server.enter() as http,
+    ):
+        assert http.get(f"{API}/server").json()["images"]
+        assert scan.name in [one["path"] for one in http.get(f"{API}/files", params={"folder": ""}).json()]
+        assert http.post(f"{API}/images/open", json={"path": scan.name}).json()["shape"] == [48, 48, 24]
+
+
 def test_a_browser_is_shown_the_address(built, tmp_path):
     browser, shown = tmp_path / "browser", tmp_path / "shown"
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {shown}.new && mv {shown}.new {shown}\n')

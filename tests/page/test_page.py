@@ -68,7 +68,7 @@ class Story:
     def upload(self, path):
         self.reader.enter(self.server.service.tokens.create_once("anna"))
         with self.page.expect_file_chooser() as chooser:
-            self.page.get_by_role("button", name="Choose a file").click()
+            self.page.get_by_role("button", name="Choose files").click()
         chooser.value.set_files(path)
         self.reader.arrived()
         row = self.server.service.store.image_row(self.server.service.store.session(self.reader.session).image)

@@ -55,7 +55,7 @@ def test_a_file_that_is_no_scan_is_refused_in_words_and_another_can_be_chosen(br
 
         def choose(file):
             with reader.page.expect_file_chooser() as chooser:
-                reader.page.get_by_role("button", name="Choose a file").click()
+                reader.page.get_by_role("button", name="Choose files").click()
             chooser.value.set_files(file)
 
         choose(tmp_path / "letter.docx")

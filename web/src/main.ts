@@ -2,12 +2,15 @@
 
 import { h } from './elements/dom.ts'
 import { icon } from './elements/icons.ts'
+import { askChoice } from './panels/dialogs.ts'
+import type { Turning } from './panels/topbar.ts'
 import { Api } from './server/api.ts'
 import { ApiError, sentenceOf } from './server/errors.ts'
 import { wholeBeside } from './server/whole.ts'
 import { Prefs } from './session/prefs.ts'
-import { dropTarget, intake } from './start/intake.ts'
-import { startScreen } from './start/open.ts'
+import { dropTarget, intake, severalScans } from './start/intake.ts'
+import { entriesOf, startScreen } from './start/open.ts'
+import { type Entry, Worklist } from './start/worklist.ts'
 import { Workspace } from './workspace.ts'
 
 const api = new Api()
@@ -22,6 +25,8 @@ const moves = h('div', { class: 'moves' })
 const THEMES = ['auto', 'dark', 'light'] as const
 const TOLD = 8000 // milliseconds for which a sentence stays
 let workspace: Workspace | null = null
+let worklist = Worklist.kept(api)
+let turning = false
 let timer = 0
 
 function say(sentence: string): void {
@@ -77,30 +82,87 @@ async function start(): Promise<void> {
   document.title = 'bifseg'
   window.history.replaceState(null, '', window.location.pathname)
   show(
-    startScreen(
-      api,
-      prefs,
-      (image, name) => begin(image.key, name),
-      (id) => attempt(() => open(id)),
-    ),
+    startScreen(api, prefs, worklist, {
+      opened: (image, name) => begin(image.key, name),
+      resumed: (id) => attempt(() => open(id)),
+      listed: goThrough,
+      turned: turnTo,
+    }),
   )
 }
 
 /** A new session on an image. */
 async function begin(image: string, name: string): Promise<void> {
-  await attempt(async () => open((await api.createSession(image, name.slice(0, 200), prefs.look)).id))
+  await attempt(async () => open(await newSession(image, name)))
+}
+
+async function newSession(image: string, name: string): Promise<string> {
+  return (await api.createSession(image, name.slice(0, 200), prefs.look)).id
+}
+
+// ---- a list of scans
+
+function goThrough(entries: Entry[], place: number): void {
+  worklist = new Worklist(api, entries)
+  void turnTo(place)
+}
+
+/** Open a scan of the list; where that fails, what is on the screen stays. */
+async function turnTo(place: number): Promise<void> {
+  if (!worklist || turning) return
+  turning = true
+  try {
+    const id = await worklist.session(place, newSession, (share, doing) => {
+      say(share === null ? `${doing} …` : `${doing} ${Math.round(100 * share)} %`)
+    })
+    await attempt(() => open(id))
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') return
+    say(`Scan ${place + 1}: ${sentenceOf(error)}`)
+    if (!workspace) await start() // the list tells it, too
+  } finally {
+    turning = false
+  }
+}
+
+/** How to get from a session's scan to others of the list; null where it is in none. */
+function turningFrom(session: string): Turning | null {
+  const place = worklist?.placeOf(session) ?? -1
+  if (!worklist || place < 0) return null
+  const list = worklist
+  return {
+    place,
+    count: list.entries.length,
+    turn: (step) => {
+      const next = list.beside(place, step)
+      if (next === null) say(step > 0 ? 'This is the last scan of the list.' : 'This is the first scan of the list.')
+      else void turnTo(next)
+    },
+    pick: async () => {
+      const choices = list.entries.map(({ title, session, fault }, k) => ({
+        value: String(k),
+        label: [`${k + 1}. ${title}`, fault ?? (session && 'begun')].filter(Boolean).join(': '),
+      }))
+      const picked = await askChoice('List of scans', 'Which one do you want to see?', choices)
+      if (picked !== null) void turnTo(Number(picked))
+    },
+  }
 }
 
 async function open(id: string): Promise<void> {
   const bar = h('progress', { 'aria-label': 'Loading the scan' })
   show(h('main', { class: 'loading' }, h('p', {}, 'Loading the scan …'), bar))
   window.history.replaceState(null, '', `#session=${id}`)
-  workspace = await Workspace.open(api, id, prefs, say)
+  const opened = await Workspace.open(api, id, prefs, say, turningFrom(id))
+  workspace = opened
   title.textContent = workspace.title
   title.hidden = false
   document.title = `${workspace.title} · bifseg`
   moves.replaceChildren(workspace.headerElement)
   middle.replaceChildren(workspace.element)
+  const place = worklist?.placeOf(id) ?? -1
+  const prepare = () => worklist?.prepare(worklist.beside(place, 1))
+  if (place >= 0) opened.arrived.then(prepare, () => {}) // what went wrong was said
 }
 
 /** Do something, and say in words where it fails; then there is the start screen, or the way in. */
@@ -201,6 +263,8 @@ document.body.append(
 dropTarget(document.body, async (files) => {
   if (!workspace) return // the start screen has its own place for files
   try {
+    const scans = await severalScans(api, await files)
+    if (scans.length) return goThrough(entriesOf(scans), 0)
     const { image, title: name } = await intake(api, files, (share, doing) => {
       say(share === null ? doing : `${doing} ${Math.round(100 * share)} %`)
     })

@@ -8,7 +8,7 @@ import { Guide } from './panels/guide.ts'
 import { Panel } from './panels/panel.ts'
 import { Status } from './panels/status.ts'
 import { teaching } from './panels/teaching.ts'
-import { Topbar } from './panels/topbar.ts'
+import { Topbar, type Turning } from './panels/topbar.ts'
 import { bringAll, bringSlices } from './scan/arrival.ts'
 import { Axes, type Box, type Vec3 } from './scan/axes.ts'
 import { flattened, readingOf } from './scan/reading.ts'
@@ -67,6 +67,7 @@ export class Workspace {
     private readonly volume: Volume,
     private readonly prefs: Prefs,
     say: (sentence: string) => void,
+    turning: Turning | null,
   ) {
     this.seen = prefs.open(state.id, volume.display.inverted)
     this.presets = presets(volume)
@@ -127,6 +128,7 @@ export class Workspace {
       export: () => this.export(),
       report: () => showReport(api, state.id, image),
       finish: () => teach.finish(),
+      turn: (step) => (turning ? turning.turn(step) : say('This scan is in no list.')),
     })
     this.toolbar = new Toolbar(this.tools, prefs.look, this.planar, finest, {
       pick: (tool) => this.view.pick(tool),
@@ -134,7 +136,7 @@ export class Workspace {
       resizeBrush: (step) => this.view.resizeBrush(step),
       dimension: (dimension) => this.view.look({ dimension }),
     })
-    this.topbar = new Topbar(this.planar, commands)
+    this.topbar = new Topbar(this.planar, commands, turning)
     this.status = new Status(model)
     this.element = h(
       'main',
@@ -169,13 +171,19 @@ export class Workspace {
   }
 
   /** Open a session with the slices that are seen first; the rest of its scan, and its masks, come then. */
-  static async open(api: Api, id: string, prefs: Prefs, say: (sentence: string) => void): Promise<Workspace> {
+  static async open(
+    api: Api,
+    id: string,
+    prefs: Prefs,
+    say: (sentence: string) => void,
+    turning: Turning | null,
+  ): Promise<Workspace> {
     const state = await api.session(id)
     const [image, display] = await Promise.all([api.image(state.image), api.display(state.image)])
     const axes = new Axes(image.shape, image.axes)
     const geometry = { shape: axes.shape, spacing: axes.spacing(image.spacing), coloured: image.colours }
     const volume = new Volume(geometry, display)
-    const workspace = new Workspace(api, image, state, volume, prefs, say)
+    const workspace = new Workspace(api, image, state, volume, prefs, say, turning)
     const { model } = workspace
     await workspace.arrive(say)
     model
@@ -184,6 +192,11 @@ export class Workspace {
       .then(() => workspace.tasks.load())
       .catch((error: unknown) => say(sentenceOf(error)))
     return workspace
+  }
+
+  /** Resolves when all of the scan is here. */
+  get arrived(): Promise<void> {
+    return this.whole
   }
 
   /** Bring the slices on the screen, and begin to bring all others. */

@@ -40,6 +40,7 @@ def app(
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
     model: Annotated[list[Path] | None, typer.Option(help="A model to offer, .safetensors; repeatable.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of scans to choose from and to go through.")] = None,
 ) -> None:
     """Open bifseg's page in the browser: a server for you alone, on this machine, until Ctrl-C.
 
@@ -54,7 +55,7 @@ def app(
 
     if not built.is_built():
         raise InvalidInput(built.NOT_BUILT)
-    for path in filter(None, (image, *(model or ()))):
+    for path in filter(None, (image, images, *(model or ()))):
         if not path.exists():
             raise MissingFile(f"{path} does not exist.")
     data = data or own_folder()
@@ -63,7 +64,8 @@ def app(
         template.start()  # it imports what reads files, on another core, while this process imports what serves
         with loading():
             opening = None if image is None else Opening(image, series, data, template)
-        serve(data, last_port(data) if port is None else port, model or [], template, opening, shown=not no_browser)
+        port = last_port(data) if port is None else port
+        serve(data, port, model or [], images, template, opening, shown=not no_browser)
 
 
 class Opening:
@@ -102,8 +104,9 @@ class Opening:
 
 
 def serve(
-    data: Path, port: int, models: list[Path], template: Template, opening: Opening | None, *, shown: bool
-) -> None:
+    data: Path, port: int, models: list[Path], images: Path | None, template: Template, opening: Opening | None, *,
+    shown: bool,
+) -> None:  # fmt: skip
     """Serve until Ctrl-C, and say where as soon as the scan, where there is one, is known to be good; ``shown``: in a
     browser, too. Raises what was wrong with the scan."""
     import asyncio
@@ -125,7 +128,7 @@ def serve(
             ) from None
 
         named = {path.stem: path for path in models}
-        settings = Settings(data=data, port=port, require_tokens=True, warm=True, early=True, models=named)
+        settings = Settings(data=data, port=port, require_tokens=True, warm=True, early=True, models=named, images=images)
         server = build_app(settings, template)
     service = server.state.service
     if opening is not None:

@@ -63,15 +63,26 @@ export function choicesOf(series: SeriesInfo[]): Choice[] {
   })
 }
 
+/** Files each of which is a scan of its own, by their names; empty where they are one scan, or slices of one. */
+export async function severalScans(api: Api, files: NamedBlob[]): Promise<NamedBlob[]> {
+  const given = files.filter(({ name }) => !NEVER_SLICES.test(name))
+  if (given.length < 2) return []
+  const { upload_formats } = await api.server()
+  if (!given.every(({ name }) => isIn(name, upload_formats) && !DICOM.test(name) && !PAIR.test(name))) return []
+  return given.sort((a, b) => inOrder(a.name, b.name))
+}
+
+/** Compares names as a person orders them: 9 before 10. */
+export function inOrder(a: string, b: string): number {
+  return a.localeCompare(b, undefined, { numeric: true })
+}
+
 async function check(files: NamedBlob[], formats: string[]): Promise<void> {
   const [first] = files
   if (!first) throw new Error('There is no file to open.')
   const half = files.find(({ name }) => PAIR.test(name))
   if (half)
     throw new Error(`${half.name} is one of a pair of .hdr and .img files; make one .nii file of the two first.`)
-  if (files.length > 1 && files.every(({ name }) => isIn(name, formats) && !DICOM.test(name))) {
-    throw new Error(`These are ${files.length} scans; open one at a time.`)
-  }
   if (files.length === 1 && !isIn(first.name, formats) && !(await isDicom(first.blob))) {
     throw new Error(`${first.name} is of no known kind; possible are DICOM slices, ${formats.join(', ')}.`)
   }

@@ -5,12 +5,32 @@ import { confirmIn } from '../panels/dialogs.ts'
 import type { Api } from '../server/api.ts'
 import type { FileInfo, ImageInfo, SessionInfo } from '../server/types.ts'
 import type { Prefs } from '../session/prefs.ts'
-import { chosen, described, dropTarget, holdsSession, intake, ofOneSeries, type Telling } from './intake.ts'
+import {
+  chosen,
+  described,
+  dropTarget,
+  holdsSession,
+  inOrder,
+  intake,
+  ofOneSeries,
+  severalScans,
+  type Telling,
+} from './intake.ts'
 import { Task } from './task.ts'
+import type { Entry, Worklist } from './worklist.ts'
 import type { NamedBlob } from './zip.ts'
 
-type Opened = (image: ImageInfo, title: string) => void
-type Resumed = (id: string) => void
+/** What was chosen on the start screen: */
+export interface Chosen {
+  /** an image to begin a session on, */
+  opened(image: ImageInfo, title: string): void
+  /** a session there is, */
+  resumed(id: string): void
+  /** scans to go through, and where to begin, */
+  listed(entries: Entry[], place: number): void
+  /** or a place in the list there is. */
+  turned(place: number): void
+}
 
 const PURPOSE =
   'Draw a box around anything in a medical image, and get it segmented; paint where it is wrong, and it learns. Scans stay on the machine that runs it.'
@@ -24,23 +44,24 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['minute', 60],
 ]
 
-/** The start screen, a <main>. `opened` gets an image to begin a session on, `resumed` the id of a session there is. */
-export function startScreen(api: Api, prefs: Prefs, opened: Opened, resumed: Resumed): HTMLElement {
-  return new StartScreen(api, prefs, opened, resumed).element
+/** The start screen, a <main>; `worklist`: the list that this tab goes through. */
+export function startScreen(api: Api, prefs: Prefs, worklist: Worklist | null, to: Chosen): HTMLElement {
+  return new StartScreen(api, prefs, worklist, to).element
 }
 
 class StartScreen {
   readonly element: HTMLElement
   readonly #api: Api
-  readonly #opened: Opened
-  readonly #resumed: Resumed
+  readonly #worklist: Worklist | null
+  readonly #to: Chosen
   readonly #sections = h('div', { class: 'sources' })
   readonly #task = new Task(this.#sections)
 
-  constructor(api: Api, prefs: Prefs, opened: Opened, resumed: Resumed) {
+  constructor(api: Api, prefs: Prefs, worklist: Worklist | null, to: Chosen) {
     this.#api = api
-    this.#opened = opened
-    this.#resumed = resumed
+    this.#worklist = worklist
+    this.#to = to
+    if (worklist) this.#sections.append(this.#list(worklist))
     this.#sections.append(this.#choices(prefs))
     this.element = h(
       'main',
@@ -61,11 +82,15 @@ class StartScreen {
     const resume = (files: NamedBlob[]) => this.#import(files)
     return section(
       'Open a scan',
-      h('p', { class: 'drop' }, 'Drop a scan anywhere on this page: a file, or a folder of DICOM slices.'),
+      h(
+        'p',
+        { class: 'drop' },
+        'Drop a scan anywhere on this page: a file, or a folder of DICOM slices; or several scans.',
+      ),
       h(
         'div',
         { class: 'actions' },
-        choosing(h('button', { type: 'button', class: 'primary' }, 'Choose a file'), { multiple: true }, take),
+        choosing(h('button', { type: 'button', class: 'primary' }, 'Choose files'), { multiple: true }, take),
         choosing(h('button', { type: 'button' }, 'Choose a DICOM folder'), { webkitdirectory: true }, take),
         h('button', { type: 'button', onclick: () => this.#demo() }, 'Demo phantom'),
         choosing(h('button', { type: 'button' }, 'Open a session file'), { accept: '.zip' }, resume),
@@ -86,8 +111,10 @@ class StartScreen {
       const files = await coming
       const [file] = files
       if (file && files.length === 1 && (await holdsSession(file.blob))) return this.#sent(file, signal, telling)
+      const scans = await severalScans(this.#api, files)
+      if (scans.length) return () => this.#to.listed(entriesOf(scans), 0)
       const { image, title } = await intake(this.#api, files, telling, signal)
-      return () => this.#opened(image, title)
+      return () => this.#to.opened(image, title)
     })
   }
 
@@ -98,14 +125,28 @@ class StartScreen {
   async #sent({ blob }: NamedBlob, signal: AbortSignal, telling: Telling): Promise<() => void> {
     const uploading = (share: number) => telling(share < 1 ? share : null, share < 1 ? 'Uploading' : 'Reading')
     const { id } = await this.#api.importSession(blob, uploading, signal)
-    return () => this.#resumed(id)
+    return () => this.#to.resumed(id)
   }
 
   #demo(): Promise<void> {
     return this.#task.run('Making the phantom', async () => {
       const image = await this.#api.demo()
-      return () => this.#opened(image, 'Demo phantom')
+      return () => this.#to.opened(image, 'Demo phantom')
     })
+  }
+
+  // ---- the list of scans
+
+  #list({ entries }: Worklist): HTMLElement {
+    const rows = entries.map(({ title, session, fault }, place) => {
+      const about = fault ?? (session ? 'begun' : '')
+      return h(
+        'li',
+        {},
+        button(about ? `${title}: ${about}` : title, () => this.#to.turned(place)),
+      )
+    })
+    return section(`List of ${entries.length} scans`, h('ol', { class: 'files' }, ...rows))
   }
 
   // ---- what the server has
@@ -135,7 +176,7 @@ class StartScreen {
     const about = [ago(session.touched), shape].filter(Boolean).join(' · ')
     const open = h(
       'button',
-      { type: 'button', class: 'choice pictured', onclick: () => this.#resumed(session.id) },
+      { type: 'button', class: 'choice pictured', onclick: () => this.#to.resumed(session.id) },
       h(
         'span',
         { class: 'thumbnail' },
@@ -156,6 +197,7 @@ class StartScreen {
     if (!(await confirmIn('Delete the session', sentence, 'Delete'))) return
     await this.#task.run(`Deleting ${title}`, async () => {
       await this.#api.deleteSession(id)
+      this.#worklist?.forget(id)
       return () => vanish(item)
     })
   }
@@ -177,16 +219,23 @@ class StartScreen {
 
   #listing(folder: string, files: FileInfo[], formats: string[], go: (folder: string) => void): HTMLElement[] {
     const known = ({ path }: FileInfo) => formats.some((format) => path.toLowerCase().endsWith(format))
+    const scans = files.filter((file) => !file.folder && known(file)).sort((a, b) => inOrder(a.path, b.path))
+    const entries = scans.map(({ path }) => ({ title: nameOf(path), path }))
     const rows = [
       ...files.filter((file) => file.folder).map(({ path }) => button(`${nameOf(path)}/`, () => go(path))),
-      ...files
-        .filter((file) => !file.folder && known(file))
-        .map(({ path }) => button(nameOf(path), () => this.#open(path))),
+      ...entries.map(({ title, path }, place) =>
+        button(title, () => (scans.length > 1 ? this.#to.listed(entries, place) : this.#open(path))),
+      ),
     ]
     const others = files.length - rows.length
+    const folders = files.filter((file) => file.folder).map(({ path }) => ({ title: nameOf(path), path }))
+    const through = button(`Go through these ${folders.length} folders as DICOM series`, () =>
+      this.#to.listed(folders, 0),
+    )
     return [
       ...(folder ? this.#above(folder, go) : []),
       ...(rows.length ? [h('ul', { class: 'files' }, ...rows.map((row) => h('li', {}, row)))] : []),
+      ...(folders.length > 1 && !entries.length ? [h('div', { class: 'actions' }, through)] : []),
       ...(others ? [h('p', {}, others === 1 ? '1 other file.' : `${others} other files.`)] : []),
       ...(files.length ? [] : [h('p', {}, 'The folder is empty.')]),
     ]
@@ -202,9 +251,14 @@ class StartScreen {
     return this.#task.run(`Opening ${nameOf(path)}`, async () => {
       const image = await ofOneSeries((series) => this.#api.openFile(path, series))
       const title = await described(this.#api, image, nameOf(path))
-      return () => this.#opened(image, title)
+      return () => this.#to.opened(image, title)
     })
   }
+}
+
+/** A list of what was chosen or dropped. */
+export function entriesOf(scans: NamedBlob[]): Entry[] {
+  return scans.map((file) => ({ title: nameOf(file.name), file }))
 }
 
 /** How long ago a time in seconds since 1970 was. */

@@ -29,6 +29,7 @@ export interface Parts {
   export(): Promise<void>
   report(): Promise<void>
   finish(): Promise<void>
+  turn(step: 1 | -1): void
 }
 
 export function commandsOf(parts: Parts): Commands {
@@ -80,6 +81,7 @@ export function commandsOf(parts: Parts): Commands {
     export: () => void parts.export(),
     report: () => void parts.report(),
     finish: () => void parts.finish(),
+    turn: (step) => parts.turn(step),
     chooseTask: () => panel.querySelector<HTMLElement>('[data-key="task"]')?.focus(),
     help: () =>
       showHelp([...MOUSE, ...shortcuts(commands).map(({ keys, what }) => ({ keys: keys.join(' or '), what }))]),

@@ -37,6 +37,7 @@ export interface Commands {
   export(): void
   report(): void
   finish(): void
+  turn(step: 1 | -1): void
   chooseTask(): void
   help(): void
 }
@@ -93,6 +94,8 @@ export function shortcuts(to: Commands): Key[] {
     key('K', 'Lock or unlock it', () => to.lock()),
     key('Shift+Enter', 'This object is finished: its task learns from it', () => to.finish()),
     key('Shift+T', 'Choose the task of new objects', () => to.chooseTask()),
+    key('N', 'Next scan of the list', () => to.turn(1)),
+    key('Shift+N', 'Previous scan of the list', () => to.turn(-1)),
     key('Ctrl+S', 'Export', () => to.export()),
     key('I', 'Report of what was done', () => to.report()),
     key('?', 'This help', () => to.help()),
