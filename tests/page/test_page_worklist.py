@@ -111,3 +111,17 @@ def test_a_scan_of_no_list_has_no_next_one(browser, server):
         expect(reader.page.get_by_role("button", name="Next scan")).to_have_count(0)
         reader.press("n")
         expect(reader.page.locator(".toast")).to_contain_text("This scan is in no list.")
+
+
+def test_folders_of_slices_are_gone_through(reader, folder):
+    pytest.importorskip("pydicom")
+    from dicom_files import save_dicom
+
+    for patient in ("anna", "ben"):
+        save_dicom(folder.parent / "ward" / patient, [(1, 2, 4 * k - 8) for k in range(4)])
+    reader.page.reload()
+    reader.page.get_by_role("button", name="ward/").click()
+    reader.page.get_by_role("button", name="Go through these 2 folders as DICOM series").click()
+    shown(reader, "anna", "1 / 2")
+    reader.press("n")
+    shown(reader, "ben", "2 / 2")

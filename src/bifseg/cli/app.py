@@ -128,7 +128,9 @@ def serve(
             ) from None
 
         named = {path.stem: path for path in models}
-        settings = Settings(data=data, port=port, require_tokens=True, warm=True, early=True, models=named, images=images)
+        settings = Settings(
+            data=data, port=port, require_tokens=True, warm=True, early=True, models=named, images=images
+        )
         server = build_app(settings, template)
     service = server.state.service
     if opening is not None:

@@ -22,7 +22,8 @@ class Taking extends Api {
   }
 
   override openFile(path: string): Promise<ImageInfo> {
-    if (path.startsWith('two')) return Promise.reject(new ApiError(400, 'Two series.', null, { series: [] }))
+    if (path.startsWith('two'))
+      return Promise.reject(new ApiError(400, 'Two series.', null, { detail: '', series: [] }))
     return this.upload(new Blob(), path)
   }
 
