@@ -1,0 +1,273 @@
+"""Tables of the evidence in Markdown, from the numbers in docs/results/evidence.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.models.objects import TASKS
+from bifseg.evaluation.methods import METHODS
+from bifseg.evaluation.report.groups import short_names
+from bifseg.evaluation.report.tables import points_of
+
+SUBSETS = {
+    "all": "all",
+    "identified": "a box identifies them",
+    "nested": "they share their box with another",
+    "known": "sets reported before",
+    "new": "sets judged for the first time in November 2026",
+}
+STEPS = {"2D": (0, 1, 3, 5), "3D": (0, 1, 3, 5)}
+TITLES = {**{name: method.title for name, method in METHODS.items()}, "network": "network alone"}
+Numbers = Mapping[str, Mapping]
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines))
+
+
+def percent(one: Sequence[float | None], digits: int = 1) -> str:
+    """A mean in %, with its interval where there is one."""
+    mean, *ends = (None if value is None else f"{100 * value:.{digits}f}" for value in one)
+    return f"{mean} [{ends[0]}, {ends[1]}]" if ends[0] is not None else str(mean)
+
+
+def points(one: Sequence[float | None]) -> str:
+    """A difference in points with its interval: bold where all of it is below 0, a star where all is above."""
+    mean, low, high = one
+    if low is None or high is None:
+        return points_of(mean)
+    text = f"{points_of(mean)} [{points_of(low)}, {points_of(high)}]"
+    return f"**{text}**" if high < 0 else f"{text}*" if low > 0 else text
+
+
+def counts(basis: Mapping) -> str:
+    """How much a number stands on, in words."""
+    parts = [
+        (len(basis["sets"]), "data set"),
+        *((basis[key], key[:-1]) for key in ("structures", "patients", "objects")),
+    ]
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in parts)
+
+
+def step_name(step: int) -> str:
+    return "start" if step == 0 else f"round {step}"
+
+
+def means(numbers: Numbers, dimension: str, subset: str = "all") -> str:
+    """Macro Dice of every method after some steps, the best of a step in bold, and the time to 0.90."""
+    own, steps = numbers[dimension], STEPS[dimension]
+    values = own["means"].get(subset)
+    if values is None:
+        return "There are none."
+    top = {step: max(round(found[step][0], 3) for found in values.values()) for step in steps}
+    lines = []
+    for method, found in values.items():
+        cells = [
+            f"**{percent(found[step])}**" if round(found[step][0], 3) == top[step] else percent(found[step])
+            for step in steps
+        ]
+        got = own["reached"][method]
+        time = "–" if got["seconds"] is None else f"{got['seconds']:.1f} s"
+        more = [f"{time} ({100 * got['share']:.0f} %)"] if subset == "all" else []
+        lines.append([TITLES[method], *cells, *more])
+    heads = [dimension, *map(step_name, steps), *(["user time to 0.90, median (got there)"] if subset == "all" else [])]
+    return f"{counts(own['basis'][subset])}:\n\n{table(heads, lines)}"
+
+
+def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:
+    """BIFSeg less every other method, paired, 2D beside 3D."""
+    found = {
+        d: own["gaps"].get(subset, {}) if kind == "gaps" else own["ablation"]
+        for d, own in numbers.items()
+        if d in STEPS
+    }
+    names = list(dict.fromkeys(method for own in found.values() for method in own))
+    steps = {d: STEPS[d] for d in found if found[d]}
+    lines = [
+        [TITLES[name], *(points(found[d][name][s]) if name in found[d] else "–" for d in steps for s in steps[d])]
+        for name in names
+    ]
+    return table(["BIFSeg less", *(f"{d} {step_name(s)}" for d in steps for s in steps[d])], lines)
+
+
+def ablation(numbers: Numbers) -> str:
+    """BIFSeg less what is less than it, with what it stands on."""
+    stands = "; ".join(f"{d}: {counts(own['basis']['ablation'])}" for d, own in numbers.items() if d in STEPS)
+    return f"{stands}.\n\n{gaps(numbers, 'ablation')}"
+
+
+def worse(numbers: Numbers) -> str:
+    """How many objects each round left lower."""
+    lines = []
+    for dimension in STEPS:
+        for method, rounds in numbers[dimension]["worse"].items():
+            cells = [
+                f"{one['worse']} of {one['objects']}" + (f" ({points_of(one['most'])})" if one["worse"] else "")
+                for one in rounds
+            ]
+            lines.append([dimension, TITLES[method], *cells])
+    rounds = len(numbers["2D"]["worse"]["bifseg"])
+    return table(["", "lower by more than a point after (worst)", *(step_name(k + 1) for k in range(rounds))], lines)
+
+
+def losers(numbers: Numbers) -> str:
+    """Where another method is above BIFSeg, surely (the whole interval) or not, a line per dimension and step."""
+    lines = []
+    for dimension, steps in STEPS.items():
+        for step in steps:
+            surely, perhaps = [], []
+            for method, own in numbers[dimension]["gaps"]["all"].items():
+                mean, low, high = own[step]
+                if high is not None and high < 0:
+                    ends = f"[{points_of(-high)}, {points_of(-low)}]"
+                    surely.append(f"{TITLES[method]} by {100 * -mean:.1f} {ends}")
+                elif mean < 0:
+                    perhaps.append(f"{TITLES[method]} by {100 * -mean:.1f}")
+            lines.append([dimension, step_name(step), ", ".join(surely) or "nobody", ", ".join(perhaps) or "nobody"])
+    return table(["", "after", "surely above BIFSeg, points", "above, but not surely"], lines)
+
+
+def sets(numbers: Numbers) -> str:
+    """Every data set: what it holds, what was chosen on it, and BIFSeg beside the best of the others."""
+    developed = {task.dataset for task in TASKS}
+    lines = []
+    for dimension in STEPS:
+        rows: dict[str, list[Mapping]] = {}
+        for row in numbers[dimension]["structures"]:
+            rows.setdefault(row["set"], []).append(row)
+        names = short_names(rows)
+        for dataset, own in rows.items():
+            cells = []
+            for at in (0, 1, 2):
+                mean = {m: sum(row[m][at] for row in own) / len(own) for m in numbers[dimension]["reached"]}
+                best = max((m for m in mean if m not in ("bifseg", "crf", "network")), key=lambda m: mean[m])
+                cells.append(f"{100 * mean['bifseg']:.1f} / {TITLES[best]} {100 * mean[best]:.1f}")
+            lines.append([
+                dimension, names[dataset], "yes" if dataset in developed else "no", str(len(own)),
+                str(max(row["patients"] for row in own)), str(sum(row["objects"] for row in own)), *cells,
+            ])  # fmt: skip
+    heads = [
+        "",
+        "data set",
+        "its other cases tuned on",
+        "structures",
+        "patients",
+        "objects",
+        "start: BIFSeg / best other",
+        "round 1",
+        "round 5",
+    ]
+    return table(heads, lines)
+
+
+def structures(numbers: Numbers, dimension: str) -> str:
+    """Every structure: n, how many share their box, Dice of every method at the start, after a round, at the end."""
+    rows = numbers[dimension]["structures"]
+    names = short_names(row["set"] for row in rows)
+    lines = [
+        [
+            names[row["set"]], row["class"], str(row["patients"]), str(row["objects"]), str(row["nested"]),
+            *(" / ".join(f"{100 * value:.0f}" for value in row[method]) for method in numbers[dimension]["reached"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    heads = [
+        "data set",
+        "class",
+        "patients",
+        "objects",
+        "share a box",
+        *(TITLES[m] for m in numbers[dimension]["reached"]),
+    ]
+    return table(heads, lines)
+
+
+def readme(numbers: Numbers) -> str:
+    """The short table of README."""
+    shown = {"2D": (0, 1, 3), "3D": (0, 1, 5)}
+    heads = [""]
+    for dimension, steps in shown.items():
+        basis = numbers[dimension]["basis"]["all"]
+        n = f"{dimension}, {basis['objects']} objects of {len(basis['sets'])} sets: "
+        heads += [(n if step == 0 else f"{dimension} ") + step_name(step) for step in steps]
+    heads.append("2D time to 0.90")
+    lines = []
+    for method in numbers["2D"]["means"]["all"]:
+        cells = [percent(numbers[d]["means"]["all"][method][step], 0) for d, steps in shown.items() for step in steps]
+        seconds = numbers["2D"]["reached"][method]["seconds"]
+        name = f"**{TITLES[method]}**" if method == "bifseg" else TITLES[method]
+        lines.append([name, *cells, "–" if seconds is None else f"{seconds:.1f} s"])
+    return table(heads, lines)
+
+
+def reports(numbers: Numbers) -> str:
+    """The reports beside these: what, when, where, on how much."""
+    lines = [
+        [
+            f"[{one['name']}]({{results}}/{one['name']}/report.md)",
+            one["date"],
+            one["machine"],
+            one["objects"],
+            "yes" if one["current"] else "no",
+        ]
+        for one in numbers["reports"]
+    ]
+    return table(["report", "date", "machine", "objects (patients)", "of the settings that ship"], lines)
+
+
+BLOCKS: dict[str, Callable[[Numbers], str]] = {
+    "readme": readme,
+    "means-2d": partial(means, dimension="2D"),
+    "means-3d": partial(means, dimension="3D"),
+    "gaps": gaps,
+    "ablation": ablation,
+    "losers": losers,
+    "sets": sets,
+    "reports": reports,
+}
+
+
+def block(name: str, results: Path) -> str:
+    """One of `BLOCKS` from the numbers in a folder of results."""
+    return BLOCKS[name](json.loads((results / "evidence.json").read_bytes()))
+
+
+def page(numbers: Numbers) -> str:
+    """The whole report, docs/results/evidence.md."""
+    parts = ["# The evidence, with its intervals", INTRODUCTION, "## Data sets", sets(numbers)]
+    parts += [
+        "## BIFSeg less the others, all objects",
+        HOW_POINTS,
+        gaps(numbers),
+        "## Where others are above",
+        losers(numbers),
+    ]
+    for subset, words in SUBSETS.items():
+        parts.append(f"## Objects: {words}")
+        parts += [f"### {d}\n\n{means(numbers, d, subset)}" for d in STEPS]
+        if subset != "all":
+            parts.append(gaps(numbers, subset=subset))
+    parts += ["## What the parts of BIFSeg add", HOW_POINTS, ablation(numbers)]
+    parts += ["## Objects that a round made worse", worse(numbers)]
+    three = "Dice in % at the start / after round 1 / after round 5."
+    parts += [f"## {d}: every structure\n\n{three}\n\n{structures(numbers, d)}" for d in STEPS]
+    return "\n\n".join(parts) + "\n"
+
+
+INTRODUCTION = """\
+Made by `python -m benchmarks.published.evidence` from rounds.jsonl.gz, unseen.jsonl.gz and nested.json of this
+folder; do not edit. Dice in %, macro means: the unit is a structure, a class of a data set (mean over its patients of
+the mean over a patient's objects), and every structure counts the same. In brackets 95 % intervals of a bootstrap that
+draws data sets and, within each, patients: with so few data sets they are too narrow rather than too wide; none for one
+patient. No network has learnt from any of these data sets, and no patient here is one that a parameter was chosen on;
+of some data sets other patients were ("its other cases tuned on"). Of Hippocampus left and right of one person may be
+two cases whose pairing is not known, so there the two halves may share persons. **start**: a box, or for Random Walks,
+SlicSeg, GeoS and GrowCut first scribbles. An object *shares its box* where another labelled object, at least half as
+large, has nine tenths of its voxels in it (`python -m benchmarks.published.nested`)."""
+HOW_POINTS = (
+    "Points of Dice, paired; bold: the whole interval is below 0 (BIFSeg loses); *: the whole interval is above 0."
+)

@@ -1,0 +1,167 @@
+"""The evidence: macro means with intervals over data sets and patients, nested objects apart, tables from numbers."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_rows import run
+
+from benchmarks.published.evidence import gather, numbers
+from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points
+from benchmarks.published.intervals import estimate, macro, paired
+from benchmarks.published.nested import sharer, view_of
+from bifseg.errors import InvalidInput
+from bifseg.evaluation.statistics import Thing
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+def thing(dataset="A", patient="p0", label="x", case=None):
+    return Thing(dataset, patient, case or patient, label)
+
+
+def test_structures_count_the_same_however_many_objects_they_have():
+    values = {thing(patient=f"p{k}", label="often"): 1.0 for k in range(9)}
+    values[thing(label="seldom")] = 0.0
+    values[thing(dataset="B", label="often")] = 0.5
+    assert macro(values) == 0.5
+
+
+def test_patients_count_the_same_within_a_structure():
+    values = {thing(case=f"c{k}"): 1.0 for k in range(9)} | {thing(patient="p1"): 0.0}
+    assert macro(values) == 0.5
+
+
+def test_numbered_vertebrae_are_one_structure_and_numbered_parts_of_an_atlas_are_not():
+    values = {thing(label=f"vertebral_body_{k}"): 1.0 for k in range(4)} | {thing(label="Czeibert_1"): 0.0}
+    assert macro(values) == 0.5
+    assert estimate(values | {thing(label="Czeibert_2"): 0.0}).structures == 3
+
+
+def test_an_interval_is_that_of_a_slow_obvious_bootstrap():
+    random = np.random.default_rng(3)
+    values = {
+        thing(dataset, f"p{patient}", label): float(random.uniform(0.4, 1.0) - 0.1 * number)
+        for number, (dataset, patients) in enumerate((("A", 5), ("B", 2), ("C", 1), ("D", 4)))
+        for patient in range(patients)
+        for label in ("x", "y")[: 1 + (patient + number) % 2]
+    }
+    sets = sorted({t.dataset for t in values})
+    drawn = []
+    for _ in range(4000):
+        structures = []
+        for dataset in random.choice(sets, len(sets)):
+            patients = sorted({t.patient for t in values if t.dataset == dataset})
+            chosen = list(random.choice(patients, len(patients)))
+            for label in ("x", "y"):
+                own = [values[t] for p in chosen if (t := thing(str(dataset), str(p), label)) in values]
+                structures += [np.mean(own)] if own else []
+        drawn.append(np.mean(structures))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    found = estimate(values)
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.01), pytest.approx(high, abs=0.01))
+    assert (found.sets, found.patients, found.objects) == (4, 12, len(values))
+    assert estimate(values) == found  # the same seed, the same interval
+
+
+def test_data_sets_that_differ_make_an_interval_wide_where_patients_alone_would_not():
+    values = {thing(dataset, f"p{k}"): level for dataset, level in (("A", 0.9), ("B", 0.5)) for k in range(20)}
+    found = estimate(values)
+    assert (found.low, found.high) == (0.5, 0.9)
+
+
+def test_differences_are_paired():
+    ours = {thing(patient=f"p{k}"): 0.1 * k for k in range(9)}
+    theirs = {t: value - 0.01 for t, value in ours.items()} | {thing("Z"): 0.0}  # which we were not judged on
+    found = paired(ours, theirs)
+    assert (found.mean, found.low, found.high) == (pytest.approx(0.01), pytest.approx(0.01), pytest.approx(0.01))
+    assert found.objects == 9
+    with pytest.raises(InvalidInput, match="no objects"):
+        paired(ours, {thing("Z"): 0.0})
+
+
+def test_a_ring_shares_its_box_and_what_it_encloses_does_not():
+    x, y = np.mgrid[:40, :40]
+    radius = np.hypot(x - 20, y - 20)
+    inner, ring = radius < 10, (radius >= 10) & (radius < 13)
+    beside = (x > 34) & (y > 5) & (y < 35)
+    assert sharer(ring, {"inner": inner, "beside": beside}) == "inner"
+    assert sharer(inner, {"ring": ring, "beside": beside}) is None  # most of the ring is outside
+    assert sharer(ring, {"dot": radius < 3, "beside": beside}) is None  # too small to be meant
+    assert sharer(ring, {"absent": np.zeros_like(ring)}) is None
+
+
+def test_the_plane_of_a_row_is_the_axis_without_a_range():
+    row = {"dataset": "A", "case": "c", "label": "x", "box": "1:9,7,2:8", "dimension": 2}
+    assert view_of(row).plane == (1, 7)
+    assert view_of(row | {"box": "1:9,7:8,2:8", "dimension": 3}).plane is None
+
+
+def some_results(folder):
+    """Two files: a structure in two patients reported before, one that is new; in it a network's own data set."""
+    methods = ("bifseg", "crf", "network", "grabcut", "random_walks", "slicseg", "geos", "growcut")
+    for file, dataset in (("rounds", "Dataset001_A"), ("unseen", "Dataset002_B")):
+        rows = []
+        for dimension in (2, 3):
+            for k, method in enumerate(methods):
+                for patient in range(2):
+                    rows += run(
+                        [0.5 + 0.01 * k, 0.9, 0.88, 0.9, 0.9, 0.96 - 0.01 * k], method, dataset=dataset,
+                        case=f"c{patient}", patient=f"c{patient}", dimension=dimension,
+                    )  # fmt: skip
+                rows += run(
+                    [0.1] * 6, method, case=file, dataset="Dataset003_C", dimension=dimension, seen=method == "bifseg"
+                )
+        boxes = {2: "0:9,0:9,4", 3: "0:9,0:9,0:9"}
+        text = "".join(json.dumps(row | {"box": boxes[row["dimension"]]}) + "\n" for row in rows)
+        (folder / f"{file}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    nested = [{"dataset": "Dataset001_A", "case": "c0", "label": "LV", "plane": [2, 4], "other": "MYO"}]
+    (folder / "nested.json").write_text(json.dumps(nested))
+
+
+def test_numbers_leave_out_what_a_network_saw_and_keep_nested_objects_apart(tmp_path):
+    some_results(tmp_path)
+    flat, deep = gather(tmp_path)
+    found = numbers(flat)
+    assert {name: basis["objects"] for name, basis in found["basis"].items()} == {
+        "all": 4, "known": 2, "new": 2, "identified": 3, "nested": 1, "ablation": 4,
+    }  # fmt: skip
+    assert found["basis"]["all"]["sets"] == ["Dataset001_A", "Dataset002_B"]
+    assert found["means"]["all"]["bifseg"][0] == [0.5, 0.5, 0.5]
+    assert found["means"]["nested"]["bifseg"][0] == [0.5, None, None]  # one patient: no interval
+    assert found["gaps"]["all"]["geos"][0][0] == -0.06
+    assert found["worse"]["bifseg"][1] == {"objects": 4, "worse": 4, "most": -0.02}
+    assert "nested" not in numbers(deep)["basis"]  # its plane is another view
+
+
+def test_tables_say_what_the_numbers_say(tmp_path):
+    some_results(tmp_path)
+    found = {f"{one.dimension}D": numbers(one) for one in gather(tmp_path)} | {"reports": []}
+    text = page(found)
+    assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
+    assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
+    assert "| 2D | start | +CRF by 1.0 [+1.0, +1.0]," in losers(found)
+    assert all(block(found) for block in BLOCKS.values())
+
+
+def test_a_mean_of_one_patient_has_no_interval_and_no_mark():
+    assert (percent([0.5, None, None]), points([-0.1, None, None])) == ("50.0", "-10.0")
+    assert (points([-0.1, -0.2, -0.05]), points([0.1, 0.05, 0.2])) == (
+        "**-10.0 [-20.0, -5.0]**",
+        "+10.0 [+5.0, +20.0]*",
+    )
+
+
+def test_the_published_numbers_are_those_of_the_published_rows():
+    told = json.loads((RESULTS / "evidence.json").read_bytes())
+    for evidence in gather():
+        own, things = told[f"{evidence.dimension}D"], evidence.things("all")
+        assert own["basis"]["all"]["objects"] == len(things)
+        for method, found in own["means"]["all"].items():
+            for step, one in enumerate(found):
+                assert one[0] == round(macro(evidence.chosen(method, step, things)), 5)
+        found = estimate(evidence.chosen("bifseg", 0, things))
+        assert own["means"]["all"]["bifseg"][0] == [round(x, 5) for x in (found.mean, found.low, found.high)]
+    assert (RESULTS / "evidence.md").read_text() == page(told)
