@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from bifseg.errors import InvalidInput, NotFound, StorageFull
+from bifseg.prompts.interaction import Box
 from bifseg.server.settings import LOCAL
 from bifseg.storage import Store
 from bifseg.storage.journal import check_current
@@ -16,6 +18,7 @@ from bifseg.tasks.example import Example
 from bifseg.tasks.store import Task, Tasks
 
 MOST = 200  # tasks of a user
+SLICES = 5  # of an object that a task learns from: neighbours teach the same
 
 
 class UserTasks:
@@ -67,8 +70,10 @@ class UserTasks:
         blob = self._store.add_blob(pack_weights(prior.weights))
         return {"task": prior.task, "version": prior.version, "base": prior.base, "blob": blob}
 
-    def accept(self, session: SessionRow, name: str, object: str, expected: Collection[str] | None = None) -> Example:
-        """Remember an object of a session's as a finished one of its owner's task.
+    def accept(
+        self, session: SessionRow, name: str, object: str, expected: Collection[str] | None = None
+    ) -> list[Example]:
+        """Remember an object of a session's as a finished one of its owner's task; of one in many slices a few.
 
         NotFound where there is no such task or object, Stale where it is at none of the ``expected`` versions,
         InvalidInput for a mask that teaches nothing, StorageFull where there is no room.
@@ -79,20 +84,41 @@ class UserTasks:
         if about is None:
             raise NotFound(f"The session has no object {object[:80]!r}.")
         check_current(history, expected, object)
-        segment, row = store.segment(about["segment"]), store.image_row(session.image)
-        source = {
-            "session": session.id, "object": object, "version": str(history.version(object)), "image": row.key,
-            "title": session.title,
-        }  # fmt: skip
-        patient = self._patient(row) or row.key[:16]
-        example = Example.of(store.image(row.key), segment.mask, segment.box, patient, source)
-        size = len(example.packed())
+        row = store.image_row(session.image)
+        image, patient = store.image(row.key), self._patient(row) or row.key[:16]
+
+        def example(part: str) -> Example:
+            segment = store.segment(history.state["objects"][part]["segment"])
+            source = {
+                "session": session.id, "object": part, "version": str(history.version(part)), "image": row.key,
+                "title": session.title,
+            }  # fmt: skip
+            return Example.of(image, segment.mask, segment.box, patient, source)
+
+        examples = []
+        for part in _slices(history.state["objects"], object):
+            with nullcontext() if part == object else suppress(InvalidInput):  # where a stack ends there may be nothing
+                examples.append(example(part))
+        size = sum(len(example.packed()) for example in examples)
         store.check_room(size)
         store.check_share(session.owner, size)
-        task.add(example)
-        return example
+        for one in examples:
+            task.add(one)
+        return examples
 
     def taken(self, user: str) -> int:
         """Bytes of a user's tasks."""
         folder = self.of(user).folder
         return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+
+
+def _slices(objects: Mapping[str, Mapping], name: str) -> list[str]:
+    """An object's name, last; before it those of at most so many of its parts, evenly spread from its first to its
+    last slice."""
+    whole = objects[name].get("part_of") or name
+    parts = [key for key, about in objects.items() if whole in (key, about.get("part_of"))]
+    parts.sort(key=lambda key: Box.parse(objects[key]["box"]).start)
+    count = min(SLICES, len(parts))
+    spread = [parts[round(k * (len(parts) - 1) / max(1, count - 1))] for k in range(count)]
+    others = [key for key in dict.fromkeys(spread) if key != name]
+    return [*others[: SLICES - 1], name]

@@ -10,6 +10,7 @@ from bifseg.io.images import write_image
 from bifseg.server.api.bodies.drawing import Mask
 from bifseg.tasks import learning
 from bifseg.tasks.versions import learn_version
+from bifseg.training.synthetic.phantom import phantom
 
 PLACE = "4:44,4:44,0"
 TASK = {"task": "core"}
@@ -189,3 +190,22 @@ def test_nobody_sees_or_touches_the_tasks_of_others(ann, bob, taught, tmp_path):
     refused(bob.get(f"{API}/tasks/core/objects/{digest}/picture"), 404, "does not hold")
     assert bob.delete(f"{API}/tasks/core").status_code == 204
     assert ann.get(f"{API}/tasks/core").json() == told
+
+
+def test_of_an_object_in_many_slices_a_few_are_remembered(ann, learn, server):
+    image, _ = phantom(4)
+    id = begin(ann, server.service.store.add_image(image, "ann"))
+    do(ann, id, "box", {"box": "20:100,20:90,24", "refine": "none"})
+    for to in range(25, 33):
+        do(ann, id, "propagate", {"to": to, "refine": "none"})
+    names = [one["name"] for one in ann.get(f"{API}/sessions/{id}").json()["objects"]]
+    assert len(names) == 9
+    ann.post(f"{API}/tasks", json={"name": "stack"})
+
+    def remembered(name):
+        asked = ann.post(f"{API}/tasks/stack/objects", json={"session": id, "object": name})
+        assert asked.status_code == 201, asked.text
+        return [one["object"] for one in asked.json()["finished"]]
+
+    assert remembered(names[0]) == [names[k] for k in (2, 4, 6, 8, 0)]
+    assert set(remembered(names[3])) == {names[k] for k in (0, 2, 3, 4, 6, 8)}  # what is added again is no second one

@@ -59,7 +59,8 @@ async def delete_task(task: Named, service: Served, user: User) -> Response:
 async def add_finished(task: Named, body: Finished, service: Served, user: User, expected: Expected) -> TaskState:
     """Add an object of a session that is finished: the part of the scan in its box, and its mask, are copied.
 
-    The task learns from it in the background. An object that was added before is replaced.
+    Of an object in many slices, up to five are, spread from the first to the last. The task learns from them in the
+    background. An object, or slice, that was added before is replaced.
     """
     session = await run_in_threadpool(service.store.session, body.session, user)
     row = await run_in_threadpool(service.store.image_row, session.image)
