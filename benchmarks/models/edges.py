@@ -1,4 +1,4 @@
-"""How well outlines follow the truth: ``python -m benchmarks.models.edges 3 --vary band_lam=0.8``; development fold.
+"""How well outlines follow the truth: ``python -m benchmarks.models.edges 3 --vary band_lam=0.8``.
 
 A simulated user works on each object as in `bifseg.evaluation.loop`; after the box, one and three rounds of scribbles:
 Dice, surface Dice at 1 voxel and at 2 mm, all in %, and roughness, the area of the mask's surface (the length of its
@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 import torch
 
-from benchmarks.models.objects import Target, targets
+from benchmarks.models.objects import FOLDS, Target, targets
 from benchmarks.models.tune import parsed
 from bifseg.evaluation.metrics import dice, nsd, surface_area
 from bifseg.evaluation.simulated_users import simulated_scribbles
@@ -34,6 +34,7 @@ MEASURES = ("Dice", "1 vox", "2 mm", "rough")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dimension", type=int, choices=(2, 3))
+    parser.add_argument("--fold", choices=tuple(FOLDS), default="develop", help="report: what nothing was chosen on")
     parser.add_argument("--model", default="default")
     parser.add_argument("--base", nargs="*", default=[], metavar="NAME=VALUE", help="changes to the preset fast")
     parser.add_argument("--vary", nargs="*", default=[], metavar="NAME=A,B,...", help="one at a time")
@@ -43,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
-    every = [target for target in targets(arguments.dimension) if arguments.only in target.dataset]
+    every = [target for target in targets(arguments.dimension, fold=arguments.fold) if arguments.only in target.dataset]
     found = list(islice(every, 0, None, max(1, len(every) // arguments.limit)))
     model = load_model(arguments.model, arguments.dimension)
     model = dataclasses.replace(model, size=arguments.size or model.size)

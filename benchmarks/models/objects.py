@@ -1,7 +1,7 @@
-"""The objects of public data sets that settings are chosen on: the fold "develop".
+"""The objects of public data sets that settings are chosen on, the fold "develop"; and others to report on, once.
 
-A patient is in one fold only, and `judge.py` reports on the other. No network that we ship learnt from any of these
-data sets (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
+A patient is in one fold only. No network that we ship learnt from any of these data sets
+(`bifseg.training.training_set.PERMISSIVE` lists what they learnt from).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Task:
 
     dataset: str
     dimension: int
-    fold: str  # develop, or halves: of the patients only one half
+    fold: str  # all, or halves: of the patients only the half that is of the fold asked for
     labels: dict[str, tuple[int, ...]]
     channel: int = 0
     only: str = ""  # case names begin so
@@ -43,12 +43,23 @@ class Task:
 TASKS = (
     Task("Dataset101_ACDC", 2, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=30, objects=1),
     Task("Dataset107_AbdomenCT2D", 2, "halves", {}, cases=15, objects=1),
-    Task("Dataset120_MedScribble", 2, "develop", {}, objects=1),
-    Task("Dataset103_FetalBrainAtlas", 3, "develop", {}, only="FETAL_SB", cases=3, objects=4),
+    Task("Dataset120_MedScribble", 2, "all", {}, objects=1),
+    Task("Dataset103_FetalBrainAtlas", 3, "all", {}, only="FETAL_SB", cases=3, objects=4),
     Task("Dataset108_Hippocampus", 3, "halves", {"hippocampus": (1, 2)}, cases=12),
     Task("Dataset101_ACDC", 3, "halves", {"RV": (1,), "MYO": (2,), "LV": (3,)}, cases=10, objects=1),
-    Task("Dataset110_MSLesion", 3, "develop", {"lesion": (1,)}, largest=True),
+    Task("Dataset110_MSLesion", 3, "all", {"lesion": (1,)}, largest=True),
 )  # fmt: skip
+REPORTED = (
+    Task("Dataset102_BRATS2013", 3, "all", {"core": (1, 3, 4)}),
+    Task("Dataset102_BRATS2013", 3, "all", {"whole": (1, 2, 3, 4)}, channel=1),
+    Task("Dataset103_FetalBrainAtlas", 3, "all", {}, only="FETAL_CRL", cases=2),
+    Task("Dataset108_Hippocampus", 3, "halves", {"hippocampus": (1, 2)}, cases=8),
+    Task("Dataset153_StrokeMR", 3, "all", {}),
+    Task("Dataset163_VertebraMR_T2", 3, "all", {}),
+    Task("Dataset164_IntervertebralDiscMR", 3, "all", {}),
+    Task("Dataset166_DogBrain", 3, "all", {}, objects=10),
+)  # fmt: skip
+FOLDS = {"develop": TASKS, "report": REPORTED}
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is nothing to scribble on
 
 
@@ -66,17 +77,19 @@ class Target:
     box: Box
 
 
-def targets(dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0) -> Iterator[Target]:
-    """All objects of the fold, always the same ones with the same boxes.
+def targets(
+    dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0, fold: str = "develop"
+) -> Iterator[Target]:
+    """All objects of a fold, always the same ones with the same boxes; to report on there are some in 3D alone.
 
     ``margin``: a side of a box lies 0 to so many voxels outside the object. ``seed``: another seed draws other boxes
     around the same objects. Scans are read once and kept: all of a fold are less than a gigabyte.
     """
-    for task in TASKS:
+    for task in FOLDS[fold]:
         if task.dimension == dimension:
             dataset = _opened(data / task.dataset, task.channel)
             chosen = [case for case in dataset.cases if case.name.startswith(task.only)]
-            chosen = [c for c in chosen if task.fold != "halves" or half(SAME.get(c.patient, c.patient)) == "develop"]
+            chosen = [c for c in chosen if task.fold == "all" or half(SAME.get(c.patient, c.patient)) == fold]
             for case in _some(chosen, task.cases, task.dataset):
                 yield from _objects(task, case, dataset.labels, margin, seed)
 
