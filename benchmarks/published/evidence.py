@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.published.claims import tried
 from benchmarks.published.intervals import Estimate, Values, class_of, estimate, macro, paired
 from benchmarks.published.judge import PARTS
 from benchmarks.published.nested import View, view_of
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="folder of the results files")
     results = parser.parse_args().results
     found: dict = {f"{evidence.dimension}D": numbers(evidence) for evidence in gather(results)}
+    found["claims"] = tried(results)
     found["reports"] = [one for name in PARTS if (one := _report(results, name))]
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in found.items())
     write_atomically(results / "evidence.json", f"{{{lines}}}\n".encode())

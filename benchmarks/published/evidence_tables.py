@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.models.objects import TASKS
+from benchmarks.published.claims import verdict
 from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.report.groups import short_names
 from bifseg.evaluation.report.tables import points_of
@@ -219,14 +220,50 @@ def reports(numbers: Numbers) -> str:
     return table(["report", "date", "machine", "objects (patients)", "of the settings that ship"], lines)
 
 
+def basis(numbers: Numbers) -> str:
+    """How many objects (of how many patients) are of each data set; those tuned on beside are marked."""
+    developed = {task.dataset for task in TASKS}
+    lines = []
+    for dimension in STEPS:
+        own: dict[str, list[Mapping]] = {}
+        for row in numbers[dimension]["structures"]:
+            own.setdefault(row["set"], []).append(row)
+        names = short_names(own)
+        told = [
+            f"{names[name]}{'*' if name in developed else ''} {sum(row['objects'] for row in rows)} "
+            f"({max(row['patients'] for row in rows)})"
+            for name, rows in own.items()
+        ]
+        lines.append(f"- {dimension}, {counts(numbers[dimension]['basis']['all'])}: {', '.join(told)}.")
+    return "\n".join(lines)
+
+
+def claims(numbers: Numbers) -> str:
+    """The paper's claims, what the paper says of each, what is found here, and the verdict that follows."""
+    lines = []
+    for claim in numbers["claims"]:
+        cells = []
+        for dimension in (2, 3):
+            own = [one for one in claim["here"] if one["dimension"] == dimension]
+            told = [
+                f"{step_name(one['step'])}: {points(one['difference'])}, {verdict(*one['difference'][1:])}"
+                for one in own
+            ]
+            n = f" (n = {own[0]['objects']})" if own else "–"
+            cells.append("; ".join(told) + n)
+        lines.append([claim["text"], claim["paper"], *cells, claim["date"]])
+    return table(["the paper says", "its points", "2D here", "3D here", "judged"], lines)
+
+
 BLOCKS: dict[str, Callable[[Numbers], str]] = {
+    "basis": basis,
     "readme": readme,
     "means-2d": partial(means, dimension="2D"),
     "means-3d": partial(means, dimension="3D"),
     "gaps": gaps,
     "ablation": ablation,
+    "claims": claims,
     "losers": losers,
-    "sets": sets,
     "reports": reports,
 }
 
@@ -252,6 +289,7 @@ def page(numbers: Numbers) -> str:
         if subset != "all":
             parts.append(gaps(numbers, subset=subset))
     parts += ["## What the parts of BIFSeg add", HOW_POINTS, ablation(numbers)]
+    parts += ["## What the paper claims", HOW_POINTS, claims(numbers)]
     parts += ["## Objects that a round made worse", worse(numbers)]
     three = "Dice in % at the start / after round 1 / after round 5."
     parts += [f"## {d}: every structure\n\n{three}\n\n{structures(numbers, d)}" for d in STEPS]

@@ -1,11 +1,11 @@
-"""Write the pages of docs/reference from the code: ``make docs``, which calls ``python -m docs.generate``."""
+"""Write docs/reference from the code, and tables of results into other pages: ``python -m docs.generate``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import api, cli, formats, parameters
+from docs.generate import api, cli, formats, numbers, parameters
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -26,6 +26,8 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     for name in PAGES:
         (REFERENCE / name).write_text(text(name))
+    for page in (numbers.ROOT / name for name in numbers.PAGES):
+        page.write_text(numbers.filled(page.read_text(), page.parent))
 
 
 if __name__ == "__main__":

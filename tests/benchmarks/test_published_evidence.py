@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from result_rows import run
 
+from benchmarks.published.claims import tried, verdict
 from benchmarks.published.evidence import gather, numbers
 from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points
 from benchmarks.published.intervals import estimate, macro, paired
@@ -138,7 +139,8 @@ def test_numbers_leave_out_what_a_network_saw_and_keep_nested_objects_apart(tmp_
 
 def test_tables_say_what_the_numbers_say(tmp_path):
     some_results(tmp_path)
-    found = {f"{one.dimension}D": numbers(one) for one in gather(tmp_path)} | {"reports": []}
+    found = {f"{one.dimension}D": numbers(one) for one in gather(tmp_path)}
+    found |= {"reports": [], "claims": tried(tmp_path)}
     text = page(found)
     assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
@@ -165,3 +167,39 @@ def test_the_published_numbers_are_those_of_the_published_rows():
         found = estimate(evidence.chosen("bifseg", 0, things))
         assert own["means"]["all"]["bifseg"][0] == [round(x, 5) for x in (found.mean, found.low, found.high)]
     assert (RESULTS / "evidence.md").read_text() == page(told)
+
+
+def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
+    told = json.loads((RESULTS / "evidence.json").read_bytes())
+    flat, deep = (told[d]["gaps"]["all"] for d in ("2D", "3D"))
+    assert all(gap[1][1] > 0 for gap in flat.values())  # after one round in 2D above every other, surely
+    seconds = {method: one["seconds"] for method, one in told["2D"]["reached"].items()}
+    assert seconds["bifseg"] == min(seconds.values())
+    assert all(low > 0 for _, low, _ in deep["crf"][1:])  # in 3D far above one cut, after every round
+    scribblers = ("geos", "growcut", "random_walks")
+    assert all(
+        -0.14 < flat[method][0][0] < -0.08 and flat[method][0][2] < 0 for method in scribblers
+    )  # about ten points
+    assert all(-0.30 < deep[method][0][0] < -0.15 for method in scribblers)  # some twenty
+    assert all(-0.01 < flat[method][5][0] < 0 and flat[method][5][2] < 0 for method in ("crf", "grabcut", "slicseg"))
+    weights = next(claim for claim in told["claims"] if "w(i)" in claim["text"])
+    assert all(verdict(*one["difference"][1:]) == "not shown" for one in weights["here"])
+
+
+def test_a_verdict_follows_from_the_interval():
+    assert [verdict(*ends) for ends in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (None, None))] == [
+        "holds", "not shown", "the opposite", "open",
+    ]  # fmt: skip
+
+
+def test_a_claim_is_tried_where_both_sides_were_judged(tmp_path):
+    rows = [row for k in range(3) for method, end in (("bifseg", 0.9), ("crf", 0.8)) for row in run(
+        [0.5, end], method, case=f"c{k}", network="fcn2d")]  # fmt: skip
+    rows += run([0.5, 0.1], "bifseg", dataset="Dataset002_B", network="fcn2d", seen=True)
+    rows += run([0.5, 0.9], "crf", dataset="Dataset002_B", network="fcn2d", seen=True)
+    (tmp_path / "rounds.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    found = {claim["text"]: claim["here"] for claim in tried(tmp_path)}
+    assert found.pop("fine-tuning with scribbles (BIFSeg) improves on +CRF") == [
+        {"dimension": 2, "step": 1, "objects": 3, "patients": 3, "difference": [0.1, 0.1, 0.1]}
+    ]
+    assert not any(found.values())

@@ -1,0 +1,26 @@
+"""Tables of results between two comments of a page, made of docs/results/evidence.json."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from benchmarks.published.evidence_tables import BLOCKS, block
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+PAGES = ("README.md", "docs/explanation/accuracy.md")
+MARKED = re.compile(r"(<!-- numbers: ([\w-]+);[^\n]*-->\n).*?(<!-- end of numbers -->)", re.S)
+
+
+def filled(text: str, folder: Path) -> str:
+    """A page's text with all that stands between its comments made anew. ``folder``: where the page lies."""
+
+    def fill(match: re.Match) -> str:
+        if match[2] not in BLOCKS:
+            raise ValueError(f"There are no numbers {match[2]!r}; there are {', '.join(BLOCKS)}.")
+        made = block(match[2], RESULTS).replace("{results}", Path(os.path.relpath(RESULTS, folder)).as_posix())
+        return f"{match[1]}\n{made}\n\n{match[3]}"
+
+    return MARKED.sub(fill, text)
