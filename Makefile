@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLIENT := monailabel==0.8.5  # its client, to test our server with; what the rest of it needs is gigabytes
 NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
+DATA ?= $(BIFSEG_DATA)
 PAGE := src/bifseg/server/static/index.html
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder  # of pytest: two at once, as tests/conftest.py deals them out
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page check portable plainest bench-check test lint format types docs loops clean
+.PHONY: demo app page check portable plainest bench-check evidence evidence-check test lint format types docs loops clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -43,6 +44,16 @@ plainest: .venv/dev
 # Ten ratios to a matrix product or a copy taken beside them, in a minute: nothing becomes slower by accident.
 bench-check: .venv/dev
 	$(BIN)/python -m benchmarks.speed.check
+
+# All published numbers, resumable; says what is done and what is left (LIST=--list: that alone).
+evidence: .venv/dev
+	@test -n "$(DATA)" || (echo "Say where the data sets are: make $@ DATA=folder"; exit 1)
+	$(BIN)/python -m benchmarks.published.everything $(DATA) $(LIST)
+
+# Judges a random twentieth of the published rows again; ROWS=n so many of each file instead.
+evidence-check: .venv/dev
+	@test -n "$(DATA)" || (echo "Say where the data sets are: make $@ DATA=folder"; exit 1)
+	$(BIN)/python -m benchmarks.published.check $(DATA) $(if $(ROWS),--rows $(ROWS))
 
 lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 	$(BIN)/ruff check .

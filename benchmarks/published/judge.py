@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
+import subprocess
 from pathlib import Path
 
 from benchmarks.published import report
 from benchmarks.published.target import TARGETS
 from bifseg.cli import main as bifseg
 from bifseg.evaluation.methods import STANDARD
-from bifseg.io.atomic import write_atomically
+from bifseg.io.atomic import write_atomically, write_json
 
 OTHERS = ",".join(TARGETS)
 ACDC, ABDOMEN = ("Dataset101_ACDC", "--fold", "report"), ("Dataset107_AbdomenCT2D", "--fold", "report")
@@ -93,6 +95,13 @@ def check_weights() -> None:
         raise SystemExit(f"There is no {', '.join(missing)}; {WEIGHTS / 'README.md'} tells the command that trains it.")
 
 
+def tell_commit(about: Path) -> None:
+    """Write into what is told of results at which commit they were completed; where there is no git, nothing."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    if found.returncode == 0:
+        write_json(about, {**json.loads(about.read_bytes()), "commit": found.stdout.strip()})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("protocol", choices=list(PARTS))
@@ -113,6 +122,7 @@ def main() -> None:
         options = [",".join(NETWORKS.get(option, [option])) for option in options]
         if bifseg(["benchmark", str(arguments.data / name), *options, "--jobs", arguments.jobs, "-o", str(results)]):
             raise SystemExit(f"{arguments.protocol} stopped at {name}; give the same command again.")
+    tell_commit(results.with_suffix(".about.json"))
     write_atomically(packed, gzip.compress(results.read_bytes(), 9, mtime=0))
     results.unlink()
     report.write([packed], arguments.output / arguments.protocol)
