@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.published.intervals import Values, paired
+from benchmarks.published.intervals import Values, paired, told
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.report import read_about, read_results
 from bifseg.evaluation.report.groups import Column, Group, group_rows, only
@@ -100,10 +100,9 @@ def _differences(claim: Claim, groups: list[Group]) -> Iterator[dict]:
                 one = paired(above, below)
             except InvalidInput:  # no object that both were judged on
                 continue
-            alone = one.patients == 1
             yield {
                 "dimension": group.dimension, "step": step, "objects": one.objects, "patients": one.patients,
-                "difference": [round(one.mean, 5), *(None if alone else round(end, 5) for end in (one.low, one.high))],
+                "difference": told(one),
             }  # fmt: skip
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.published.claims import tried
-from benchmarks.published.intervals import Estimate, Values, class_of, estimate, macro, paired
+from benchmarks.published.intervals import Values, class_of, estimate, macro, paired, told
 from benchmarks.published.judge import PARTS
 from benchmarks.published.nested import View, view_of
+from benchmarks.published.users import by_user
 from bifseg.errors import BifsegError
 from bifseg.evaluation.methods import settings_of
 from bifseg.evaluation.report import read_results
@@ -142,12 +143,6 @@ def numbers(evidence: Evidence) -> dict:
     return found
 
 
-def told(one: Estimate) -> list[float | None]:
-    """Mean, lower and upper end as JSON; the ends None of one patient, of whom no spread can be seen."""
-    alone = one.patients == 1
-    return [round(one.mean, 5), None if alone else round(one.low, 5), None if alone else round(one.high, 5)]
-
-
 def _basis(things: Iterable[Thing]) -> dict:
     things = list(things)
     return {
@@ -236,6 +231,7 @@ def main() -> None:
     results = parser.parse_args().results
     found: dict = {f"{evidence.dimension}D": numbers(evidence) for evidence in gather(results)}
     found["claims"] = tried(results)
+    found["users"] = by_user(results)
     found["reports"] = [one for name in PARTS if (one := _report(results, name))]
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in found.items())
     write_atomically(results / "evidence.json", f"{{{lines}}}\n".encode())

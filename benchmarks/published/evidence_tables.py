@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.models.objects import TASKS
 from benchmarks.published.claims import verdict
+from benchmarks.published.users import DEVELOPED
 from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.report.groups import short_names
 from bifseg.evaluation.report.tables import points_of
@@ -22,6 +23,8 @@ SUBSETS = {
 }
 STEPS = {"2D": (0, 1, 3, 5), "3D": (0, 1, 3, 5)}
 TITLES = {**{name: method.title for name, method in METHODS.items()}, "network": "network alone"}
+ABLATED = ("bifseg-w", "network")
+NOT_OTHERS = ("bifseg", "bifseg-w", "crf", "network")
 Numbers = Mapping[str, Mapping]
 
 
@@ -145,7 +148,7 @@ def sets(numbers: Numbers) -> str:
             cells = []
             for at in (0, 1, 2):
                 mean = {m: sum(row[m][at] for row in own) / len(own) for m in numbers[dimension]["reached"]}
-                best = max((m for m in mean if m not in ("bifseg", "crf", "network")), key=lambda m: mean[m])
+                best = max((m for m in mean if m not in NOT_OTHERS), key=lambda m: mean[m])
                 cells.append(f"{100 * mean['bifseg']:.1f} / {TITLES[best]} {100 * mean[best]:.1f}")
             lines.append([
                 dimension, names[dataset], "yes" if dataset in developed else "no", str(len(own)),
@@ -255,6 +258,25 @@ def claims(numbers: Numbers) -> str:
     return table(["the paper says", "its points", "2D here", "3D here", "judged"], lines)
 
 
+def users(numbers: Numbers, file: str = "users") -> str:
+    """Every user with BIFSeg and the best three of the others: Dice, and BIFSeg's less theirs."""
+    lines = []
+    for one in numbers["users"]:
+        if one["file"] != file:
+            continue
+        best = sorted((m for m in one["gaps"] if m not in ABLATED), key=lambda m: -one["means"][m][0])[:3]
+        who = one["user"] if file == "users" else ", ".join(short_names(one["sets"]).values())
+        if DEVELOPED in one["sets"]:
+            who += ", of the development fold"
+        lines.append([
+            who, step_name(one["step"]), f"{one['objects']} ({one['patients']})", percent(one["means"]["bifseg"]),
+            *(f"{TITLES[m]} {percent(one['means'][m])}: {points(one['gaps'][m])}" for m in best),
+            *["–"] * (3 - len(best)), one["date"],
+        ])  # fmt: skip
+    heads = ["user" if file == "users" else "data set", "after", "objects (patients)", "BIFSeg"]
+    return table([*heads, "best other: BIFSeg less it", "second", "third", "judged"], lines)
+
+
 BLOCKS: dict[str, Callable[[Numbers], str]] = {
     "basis": basis,
     "readme": readme,
@@ -264,6 +286,7 @@ BLOCKS: dict[str, Callable[[Numbers], str]] = {
     "ablation": ablation,
     "claims": claims,
     "losers": losers,
+    "humans": partial(users, file="humans"),
     "reports": reports,
 }
 
@@ -290,6 +313,8 @@ def page(numbers: Numbers) -> str:
             parts.append(gaps(numbers, subset=subset))
     parts += ["## What the parts of BIFSeg add", HOW_POINTS, ablation(numbers)]
     parts += ["## What the paper claims", HOW_POINTS, claims(numbers)]
+    parts += ["## Kinds of users (2D)", HOW_POINTS, users(numbers)]
+    parts += ["## Scribbles that people drew (2D)", HOW_POINTS, users(numbers, "humans")]
     parts += ["## Objects that a round made worse", worse(numbers)]
     three = "Dice in % at the start / after round 1 / after round 5."
     parts += [f"## {d}: every structure\n\n{three}\n\n{structures(numbers, d)}" for d in STEPS]

@@ -33,6 +33,12 @@ class Estimate:
     objects: int
 
 
+def told(one: Estimate) -> list[float | None]:
+    """Mean, lower and upper end as JSON; the ends None of one patient, of whom no spread can be seen."""
+    alone = one.patients == 1
+    return [round(one.mean, 5), None if alone else round(one.low, 5), None if alone else round(one.high, 5)]
+
+
 def class_of(thing: Thing) -> str:
     """The class of an object: its label, without the number of one among several alike."""
     match = ALIKE.fullmatch(thing.label)

@@ -29,7 +29,7 @@ FETAL = ("Dataset103_FetalBrainAtlas", "--dimension", "3", "--cases", "FETAL_CRL
 SARCOMA = ("Dataset104_SarcomaMR", "--dimension", "3", "--limit", "4")
 ORGANS = "spleen,kidney_right,liver,urinary_bladder,femur_left"
 BODY = ("Dataset115_BodyCT", "--dimension", "3", "--labels", ORGANS)
-HIPPOCAMPUS = ("Dataset108_Hippocampus", "--fold", "report")
+HIPPOCAMPI = ("Dataset108_Hippocampus", "--fold", "report", "--limit", "20")
 DEEP = ",".join(f"Czeibert_{k}" for k in (1, 4, 5, 13, 42, 43, 46, 71, 72, 75))
 BREAST = ("Dataset154_BreastLesionMR",)  # of fewer voxels than an object in 3D has here
 EVALUATION_ONLY = (
@@ -46,8 +46,11 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "unseen": [
         (*part, "--dimension", dimension, "--methods", f"bifseg,crf,network,{OTHERS}")
-        for dimension, parts in (("2", (*EVALUATION_ONLY, BREAST)), ("3", EVALUATION_ONLY))
-        for part in (*parts, (*HIPPOCAMPUS, "--limit", "5"))
+        for dimension, parts in (
+            ("2", (*EVALUATION_ONLY, BREAST, HIPPOCAMPI, CORE, WHOLE, FETAL)),
+            ("3", (*EVALUATION_ONLY, HIPPOCAMPI, (*ACDC, "--limit", "10"))),
+        )
+        for part in parts
     ],
     "users": [
         (*part, "--limit", limit, "--rounds", "3", "--methods", f"bifseg,crf,{OTHERS}", "--users",

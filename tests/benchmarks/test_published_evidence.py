@@ -10,9 +10,10 @@ from result_rows import run
 
 from benchmarks.published.claims import tried, verdict
 from benchmarks.published.evidence import gather, numbers
-from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points
+from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points, users
 from benchmarks.published.intervals import estimate, macro, paired
 from benchmarks.published.nested import sharer, view_of
+from benchmarks.published.users import DEVELOPED, by_user
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.statistics import Thing
 
@@ -140,7 +141,7 @@ def test_numbers_leave_out_what_a_network_saw_and_keep_nested_objects_apart(tmp_
 def test_tables_say_what_the_numbers_say(tmp_path):
     some_results(tmp_path)
     found = {f"{one.dimension}D": numbers(one) for one in gather(tmp_path)}
-    found |= {"reports": [], "claims": tried(tmp_path)}
+    found |= {"reports": [], "claims": tried(tmp_path), "users": by_user(tmp_path)}
     text = page(found)
     assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
@@ -182,6 +183,13 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     )  # about ten points
     assert all(-0.30 < deep[method][0][0] < -0.15 for method in scribblers)  # some twenty
     assert all(-0.01 < flat[method][5][0] < 0 and flat[method][5][2] < 0 for method in ("crf", "grabcut", "slicseg"))
+    clicks, sloppy = (
+        {step: one["gaps"] for one in told["users"] if one["user"] == user for step in [one["step"]]}
+        for user in ("clicks", "sloppy")
+    )
+    assert all(low > 0 for gaps in clicks.values() for _, low, _ in gaps.values())
+    assert all(mean > 0 for gaps in sloppy.values() for method, (mean, _, _) in gaps.items() if method != "crf")
+    assert all(-0.01 < gaps["crf"][0] < 0.01 for gaps in sloppy.values())  # one cut is level
     weights = next(claim for claim in told["claims"] if "w(i)" in claim["text"])
     assert all(verdict(*one["difference"][1:]) == "not shown" for one in weights["here"])
 
@@ -203,3 +211,28 @@ def test_a_claim_is_tried_where_both_sides_were_judged(tmp_path):
         {"dimension": 2, "step": 1, "objects": 3, "patients": 3, "difference": [0.1, 0.1, 0.1]}
     ]
     assert not any(found.values())
+
+
+def test_users_stand_beside_the_best_of_the_others_and_people_by_data_set(tmp_path):
+    dices = {"bifseg": 0.8, "crf": 0.95, "geos": 0.7, "grabcut": 0.9}
+    for file, user, steps in (("users", "clicks", 3), ("humans", "human", 1)):
+        rows = []
+        for dataset in ("Dataset001_A", DEVELOPED if file == "humans" else "Dataset002_B"):
+            for k in range(2):
+                for method, dice in dices.items():
+                    network = "fcn2d" if method in ("bifseg", "crf") else None
+                    rows += run(
+                        [0.5] + [dice] * steps, method, dataset=dataset, case=f"c{k}", user=user, network=network
+                    )
+        (tmp_path / f"{file}.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+        (tmp_path / f"{file}.about.json").write_text('{"date": "2026-11-28"}')
+    found = by_user(tmp_path)
+    assert [(one["user"], one["step"], one["objects"]) for one in found] == [
+        ("clicks", 1, 4), ("clicks", 3, 4), ("human", 1, 2), ("human", 1, 2),
+    ]  # fmt: skip
+    assert found[0]["gaps"]["geos"] == [0.1, 0.1, 0.1]
+    best = "+CRF 95.0 [95.0, 95.0]: **-15.0 [-15.0, -15.0]** | GrabCut 90.0 [90.0, 90.0]: **-10.0 [-10.0, -10.0]**"
+    third = "GeoS 70.0 [70.0, 70.0]: +10.0 [+10.0, +10.0]*"
+    text = f"| clicks | round 1 | 4 (4) | 80.0 [80.0, 80.0] | {best} | {third} | 2026-11-28 |"
+    assert text in users({"users": found})
+    assert "| MedScribble, of the development fold | round 1 | 2 (2) |" in users({"users": found}, "humans")
