@@ -9,7 +9,11 @@ PAGE := src/bifseg/server/static/index.html
 PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder  # of pytest: two at once, as tests/conftest.py deals them out
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-.PHONY: demo app page check portable plainest bench-check evidence evidence-check test lint format types docs loops clean
+LINTERS := lint-types lint-files lint-imports lint-docstrings $(if $(NODE),lint-page)
+# Where it is set, as in images of containers, every program that a test starts compiles all of bifseg anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo app page check portable plainest bench-check evidence evidence-check test lint $(LINTERS) format types docs loops clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -56,12 +60,23 @@ evidence-check: .venv/dev
 	$(BIN)/python -m benchmarks.published.check $(DATA) $(if $(ROWS),--rows $(ROWS))
 
 lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
+	@$(MAKE) --no-print-directory -j 2 $(LINTERS)
+
+lint-types:  # first: it takes as long as all others together
+	$(BIN)/mypy
+
+lint-files:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-imports:
 	$(BIN)/lint-imports
-	$(BIN)/mypy
+
+lint-docstrings:
 	$(BIN)/python -m docs.docstrings
-	$(if $(NODE),npm --prefix web run lint)
+
+lint-page:
+	npm --prefix web run lint
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .
