@@ -27,12 +27,24 @@ def masks(dimension: str) -> np.ndarray:
     return np.stack([first, session.scribble(strokes)])
 
 
-@pytest.mark.parametrize("dimension", BOXES)
-def test_masks_are_those_of_any_other_cpu(dimension, tmp_path):
-    program = "import sys, numpy as np, test_plain_cpu as own; np.save(sys.argv[2], own.masks(sys.argv[1]))"
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """The folder of the masks that a process on the plainest CPU made."""
+    folder = tmp_path_factory.mktemp("plain")
+    program = "import sys, test_plain_cpu as own; own.save(sys.argv[1])"
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-W", "ignore", "-c", program, dimension, str(tmp_path / "plain.npy")]
+    command = [sys.executable, "-W", "ignore", "-c", program, str(folder)]
     subprocess.run(command, env={**os.environ, **PLAIN, "PYTHONPATH": paths}, check=True)
-    for here, plain in zip(masks(dimension), np.load(tmp_path / "plain.npy"), strict=True):
+    return folder
+
+
+def save(folder: str) -> None:
+    for dimension in BOXES:
+        np.save(Path(folder) / f"{dimension}.npy", masks(dimension))
+
+
+@pytest.mark.parametrize("dimension", BOXES)
+def test_masks_are_those_of_any_other_cpu(dimension, plain):
+    for here, there in zip(masks(dimension), np.load(plain / f"{dimension}.npy"), strict=True):
         assert here.any()
-        assert dice(here, plain) > 0.99
+        assert dice(here, there) > 0.99

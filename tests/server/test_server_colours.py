@@ -6,11 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from serving import serving
 
 from bifseg.imaging.image import Image
 from bifseg.server.nninteractive.nnia import pack
-from bifseg.server.settings import Limits, Settings
+from bifseg.server.settings import Limits
 from bifseg.server.uploads import reading
 from bifseg.storage import Store
 from bifseg.storage.transfer import export, import_
@@ -18,12 +17,6 @@ from bifseg.storage.transfer import export, import_
 ROWS = np.random.default_rng(9).integers(0, 200, (40, 60, 3), np.uint8)  # as a picture has them
 ROWS[10:30, 15:45, 0] = 250
 COLOURS = ROWS.swapaxes(0, 1)[:, :, None]  # (x, y, 1, 3)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("server") / "store", require_tokens=True, threads=1)) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -8,26 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from api_calls import API, BOX, begin, do
-from serving import serving
 
 from bifseg.server import run as process
 from bifseg.server.app import build_app
-from bifseg.server.settings import Limits, Settings
+from bifseg.server.settings import Settings
 
 QUICK = {**BOX, "refine": "none"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("events") / "store"
-    with serving(Settings(folder, threads=1, limits=Limits(requests_per_second=10_000))) as server:
-        yield server
-
-
-@pytest.fixture
-def ann(server):
-    with server.client("ann") as client:
-        yield client
 
 
 @pytest.fixture

@@ -4,19 +4,10 @@ import socket
 import time
 
 import numpy as np
-import pytest
 from api_calls import API
-from serving import serving
 
 from bifseg.imaging.image import Image
 from bifseg.server.access import guard
-from bifseg.server.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with serving(Settings(tmp_path_factory.mktemp("revoked") / "store", threads=1)) as server:
-        yield server
 
 
 def opened(server, token: str, line: str, *lines: str) -> socket.socket:
@@ -31,27 +22,27 @@ def opened(server, token: str, line: str, *lines: str) -> socket.socket:
 
 def test_an_upload_is_not_taken_to_its_end(server, monkeypatch):
     monkeypatch.setattr(guard, "WATCH", 0.1)
-    with server.client("ann") as ann:
-        token = ann.headers["authorization"]
+    with server.client("una") as una:
+        token = una.headers["authorization"]
     line = f"POST {API}/images?name=a.nii.gz HTTP/1.1"
     with opened(server, token, line, "Content-Length: 1000") as connection:
         connection.sendall(b"a" * 500)
         time.sleep(0.3)
-        server.service.tokens.revoke("ann")
+        server.service.tokens.revoke("una")
         connection.sendall(b"a" * 500)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 401 ")
-    assert server.service.store.images("ann") == []
+    assert server.service.store.images("una") == []
 
 
 def test_a_download_is_not_read_to_its_end(server, monkeypatch):
     monkeypatch.setattr(guard, "WATCH", 0.1)
     array = np.random.default_rng(0).integers(0, 1 << 15, (256, 256, 128)).astype(np.int16)
-    key = server.service.store.add_image(Image(array), "bob")
-    with server.client("bob") as bob:
-        token = bob.headers["authorization"]
+    key = server.service.store.add_image(Image(array), "uwe")
+    with server.client("uwe") as uwe:
+        token = uwe.headers["authorization"]
     with opened(server, token, f"GET {API}/images/{key}/voxels?format=nii HTTP/1.1") as connection:
         got = len(connection.recv(1 << 16))
-        server.service.tokens.revoke("bob")
+        server.service.tokens.revoke("uwe")
         time.sleep(0.3)
         try:
             while part := connection.recv(1 << 20):

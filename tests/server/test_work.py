@@ -15,7 +15,7 @@ from bifseg.io.dicom_display import Display
 from bifseg.prompts.interaction import Box
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
-from bifseg.server.uploads import work
+from bifseg.server.uploads import reading, work
 from bifseg.storage import manifest, transfer
 from bifseg.storage.store import Store
 
@@ -49,10 +49,11 @@ def test_a_surface_without_end_is_refused(tmp_path, kept):
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_headers_that_unpack_without_end_say_nothing(server, ann):
+def test_headers_that_unpack_without_end_say_nothing(server, ann, monkeypatch):
+    monkeypatch.setattr(reading, "ROOM", 200 << 20)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("00000.dcm", "w") as file:
-        for _ in range(1200):
+        for _ in range(400):
             file.write(bytes(1 << 20))
     noise = np.random.default_rng(0).integers(0, 99, (9, 9, 9)).astype(np.uint8)
     key = server.service.store.add_image(Image(noise), "ann", content.getvalue())
