@@ -12,6 +12,8 @@ KINDS = {
     "cli/test_cli_serve.py": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy",
 }  # fmt: skip
 
+SERVERS = ("server/api", "server/nninteractive")  # folders whose files share a server
+
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
 # where pytest-xdist runs several tests at once each has one core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -28,7 +30,8 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test by where it lies, but for those marked already, and those that need real images.
 
-    Those that start programs or browsers come first: they take longest.
+    Those that start programs or browsers come first, then servers and training: what takes longest, lest one worker
+    of pytest-xdist be left with it at the end.
     """
     for item in items:
         file = item.path.relative_to(HERE)
@@ -36,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(_kind(file) or "unit")
         if "data" in item.fixturenames:
             item.add_marker("data")
-    items.sort(key=lambda item: not _starts_programs(item.path.relative_to(HERE)))
+    items.sort(key=lambda item: _rank(item.path.relative_to(HERE)))
 
 
 def pytest_collection_finish() -> None:
@@ -46,21 +49,29 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """With ``-n 2``, tests of browsers are one after the other, and so are those that start programs; others are dealt
-    out by file."""
+    """With ``-n 2``, tests of browsers are one after the other, and so are those that start programs, and those of a
+    folder that has a server of its own; others are dealt out by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             name = nodeid.partition("::")[0]
             file = Path(name).relative_to(HERE.name)
-            return ("browsers" if _kind(file) == "browser" else "programs") if _starts_programs(file) else name
+            if _starts_programs(file):
+                return "browsers" if _kind(file) == "browser" else "programs"
+            return str(file.parent) if str(file.parent) in SERVERS else name
 
     return ByFile(config, log)
 
 
 def _kind(file: Path) -> str | None:
     return next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), None)
+
+
+def _rank(file: Path) -> int:
+    if _starts_programs(file):
+        return 0
+    return 1 if file.parts[0] in ("server", "training") else 2
 
 
 def _starts_programs(file: Path) -> bool:
