@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,10 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch, tmp_path):
-    """The shipped 2D network, small enough for a test."""
-    from bifseg.training import recipes
+    """The shipped 2D network, small enough for a test, and judged on 4 synthetic boxes."""
+    from bifseg.training import recipes, train
 
+    monkeypatch.setattr(train, "validate", partial(train.validate, synthetic=4))
     monkeypatch.setitem(recipes.SHIPPED, "multiscale2d", recipes.SHIPPED["multiscale2d"].but(**SMALL))
     monkeypatch.chdir(tmp_path)
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,14 @@ from tiny import LONG, SCENES, TINY, instances
 from bifseg.networks.checkpoint import load_model
 from bifseg.training.recipes import SHIPPED, Phase, own
 from bifseg.training.sources import Mixture, Sources
-from bifseg.training.train import loss_of, rate_at, train
+from bifseg.training.train import loss_of, rate_at, train, validate
 from bifseg.training.training_set import TrainingSet
+
+
+@pytest.fixture(autouse=True)
+def _few_boxes(monkeypatch):
+    """Checkpoints are judged on 4 boxes, not 32: to draw these takes longer than to train."""
+    monkeypatch.setattr("bifseg.training.train.validate", partial(validate, synthetic=4))
 
 
 def test_training_lowers_the_loss_and_writes_a_model_that_loads(tmp_path):
