@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -58,14 +57,31 @@ def scan(tmp_path_factory):
     return path
 
 
+BEGIN = """
+import sys, threading; from pathlib import Path; from bifseg.server import built; built.STATIC = Path(sys.argv[1])
+from bifseg.server.service import Service
+asked = threading.Event()
+"""
+MAIN = "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
+LATE = """
+from bifseg.server.uploads import reading; from bifseg.errors import DamagedFile
+def read(path, *_, **__): asked.wait(600); raise DamagedFile(path, 'is truncated.')
+def see(service, *which, real=Service.session_to_see): asked.set(); return real(service, *which)
+reading.read_image, Service.session_to_see = read, see
+"""  # a fault that is found when somebody looks
+SLOW = """
+from bifseg.storage.images import Images
+def add(store, *given, real=Images.add_image): asked.wait(600); return real(store, *given)
+def session(service, *which, real=Service.session): asked.set(); return real(service, *which)
+Images.add_image, Service.session = add, session
+"""  # a disk that is done when somebody waits for it
+
+
 class Process(Program):
     """The page's server; its address, and the token in it, are what it prints."""
 
-    def __init__(self, built, *options, **environment):
-        code = (
-            "import sys, pathlib; from bifseg.server import built; built.STATIC = pathlib.Path(sys.argv[1]); "
-            "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
-        )
+    def __init__(self, built, *options, code="", **environment):
+        code = BEGIN + code + MAIN
         kept = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
         super().__init__(sys.executable, "-c", code, built, *options, environment={**kept, **environment})
         if not (found := LINK.fullmatch(self.line)):
@@ -149,7 +165,6 @@ def started(monkeypatch, built):
 
     monkeypatch.setattr(built_page, "STATIC", built)
     monkeypatch.setattr("bifseg.server.run.run", run)
-    monkeypatch.setattr(sys.modules["bifseg.cli.app"], "EARLY", 60)  # nobody serves here, so nobody would wait for it
     monkeypatch.setattr("webbrowser.open", lambda link: pytest.fail("no browser was asked for"))
     return calls
 
@@ -203,6 +218,7 @@ def test_without_a_screen_no_browser_takes_the_terminal_over(started, tmp_path, 
 def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, capsys, tmp_path, options, words):
     monkeypatch.setattr(built_page, "STATIC", built)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    monkeypatch.setattr(sys.modules["bifseg.cli.app"], "EARLY", 60)  # whatever else the machine does
     names = {name: tmp_path / file for name, file in (("BAD", "bad.nii.gz"), ("TEXT", "notes.txt"), ("EMPTY", "empty"))}
     names["BAD"].write_bytes(b"nothing")
     names["TEXT"].write_text("nothing")
@@ -222,23 +238,35 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, caps
 
 
 def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_path):
-    """Reading goes on beside the start of the server, which then is stopped, with its worker."""
+    """Who looks at the page is told so as well, and then the server stops, with its worker."""
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from bifseg.server import built; from bifseg.server.uploads import reading\n"
-        "from bifseg.errors import DamagedFile; built.STATIC = Path(sys.argv[1])\n"
-        "def read(path, *_, **__): time.sleep(3); raise DamagedFile(path, 'is truncated.')\n"
-        "reading.read_image = read\n"
-        "from bifseg.cli import main; sys.exit(main(['app', *sys.argv[2:]]))"
-    )
-    options = [built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("d is truncated.\n")
-    assert done.stderr.count("\n") == 1
+    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=LATE) as server:
+        with server.enter() as http:
+            told = http.get(f"{API}/sessions/{server.session}")
+            assert (told.status_code, told.json()["detail"]) == (400, f"{tmp_path / 'd'} is truncated.")
+        assert server.wait() == (2, "")
+    assert server.log.endswith("d is truncated.\n")
+    assert server.log.count("\n") == 1
+
+
+def test_a_scan_is_looked_at_while_it_comes_into_the_store(built, tmp_path):
+    """A slow disk keeps nobody waiting for the first slice; what is done to the session waits until it is kept."""
+    save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
+    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=SLOW) as server:
+        with server.enter() as http:
+            session = http.get(f"{API}/sessions/{server.session}").json()
+            image = f"{API}/images/{session['image']}"
+            assert (session["title"], session["number"], session["objects"]) == ("d", 0, [])
+            assert http.get(image).json()["shape"] == [5, 6, 3]
+            assert http.get(f"{image}/display").json()["modality"]
+            shown = http.get(f"{image}/canonical").content
+            assert http.get(f"{API}/sessions").json() == []
+            assert http.post(f"{API}/sessions", json={"image": session["image"]}).status_code == 404  # not kept yet
+            assert http.get(f"{API}/sessions/{server.session}/history").json() == []  # now it is
+            (kept,) = http.get(f"{API}/sessions").json()
+            assert {name: session[name] for name in kept} == kept
+            assert http.get(f"{image}/canonical").content == shown
+        server.stop(signal.SIGINT)
 
 
 def test_a_page_that_was_not_built_is_not_served(monkeypatch, tmp_path, capsys):

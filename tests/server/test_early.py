@@ -14,20 +14,23 @@ from dicom_files import save_dicom
 from bifseg.errors import NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_file, dicom_seg, dicom_series, images
-from bifseg.server.service import Service
+from bifseg.server import series
+from bifseg.server.service import Coming, Service
 from bifseg.server.settings import Limits, Settings
 from bifseg.server.uploads import reading
+from bifseg.server.uploads.work import read_series
 from bifseg.server.workers.child import StartError
 from bifseg.server.workers.pool import Pool
+from bifseg.storage import Store
 
 
 def test_who_asks_for_a_session_that_is_coming_waits_for_it(tmp_path):
     service = Service(Settings(tmp_path))
-    coming = service.coming["a"] = Future()
+    coming = service.coming["a"] = Coming(Future(), Future())
 
     def store():
         key = service.store.add_image(Image(np.arange(24.0).reshape(2, 3, 4)), "ann")
-        coming.set_result(service.store.create(key, "ann", id="a"))
+        coming.kept.set_result(service.store.create(key, "ann", id="a"))
 
     timer = threading.Timer(0.5, store)
     timer.start()
@@ -35,13 +38,37 @@ def test_who_asks_for_a_session_that_is_coming_waits_for_it(tmp_path):
     asyncio.run(service.come())
     with pytest.raises(NotFound):
         service.session("a", "bob")
-    service.coming["b"] = lost = Future()
-    lost.set_exception(StorageFull("The disk is full."))
+    service.coming["b"] = lost = Coming(Future(), Future())
+    lost.kept.set_exception(StorageFull("The disk is full."))
     with pytest.raises(StorageFull):
         service.session("b", "ann")
     asyncio.run(service.come())
     timer.join()
     service.store.close()
+
+
+def test_an_image_that_is_on_its_way_is_seen_by_whose_it_is_alone(tmp_path):
+    """Under the key that it is going to have, and by nobody once it could not be kept."""
+    store, image = Store(tmp_path), Image(np.arange(24.0).reshape(2, 3, 4), source={"nifti": {"code": 1}})
+    row = store.show_image(image, "local", b"headers")
+    assert store.image_to_see(row.key, "local") == (row, image)
+    for look in (lambda: store.image_to_see(row.key, "ann"), lambda: store.create(row.key, "local")):
+        with pytest.raises(NotFound):
+            look()
+    assert store.images("local") == []
+    assert store.add_image(image, "local", b"headers") == row.key
+    kept, same = store.image_to_see(row.key, "local")
+    assert {**kept.as_dict(), "created": 0} == {**row.as_dict(), "created": 0}
+    assert (kept.blob, kept.dicom) == (row.blob, row.dicom)
+    np.testing.assert_array_equal(same.array, image.array)
+    assert same.array is not image.array  # the one that lies on the disk
+    coloured = Image(np.random.default_rng(0).integers(0, 255, (5, 4, 3, 3)).astype(np.uint8))
+    assert store.show_image(coloured, "local").key == store.add_image(coloured, "local")
+    half = Image(np.arange(24, dtype=np.float16).reshape(2, 3, 4))
+    assert store.show_image(half, "local").key == store.add_image(half, "local")
+    with pytest.raises(ValueError, match="constant"):
+        store.show_image(Image(np.zeros((2, 3, 4))), "local")
+    store.close()
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -88,6 +115,26 @@ def test_headers_of_a_series_are_read_once(tmp_path, monkeypatch):
     assert len(read) == len(set(read)) == 4
     assert headers == dicom_seg.headers_of(tmp_path / "d")
     np.testing.assert_array_equal(image.array, images.read_image(tmp_path / "d").array)
+
+
+def test_what_headers_say_is_known_from_the_reading(tmp_path, monkeypatch):
+    """To look at them once more, in another process, took as long as to draw the slices."""
+    save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(4)])
+    service = Service(Settings(tmp_path / "data"))
+    scan = reading.read_image(tmp_path / "d", service.store.folder, Limits())
+    row = service.store.show_image(scan.image, "local", scan.headers)
+    looked = read_series(write(tmp_path / "headers", scan.headers), service.store.folder, Limits())
+    assert scan.facts == looked
+    assert scan.facts.display.modality
+    monkeypatch.setattr(series, "read_series", lambda *_: pytest.fail("they were looked at again"))
+    service.series.learn(row, scan.facts)
+    assert service.series.of(row) == scan.facts
+    service.store.close()
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
 
 
 def test_what_there_is_to_say_of_a_readable_series_is_heard(tmp_path):

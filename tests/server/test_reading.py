@@ -43,7 +43,7 @@ def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     same = images.read_image(file)
     for path, folder in ((file, tmp_path), (Path(file.name), Path())):
-        image, headers = reading.read_image(path, folder, LIMITS)
+        image, headers, _ = reading.read_image(path, folder, LIMITS)
         np.testing.assert_array_equal(image.array, same.array)
         np.testing.assert_array_equal(image.affine, same.affine)
         assert (image.array.dtype, image.planar, headers) == (same.array.dtype, same.planar, None)

@@ -46,7 +46,7 @@ def test_a_stack_is_read_as_by_the_command_line(tmp_path):
     for suffix in (".tif", ".tiff"):
         path = tmp_path / f"a{suffix}"
         tifffile.imwrite(path, STACK, photometric="minisblack", compression="zlib")
-        image, headers = reading.read_image(path, tmp_path, LIMITS)
+        image, headers, _ = reading.read_image(path, tmp_path, LIMITS)
         np.testing.assert_array_equal(image.array, STACK.T)
         assert headers is None
         assert not image.calibrated

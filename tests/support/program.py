@@ -23,6 +23,10 @@ class Program:
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Its exit code and what it wrote after the first line; ``log`` is what it wrote to stderr."""
         self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, str]:
+        """As `stop`, of one that ends by itself."""
         out, self.log = self._process.communicate(timeout=60)
         return self._process.returncode, out
 

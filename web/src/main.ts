@@ -64,10 +64,10 @@ async function arrive(): Promise<void> {
     window.history.replaceState(null, '', `#${asked}`)
     await api.enter(token)
   }
-  await api.server() // who is not known is shown the way in
   const id = asked.get('session')
-  if (id) await open(id)
-  else await start()
+  if (id) return open(id)
+  await api.server() // who is not known is shown the way in
+  await start()
 }
 
 function show(...content: Node[]): void {
@@ -150,8 +150,8 @@ function turningFrom(session: string): Turning | null {
 }
 
 async function open(id: string): Promise<void> {
-  const bar = h('progress', { 'aria-label': 'Loading the scan' })
-  show(h('main', { class: 'loading' }, h('p', {}, 'Loading the scan …'), bar))
+  // Nothing moves here: without a graphics card that takes a core from whoever reads the scan.
+  show(h('main', { class: 'loading' }, h('p', { role: 'status' }, 'Loading the scan …')))
   window.history.replaceState(null, '', `#session=${id}`)
   const opened = await Workspace.open(api, id, prefs, say, turningFrom(id))
   workspace = opened

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -18,14 +21,15 @@ from bifseg.errors import InvalidInput, MissingFile
 from bifseg.loading import loading
 
 if TYPE_CHECKING:
-    from bifseg.imaging.image import Image
     from bifseg.server.service import Service
+    from bifseg.server.uploads.reading import Reading
     from bifseg.server.uploads.template import Template
+    from bifseg.storage.rows import SessionRow
 
 log = logging.getLogger("bifseg.cli.app")
 T = TypeVar("T")
 PATIENCE = 3600.0  # seconds that reading may take: one's own disk may be far away
-EARLY = 0.7  # seconds in which a scan's faults are told before anything else is begun
+EARLY = 0.7  # seconds after which a scan that has shown no fault is waited for in the browser
 PORT = "port"  # the file in the data folder that keeps where the page was last
 
 
@@ -47,8 +51,6 @@ def app(
     What you do is kept in your own folder, and found again by the next call. The address that is printed lets one
     browser in, within ten minutes; tabs that were open before go on by themselves.
     """
-    import contextlib
-
     from bifseg.cli.outputs import check_folder
     from bifseg.server import built
     from bifseg.server.uploads.template import Template
@@ -69,8 +71,8 @@ def app(
 
 
 class Opening:
-    """A scan that is read in a process of its own, while the server starts: ``read``, and checked; ``kept``: in the
-    store, with a session on it that has ``id``."""
+    """A scan that is read in a process of its own, while the server starts: ``read``, and checked; then it can be
+    looked at, and at last it is in the store, with a session on it that has ``id``."""
 
     def __init__(self, path: Path, series: str | None, data: Path, template: Template) -> None:
         from bifseg.server.settings import Limits
@@ -79,41 +81,54 @@ class Opening:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         limits = Limits(seconds_per_reading=PATIENCE)
 
-        def read() -> tuple[Image, bytes | None]:
-            scan, headers = reading.read_image(
+        def read() -> Reading:
+            scan = reading.read_image(
                 path, data, limits, name=str(path), series=series, template=template, hear=log.warning
             )
-            return scan.check_scan(), headers
+            scan.image.check_scan()
+            return scan
 
-        self.path, self.id = path, ""
+        self.path, self.id, self._since = path, "", time.monotonic()
         self.read = begun(read)
         self.kept: Future[str] = Future()
 
+    def wait(self) -> None:
+        """Raise what is wrong with the scan, if it is found out soon after reading began."""
+        with contextlib.suppress(FutureTimeout):
+            self.read.result(max(0.0, self._since + EARLY - time.monotonic()))
+
     def keep(self, service: Service) -> None:
-        """Begin the session as soon as the scan is in the store; who asks for it earlier waits."""
+        """Begin the session as soon as the scan is read: who asks for it earlier waits, and may look at it while it
+        comes into the store."""
+        from bifseg.server.service import Coming
         from bifseg.server.settings import LOCAL
 
-        def keep() -> str:
-            scan, headers = self.read.result()
+        def show() -> SessionRow:
+            scan = self.read.result()
             service.check_sessions(LOCAL)
-            key = service.store.add_image(scan, LOCAL, headers)
-            return service.store.create(key, LOCAL, title=self.path.resolve().name, id=self.id)
+            image = service.store.show_image(scan.image, LOCAL, scan.headers)
+            service.series.learn(image, scan.facts)
+            return service.store.session_row(image.key, LOCAL, title=self.path.resolve().name, id=self.id)
+
+        def keep() -> str:
+            row, scan = seen.result(), self.read.result()
+            service.store.add_image(scan.image, LOCAL, scan.headers)
+            return service.store.begin(row)
 
         self.id = service.store.new_id()
-        self.kept = service.coming[self.id] = begun(keep)
+        seen = begun(show)
+        self.kept = begun(keep)
+        service.coming[self.id] = Coming(seen, self.kept)
 
 
 def serve(
     data: Path, port: int, models: list[Path], images: Path | None, template: Template, opening: Opening | None, *,
     shown: bool,
 ) -> None:  # fmt: skip
-    """Serve until Ctrl-C, and say where as soon as the scan, where there is one, is known to be good; ``shown``: in a
-    browser, too. Raises what was wrong with the scan."""
+    """Serve until Ctrl-C, and say where; ``shown``: in a browser, too. Raises what was wrong with the scan."""
     import asyncio
-    import contextlib
     import signal
     import webbrowser
-    from concurrent.futures import TimeoutError
 
     with loading(keep=True):
         try:
@@ -135,27 +150,20 @@ def serve(
     service = server.state.service
     if opening is not None:
         opening.keep(service)
-        with contextlib.suppress(TimeoutError):  # most of what is wrong is told before anything is served
-            opening.read.result(EARLY)
-
-    def tell(address: str) -> None:
-        link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
-        if opening is not None:
-            if opening.read.exception() is not None:
-                return  # the server ends
-            link += f"&session={opening.id}"
-        print(f"bifseg: open {link}", flush=True)
-        if shown and has_screen():
-            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
+        opening.wait()
 
     def listening(address: str) -> None:
         (data / PORT).write_text(address.rpartition(":")[2])
-        if opening is None:
-            tell(address)
-            return
-        call = asyncio.get_running_loop().call_soon_threadsafe  # also for this thread: when it has begun to serve
-        opening.read.add_done_callback(lambda _: call(tell, address))
-        opening.kept.add_done_callback(lambda kept: kept.exception() and call(signal.raise_signal, signal.SIGTERM))
+        link = f"{address}/#enter={service.tokens.create_once(LOCAL)}"
+        if opening is not None:
+            link += f"&session={opening.id}"
+            call = asyncio.get_running_loop().call_soon_threadsafe
+            opening.kept.add_done_callback(lambda kept: kept.exception() and call(signal.raise_signal, signal.SIGTERM))
+            if opening.read.done() and opening.read.exception() is not None:
+                return  # the server ends
+        print(f"bifseg: open {link}", flush=True)
+        if shown and has_screen():
+            threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()  # some come back when closed
 
     logging.getLogger("bifseg.requests").setLevel(logging.WARNING)  # lines of them would push the address out of sight
     run(server, settings, listening=listening)

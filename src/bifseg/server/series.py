@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from bifseg.io.dicom_display import Display
 from bifseg.server.settings import Limits
+from bifseg.server.uploads.reading import SeriesFacts
 from bifseg.server.uploads.template import Template
 from bifseg.server.uploads.work import read_series
 from bifseg.storage import Store
 from bifseg.storage.rows import ImageRow
 
 MOST = 10_000  # series of which it is kept in memory
-
-
-class SeriesFacts(NamedTuple):
-    """How a series wants to be seen, and whose it is, as `bifseg.io.dicom_display.patient_of` says it."""
-
-    display: Display = Display()
-    patient: str | None = None
 
 
 class KnownSeries:
@@ -35,8 +26,14 @@ class KnownSeries:
         facts = self._known.get(row.dicom)
         if facts is None:
             path = self._store.blobs.path(row.dicom)
-            facts = SeriesFacts(*read_series(path, self._store.folder, self._limits, self._template))
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[row.dicom] = facts
+            facts = read_series(path, self._store.folder, self._limits, self._template)
+            self.learn(row, facts)
         return facts
+
+    def learn(self, row: ImageRow, facts: SeriesFacts | None) -> None:
+        """Know what was found out of an image's series when it was read, if it was."""
+        if row.dicom is None or facts is None:
+            return
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[row.dicom] = facts

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +36,15 @@ QUICK = 32 << 20  # voxels of an array that is made, or packed, in a fraction of
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
 
+@dataclass(frozen=True)
+class Coming:
+    """A local user's session whose image is on its way into the store. ``seen``: its row, once its image can be looked
+    at (`bifseg.storage.images.Images.show_image`); ``kept``: its id, once it is in the store."""
+
+    seen: Future[SessionRow]
+    kept: Future[str]
+
+
 class Service:
     """One server's parts; see `bifseg.server.app.build_app` for how they are put together.
 
@@ -53,7 +63,7 @@ class Service:
         self.store.beside = self.tasks.taken
         self.metrics = Metrics()
         self.news = News()
-        self.coming: dict[str, Future] = {}  # sessions whose image is on its way into the store
+        self.coming: dict[str, Coming] = {}
         # Seconds or gigabytes: files, whole images, exports, uploads.
         self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
@@ -90,13 +100,20 @@ class Service:
     def session(self, id: str, user: str) -> SessionRow:
         """A user's session, waited for where it is coming; NotFound where there is none."""
         if id in self.coming:
-            self.coming[id].result()
+            self.coming[id].kept.result()
         return self.store.session(id, user)
+
+    def session_to_see(self, id: str, user: str) -> SessionRow:
+        """As `session`, which is waited for only until its image can be looked at."""
+        coming = self.coming.get(id)
+        if coming is None or user != LOCAL or coming.kept.done():
+            return self.session(id, user)
+        return coming.seen.result()
 
     async def come(self) -> None:
         """Wait until every session that is coming is there, or will never be."""
         for coming in list(self.coming.values()):
-            await asyncio.wait([asyncio.wrap_future(coming)])
+            await asyncio.wait([asyncio.wrap_future(coming.kept)])
 
     async def create(self, image: str, user: str, **options: Any) -> str:
         """Begin a session for a user: its id. InvalidInput for a model that is not here; StorageFull at the limit."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from types import SimpleNamespace
+from typing import BinaryIO, cast
 
 from bifseg.errors import NotFound, StorageFull
 from bifseg.storage.full_disk import FULL
@@ -94,6 +95,13 @@ class Blobs:
             return _digest_of(self.path(sha)) == sha
         except FileNotFoundError:
             return False
+
+
+def name_of(fill: Callable[[BinaryIO], object]) -> str:
+    """What `Blobs.write` will call what ``fill`` writes, of which nothing is kept."""
+    digest = hashlib.sha256()
+    fill(cast("BinaryIO", SimpleNamespace(write=digest.update)))
+    return digest.hexdigest()
 
 
 def _digest_of(path: Path) -> str:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class ImageRow:
     colours: bool = False
 
     @classmethod
-    def of(cls, row: sqlite3.Row) -> ImageRow:
+    def of(cls, row: sqlite3.Row | Mapping[str, Any]) -> ImageRow:
         geometry = json.loads(row["geometry"])
         return cls(
             row["key"], row["blob"], tuple(geometry["shape"]), geometry["dtype"],

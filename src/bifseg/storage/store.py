@@ -15,38 +15,30 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
+from typing import Any
 
 from bifseg.errors import Busy, NotFound
-from bifseg.imaging.colours import joined
-from bifseg.imaging.image import Image
 from bifseg.method.parameters import Parameters, chosen
 from bifseg.session.state import Segment, State
 from bifseg.storage import snapshot
-from bifseg.storage.contents import Contents
+from bifseg.storage.images import Images
 from bifseg.storage.journal import Entry, History, check_current, repeated
 from bifseg.storage.processes import Processes
-from bifseg.storage.rows import ImageRow, SessionRow, geometry_of, key_of, loaded
+from bifseg.storage.rows import SessionRow, loaded
 from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
 SEGMENTS = 100_000  # that the states of histories kept in memory name, some hundred bytes each
-OWNED = (  # of others who have the same image nothing is told, not even since when
-    "SELECT key, blob, geometry, bytes, owners.created AS created, dicom FROM images JOIN owners ON image = key"
-)
 
 
-class Store(Contents):
-    """Images, sessions and their journals, on the `Contents` of a folder.
+class Store(Images):
+    """Sessions and their journals, on the `Images` of a folder.
 
     Parameters
     ----------
     folder, quota, share
-        As of `Contents`.
+        As of `bifseg.storage.contents.Contents`.
     prefix
         What session ids begin with.
     """
@@ -68,100 +60,46 @@ class Store(Contents):
         self._database.close()
         self.processes.close()
 
-    # ---- images
-
-    def add_image(self, image: Image, owner: str, dicom: bytes | None = None) -> str:
-        """Keep an image for a user, once however often it comes: its key. ``dicom``: the headers of its series.
-
-        The same voxels with other headers, or with none, are another image: whose name a file carries is never a
-        matter of who else has these pixels. Raises InvalidInput for an image that is constant or not finite,
-        StorageFull where there is no room.
-        """
-        image.check_scan()
-        if image.array.dtype == np.float16:  # which nothing computes with
-            image = replace(image, array=image.array.astype(np.float32))
-        size = image.array.nbytes if image.colours is None else 4 * image.array.nbytes
-        self.check_room(size + len(dicom or b""))
-        self.check_share(owner, size + len(dicom or b""))
-        array = joined(image.array, image.colours)
-
-        def fill(file: BinaryIO) -> None:
-            np.lib.format.write_array(file, array, allow_pickle=False)
-
-        blob = self.blobs.write(fill)
-        geometry = geometry_of(image)
-        headers = None if dicom is None else self.blobs.put(dicom)
-        key, now = key_of(geometry, blob, headers), time.time()
-        with self.transaction() as connection:
-            if blob not in self.blobs:  # deleted meanwhile with the last session that used it; nobody does so now
-                self.blobs.write(fill)
-            if dicom is not None and headers is not None and headers not in self.blobs:
-                self.blobs.put(dicom)
-            for sha in filter(None, (blob, headers)):
-                self.record(connection, sha)
-            connection.execute(
-                "INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?, ?, ?)",
-                (key, blob, geometry, size, now, headers),
-            )
-            connection.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", (key, owner, now))
-        self.recount(owner)
-        return key
-
-    def image_row(self, key: str, owner: str | None = None) -> ImageRow:
-        """What is known of an image, ``created``: since when this owner has it; NotFound where it is not theirs."""
-        if owner is None:
-            rows = self.read("SELECT * FROM images WHERE key = ?", (key,))
-        else:
-            rows = self.read(f"{OWNED} WHERE key = ? AND owner = ?", (key, owner))
-        if not rows:
-            raise NotFound(f"There is no image {key[:80]!r}; upload it first.")
-        return ImageRow.of(rows[0])
-
-    def images(self, owner: str) -> list[ImageRow]:
-        """A user's images, the newest first."""
-        sql = f"{OWNED} WHERE owner = ? ORDER BY owners.created DESC"
-        return [ImageRow.of(row) for row in self.read(sql, (owner,))]
-
-    def image(self, key: str) -> Image:
-        """An image with its voxels mapped from the disk: processes share them, and none reads what it does not use."""
-        row = self.image_row(key)
-        return row.frame(np.load(self.blobs.path(row.blob), mmap_mode="r", allow_pickle=False))
-
-    def forget_image(self, key: str, owner: str) -> None:
-        """A user no longer needs an image; Busy while sessions of theirs use it."""
-        self.image_row(key, owner)
-        with self.forgetting() as (connection, gone):
-            if connection.execute("SELECT 1 FROM sessions WHERE image = ? AND owner = ?", (key, owner)).fetchone():
-                raise Busy("The image is used by sessions; delete those first.")
-            connection.execute("DELETE FROM owners WHERE image = ? AND owner = ?", (key, owner))
-            gone += self._drop_image(connection, key)
-
     # ---- sessions
 
     def create(
-        self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
-        seed: int = 0, client: str = "api", fill: Callable[[sqlite3.Connection, str], None] | None = None,
-        id: str | None = None,
-    ) -> str:  # fmt: skip
-        """Begin a session on an image of this owner's: its id. ValueError for parameters that cannot be.
+        self, image: str, owner: str, *, fill: Callable[[sqlite3.Connection, str], None] | None = None, **options: Any
+    ) -> str:
+        """Begin a session on an image of this owner's: its id. ``options``, and errors: as of `session_row`.
 
-        ``fill`` writes what the session begins with, within the transaction that makes it; ``id``: of `new_id`.
+        ``fill`` writes what the session begins with, within the transaction that makes it.
         """
         self.image_row(image, owner)
+        return self.begin(self.session_row(image, owner, **options), fill)
+
+    def session_row(
+        self, image: str, owner: str, *, title: str = "", model: str = "default", parameters: str | Mapping = "fast",
+        seed: int = 0, client: str = "api", id: str | None = None,
+    ) -> SessionRow:  # fmt: skip
+        """What is known of a session that is about to `begin`; ``id``: of `new_id`. ValueError for parameters that
+        cannot be."""
         if isinstance(parameters, str) or "preset" in parameters:
             for dimension in (2, 3):
                 chosen(parameters, dimension)
         else:
             parameters = Parameters().but(**parameters).as_dict()
-        id, now = id or self.new_id(), time.time()
+        told, now = parameters if isinstance(parameters, str) else dict(parameters), time.time()
+        return SessionRow(id or self.new_id(), owner, image, title, model, told, seed, client, now, now)
+
+    def begin(self, row: SessionRow, fill: Callable[[sqlite3.Connection, str], None] | None = None) -> str:
+        """Begin a session of `session_row` on an image that is kept, as `create` does: its id."""
+        self.image_row(row.image, row.owner)
         with self.transaction() as connection:
             connection.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (id, owner, image, title, model, json.dumps(parameters), seed, client, now, now),
-            )
+                (
+                    row.id, row.owner, row.image, row.title, row.model, json.dumps(row.parameters), row.seed,
+                    row.client, row.created, row.touched,
+                ),
+            )  # fmt: skip
             if fill is not None:
-                fill(connection, id)
-        return id
+                fill(connection, row.id)
+        return row.id
 
     def new_id(self) -> str:
         """An id that no session has, or ever had."""
@@ -324,25 +262,3 @@ class Store(Contents):
         blobs = [row["blob"] for row in connection.execute("SELECT blob FROM refs WHERE session = ?", (id,))]
         connection.execute("DELETE FROM sessions WHERE id = ?", (id,))
         return self.drop_unused(connection, blobs)
-
-    def drop_image(self, key: str, before: float) -> bool:
-        """Delete an image that no session uses and nobody has added since a time; False where it stays."""
-        with self.forgetting() as (connection, gone):
-            connection.execute(
-                "DELETE FROM owners WHERE image = ?1 AND created < ?2 AND owner NOT IN "
-                "(SELECT owner FROM sessions WHERE image = ?1)", (key, before),
-            )  # fmt: skip
-            gone += self._drop_image(connection, key)
-            return not connection.execute("SELECT 1 FROM images WHERE key = ?", (key,)).fetchone()
-
-    def _drop_image(self, connection: sqlite3.Connection, key: str) -> list[str]:
-        """Forget an image that has neither owner nor session: the names of its contents."""
-        row = connection.execute(
-            "SELECT blob, dicom FROM images WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM owners WHERE image = ?1) "
-            "AND NOT EXISTS (SELECT 1 FROM sessions WHERE image = ?1)",
-            (key,),
-        ).fetchone()
-        if row is None:
-            return []
-        connection.execute("DELETE FROM images WHERE key = ?", (key,))
-        return self.drop_unused(connection, filter(None, row))

@@ -24,7 +24,7 @@ from bifseg.server.api.bodies.base import Text
 from bifseg.server.api.bodies.images import DisplayInfo, FileInfo, ImageInfo, Open
 from bifseg.server.api.request import BYTES, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
-from bifseg.server.uploads.reading import read_image
+from bifseg.server.uploads.reading import Reading, read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import IMAGE, Format, View
 from bifseg.storage.rows import ImageRow
@@ -70,7 +70,7 @@ async def open_image(body: Open, service: Served, user: User) -> dict:
 async def demo_image(service: Served, user: User) -> dict:
     """Take the demo's scan, which is synthetic: nobody's anatomy."""
 
-    return await service.heavy.run(user, lambda: _kept(service, user, _demo()))
+    return await service.heavy.run(user, lambda: _kept(service, user, Reading(_demo(), None, None)))
 
 
 @router.get("/images", response_model=list[ImageInfo])
@@ -82,16 +82,16 @@ async def images(service: Served, user: User) -> Response:
 @router.get("/images/{key}", response_model=ImageInfo)
 def image(key: str, service: Served, user: User) -> dict:
     """What is known of an image."""
-    return service.store.image_row(key, user).as_dict()
+    return service.store.image_to_see(key, user)[0].as_dict()
 
 
 @router.get("/images/{key}/display", response_model=DisplayInfo)
 async def display(key: str, service: Served, user: User) -> dict:
     """How the image wants to be seen: window, inversion and units of its DICOM headers, and what values it has."""
-    row = await run_in_threadpool(service.store.image_row, key, user)
+    row, image = await run_in_threadpool(service.store.image_to_see, key, user)
 
     def look() -> dict:
-        least, most = levels(service.store.image(row.key).array)
+        least, most = levels(image.array)
         return vars(service.series.of(row).display) | {"range": least, "most": most}
 
     return await service.lane(row.voxels).run(user, look)
@@ -156,7 +156,7 @@ async def canonical_image(
     """The image with its axes permuted and flipped to right, anterior, superior, as far as that goes: see ``axes``."""
 
     def view() -> tuple[int, Iterable[bytes]]:
-        image = service.store.image(service.store.image_row(key, user).key)
+        _, image = service.store.image_to_see(key, user)
         return nifti(image, None if box is None else Box.parse(box, canonical_shape(image)).slices)
 
     size, pieces = await service.quick.run(user, view)
@@ -223,14 +223,16 @@ def _inside(folder: Path | None, name: str) -> Path:
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
     def keep() -> dict:
         limits, folder = service.settings.limits, service.store.folder
-        image, headers = read_image(path, folder, limits, name=name, series=series, template=service.template)
-        return _kept(service, user, image, headers)
+        scan = read_image(path, folder, limits, name=name, series=series, template=service.template)
+        return _kept(service, user, scan)
 
     return await service.heavy.run(user, keep)
 
 
-def _kept(service: Served, user: str, image: Image, headers: bytes | None = None) -> dict:
-    return service.store.image_row(service.store.add_image(image, user, headers), user).as_dict()
+def _kept(service: Served, user: str, scan: Reading) -> dict:
+    row = service.store.image_row(service.store.add_image(scan.image, user, scan.headers), user)
+    service.series.learn(row, scan.facts)
+    return row.as_dict()
 
 
 @cache

@@ -183,7 +183,10 @@ async def service_of(request: Request) -> Service:
 Served = Annotated[Service, Depends(service_of)]
 
 
-def session_of(service: Served, user: User, id: Annotated[str, Path(max_length=100)]) -> SessionRow:
+Id = Annotated[str, Path(max_length=100)]
+
+
+def session_of(service: Served, user: User, id: Id) -> SessionRow:
     """The session that the path names, if it is this user's."""
     return service.session(id, user)
 

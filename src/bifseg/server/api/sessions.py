@@ -19,7 +19,7 @@ from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import EntryInfo
 from bifseg.server.api.bodies.images import NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.file_replies import FileReply, called, file_reply
-from bifseg.server.api.request import ROUTER, Owned, Served, listed
+from bifseg.server.api.request import ROUTER, Id, Owned, Served, listed
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
 from bifseg.server.uploads.receiving import received
@@ -95,9 +95,10 @@ async def import_session(request: Request, service: Served, user: User, response
 
 
 @router.get("/sessions/{id}", response_model=SessionState)
-def session(session: Owned, service: Served, response: Response) -> dict:
+def session(id: Id, service: Served, user: User, response: Response) -> dict:
     """A session, and where it stands."""
-    return _tagged(response, _state(service, session.id))
+    row = service.session_to_see(id, user)
+    return _tagged(response, row.as_dict() | service.store.history(id).summary())
 
 
 @router.delete("/sessions/{id}", status_code=204)

@@ -240,8 +240,8 @@ async def _session(service: Service, user: str, session_id: str, image: str) -> 
 def _keep(service: Service, user: str, upload: UploadFile) -> str:
     """Put an uploaded image into the store: its key."""
     with _saved(service, upload, upload_endings()) as path:
-        image, headers = read_image(path, service.store.folder, service.settings.limits, template=service.template)
-    return service.store.add_image(image, user, headers)
+        scan = read_image(path, service.store.folder, service.settings.limits, template=service.template)
+    return service.store.add_image(scan.image, user, scan.headers)
 
 
 def _labels(service: Service, session: SessionRow, upload: UploadFile) -> np.ndarray:

@@ -53,11 +53,13 @@ def main(control: socket.socket) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.close(os.pidfd_open(os.getpid()))  # where the system has none of these, the server reads without a template
     first, rest = deque(FIRST), deque([*libraries.modules(), *REST, ""])
-    jobs, poll, quiet = list[Running](), select.poll(), False
+    jobs, poll, quiet, asked = list[Running](), select.poll(), False, False
     poll.register(control, select.POLLIN)
     while True:
-        events = dict(poll.poll(0 if first or (rest and quiet) else IDLE if rest else None))
-        quiet = not events and not jobs and not first
+        now = bool(first) and not asked  # who comes first imports what it needs by itself, and has the cores for it
+        left = first or rest
+        events = dict(poll.poll(0 if now or (left and quiet) else IDLE if left else None))
+        quiet = not events and not jobs and not now
         for job in [job for job in jobs if job.socket.fileno() in events]:  # given up by who asked
             signal.pidfd_send_signal(job.handle, signal.SIGKILL)
             poll.unregister(job.socket)
@@ -68,11 +70,14 @@ def main(control: socket.socket) -> None:
             _, handles, _, _ = socket.recv_fds(control, 1, 1)
             if not handles:
                 break
+            while asked and first:
+                _load(first.popleft())
+            asked = True
             jobs.append(_forked(socket.socket(fileno=handles[0]), control, jobs))
             poll.register(jobs[-1].handle, select.POLLIN)
             poll.register(jobs[-1].socket, select.POLLRDHUP)
-        elif first or (rest and quiet):
-            _load((first or rest).popleft())
+        elif now or (left and quiet):
+            _load(left.popleft())
     for job in jobs:
         signal.pidfd_send_signal(job.handle, signal.SIGKILL)
         os.waitpid(job.process, 0)

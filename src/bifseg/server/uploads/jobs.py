@@ -31,10 +31,14 @@ def mask(path: Path, job: dict, folder: Path) -> dict:
 
 
 def series(path: Path, job: dict, folder: Path) -> dict:
-    """How a series wants to be seen, and whose it is, by its headers."""
+    """What a series' headers say."""
+    return facts(path.read_bytes())
+
+
+def facts(headers: bytes) -> dict:
+    """How a series wants to be seen, and whose it is, as JSON."""
     from bifseg.io.dicom_display import display_of, patient_of
 
-    headers = path.read_bytes()
     return {"display": vars(display_of(headers)), "patient": patient_of(headers)}
 
 

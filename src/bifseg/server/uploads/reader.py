@@ -85,11 +85,16 @@ def _do(job: dict, folder: Path) -> dict:
     logging.getLogger("bifseg.io").addHandler(words)
     image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
     keep(joined(image.array, image.colours), folder)
+    answer = {"words": words.said, "geometry": geometry_of(image), "series": None}
     if headers is not None:
         if len(headers) > HEADERS_BYTES:
             raise TooLarge(path, f"has more than {HEADERS_BYTES >> 20} MiB of DICOM headers beside its pixels.")
         (folder / HEADERS).write_bytes(headers)
-    return {"words": words.said, "geometry": geometry_of(image)}
+        from bifseg.server.uploads.jobs import facts
+
+        with contextlib.suppress(Exception):  # who asks for them tries again, by itself
+            answer["series"] = facts(headers)
+    return answer
 
 
 class _Words(logging.Handler):

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, StorageFull, TooLarge, from_dict
 from bifseg.imaging.image import Image
+from bifseg.io.dicom_display import Display
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
 from bifseg.server.uploads.scan import geometry_of, placed
@@ -30,10 +32,30 @@ WORDS = 1 << 16  # bytes of the disk without which a process cannot even say tha
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 
 
+class SeriesFacts(NamedTuple):
+    """How a series wants to be seen, and whose it is, as `bifseg.io.dicom_display.patient_of` says it."""
+
+    display: Display = Display()
+    patient: str | None = None
+
+    @classmethod
+    def told(cls, facts: Mapping | None) -> SeriesFacts | None:
+        """What a process said of them (`bifseg.server.uploads.jobs.facts`)."""
+        return None if facts is None else cls(Display(**facts["display"]), facts["patient"])
+
+
+class Reading(NamedTuple):
+    """An image, the headers of its series, where it is one, and what these say, where they could be looked at."""
+
+    image: Image
+    headers: bytes | None
+    facts: SeriesFacts | None
+
+
 def read_image(
     path: Path, folder: Path, limits: Limits, *, name: str = "The upload", series: str | None = None,
     template: Template | None = None, hear: Callable[[str], None] = lambda words: None,
-) -> tuple[Image, bytes | None]:  # fmt: skip
+) -> Reading:  # fmt: skip
     """As `bifseg.server.uploads.scan.image_from_upload`, in a process of its own.
 
     ``folder``: the store's; ``name``: what errors call the file; ``template``: what the process is forked from, where
@@ -46,7 +68,7 @@ def read_image(
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
         for words in told["words"]:
             hear(words)
-        return placed(mapped(at), told["geometry"]), headers
+        return Reading(placed(mapped(at), told["geometry"]), headers, SeriesFacts.told(told["series"]))
 
 
 def read_labels(

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from bifseg.errors import InvalidInput
-from bifseg.io.dicom_display import Display
 from bifseg.server.settings import Limits
-from bifseg.server.uploads.reading import asked, folder_of, mapped
+from bifseg.server.uploads.reading import SeriesFacts, asked, folder_of, mapped
 from bifseg.server.uploads.scan import geometry_of
 from bifseg.server.uploads.template import Template
 from bifseg.server.workers.child import WorkError
@@ -39,19 +38,17 @@ def read_mask(path: Path, folder: Path, limits: Limits, voxels: int, template: T
         return mapped(at)
 
 
-def read_series(
-    path: Path, folder: Path, limits: Limits, template: Template | None = None
-) -> tuple[Display, str | None]:
-    """How a series wants to be seen, and whose it is. ``path``: of its headers.
+def read_series(path: Path, folder: Path, limits: Limits, template: Template | None = None) -> SeriesFacts:
+    """What a series' headers say. ``path``: of them.
 
     Nothing is known of what takes too long, or crashes.
     """
     bounded = replace(limits, seconds_per_reading=min(LOOKING, limits.seconds_per_reading))
     try:
         with asked("series", path, folder, bounded, "The series", template) as (told, _):
-            return Display(**told["display"]), told["patient"]
+            return SeriesFacts.told(told) or SeriesFacts()
     except (InvalidInput, WorkError):
-        return Display(), None
+        return SeriesFacts()
 
 
 def written(
