@@ -91,7 +91,7 @@ class Process(Program):
     def enter(self):
         reply = httpx.post(f"{self.url}/enter", json={"token": self.token}, timeout=60)
         assert reply.status_code == 204
-        return httpx.Client(base_url=self.url, cookies=reply.cookies, timeout=60)
+        return httpx.Client(base_url=self.url, cookies=reply.cookies, timeout=300)  # a worker starts meanwhile
 
 
 def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp_path):
@@ -100,11 +100,11 @@ def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp
         stranger = httpx.get(f"{server.url}{API}/sessions", timeout=60)
         assert stranger.status_code == 401  # though only this machine can ask
         with server.enter() as http:
+            box = http.post(f"{API}/sessions/{server.session}/box", json={"box": "10:40,10:40,12"})
+            assert box.status_code == 200, box.text
             (session,) = http.get(f"{API}/sessions").json()
             assert (session["id"], session["title"]) == (server.session, "knee of Anna.nii.gz")
             assert http.get(f"{API}/images/{session['image']}").json()["shape"] == [48, 48, 24]
-            box = http.post(f"{API}/sessions/{server.session}/box", json={"box": "10:40,10:40,12"})
-            assert box.status_code == 200, box.text
             assert httpx.post(f"{server.url}/enter", json={"token": server.token}, timeout=60).status_code == 401
             cookies = dict(http.cookies)
             code, out = server.stop(signal.SIGINT)
