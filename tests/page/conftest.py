@@ -1,11 +1,11 @@
-"""What tests of the page share: a browser, and a server that shows the page."""
+"""What tests of the page share: a browser, and a server that shows the page, for all files until the last is done."""
 
 from collections.abc import Iterator
 
 import pytest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator:
     """A real browser, for tests of the page; skips where there is none."""
     from reader import browsing
@@ -33,7 +33,7 @@ def reader(browser, server, session, request) -> Iterator:
         yield reader
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory) -> Iterator:
     """A server that shows the page to whoever has a token, as often as they ask."""
     from serving import serving

@@ -7,8 +7,6 @@ from reader import begun, expect, reading
 
 from bifseg.imaging.image import Image
 
-RNG = np.random.default_rng(3)
-SCAN = Image(RNG.integers(-200, 300, (256, 256, 200)).astype(np.int16))  # four slabs
 MISSING = (0x20, 0x26, 0x2E)  # of web/src/scan/volume.ts
 VIEWS = ("Axial", "Coronal", "Sagittal")
 
@@ -20,6 +18,7 @@ def is_slab(address: str) -> bool:
 
 
 def test_slices_are_seen_before_the_rest_is_there_and_do_not_change(browser, server):
+    scan = Image(np.random.default_rng(3).integers(-200, 300, (256, 256, 200)).astype(np.int16))  # four slabs
     with reading(browser, server.url) as reader:
         held = []
 
@@ -30,12 +29,12 @@ def test_slices_are_seen_before_the_rest_is_there_and_do_not_change(browser, ser
                 route.continue_()
 
         reader.page.context.route("**/canonical?*", hold)
-        reader.open(server, SCAN, begun(server, SCAN))
+        reader.open(server, scan, begun(server, scan))
         expect(reader.page.locator("progress[aria-label='The scan is on its way']")).to_be_visible()
         reader.plain()
         early = {view: reader.picture(view) for view in VIEWS}
         here = reader.at()
-        expect(reader.page.locator(".place")).to_contain_text(f"· {int(SCAN.array[here])} HU")
+        expect(reader.page.locator(".place")).to_contain_text(f"· {int(scan.array[here])} HU")
         assert not any((picture == MISSING).all(2).any() for picture in early.values())
         name = reader.pane("Axial").get_attribute("aria-label")
         reader.pane("Axial").press("PageUp")
@@ -50,4 +49,4 @@ def test_slices_are_seen_before_the_rest_is_there_and_do_not_change(browser, ser
         for view in VIEWS:
             np.testing.assert_array_equal(reader.picture(view), early[view])
         reader.go_to((10, 20, 30))
-        expect(reader.page.locator(".place")).to_contain_text(f"· {int(SCAN.array[10, 20, 30])} HU")
+        expect(reader.page.locator(".place")).to_contain_text(f"· {int(scan.array[10, 20, 30])} HU")

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ class Firefox:
 
     def __init__(self, address: str) -> None:
         self._loop = asyncio.new_event_loop()
+        # In a thread of its own: in this one Playwright's loop may be running.
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._number = 0
         self.errors: list[str] = []
         self._socket = self._wait(self._connected(f"{address}/session"))
@@ -32,7 +36,7 @@ class Firefox:
 
     def close(self) -> None:
         self._wait(self._closed())
-        self._loop.close()
+        self._end()
 
     def go(self, url: str) -> None:
         self._ask("browsingContext.navigate", context=self._tab, url=url, wait="complete")
@@ -93,7 +97,12 @@ class Firefox:
         raise AssertionError("Firefox has gone.")
 
     def _wait(self, work: Any) -> Any:
-        return self._loop.run_until_complete(asyncio.wait_for(work, PATIENCE))
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, PATIENCE), self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _closed(self) -> None:
         self._socket.close()

@@ -29,7 +29,7 @@ pillow = pytest.importorskip("PIL.Image")
 expect = playwright.expect
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = ["--no-sandbox"]
+SWITCHES = ["--no-sandbox", "--disable-gpu"]  # the page uses none, and to imitate one takes most of the time
 SCREEN = {"width": 1200, "height": 800}
 FIT = 0.96  # of a pane is filled by a scan
 EDGE = 30  # pixels along a pane's border where letters may stand
