@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 KINDS = {
     "server": "server", "cli/test_cli_app.py": "server", "cli/test_cli_program.py": "server",
     "cli/test_cli_serve.py": "server", "page": "browser", "benchmarks": "benchmark", "test_deploy.py": "deploy",
+    "test_loading.py": "server", "test_plain_cpu.py": "server", "test_portable.py": "server",
+    "test_threads.py": "server",
 }  # fmt: skip
 
 SERVERS = ("server/api", "server/nninteractive")  # folders whose files share a server

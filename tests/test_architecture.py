@@ -27,6 +27,7 @@ def test_importing_the_package_waits_for_nothing():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
+@pytest.mark.server
 def test_a_first_mask_waits_for_no_library_that_it_does_not_need(tmp_path):
     from bifseg.io.images import write_image
     from bifseg.training.synthetic.phantom import phantom

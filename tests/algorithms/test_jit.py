@@ -131,6 +131,7 @@ def test_nothing_is_left_to_numba(monkeypatch):
     assert [loop.__name__ for loop in EVERY if loop.signatures and not loop.runs] == []
 
 
+@pytest.mark.server
 @with_our_llvm
 def test_a_box_and_strokes_do_without_numba(tmp_path):
     """A fresh process: importing Numba and loading what it has kept would take it half a second, compiling twenty."""

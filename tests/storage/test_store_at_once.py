@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from stored_sessions import append, files, scan
 
 from bifseg.errors import Busy
@@ -78,6 +79,7 @@ while True:
 """
 
 
+@pytest.mark.server
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(store, id):
     """Each round takes up where the one before was killed, without waiting for its claim to end."""
     chance, acknowledged = random.Random(6), 0

@@ -40,6 +40,7 @@ def archive(tmp_path):
     return tmp_path / "session.zip"
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("last", [1, 3, 4])
 def test_an_import_that_is_killed_leaves_no_session(tmp_path, archive, last):
     """It left one without its journal, which looked like a session that nobody had drawn in yet."""
