@@ -1,7 +1,7 @@
 """What the results say and how sure they are: ``python -m benchmarks.published.evidence``, in docs/results.
 
-Reads rounds.jsonl.gz, unseen.jsonl.gz and nested.json; writes evidence.md and evidence.json, from which `blocks` makes
-the tables of README and docs/explanation.
+Reads rounds.jsonl.gz, unseen.jsonl.gz and nested.json, for some claims also the files of other protocols; writes
+evidence.md, its picture, and evidence.json, from which `docs.generate` makes the tables of README and accuracy.md.
 """
 
 from __future__ import annotations
@@ -225,6 +225,7 @@ def _current(about: Mapping, networks: set[str | None]) -> bool:
 
 def main() -> None:
     from benchmarks.published.evidence_tables import page
+    from benchmarks.published.picture import draw
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="folder of the results files")
@@ -236,6 +237,7 @@ def main() -> None:
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in found.items())
     write_atomically(results / "evidence.json", f"{{{lines}}}\n".encode())
     write_atomically(results / "evidence.md", page(found).encode())
+    draw(found, results)
     print(f"{results / 'evidence.md'}; `python -m docs.generate` puts its tables into README and docs")
 
 

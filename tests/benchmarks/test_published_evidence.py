@@ -13,6 +13,7 @@ from benchmarks.published.evidence import gather, numbers
 from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points, users
 from benchmarks.published.intervals import estimate, macro, paired
 from benchmarks.published.nested import sharer, view_of
+from benchmarks.published.picture import draw
 from benchmarks.published.users import DEVELOPED, by_user
 from bifseg.errors import InvalidInput
 from bifseg.evaluation.statistics import Thing
@@ -147,6 +148,16 @@ def test_tables_say_what_the_numbers_say(tmp_path):
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
     assert "| 2D | start | +CRF by 1.0 [+1.0, +1.0]," in losers(found)
     assert all(block(found) for block in BLOCKS.values())
+
+
+def test_the_picture_shows_every_method(tmp_path):
+    from PIL import Image
+
+    some_results(tmp_path)
+    draw({f"{one.dimension}D": numbers(one) for one in gather(tmp_path)}, tmp_path)
+    with Image.open(tmp_path / "evidence.png") as picture:
+        assert picture.width == 990
+        assert len(picture.convert("RGB").getcolors(100_000)) > 50
 
 
 def test_a_mean_of_one_patient_has_no_interval_and_no_mark():
