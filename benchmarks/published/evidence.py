@@ -233,6 +233,8 @@ def main() -> None:
     found: dict = {f"{evidence.dimension}D": numbers(evidence) for evidence in gather(results)}
     found["claims"] = tried(results)
     found["users"] = by_user(results)
+    libraries = results / "libraries.json"
+    found["libraries"] = json.loads(libraries.read_bytes()) if libraries.exists() else None
     found["reports"] = [one for name in PARTS if (one := _report(results, name))]
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in found.items())
     write_atomically(results / "evidence.json", f"{{{lines}}}\n".encode())

@@ -298,6 +298,8 @@ def block(name: str, results: Path) -> str:
 
 def page(numbers: Numbers) -> str:
     """The whole report, docs/results/evidence.md."""
+    from benchmarks.published import libraries  # which takes its tables from here
+
     parts = ["# The evidence, with its intervals", INTRODUCTION, "## Data sets", sets(numbers)]
     parts += [
         "## BIFSeg less the others, all objects",
@@ -316,6 +318,7 @@ def page(numbers: Numbers) -> str:
     parts += ["## What the paper claims", HOW_POINTS, claims(numbers)]
     parts += ["## Kinds of users (2D)", HOW_POINTS, users(numbers)]
     parts += ["## Scribbles that people drew (2D)", HOW_POINTS, users(numbers, "humans")]
+    parts += ["## Other people's methods, ours and libraries' own", libraries.shown(numbers["libraries"])]
     parts += ["## Objects that a round made worse", worse(numbers)]
     three = "Dice in % at the start / after round 1 / after round 5."
     parts += [f"## {d}: every structure\n\n{three}\n\n{structures(numbers, d)}" for d in STEPS]

@@ -142,7 +142,7 @@ def test_numbers_leave_out_what_a_network_saw_and_keep_nested_objects_apart(tmp_
 def test_tables_say_what_the_numbers_say(tmp_path):
     some_results(tmp_path)
     found = {f"{one.dimension}D": numbers(one) for one in gather(tmp_path)}
-    found |= {"reports": [], "claims": tried(tmp_path), "users": by_user(tmp_path)}
+    found |= {"reports": [], "claims": tried(tmp_path), "users": by_user(tmp_path), "libraries": None}
     text = page(found)
     assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
@@ -192,7 +192,8 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(
         -0.14 < flat[method][0][0] < -0.08 and flat[method][0][2] < 0 for method in scribblers
     )  # about ten points
-    assert all(-0.30 < deep[method][0][0] < -0.15 for method in scribblers)  # some twenty
+    assert all(-0.30 < deep[method][0][0] < -0.20 for method in scribblers)  # more than twenty
+    assert all(deep["random_walks"][step][0] < 0 for step in range(6))  # to the end
     assert all(-0.01 < flat[method][5][0] < 0 and flat[method][5][2] < 0 for method in ("crf", "grabcut", "slicseg"))
     clicks, sloppy = (
         {step: one["gaps"] for one in told["users"] if one["user"] == user for step in [one["step"]]}
