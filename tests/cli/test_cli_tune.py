@@ -194,7 +194,7 @@ def test_volumes_are_sampled_as_volumes(tmp_path):
         ({"--region": "core=7", "--seen": "core"}, "There is no 2D object of core to tune on"),
         ({"MODEL": "multiscale3d"}, "There is no 3D object of any class to tune on"),
         ({"--vary": "lam"}, "--vary is 'lam'; it must be a parameter and values: lam=1,3,5"),
-        ({"--vary": "lambda=1"}, "Unknown parameter lambda; known are balanced"),
+        ({"--vary": "lambda=1"}, "Unknown parameter lambda; known are appearance"),
         ({"--vary": "lam=a"}, "--vary lam has the value 'a'; it takes numbers"),
         ({"--vary": "lam=nan"}, "lam is nan"),
         ({"--vary": "iterations=1.5"}, "--vary iterations has the value '1.5'; it takes whole numbers"),

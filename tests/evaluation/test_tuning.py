@@ -80,7 +80,7 @@ def test_the_simulated_user_gets_the_masks_of_a_session(dimension, unsupervised)
 def test_of_a_good_and_a_plainly_bad_value_the_good_one_is_found(dimension, tmp_path):
     model, bad = (
         MODELS[dimension],
-        QUICK[dimension].but(lam=1000.0, evidence=0.0, never_empty=False, unsupervised=False),
+        QUICK[dimension].but(lam=1000.0, evidence=0.0, appearance=0.0, never_empty=False, unsupervised=False),
     )
     found = search(model, targets(dimension), {"lam": np.array([1000.0, 1.0])}, start=bad, rounds=1)
     assert found.best == bad.but(lam=1.0)
@@ -275,7 +275,7 @@ def test_a_missing_backend_says_what_to_install(monkeypatch, backend):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"space": {"lambda": (1.0,)}}, "Unknown parameter lambda; known are balanced"),
+        ({"space": {"lambda": (1.0,)}}, "Unknown parameter lambda; known are appearance"),
         ({"space": {"lam": (1.0, -1.0)}}, "lam is -1.0"),
         ({"space": {"connectivity": (1, 26)}}, "connectivity is 26; it must be 1"),
         ({"space": {"lam": ()}}, "no values for lam"),

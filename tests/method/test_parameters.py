@@ -40,7 +40,7 @@ def test_parameters_are_frozen_and_checked():
                   {"connectivity": 4}, {"lam": float("inf")}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Parameters(**wrong)
-    with pytest.raises(ValueError, match="Unknown parameter sigmoid; known are balanced"):
+    with pytest.raises(ValueError, match="Unknown parameter sigmoid; known are appearance"):
         Parameters().but(sigmoid=1)
 
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from bifseg.method.appearance import appearance_evidence
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop, Features
+from bifseg.method.energy import Energy
 from bifseg.method.evidence import scribble_evidence, with_evidence
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
@@ -131,9 +133,11 @@ def fine_tune(
             if index == 0 and initial is not None:
                 labels = np.where(fixed == 0, initial, fixed == FOREGROUND)
             else:
-                labels = energy.label_update(belief, fixed)
-                if parameters.never_empty and not labels[fixed == 0].any():
-                    labels = np.where(fixed == 0, belief > 0.5, fixed == FOREGROUND)
+                labels = _cut(energy, belief, fixed, parameters)
+                looks = appearance_evidence(crop.image01, labels, scribbles, parameters.appearance)
+                if looks is not None:
+                    belief = with_evidence(belief, looks)
+                    labels = _cut(energy, belief, fixed, parameters)
         last = index == rounds
         weights = loss = None
         value = energy(labels, belief)
@@ -146,6 +150,13 @@ def fine_tune(
                 probability = foreground_probability(classifier, features, trained, parameters.blend)
         yield Round(index, last, value, labels, belief, weights, loss, dict(clock))
         clock.clear()
+
+
+def _cut(energy: Energy, belief: np.ndarray, fixed: np.ndarray, parameters: Parameters) -> np.ndarray:
+    labels = energy.label_update(belief, fixed)
+    if parameters.never_empty and not labels[fixed == 0].any():
+        labels = np.where(fixed == 0, belief > 0.5, fixed == FOREGROUND)
+    return labels
 
 
 def update_network(

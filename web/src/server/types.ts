@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 2ef50b32fb5b73d40f424891d1d023fe02c29851fe056eb4c9ea5e175d333380
+// Made by `make types`; do not edit. 5dc46215c043a3a143f987c914194bd2c80153f666d45727860486eafe36b5bc
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -320,6 +320,8 @@ export interface components {
       evidence: number
       /** @default 0.1 */
       reach: number
+      /** @default 0 */
+      appearance: number
       /** @default 1 */
       blend: number
       /** @default false */
