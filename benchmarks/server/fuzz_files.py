@@ -3,10 +3,10 @@
     python -m benchmarks.server.fuzz_files --files 20000 --uploads 20000 [--seed 0] [--keep FOLDER] [--log FILE]
 
 Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format
-(damage.py). ``--files`` of them are read in a process with the limits of `bifseg.server.uploads.reader`, many files to
-a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own. Those
-take hours: with ``--log`` what is done is written down piece by piece, and a second call goes on where the first was
-ended. What is found is kept, and the exit code is 1.
+(damage.py). ``--files`` of them are read in a process with the limits of `bifseg.server.uploads.reader_process`, many
+files to a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own.
+Those take hours: with ``--log`` what is done is written down piece by piece, and a second call goes on where the first
+was ended. What is found is kept, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Hang(BaseException):
 def read(path: Path) -> tuple[str, str]:
     """What the upload's code makes of a file: a kind of outcome, and a word about it."""
     from bifseg.errors import BifsegError
-    from bifseg.server.uploads import reader
+    from bifseg.server.uploads import reader_process
     from bifseg.server.uploads.scan import image_from_upload
 
     signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor: the machine may be busy
     signal.alarm(30 * SECONDS)  # of the clock: it may sleep
     try:
         if path.suffix == ".zip":
-            reader._check_zip(path)
+            reader_process._check_zip(path)
         image, _ = image_from_upload(path, VOXELS, BYTES)
         return "read", str(image.shape)
     except BifsegError as error:
@@ -78,7 +78,7 @@ def work(pipe: multiprocessing.connection.Connection, names: list[str], contents
          last: int, step: int) -> None:  # fmt: skip
     """Read the files of some numbers, telling each number before and its outcome after."""
     from bifseg.io.itk import sitk
-    from bifseg.server.uploads import reader
+    from bifseg.server.uploads import reader_process
 
     def late(*_: object) -> None:
         raise Hang
@@ -88,7 +88,7 @@ def work(pipe: multiprocessing.connection.Connection, names: list[str], contents
     for late_by in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(late_by, late)
     sitk()
-    reader._limit_memory(3 * BYTES + (1 << 30))
+    reader_process._limit_memory(3 * BYTES + (1 << 30))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(first, last, step):
             name, content = made(names, contents, seed, number)
@@ -219,7 +219,7 @@ def one_piece(server: Server, seeds: dict[str, bytes], seed: int, first: int, la
 
 def processor_seconds(name: str, content: bytes) -> float:
     """The time of the processor that a reader takes for a file, whatever else the machine does."""
-    code = "import json, sys; from bifseg.server.uploads import reader; reader.main(json.load(sys.stdin))"
+    code = "import json, sys; from bifseg.server.uploads.reader_process import main; main(json.load(sys.stdin))"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(content)

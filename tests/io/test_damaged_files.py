@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 
 from bifseg.errors import DamagedFile
 from bifseg.io.images import read_image
-from bifseg.server.uploads import reader
+from bifseg.server.uploads import reader_process
 
 GREY = np.arange(63, dtype=np.uint8).reshape(7, 9)
 
@@ -101,6 +101,6 @@ def test_a_zip_of_a_version_to_come(tmp_path, version):
     raw[raw.rfind(b"PK\1\2") + 6] = version
     (tmp_path / "a.zip").write_bytes(raw)
     with pytest.raises(DamagedFile, match="zip file version"):
-        reader._check_zip(tmp_path / "a.zip")
+        reader_process._check_zip(tmp_path / "a.zip")
     with pytest.raises(DamagedFile, match="zip file version"):
         read_image(tmp_path / "a.zip")

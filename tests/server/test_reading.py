@@ -19,7 +19,7 @@ from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
-from bifseg.server.uploads import reader, reading, scan, template
+from bifseg.server.uploads import reader_process, reading, scan, template
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.workers.child import WorkError
 from bifseg.storage import Store
@@ -202,13 +202,13 @@ def test_the_server_itself_takes_no_memory_for_an_array(tmp_path):
 
 def test_a_series_is_no_cupboard(tmp_path, monkeypatch):
     """Headers may hold anything: gigabytes of it were read into the server's memory, and kept in nobody's share."""
-    monkeypatch.setattr(reader, "HEADERS_BYTES", 1000)
+    monkeypatch.setattr(reader_process, "HEADERS_BYTES", 1000)
     noise = np.random.default_rng(0).bytes(5000)
     monkeypatch.setattr(scan, "image_from_upload", lambda *_, **__: (Image(NOISE), noise))
     (tmp_path / "a.dcm").write_bytes(b"x")
     limits = {"voxels": 1 << 20, "bytes": 1 << 20, "seconds": 60, "memory": 1 << 30}
-    monkeypatch.setattr(reader, "_limit_memory", lambda _: None)
+    monkeypatch.setattr(reader_process, "_limit_memory", lambda _: None)
     monkeypatch.setattr(logging.getLogger("bifseg.io"), "handlers", [])
     job = {"kind": "image", "path": str(tmp_path / "a.dcm"), "limits": limits, "series": None, "verb": "read"}
     with pytest.raises(TooLarge, match="MiB of DICOM headers"):
-        reader._do(job, tmp_path)
+        reader_process._do(job, tmp_path)

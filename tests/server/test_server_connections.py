@@ -35,7 +35,7 @@ def listening(settings, monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
         await send({"type": "http.response.body", "body": body})
 
-    app.state = SimpleNamespace(service=SimpleNamespace(news=SimpleNamespace(close=lambda: None)))
+    app.state = SimpleNamespace(service=SimpleNamespace(watchers=SimpleNamespace(close=lambda: None)))
     made = []
 
     class Kept(runs.Server):

@@ -44,7 +44,7 @@ def test_a_step_of_another_process_is_told_within_seconds(server, ann, id, monke
     with server.client("ann") as other, other.stream("GET", f"{API}/sessions/{id}/events") as response:
         coming = numbers(response)
         assert next(coming) == 0
-        monkeypatch.setattr(server.service.news, "tell", lambda session: None)
+        monkeypatch.setattr(server.service.watchers, "tell", lambda session: None)
         do(ann, id, "box", QUICK)
         assert next(coming) == 1
 

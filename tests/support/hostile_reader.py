@@ -18,7 +18,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.io import images
-from bifseg.server.uploads import forking, reader
+from bifseg.server.uploads import forking, reader_process
 
 
 def spin():
@@ -63,4 +63,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 3:
         forking.main(socket.socket(fileno=int(sys.argv[3])))
     else:
-        reader.main(json.load(sys.stdin))
+        reader_process.main(json.load(sys.stdin))

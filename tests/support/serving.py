@@ -43,7 +43,7 @@ def serving(settings: Settings) -> Iterator[Served]:
         config = uvicorn.Config(
             app, log_level="error", http="h11", ws="none", lifespan="on", timeout_graceful_shutdown=GRACE
         )
-        server = _Server(config, "", lambda _: None, app.state.service.news.close)
+        server = _Server(config, "", lambda _: None, app.state.service.watchers.close)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -52,7 +52,7 @@ def run(
             raise OSError(f"The certificate {certificate} and key {key} cannot be used: {error}.") from None
         address, port = listener.getsockname()[:2]
         reached = f"{'https' if certificate else 'http'}://{_host(address)}:{port}"
-        server = Server(config, reached, listening, app.state.service.news.close)
+        server = Server(config, reached, listening, app.state.service.watchers.close)
         with (
             _temporary(settings.data / "temporary"),
             _signals_ignored(),

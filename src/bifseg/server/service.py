@@ -19,13 +19,13 @@ from bifseg.server.access.tokens import Tokens
 from bifseg.server.access.turns import Turns
 from bifseg.server.learner import Learner
 from bifseg.server.metrics import Metrics
-from bifseg.server.news import News
 from bifseg.server.nninteractive.leases import Leases
 from bifseg.server.nninteractive.prompts import Labels
 from bifseg.server.series import KnownSeries
 from bifseg.server.settings import LOCAL, Settings
 from bifseg.server.tasks import UserTasks
 from bifseg.server.uploads.template import Template
+from bifseg.server.watchers import Watchers
 from bifseg.server.workers.pool import Pool
 from bifseg.storage import Store
 from bifseg.storage.journal import MOVES, blobs_of
@@ -62,7 +62,7 @@ class Service:
         self.learner = Learner(self.tasks, min(2, settings.threads))
         self.store.beside = self.tasks.taken
         self.metrics = Metrics()
-        self.news = News()
+        self.watchers = Watchers()
         self.coming: dict[str, Coming] = {}
         # Seconds or gigabytes: files, whole images, exports, uploads.
         self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
@@ -163,7 +163,7 @@ class Service:
         finally:
             self._brought -= Counter(brought)
         self.metrics.interaction(told)
-        self.news.tell(session)
+        self.watchers.tell(session)
         return told
 
     def _withdraw(self, brought: Collection[str]) -> None:

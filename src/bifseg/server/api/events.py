@@ -28,9 +28,9 @@ async def events(session: Owned, service: Served, request: Request) -> Streaming
 
     async def told() -> AsyncIterator[str]:
         last = None
-        with service.news.of(session.id) as news:
-            while not service.news.closed and await request.state.still():
-                news.clear()
+        with service.watchers.of(session.id) as changed:
+            while not service.watchers.closed and await request.state.still():
+                changed.clear()
                 try:
                     number = await run_in_threadpool(service.store.last_number, session.id)
                 except NotFound:
@@ -41,6 +41,6 @@ async def events(session: Owned, service: Served, request: Request) -> Streaming
                     last = number
                     yield event("changed", {"number": number})
                 with contextlib.suppress(asyncio.TimeoutError):  # not the builtin before Python 3.11
-                    await asyncio.wait_for(news.wait(), LOOK)
+                    await asyncio.wait_for(changed.wait(), LOOK)
 
     return streamed(told())

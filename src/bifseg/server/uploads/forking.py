@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bifseg.io import libraries
-from bifseg.server.uploads import reader
+from bifseg.server.uploads import reader_process
 from bifseg.server.uploads.template import STATUS
 
 FIRST = (
@@ -125,7 +125,7 @@ def _forked(asked: socket.socket, control: socket.socket, jobs: list[Running]) -
         with asked, asked.makefile("rb") as lines:
             job = json.loads(lines.readline())
         os.environ["TMPDIR"] = tempfile.tempdir = job["folder"]
-        reader.main(job, template)
+        reader_process.main(job, template)
         status = 0
     finally:
         os._exit(status)

@@ -15,7 +15,7 @@ import numpy as np
 
 from bifseg.errors import FileError, StorageFull
 from bifseg.io.untrusted import mapped
-from bifseg.server.uploads.reader import keep
+from bifseg.server.uploads.reader_process import keep
 
 if TYPE_CHECKING:
     from bifseg.storage.manifest import Manifest

@@ -1,4 +1,4 @@
-"""Files of strangers become arrays in a process of their own; see `bifseg.server.uploads.reader` for what that does."""
+"""Files of strangers become arrays in a process of their own, which `bifseg.server.uploads.reader_process` is."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bifseg.errors import DamagedFile, FileError, StorageFull, TooLarge, from_di
 from bifseg.imaging.image import Image
 from bifseg.io.dicom_display import Display
 from bifseg.server.settings import Limits
-from bifseg.server.uploads.reader import ANSWER, ARRAY, HEADERS
+from bifseg.server.uploads.reader_process import ANSWER, ARRAY, HEADERS
 from bifseg.server.uploads.scan import geometry_of, placed
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.uploads.template import ALONE, LostError, Template
 from bifseg.server.workers.child import WorkError
 from bifseg.storage.full_disk import FULL
 
-COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader")
+COMMAND = (sys.executable, "-m", "bifseg.server.uploads.reader_process")
 WORDS = 1 << 16  # bytes of the disk without which a process cannot even say that it is full
 ROOM = 1 << 30  # bytes of memory beside three times what an image may have
 

@@ -67,7 +67,7 @@ class Template:
             return True
 
     def run(self, job: dict) -> int:
-        """Have a process do a job, see `bifseg.server.uploads.reader`: its exit status.
+        """Have a process do a job, see `bifseg.server.uploads.reader_process`: its exit status.
 
         Raises LostError where there is no template, or it died meanwhile, TimeoutError after the job's ``seconds``;
         the process is dead then.

@@ -1,5 +1,5 @@
 """What reads one file of a stranger's, and then ends: forked from a template that has all libraries and no data, or
-started, ``-m bifseg.server.uploads.reader``, a job on standard input.
+started, ``-m bifseg.server.uploads.reader_process``, a job on standard input.
 
 The process holds nothing of anybody else, so that no reader, however it is cheated, has anything to give away; and it
 may use so much memory, time and disk, so that whatever a file does to it costs one sentence. See

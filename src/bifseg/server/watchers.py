@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class News:
+class Watchers:
     """The watchers of all sessions of this process; to be used in its event loop alone."""
 
     def __init__(self) -> None:
