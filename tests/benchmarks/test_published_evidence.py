@@ -202,6 +202,8 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(low > 0 for gaps in clicks.values() for _, low, _ in gaps.values())
     assert all(mean > 0 for gaps in sloppy.values() for method, (mean, _, _) in gaps.items() if method != "crf")
     assert all(-0.01 < gaps["crf"][0] < 0.01 for gaps in sloppy.values())  # one cut is level
+    for pair in told["libraries"]["methods"].values():  # no library's method surely above ours
+        assert all(high > 0 for _, _, high in pair["gaps"])
     weights = next(claim for claim in told["claims"] if "w(i)" in claim["text"])
     assert all(verdict(*one["difference"][1:]) == "not shown" for one in weights["here"])
 

@@ -74,5 +74,5 @@ def test_the_comparison_is_paired_and_told_or_said_not_to_be_made(disk, monkeypa
     assert found["GrabCut"]["gaps"][0] == [0.1, 0.1, 0.1]
     told = {"date": "d", "objects": 2, "patients": 2, "versions": {"OpenCV": "5"}, "methods": found}
     assert "| GrabCut | ours less theirs | +10.0 [+10.0, +10.0]*" in shown(told)
-    assert shown(told).startswith("2 objects of 2 patients in 2D, OpenCV 5, d.")
+    assert shown(told).startswith("2 objects of 2 patients in 2D, OpenCV 5, d. From the box")
     assert "python -m benchmarks.published.libraries" in shown(None)
