@@ -85,8 +85,8 @@ PAIRS: dict[str, dict[str, Callable[[], InteractiveMethod]]] = {
 
 
 WHY = (
-    "From the box alone OpenCV's ends with an empty mask on nearly all of these objects, with one iteration as with five, "
-    "in versions 4 and 5; why, we did not find: there its column is no yardstick."
+    "From the box alone OpenCV's ends with an empty mask on nearly all of these objects, with one iteration as with "
+    "five, in versions 4 and 5; why, we did not find: there its column is no yardstick."
 )
 
 
