@@ -5,15 +5,19 @@ import hashlib
 import random
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from durable_sessions import PLANE, do
 from stored_sessions import append, files, scan
 
 from bifseg.errors import Busy
 from bifseg.storage import Store
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -70,6 +74,8 @@ APPENDING = f"""
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 from bifseg.storage import Store
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 from stored_sessions import append
 store, id = Store(sys.argv[1]), sys.argv[2]
 k = store.history(id).number
@@ -100,3 +106,18 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(store, id):
             assert store.blobs.intact(about["segment"])
             assert store.segment(about["segment"]).milliseconds == {"cut": float(entry.number)}
     assert acknowledged >= 12
+
+
+def test_parts_of_one_interaction_are_written_at_once(store, monkeypatch):
+    """One after the other, each waited for the disk three times: with ten slices up to 0.4 s."""
+    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    session, both, put = DurableSession(store, id), threading.Barrier(2), store.blobs.put
+    do(session, PLANE)
+
+    def waiting(content):
+        both.wait(60)  # broken where they come one by one
+        return put(content)
+
+    monkeypatch.setattr(store.blobs, "put", waiting)
+    told = do(session, {"kind": "propagate", "to": [30, 33]})
+    assert len(told["objects"]) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bifseg.storage.journal import KINDS, MOVES, History, blobs_of, check_curren
 from bifseg.storage.snapshot import pack, unpack_prior
 
 PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
+FLUSHED = 8  # segments at once
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
 
@@ -133,7 +135,7 @@ class DurableSession:
         state: dict[str, Any] | None = None
         if kind != "submit":
             state = {
-                "objects": {name: self._stored_as(segment) for name, segment in self._session.state.objects.items()},
+                "objects": self._all_stored(self._session.state.objects),
                 "current": self._session.state.current,
             }
         summary: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 4)}
@@ -148,6 +150,12 @@ class DurableSession:
         )  # fmt: skip
         self._go_to(history.after([(number, kind, state)]))
         return {**self._history.summary(), **summary, "kind": kind, "changed": True}
+
+    def _all_stored(self, segments: Mapping[str, Segment]) -> dict[str, dict]:
+        """How the journal names segments; those it does not know yet are written first. Several are flushed to the disk
+        at once, which takes little longer than one."""
+        with ThreadPoolExecutor(FLUSHED) as threads:
+            return dict(zip(segments, threads.map(self._stored_as, segments.values()), strict=True))
 
     def _stored_as(self, segment: Segment) -> dict:
         """How the journal names a segment; those it does not know yet are written first."""
