@@ -56,6 +56,7 @@ JOBS: dict[str, Job] = {
         "benchmarks.published.nested",
         ("DATA", f"{RESULTS}/rounds.jsonl.gz", f"{RESULTS}/unseen.jsonl.gz", "-o", f"{RESULTS}/nested.json"),
     ),
+    "libraries": Job("benchmarks.published.libraries", ("DATA",)),
     "evidence": Job("benchmarks.published.evidence"),
     "docs": Job("docs.generate"),
 }  # fmt: skip
