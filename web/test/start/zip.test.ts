@@ -71,3 +71,33 @@ test('a file that cannot be read is named; one who aborts hears so', async () =>
     { name: 'AbortError' },
   )
 })
+
+test('several files are read at once, and no further ones after one that cannot be', async () => {
+  let begun = 0
+  const waiting = { size: 1 } as Blob
+  const both = new Promise<void>((resolve) => {
+    waiting.stream = () => {
+      if (++begun === 2) resolve()
+      return new ReadableStream({
+        start: async (to) => {
+          await both
+          to.enqueue(new Uint8Array(1))
+          to.close()
+        },
+      }) as ReturnType<Blob['stream']>
+    }
+  })
+  await zipOf(['a', 'b'].map((name) => ({ name, blob: waiting }))) // for ever, one after the other
+  assert.equal(begun, 2)
+  let read = 0
+  const broken = { size: 1, stream: () => new ReadableStream({ start: (to) => to.error(new Error('gone')) }) } as Blob
+  const stream = () => {
+    read++
+    return new Blob(['x']).stream()
+  }
+  const counted = { size: 1, stream } as Blob
+  const files = [broken, ...Array.from({ length: 1000 }, () => counted)].map((blob, k) => ({ name: `IM${k}`, blob }))
+  await assert.rejects(zipOf(files), { message: 'The file IM0 cannot be read.' })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.ok(read < 100, `${read} files were read`)
+})
