@@ -10,6 +10,7 @@ const CONTENTS: [string, Uint8Array<ArrayBuffer>][] = [
   ['scan/IM 0001', Uint8Array.from({ length: 200_000 }, (_, k) => (k * k) >>> 3)],
   ['scan/größe-日本.dcm', new TextEncoder().encode('DICM')],
   ['empty', new Uint8Array()],
+  ['odd', Uint8Array.from({ length: 4099 }, (_, k) => k * 7)], // a sum takes four bytes at a time, and then those that are left
 ]
 
 function inFolder(work: (folder: string) => void): void {
