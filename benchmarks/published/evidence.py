@@ -34,6 +34,7 @@ FILES = {"known": "rounds", "new": "unseen"}  # sets whose other half parameters
 METHODS = ("bifseg", "crf", "network", "grabcut", "random_walks", "slicseg", "geos", "growcut")
 ABLATION = ("crf", "cut", "bifseg-w", "bifseg-e")
 POINT = 0.01
+RENAMED = {"connectivity": "neighbours"}  # a setting, and what it was called
 SUBSETS = ("all", "known", "new", "identified", "nested")
 
 
@@ -215,11 +216,12 @@ def _current(about: Mapping, networks: set[str | None]) -> bool:
             model = load_model(network)
         except BifsegError:
             return False
-        today = settings_of(method, model)
-        if about["models"][network]["sha256"] != model.sha256 or any(
-            settings[name] != value for name, value in today.items() if name in settings
-        ):
+        if about["models"][network]["sha256"] != model.sha256:
             return False
+        for setting, value in settings_of(method, model).items():
+            before = settings.get(setting, None if setting in RENAMED and RENAMED[setting] in settings else 0)
+            if before is not None and before != value:  # what was not told did not exist: it was off
+                return False
     return True
 
 

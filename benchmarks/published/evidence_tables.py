@@ -79,7 +79,7 @@ def means(numbers: Numbers, dimension: str, subset: str = "all") -> str:
         more = [f"{time} ({100 * got['share']:.0f} %)"] if subset == "all" else []
         lines.append([TITLES[method], *cells, *more])
     heads = [dimension, *map(step_name, steps), *(["user time to 0.90, median (got there)"] if subset == "all" else [])]
-    return f"{counts(own['basis'][subset])}:\n\n{table(heads, lines)}"
+    return f"{counts(own['basis'][subset])}{dated(numbers)}:\n\n{table(heads, lines)}"
 
 
 def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:
@@ -205,7 +205,14 @@ def readme(numbers: Numbers) -> str:
         seconds = numbers["2D"]["reached"][method]["seconds"]
         name = f"**{TITLES[method]}**" if method == "bifseg" else TITLES[method]
         lines.append([name, *cells, "–" if seconds is None else f"{seconds:.1f} s"])
-    return table(heads, lines)
+    when = dated(numbers).replace("; j", "J")
+    return (f"{when}.\n\n" if when else "") + table(heads, lines)
+
+
+def dated(numbers: Numbers) -> str:
+    """When BIFSeg's numbers are of other settings than those that ship: of which date; else nothing."""
+    old = [one for one in numbers["reports"] if one["name"] in ("rounds", "unseen") and not one["current"]]
+    return f"; judged on {old[0]['date']}, before BIFSeg's parameters last changed" if old else ""
 
 
 def reports(numbers: Numbers) -> str:

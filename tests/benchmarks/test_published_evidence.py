@@ -9,14 +9,16 @@ import pytest
 from result_rows import run
 
 from benchmarks.published.claims import tried, verdict
-from benchmarks.published.evidence import gather, numbers
-from benchmarks.published.evidence_tables import BLOCKS, losers, means, page, percent, points, users
+from benchmarks.published.evidence import _current, gather, numbers
+from benchmarks.published.evidence_tables import BLOCKS, dated, losers, means, page, percent, points, users
 from benchmarks.published.intervals import estimate, macro, paired
 from benchmarks.published.nested import sharer, view_of
 from benchmarks.published.picture import draw
 from benchmarks.published.users import DEVELOPED, by_user
 from bifseg.errors import InvalidInput
+from bifseg.evaluation.methods import settings_of
 from bifseg.evaluation.statistics import Thing
+from bifseg.networks.checkpoint import load_model
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -158,6 +160,22 @@ def test_the_picture_shows_every_method(tmp_path):
     with Image.open(tmp_path / "evidence.png") as picture:
         assert picture.width == 990
         assert len(picture.convert("RGB").getcolors(100_000)) > 50
+
+
+def test_numbers_of_settings_that_ship_no_longer_say_so(tmp_path):
+    model = load_model("fcn2d")
+    today = settings_of("bifseg", model)
+    about = {"methods": {"bifseg (fcn2d)": today}, "models": {"fcn2d": {"sha256": model.sha256}}}
+    assert _current(about, {"fcn2d"})
+    told = {name: value for name, value in today.items() if name != "connectivity"} | {"neighbours": 8}
+    assert _current(about | {"methods": {"bifseg (fcn2d)": told}}, {"fcn2d"})  # the same by its old name
+    without = {name: value for name, value in today.items() if name != "evidence"}  # as if it had not been there
+    for settings in (today | {"rate": 0.5}, without):
+        assert not _current(about | {"methods": {"bifseg (fcn2d)": settings}}, {"fcn2d"})
+    assert not _current(about | {"models": {"fcn2d": {"sha256": "other"}}}, {"fcn2d"})
+    reports = [{"name": "rounds", "current": False, "date": "2026-11-28"}]
+    assert dated({"reports": reports}) == "; judged on 2026-11-28, before BIFSeg's parameters last changed"
+    assert dated({"reports": [reports[0] | {"current": True}]}) == ""
 
 
 def test_a_mean_of_one_patient_has_no_interval_and_no_mark():
