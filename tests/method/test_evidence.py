@@ -3,7 +3,7 @@ import heapq
 import numpy as np
 import pytest
 
-from bifseg.method.evidence import NIL, STEP, scribble_evidence, with_evidence
+from bifseg.method.evidence import NIL, STEP, scribble_evidence, with_evidence, with_persistence
 
 
 def slowly(image, seeds):
@@ -81,3 +81,16 @@ def test_where_nothing_is_said_nothing_changes():
     for strength, reach in ((-1, 0.1), (np.nan, 0.1), (4, 0), (4, np.inf)):
         with pytest.raises(ValueError, match="give >= 0 and > 0"):
             scribble_evidence(image, one, strength, reach)
+
+
+def test_a_mask_stays_where_nothing_else_is_said():
+    so_far = np.array([True, True, False, False])
+    kept = with_persistence(None, so_far, 0.5)
+    assert kept.dtype == np.float32
+    assert kept.tolist() == [0.5, 0.5, -0.5, -0.5]
+    said = np.array([0, -4, 4, 0], np.float32)
+    assert with_persistence(said, so_far, 0.5).tolist() == [0.5, -3.5, 3.5, -0.5]
+    assert said.tolist() == [0, -4, 4, 0]
+    assert with_persistence(said, so_far, 0.0) is said
+    assert with_persistence(None, so_far, 0.0) is None
+    np.testing.assert_array_equal(with_evidence(np.full(4, 0.45), kept) > 0.5, so_far)

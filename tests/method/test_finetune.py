@@ -179,3 +179,35 @@ def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):
     expected = (kept.probability > 0.5) & (mark == 0)
     assert expected.any()
     np.testing.assert_array_equal(kept.labels, expected)
+
+
+def test_the_mask_so_far_counts_once_there_are_scribbles(case):
+    crop, classifier, truth, dimension = case
+    base = FAST[dimension].but(rounds=0, appearance=0.0, evidence=0.0)
+    scribbles, so_far = scribbles_on(truth, np.random.default_rng(0)), np.roll(truth, 3, 0)
+
+    def log_odds(strokes, **changes):
+        (step,) = fine_tune(crop, deepcopy(classifier), base.but(**changes), scribbles=strokes, so_far=so_far)
+        p = step.probability.astype(float)
+        return np.log(p / (1 - p))
+
+    without, kept = log_odds(scribbles, persistence=0.0), log_odds(scribbles, persistence=0.5)
+    sure = np.abs(without) > 8  # in single precision
+    np.testing.assert_allclose((kept - without)[so_far & ~sure], 0.5, atol=0.01)
+    np.testing.assert_allclose((kept - without)[~so_far & ~sure], -0.5, atol=0.01)
+    np.testing.assert_array_equal(log_odds(np.zeros_like(scribbles), persistence=0.5), without)
+
+
+def test_grey_levels_change_what_is_learnt_from_and_scribbles_stay_exact(case):
+    crop, classifier, truth, dimension = case
+    scribbles = scribbles_on(truth, np.random.default_rng(0))
+    steps = {
+        strength: list(
+            fine_tune(crop, deepcopy(classifier), FAST[dimension].but(appearance=strength), scribbles=scribbles)
+        )
+        for strength in (0.0, 1.0)
+    }
+    assert (steps[0.0][0].probability != steps[1.0][0].probability).any()
+    for step in steps[1.0]:
+        assert step.labels[scribbles == 1].all()
+        assert not step.labels[scribbles == 2].any()

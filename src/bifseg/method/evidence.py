@@ -1,4 +1,7 @@
-"""What a scribble says about the voxels around it: evidence that fades with geodesic distance. Not in the paper."""
+"""What a scribble says about the voxels around it, and a mask about those that nobody scribbled on. Not in the paper.
+
+Both are log-odds: those of a scribble fade with geodesic distance.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,29 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
             part *= np.float32(-1 / reach)
             result += np.exp(part, out=part) * np.float32(sign * strength)
     return result
+
+
+def with_persistence(evidence: np.ndarray | None, so_far: np.ndarray, strength: float) -> np.ndarray | None:
+    """What the mask so far says, beside other evidence: who did not paint somewhere was content with it, as a rule.
+
+    Parameters
+    ----------
+    evidence
+        Log-odds, or None.
+    so_far
+        bool, the mask that the user saw.
+    strength
+        Log-odds for what is in the mask, and against what is not.
+
+    Returns
+    -------
+    ndarray or None
+        Their sum, float32; None where it is 0 everywhere.
+    """
+    if strength <= 0:
+        return evidence
+    kept = np.where(so_far, np.float32(strength), np.float32(-strength))
+    return kept if evidence is None else np.add(kept, evidence, out=kept)
 
 
 def with_evidence(probability: np.ndarray, evidence: np.ndarray | None) -> np.ndarray:

@@ -43,6 +43,7 @@ class Parameters:
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
     evidence: float = 0.0  # log-odds that a scribble adds around it to what labels are cut from; the paper has none
     reach: float = 0.1  # geodesic distance over which they fall to a third
+    persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
     never_empty: bool = False  # a label update that finds nothing gives way to p > 0.5: a box holds an object
@@ -70,7 +71,8 @@ class Parameters:
         }  # fmt: skip
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
-            "evidence": self.evidence, "appearance": self.appearance, "band_lam": self.band_lam,
+            "evidence": self.evidence, "appearance": self.appearance, "persistence": self.persistence,
+            "band_lam": self.band_lam,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
         for name, value in positive.items():
@@ -168,7 +170,7 @@ PAPER = {
 
 _FAST = Parameters(
     sigma=0.15, epsilon=0.05, unsure=0.3, balanced=True, share=0.3, rounds=1, iterations=40, rate=0.2, momentum=0.9,
-    evidence=4.0, appearance=1.0, never_empty=True, unsupervised=False, full_resolution=True,
+    evidence=4.0, persistence=0.5, appearance=1.0, never_empty=True, unsupervised=False, full_resolution=True,
 )  # fmt: skip
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 5dc46215c043a3a143f987c914194bd2c80153f666d45727860486eafe36b5bc
+// Made by `make types`; do not edit. 6639cebdb2eb57fad16563769acefe7b992cebdce344f0d773e3d6d71fc4021e
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -320,6 +320,8 @@ export interface components {
       evidence: number
       /** @default 0.1 */
       reach: number
+      /** @default 0 */
+      persistence: number
       /** @default 0 */
       appearance: number
       /** @default 1 */
