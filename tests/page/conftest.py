@@ -1,17 +1,33 @@
 """What tests of the page share: a browser, and a server that shows the page, for all files until the last is done."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+OPENED = ExitStack()
+BROWSERS: list = []  # one, while it is open
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator:
-    """A real browser, for tests of the page; skips where there is none."""
+
+@pytest.fixture(scope="module")
+def browser() -> object:
+    """A real browser, for all tests of the page; skips where there is none."""
     from reader import browsing
 
-    with browsing() as browser:
-        yield browser
+    if not BROWSERS:
+        BROWSERS.append(OPENED.enter_context(browsing()))
+    return BROWSERS[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Close the browser after the last test of the page: what drives it keeps an event loop running in this thread, and
+    no other test could run its own."""
+    if nextitem is None or HERE not in nextitem.path.parents:
+        BROWSERS.clear()
+        OPENED.close()
 
 
 @pytest.fixture(scope="module")

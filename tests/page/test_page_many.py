@@ -24,7 +24,12 @@ def test_twenty_objects_can_be_searched_and_a_usual_name_brings_its_colour(brows
         rows = reader.page.locator(".objects .row:visible")
         expect(rows).to_have_count(20)
         search = reader.page.get_by_label("Search the objects")
-        search.press_sequentially("node 7")
+        search.press_sequentially("node")
+        with server.client("anna") as http:  # the list is built anew while somebody types
+            assert http.post(f"/api/v1/sessions/{session}/select", json={"name": "node 18"}).status_code == 200
+        expect(reader.page.locator(".objects .row.current")).to_contain_text("node 18")
+        reader.page.keyboard.type(" 7")
+        expect(search).to_have_value("node 7")
         expect(rows).to_have_count(3)  # with node 17, and the one worked on
         expect(rows.first).to_contain_text("node 7")
         with reader.acting():

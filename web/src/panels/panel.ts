@@ -75,14 +75,19 @@ export class Panel {
     this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
 
-  /** Build a section anew only where what it shows has changed; what has the focus keeps it. */
+  /** Build a section anew only where what it shows has changed; what has the focus keeps it, and its caret. */
   private keep(section: HTMLElement, shown: unknown, build: () => Node[]): void {
     const key = JSON.stringify(shown)
     if (this.built.get(section) === key) return
     this.built.set(section, key)
-    const focused = section.contains(document.activeElement) ? document.activeElement?.getAttribute('data-key') : null
+    const active = section.contains(document.activeElement) ? document.activeElement : null
+    const focused = active?.getAttribute('data-key')
+    const caret = active instanceof HTMLInputElement ? active.selectionEnd : null
     section.replaceChildren(...build())
-    if (focused) section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)?.focus()
+    if (!focused) return
+    const again = section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)
+    again?.focus()
+    if (again instanceof HTMLInputElement && caret !== null) again.setSelectionRange(caret, caret)
   }
 
   // ---- objects
