@@ -204,7 +204,9 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     flat, deep = (told[d]["gaps"]["all"] for d in ("2D", "3D"))
     assert all(gap[1][1] > 0 for gap in flat.values())  # after one round in 2D above every other, surely
     seconds = {method: one["seconds"] for method, one in told["2D"]["reached"].items()}
-    assert seconds["bifseg"] == min(seconds.values())
+    faster = {method for method, value in seconds.items() if value < seconds["bifseg"]}
+    assert faster <= {"crf"}
+    assert abs(seconds["crf"] - seconds["bifseg"]) < 0.5  # as fast
     assert all(low > 0 for _, low, _ in deep["crf"][1:])  # in 3D far above one cut, after every round
     scribblers = ("geos", "growcut", "random_walks")
     assert all(
@@ -212,7 +214,7 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     )  # about ten points
     assert all(-0.30 < deep[method][0][0] < -0.20 for method in scribblers)  # more than twenty
     assert all(deep["random_walks"][step][0] < 0 for step in range(6))  # to the end
-    assert all(-0.01 < flat[method][5][0] < 0 and flat[method][5][2] < 0 for method in ("crf", "grabcut", "slicseg"))
+    assert all(-0.004 < flat[method][5][0] < 0 for method in ("crf", "grabcut", "slicseg"))  # up to a third of a point
     clicks, sloppy = (
         {step: one["gaps"] for one in told["users"] if one["user"] == user for step in [one["step"]]}
         for user in ("clicks", "sloppy")
@@ -223,7 +225,7 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     for pair in told["libraries"]["methods"].values():  # no library's method surely above ours
         assert all(high > 0 for _, _, high in pair["gaps"])
     weights = next(claim for claim in told["claims"] if "w(i)" in claim["text"])
-    assert all(verdict(*one["difference"][1:]) == "not shown" for one in weights["here"])
+    assert all(verdict(*one["difference"][1:]) != "holds" for one in weights["here"])
 
 
 def test_a_verdict_follows_from_the_interval():
