@@ -135,14 +135,20 @@ def losers(numbers: Numbers) -> str:
     return table(["", "after", "surely above BIFSeg, points", "above, but not surely"], lines)
 
 
+def _by_set(numbers: Numbers, dimension: str) -> dict[str, list[Mapping]]:
+    """The structures of each data set."""
+    found: dict[str, list[Mapping]] = {}
+    for row in numbers[dimension]["structures"]:
+        found.setdefault(row["set"], []).append(row)
+    return found
+
+
 def sets(numbers: Numbers) -> str:
     """Every data set: what it holds, what was chosen on it, and BIFSeg beside the best of the others."""
     developed = {task.dataset for task in TASKS}
     lines = []
     for dimension in STEPS:
-        rows: dict[str, list[Mapping]] = {}
-        for row in numbers[dimension]["structures"]:
-            rows.setdefault(row["set"], []).append(row)
+        rows = _by_set(numbers, dimension)
         names = short_names(rows)
         for dataset, own in rows.items():
             cells = []
@@ -179,15 +185,8 @@ def structures(numbers: Numbers, dimension: str) -> str:
         ]
         for row in rows
     ]  # fmt: skip
-    heads = [
-        "data set",
-        "class",
-        "patients",
-        "objects",
-        "share a box",
-        *(TITLES[m] for m in numbers[dimension]["reached"]),
-    ]
-    return table(heads, lines)
+    methods = [TITLES[method] for method in numbers[dimension]["reached"]]
+    return table(["data set", "class", "patients", "objects", "share a box", *methods], lines)
 
 
 def readme(numbers: Numbers) -> str:
@@ -235,9 +234,7 @@ def basis(numbers: Numbers) -> str:
     developed = {task.dataset for task in TASKS}
     lines = []
     for dimension in STEPS:
-        own: dict[str, list[Mapping]] = {}
-        for row in numbers[dimension]["structures"]:
-            own.setdefault(row["set"], []).append(row)
+        own = _by_set(numbers, dimension)
         names = short_names(own)
         told = [
             f"{names[name]}{'*' if name in developed else ''} {sum(row['objects'] for row in rows)} "

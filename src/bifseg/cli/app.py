@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bifseg.cli.server_extra import needing_server
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.loading import loading
 
@@ -131,16 +132,10 @@ def serve(
     import webbrowser
 
     with loading(keep=True):
-        try:
+        with needing_server():
             from bifseg.server.app import build_app
             from bifseg.server.run import run
             from bifseg.server.settings import LOCAL, Settings
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("bifseg"):
-                raise
-            raise InvalidInput(
-                f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
-            ) from None
 
         named = {path.stem: path for path in models}
         settings = Settings(

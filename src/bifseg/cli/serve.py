@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bifseg.cli.server_extra import needing_server
 from bifseg.errors import InvalidInput, MissingFile
 
 
@@ -50,17 +51,11 @@ def serve(
 
     from bifseg.cli.outputs import check_folder
 
-    try:
+    with needing_server():
         from bifseg.server.access.subpath import VALID
         from bifseg.server.app import build_app
         from bifseg.server.run import folder_in_memory, run
         from bifseg.server.settings import Settings
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("bifseg"):
-            raise
-        raise InvalidInput(
-            f'A server needs {error.name}, which is not installed: pip install "bifseg[server]"'
-        ) from None
 
     if (data is None) != no_disk:
         raise InvalidInput("Where shall sessions be kept? Give one of --data FOLDER and --no-disk.")
