@@ -109,22 +109,32 @@ class Reader:
         self.scan: Scan | None = None
         self._troubles: list[str] = []
         self._forgiven: list[str] = []
+        self._asked: set[playwright.Request] = set()
         self._answered: set[playwright.Request] = set()
+        self._left: set[playwright.Request] = set()
+        self._aborted: list[playwright.Request] = []
         host = urlsplit(url).netloc
         page.on("console", lambda line: line.type == "error" and self._troubles.append(f"console: {line.text}"))
         page.on("pageerror", lambda error: self._troubles.append(f"exception: {error}"))
-        page.on("request", lambda request: self._meet(request.url, host))
-        page.on("response", lambda response: self._answered.add(response.request))
+        page.on("request", lambda request: self._ask(request, host))
+        page.on("response", lambda response: self._hear(response.request))
         page.on("requestfailed", self._fail)
 
-    def _meet(self, address: str, host: str) -> None:
-        parts = urlsplit(address)
+    def _ask(self, request: playwright.Request, host: str) -> None:
+        self._asked.add(request)
+        parts = urlsplit(request.url)
         if parts.scheme not in ("blob", "data") and parts.netloc != host:
-            self._troubles.append(f"elsewhere: {address}")
+            self._troubles.append(f"elsewhere: {request.url}")
+
+    def _hear(self, request: playwright.Request) -> None:
+        self._answered.add(request)
+        if request.is_navigation_request():  # the page that asked before is gone, and what it still waited for
+            self._left |= self._asked
 
     def _fail(self, request: playwright.Request) -> None:
-        # Chromium says so of many an answer that was read as a stream, to its end; a reload ends the fetch of the icon.
-        if request.failure == "net::ERR_ABORTED" and (request in self._answered or request.url.endswith("/icon.svg")):
+        # Chromium says so of many an answer that was read as a stream, to its end, and of what a reload cut short.
+        if request.failure == "net::ERR_ABORTED":
+            self._aborted.append(request)
             return
         self._troubles.append(f"failed: {request.failure} {request.url}")
 
@@ -136,7 +146,9 @@ class Reader:
 
     def check(self) -> None:
         """AssertionError for an error in the console, a request that failed, and one to another host."""
-        wrong = [line for line in self._troubles if not any(re.search(known, line) for known in self._forgiven)]
+        lost = [request for request in self._aborted if request not in self._answered | self._left]
+        troubles = self._troubles + [f"failed: {request.failure} {request.url}" for request in lost]
+        wrong = [line for line in troubles if not any(re.search(known, line) for known in self._forgiven)]
         assert not wrong, "\n".join(wrong)
 
     # ---- coming in
