@@ -104,8 +104,8 @@ def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    for protocol in (api, nninteractive, monailabel, metrics, page):
-        app.include_router(protocol.router)
+    for protocol in (api, nninteractive.router, monailabel.router, metrics.router, page.router):
+        app.router.routes += protocol.routes  # as they are: what is included is made anew, beside the first request
     for error, status in STATUS.items():
         app.add_exception_handler(error, _refusal(status))
     # Starlette's own types know no errors but Exception.

@@ -12,10 +12,10 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import NotFound
 from bifseg.server.api.bodies.answers import ChangedEvent
-from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.request import PREFIX, ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, documented, event, streamed
 
-router = APIRouter(tags=["sessions"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["sessions"], **ROUTER)
 LOOK = 5.0  # seconds after which it is looked whether another process changed the session
 
 

@@ -22,14 +22,14 @@ from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.base import Text
 from bifseg.server.api.bodies.images import DisplayInfo, FileInfo, ImageInfo, Open
-from bifseg.server.api.request import BYTES, ROUTER, Served, listed
+from bifseg.server.api.request import BYTES, PREFIX, ROUTER, Served, listed
 from bifseg.server.api.results import RESULT, answer
 from bifseg.server.uploads.reading import Reading, read_image
 from bifseg.server.uploads.receiving import received, suffix_of
 from bifseg.server.views import IMAGE, Format, View
 from bifseg.storage.rows import ImageRow
 
-router = APIRouter(tags=["images"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["images"], **ROUTER)
 LISTED = 10_000  # entries of one folder
 PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 DEMO = 11  # the seed of `bifseg demo`

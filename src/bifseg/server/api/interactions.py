@@ -24,13 +24,13 @@ from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import Cancellation, Done, QueuedEvent, RoundEvent
 from bifseg.server.api.bodies.drawing import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
-from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.request import PREFIX, ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, STREAM, documented, event, streamed
 from bifseg.server.api.versions import TAGGED, Expected, etag
 from bifseg.server.service import Service
 from bifseg.storage.rows import SessionRow
 
-router = APIRouter(tags=["interactions"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["interactions"], **ROUTER)
 HEARTBEAT = 10.0  # seconds of silence after which a stream says that it is alive
 WATCH = 2.0  # seconds after which it is asked again whether the token is valid
 PROGRESS = documented(QueuedEvent, RoundEvent)

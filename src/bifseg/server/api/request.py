@@ -42,9 +42,11 @@ REFUSED = {
     503: "The server ends, or it took too long; see Retry-After.",
     507: "The disk, or the user's share of it, is full.",
 }
+_REFUSAL = {"application/json": {"schema": {"$ref": f"#/components/schemas/{Refusal.__name__}"}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal, "description": sentence} for status, sentence in REFUSED.items()
+    status: {"description": sentence, "content": _REFUSAL} for status, sentence in REFUSED.items()
 }
+RESPONSES[400] = {"description": REFUSED[400], "model": Refusal}  # FastAPI makes a validator of every model it is given
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -169,6 +171,7 @@ class Received(APIRoute):
         return received
 
 
+PREFIX = "/api/v1"
 ROUTER: dict[str, Any] = {
     "responses": RESPONSES,
     "route_class": Bounded,

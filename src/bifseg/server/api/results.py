@@ -13,7 +13,7 @@ from bifseg.server import views
 from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies.answers import MeasureInfo, PlaceInfo
 from bifseg.server.api.file_replies import FileReply, array_reply, called, file_reply
-from bifseg.server.api.request import ROUTER, Owned, Served
+from bifseg.server.api.request import PREFIX, ROUTER, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
 from bifseg.server.views import RAW, Format, View, What, media_types
@@ -21,7 +21,7 @@ from bifseg.session.uncertain_places import places
 from bifseg.storage.journal import History, check_current
 from bifseg.storage.rows import ImageRow, SessionRow
 
-router = APIRouter(tags=["results"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["results"], **ROUTER)
 RESULT: dict[str, Any] = {
     "response_class": Response,
     "responses": {

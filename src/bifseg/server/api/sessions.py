@@ -19,7 +19,7 @@ from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import EntryInfo
 from bifseg.server.api.bodies.images import NewSession, ServerInfo, SessionInfo, SessionState
 from bifseg.server.api.file_replies import FileReply, called, file_reply
-from bifseg.server.api.request import ROUTER, Id, Owned, Served, listed
+from bifseg.server.api.request import PREFIX, ROUTER, Id, Owned, Served, listed
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
 from bifseg.server.uploads.receiving import received
@@ -31,7 +31,7 @@ from bifseg.storage.transfer import export
 if TYPE_CHECKING:
     from bifseg.imaging.image import Image
 
-router = APIRouter(tags=["sessions"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["sessions"], **ROUTER)
 SAID = ("title", "help", "axes", "needs_series")  # of a format, to who exports
 BATCH = 20  # entries of a journal, each with up to 20,000 points, that are read at once
 ARCHIVE = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}

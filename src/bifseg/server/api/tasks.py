@@ -13,14 +13,14 @@ from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.tasks import Chosen, Finished, FinishedInfo, LearntInfo, NewTask, TaskInfo, TaskState
 from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.images import PNG
-from bifseg.server.api.request import BYTES, ROUTER, Served
+from bifseg.server.api.request import BYTES, PREFIX, ROUTER, Served
 from bifseg.server.api.versions import Expected
 from bifseg.server.service import Service
 from bifseg.session.picture import picture
 from bifseg.tasks.example import About
 from bifseg.tasks.store import Task, Version
 
-router = APIRouter(tags=["tasks"], **ROUTER)
+router = APIRouter(prefix=PREFIX, tags=["tasks"], **ROUTER)
 Named = Annotated[str, Path(max_length=80, description="The task's name.")]
 Digest = Annotated[str, Path(max_length=64)]
 
