@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import save_dicom
+from starlette.routing import Route
 
 from bifseg.errors import NotFound, StorageFull
 from bifseg.imaging.image import Image
 from bifseg.io import dicom_file, dicom_seg, dicom_series, images
 from bifseg.server import series
+from bifseg.server.app import build_app
 from bifseg.server.service import Coming, Service
 from bifseg.server.settings import Limits, Settings
 from bifseg.server.uploads import reading
@@ -34,7 +36,9 @@ def test_who_asks_for_a_session_that_is_coming_waits_for_it(tmp_path):
 
     timer = threading.Timer(0.5, store)
     timer.start()
+    assert not coming.needed.is_set()
     assert service.session("a", "ann").id == "a"
+    assert coming.needed.is_set()  # whoever keeps it, hurries
     asyncio.run(service.come())
     with pytest.raises(NotFound):
         service.session("a", "bob")
@@ -158,3 +162,10 @@ def test_a_scaled_plane_is_the_sum_wherever_that_has_room(stored, held, intercep
     frame = dicom_series.Frame(None, 0, None, None, None, None, 1.0, float(intercept), True)
     dicom_series._fill(place, values, frame, Path())
     assert (place.astype(object) == expected)[fits].all()
+
+
+def test_routes_stand_as_they_were_written(tmp_path):
+    """FastAPI makes each route of a router that is included once more, beside the first request, in half a second."""
+    app = build_app(Settings(tmp_path))
+    assert all(isinstance(route, Route) for route in app.router.routes)
+    app.state.service.store.close()

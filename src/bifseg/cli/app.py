@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bifseg.cli.app")
 T = TypeVar("T")
 PATIENCE = 3600.0  # seconds that reading may take: one's own disk may be far away
+LOOKED = 1.0  # seconds for which the disk and the workers leave both cores to the page, which draws what was read
 EARLY = 0.7  # seconds after which a scan that has shown no fault is waited for in the browser
 PORT = "port"  # the file in the data folder that keeps where the page was last
 
@@ -113,13 +114,14 @@ class Opening:
 
         def keep() -> str:
             row, scan = seen.result(), self.read.result()
+            coming.needed.wait(LOOKED)
             service.store.add_image(scan.image, LOCAL, scan.headers)
             return service.store.begin(row)
 
         self.id = service.store.new_id()
         seen = begun(show)
-        self.kept = begun(keep)
-        service.coming[self.id] = Coming(seen, self.kept)
+        coming = service.coming[self.id] = Coming(seen, self.kept)
+        begun(keep, self.kept)
 
 
 def serve(
@@ -166,9 +168,9 @@ def serve(
         opening.kept.result()
 
 
-def begun(work: Callable[[], T]) -> Future[T]:
-    """Work begun in a thread that ends with the program: what comes of it."""
-    future: Future[T] = Future()
+def begun(work: Callable[[], T], future: Future[T] | None = None) -> Future[T]:
+    """Work begun in a thread that ends with the program: what comes of it, in ``future`` where one is given."""
+    future = future or Future()
 
     def do() -> None:
         try:

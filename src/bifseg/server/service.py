@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -39,10 +40,12 @@ PATIENCE = 20.0  # seconds to wait for another process that works on the same se
 @dataclass(frozen=True)
 class Coming:
     """A local user's session whose image is on its way into the store. ``seen``: its row, once its image can be looked
-    at (`bifseg.storage.images.Images.show_image`); ``kept``: its id, once it is in the store."""
+    at (`bifseg.storage.images.Images.show_image`); ``needed``: set where somebody waits for more than that; ``kept``:
+    its id, once it is in the store."""
 
     seen: Future[SessionRow]
     kept: Future[str]
+    needed: threading.Event = field(default_factory=threading.Event)
 
 
 class Service:
@@ -100,6 +103,7 @@ class Service:
     def session(self, id: str, user: str) -> SessionRow:
         """A user's session, waited for where it is coming; NotFound where there is none."""
         if id in self.coming:
+            self.coming[id].needed.set()
             self.coming[id].kept.result()
         return self.store.session(id, user)
 
