@@ -11,10 +11,12 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_files import save_dicom
 
 from bifseg.errors import TooLarge
+from bifseg.imaging.colours import joined
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.server.nninteractive import nnia
@@ -212,3 +214,33 @@ def test_a_series_is_no_cupboard(tmp_path, monkeypatch):
     job = {"kind": "image", "path": str(tmp_path / "a.dcm"), "limits": limits, "series": None, "verb": "read"}
     with pytest.raises(TooLarge, match="MiB of DICOM headers"):
         reader_process._do(job, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["as stored", "wider", "coloured"])
+def test_a_series_is_read_into_the_file_that_it_is_handed_over_in(tmp_path, monkeypatch, kind):
+    """It lay twice in memory, and was copied once; the bytes are those that a copy has. What does not fit there is."""
+    kept, keep, series = [], reader_process.keep, tmp_path / "series"
+    monkeypatch.setattr(reader_process, "keep", lambda array, folder: kept.append(array) or keep(array, folder))
+    monkeypatch.setattr(reader_process, "_limit_memory", lambda _: None)
+    monkeypatch.setattr(logging.getLogger("bifseg.io"), "handlers", [])
+    save_dicom(series, [(0, 0, z) for z in range(3)])
+    for path in series.iterdir():
+        slice_ = pydicom.dcmread(path)
+        if kind == "wider":
+            slice_.RescaleSlope = 4000
+        elif kind == "coloured":
+            slice_.SamplesPerPixel, slice_.PhotometricInterpretation, slice_.PlanarConfiguration = 3, "RGB", 0
+            slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 8, 8, 7, 0
+            slice_.PixelData = bytes(range(90))
+            del slice_.RescaleSlope, slice_.RescaleIntercept
+        slice_.save_as(path)
+    limits = {"voxels": 1 << 20, "bytes": 1 << 20, "seconds": 60, "memory": 1 << 30}
+    folder = tmp_path / "out"
+    folder.mkdir()
+    reader_process._do({"kind": "image", "path": str(series), "limits": limits, "series": None, "verb": "read"}, folder)
+    image = images.read_image(series)
+    np.testing.assert_array_equal(reading.mapped(folder), joined(image.array, image.colours))
+    assert bool(kept) == (kind != "as stored")
+    np.save(tmp_path / "copy.npy", joined(image.array, image.colours))
+    assert (folder / reader_process.ARRAY).read_bytes() == (tmp_path / "copy.npy").read_bytes()
+    assert {path.name for path in folder.iterdir()} <= {reader_process.ARRAY, reader_process.HEADERS}

@@ -167,7 +167,8 @@ def _volume(path: Path, files: list[DicomFile], options: ReadOptions) -> Content
     deep = files[0].samples > 1 and files[0].dtype.itemsize == 2
     dtype = np.dtype(np.uint16 if deep else np.uint8) if coloured else _common_type(frames)
     narrow = dtype == np.int32 and all(file.dtype.itemsize <= 2 for file in files)  # numbers that need it are seldom
-    volume = np.empty((len(frames), rows, columns, *([3] if coloured else [])), np.int16 if narrow else dtype)
+    shape = (len(frames), rows, columns, *([3] if coloured else []))
+    volume = (options.room or np.empty)(shape, np.dtype(np.int16) if narrow else dtype)
     places = {(id(frame.file), frame.index): k for k, frame in enumerate(frames)}
     for file in dict.fromkeys(frame.file for frame in frames):
         index = -1

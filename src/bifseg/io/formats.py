@@ -10,9 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OCTETS = "application/octet-stream"
+
+
+class Room(Protocol):
+    """What makes an array in C order, of a shape, (z, y, x) or with colours, and a number type."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: np.dtype, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -22,12 +31,14 @@ class ReadOptions:
     ``series``: UID, number or description of one of several DICOM series. ``allowed``: voxels, and bytes unpacked, that
     a stranger's file may hold, which then may not refer to other files. ``labels``: numbers are wanted, not the colours
     that they stand for. ``headers``: those of a DICOM series are wanted, too, as `bifseg.io.dicom_headers` packs them.
+    ``room``: makes the array that a volume of many files is put into, where it is not any memory.
     """
 
     series: str | None = None
     allowed: tuple[int, int] | None = None
     labels: bool = False
     headers: bool = False
+    room: Room | None = None
 
 
 @dataclass(frozen=True)

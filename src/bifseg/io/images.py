@@ -72,12 +72,16 @@ def read_upload(path: str | Path, *, voxels: int, bytes: int, series: str | None
 
 
 def read_upload_with_headers(
-    path: str | Path, *, voxels: int, bytes: int, series: str | None = None, headers: bool = True
-) -> tuple[Image, builtins.bytes | None]:
-    """As `read_upload`, and the headers of its DICOM series (`bifseg.io.dicom_headers`), None where it is none."""
+    path: str | Path, *, voxels: int, bytes: int, series: str | None = None, headers: bool = True,
+    room: formats.Room | None = None,
+) -> tuple[Image, builtins.bytes | None]:  # fmt: skip
+    """As `read_upload`, and the headers of its DICOM series (`bifseg.io.dicom_headers`), None where it is none.
+
+    ``room``: as in `bifseg.io.formats.ReadOptions`.
+    """
     path = Path(path)
     _check_upload(path)
-    content = _content(path, ReadOptions(series, (voxels, bytes), headers=headers))
+    content = _content(path, ReadOptions(series, (voxels, bytes), headers=headers, room=room))
     return _image(path, content, labels=False), content.headers
 
 

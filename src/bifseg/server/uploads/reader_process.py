@@ -13,6 +13,7 @@ import ctypes
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -83,8 +84,10 @@ def _do(job: dict, folder: Path) -> dict:
         _check_zip(path)
     words = _Words()
     logging.getLogger("bifseg.io").addHandler(words)
-    image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"])
-    keep(joined(image.array, image.colours), folder)
+    room = RoomInFile(folder)
+    image, headers = image_from_upload(path, limits["voxels"], limits["bytes"], series=job["series"], room=room)
+    if not room.holds(image.array):
+        keep(joined(image.array, image.colours), folder)
     answer = {"words": words.said, "geometry": geometry_of(image), "series": None}
     if headers is not None:
         if len(headers) > HEADERS_BYTES:
@@ -128,7 +131,35 @@ def _check_room(folder: Path, size: int) -> None:
 def keep(array: np.ndarray, folder: Path) -> None:
     """Put an array where the parent looks for it."""
     _check_room(folder, array.nbytes)
-    np.save(folder / ARRAY, array, allow_pickle=False)
+    draft = folder / f"draft-{ARRAY}"  # for the array may be made of what lies there
+    np.save(draft, array, allow_pickle=False)
+    draft.replace(folder / ARRAY)
+
+
+class RoomInFile:
+    """Room for a volume where the parent looks for it: it is read into that file, and never copied there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._array: np.ndarray | None = None  # (x, y, z), as it lies there
+
+    def __call__(self, shape: tuple[int, ...], dtype: np.dtype, /) -> np.ndarray:
+        """An array in C order; that of colours, and a second one, in memory."""
+        if len(shape) != 3 or self._array is not None or not hasattr(os, "posix_fallocate"):
+            return np.empty(shape, dtype)
+        _check_room(self._folder, math.prod(shape) * dtype.itemsize)
+        path = self._folder / ARRAY
+        self._array = np.asarray(np.lib.format.open_memmap(path, "w+", dtype, shape[::-1], fortran_order=True))
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)  # a full disk is said here, no crash later
+        return self._array.T
+
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether an array is the one in the file, and all of it."""
+        same = self._array
+        return same is not None and (array.ctypes.data, array.shape, array.dtype, array.strides) == (
+            same.ctypes.data, same.shape, same.dtype, same.strides,
+        )  # fmt: skip
 
 
 def _told(error: Exception, job: dict) -> dict:

@@ -10,16 +10,20 @@ import numpy as np
 from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 from bifseg.io import images
+from bifseg.io.formats import Room
 
 
-def image_from_upload(path: Path, voxels: int, size: int, *, series: str | None = None) -> tuple[Image, bytes | None]:
+def image_from_upload(
+    path: Path, voxels: int, size: int, *, series: str | None = None,
+    room: Room | None = None,
+) -> tuple[Image, bytes | None]:  # fmt: skip
     """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one; read
     in this process.
 
-    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to. Raises InvalidInput and
-    TooLarge as `bifseg.io.images.read_upload`.
+    ``path``: a file, or a folder of DICOM slices; ``size``: bytes that it may unpack to; ``room``: as in
+    `bifseg.io.formats.ReadOptions`. Raises InvalidInput and TooLarge as `bifseg.io.images.read_upload`.
     """
-    return images.read_upload_with_headers(path, voxels=voxels, bytes=size, series=series)
+    return images.read_upload_with_headers(path, voxels=voxels, bytes=size, series=series, room=room)
 
 
 def geometry_of(image: Image) -> dict:
