@@ -7,11 +7,11 @@ import re
 import typer
 from typer.cli import get_docs_for_click
 
-from bifseg.cli import app
+from bifseg.cli import program
 
 
 def page() -> str:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(program)
     context = typer.Context(command, info_name="bifseg")
     text = get_docs_for_click(obj=command, ctx=context, name="bifseg", title="Commands")
     text = re.sub(r"\n\* `--help`: .*", "", text)

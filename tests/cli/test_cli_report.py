@@ -4,21 +4,14 @@ import builtins
 import json
 
 import pytest
-import typer
 from result_rows import run, write
 
 from bifseg import cli
-from bifseg.cli.report import report
 
 
 @pytest.fixture
-def main(monkeypatch, capsys):
+def main(capsys):
     """`bifseg report` with arguments; returns exit code, stdout, stderr."""
-    if "report" not in {command.callback.__name__ for command in cli.app.registered_commands}:
-        app = typer.Typer(pretty_exceptions_enable=False)
-        app.command()(report)
-        app.callback()(lambda: None)
-        monkeypatch.setattr(cli, "app", app)
 
     def call(*arguments):
         code = cli.main(["report", *map(str, arguments)])
