@@ -27,7 +27,8 @@ RESULTS = Path("docs") / "results"
 MADE = ROOT / RESULTS / "made.json"
 BY_HAND = (
     "Not among these, because they take hours or a machine of their own: training (docs/explanation/training.md), the "
-    "server's load and kills (docs/how-to/serve.md), the choice of parameters (docs/explanation/method.md, speed.md)."
+    "paper's experiment (docs/explanation/paper.md), the server's load and kills (docs/how-to/serve.md), the choice of "
+    "parameters (docs/explanation/method.md, speed.md)."
 )
 
 

@@ -1,4 +1,4 @@
-"""Tables of results between two comments of a page, made of docs/results/evidence.json."""
+"""Tables of results between two comments of a page, made of docs/results/evidence.json and paper.json."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import re
 from pathlib import Path
 
-from benchmarks.published.evidence_tables import BLOCKS, block
+from benchmarks.published import evidence_tables, experiment_tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
-PAGES = ("README.md", "docs/explanation/accuracy.md")
+PAGES = ("README.md", "docs/explanation/accuracy.md", "docs/explanation/paper.md")
+BLOCKS = {name: source.block for source in (evidence_tables, experiment_tables) for name in source.BLOCKS}
 MARKED = re.compile(r"(<!-- numbers: ([\w-]+);[^\n]*-->\n).*?(<!-- end of numbers -->)", re.S)
 
 
@@ -20,7 +21,8 @@ def filled(text: str, folder: Path) -> str:
     def fill(match: re.Match) -> str:
         if match[2] not in BLOCKS:
             raise ValueError(f"There are no numbers {match[2]!r}; there are {', '.join(BLOCKS)}.")
-        made = block(match[2], RESULTS).replace("{results}", Path(os.path.relpath(RESULTS, folder)).as_posix())
+        made = BLOCKS[match[2]](match[2], RESULTS)
+        made = made.replace("{results}", Path(os.path.relpath(RESULTS, folder)).as_posix())
         return f"{match[1]}\n{made}\n\n{match[3]}"
 
     return MARKED.sub(fill, text)

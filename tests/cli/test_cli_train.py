@@ -12,6 +12,7 @@ import pytest
 from tiny import SMALL, TINY
 
 from bifseg.cli import main
+from bifseg.evaluation.targets import half
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.networks import build
@@ -119,6 +120,17 @@ sys.exit(main(sys.argv[1:]))
     assert done <= int(first.split()[1].split("/")[0]) <= done + 2
 
 
+def test_one_half_of_the_patients_teaches_and_every_model_validated_can_be_kept(dataset, tmp_path, capsys):
+    assert {half(f"case{k}") for k in range(4)} == {"report"}  # by their names, for ever
+    short = ["--steps", "4", "--every", "2", "--keep", "--held-back", "0", "--seen", "a"]
+    assert run(dataset, "-o", "one.safetensors", "--fold", "report", *short) == 0
+    assert load_model(tmp_path / "one.safetensors").card["data"] == "Dataset001_Toy: 16 objects of a"
+    assert [load_model(tmp_path / f"one.step{k}.safetensors").card["steps"] for k in (2, 4)] == [2, 4]
+    capsys.readouterr()
+    assert run(dataset, "-o", "none.safetensors", "--fold", "develop", *short) == 2
+    assert "No patient of these data sets belongs to the fold 'develop'." in capsys.readouterr().err
+
+
 def test_regions_are_classes_and_a_model_can_be_trained_on(dataset, tmp_path, capsys):
     assert run(dataset, "-o", "one.safetensors", "--region", "both=1,2", "--seen", "both", "--steps", 1) == 0
     more = ("--region", "both=1,2", "--seen", "both", "--steps", 1, "--start", "one.safetensors", "--synthetic", 0.5)
@@ -132,6 +144,7 @@ def test_regions_are_classes_and_a_model_can_be_trained_on(dataset, tmp_path, ca
         (["--seen", "c"], "No data set has a class 'c'; there is a, b."),
         (["--seen", "a", "--unseen", "a"], "'a' is both seen and unseen"),
         (["--channel", "3"], "There is no channel 3"),
+        (["--fold", "train"], "Unknown fold 'train'; known are develop, report"),
         (["--region", "x"], "--region is 'x'; it must be a name and label values"),
         (["--network", "vnet"], "There is no network 'vnet' for 2D; known are pnet (2D), pcnet (3D)"),
         (["--recipe", "quick"], "Unknown recipe 'quick'"),

@@ -41,11 +41,15 @@ def train(
     channel: Annotated[int, typer.Option(min=0, help="Which image of each case.")] = 0,
     components: Annotated[bool, typer.Option(help="Every connected component is an object of its own.")] = False,
     slices: Annotated[int, typer.Option(min=1, help="In 2D: at most so many per class and case.")] = 24,
+    fold: Annotated[
+        str, typer.Option(help="develop or report: only that half of the patients, as `bifseg benchmark` halves them.")
+    ] = "",
     held_back: Annotated[float, typer.Option(min=0, max=0.9, help="Share of the patients to validate on.")] = 0.2,
     synthetic: Annotated[float, typer.Option(min=0, max=1, help="Share of random scenes in what it sees.")] = 0.0,
     start: Annotated[str, typer.Option(help="A model to go on from: a name, or a .safetensors file.")] = "",
     steps: Annotated[int, typer.Option(min=0, help="0: as the recipe says.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Steps from one validation, and checkpoint, to the next.")] = 250,
+    keep: Annotated[bool, typer.Option(help="Keep every model validated, too: OUTPUT's name with .stepN.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Fixes what is random, and who is held back.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -93,6 +97,7 @@ def train(
 
     import torch
 
+    from bifseg.evaluation.targets import in_fold
     from bifseg.networks.checkpoint import load_model
     from bifseg.training import recipes
     from bifseg.training.train import join_processes, leave_processes
@@ -115,6 +120,10 @@ def train(
         plan = recipes.own(network, dimension, recipe, steps=steps, synthetic=synthetic, started=begin is not None)
         classes = names_of(seen), names_of(unseen)
         sets = open_datasets(dataset, channel, region or [], [*classes[0], *classes[1]])
+        if fold:
+            sets = [half for one in sets if (half := in_fold(one, fold)).cases]
+            if not sets:
+                raise InvalidInput(f"No patient of these data sets belongs to the fold {fold!r}.")
         data, skipped = TrainingSet.labelled(
             sets, dimension, seen=classes[0], unseen=classes[1], components=components, slices=slices,
             held_back=held_back, seed=seed, cache=cache,
@@ -125,7 +134,7 @@ def train(
         for sentence in skipped:
             print("bifseg:", sentence, file=sys.stderr)
     output.parent.mkdir(parents=True, exist_ok=True)
-    records = steps_of(plan, output, data, seed=seed, start=begin, every=every, device=device, bf16=bf16)
+    records = steps_of(plan, output, data, seed=seed, start=begin, every=every, keep=keep, device=device, bf16=bf16)
     try:
         last = _follow(records, plan, leader, tensorboard)
     except KeyboardInterrupt:

@@ -93,14 +93,12 @@ def find_targets(
     Raises InvalidInput for an unknown fold, a class that no case shows, and where nothing is found.
     """
     names = list(classes)
-    if fold and fold not in FOLDS:
-        raise InvalidInput(f"Unknown fold {fold!r}; known are {', '.join(FOLDS)}, or none for all cases.")
+    sets = [in_fold(one, fold) for one in sets] if fold else sets
     if limit is not None and limit < 1:
         raise InvalidInput(f"The limit is {limit} cases; it must be 1 or more.")
     result, shown = TargetSearch([], []), set()
     for dataset in sets:
         chosen = [case for case in dataset.cases if fnmatch.fnmatchcase(case.name, cases)]
-        chosen = [case for case in chosen if not fold or half(case.patient) == fold]
         chosen.sort(key=lambda case: zlib.crc32(f"{case.dataset} {case.name}".encode()))
         found: list[list[Target]] = []
         for k, case in enumerate(chosen):
@@ -132,6 +130,13 @@ def find_targets(
 def half(patient: str) -> str:
     """The fold of a patient, for ever: by a hash of the name."""
     return FOLDS[zlib.crc32(patient.encode()) % 2]
+
+
+def in_fold(dataset: Dataset, fold: str) -> Dataset:
+    """The data set with the cases of one half of its patients: of ``develop`` or of ``report``."""
+    if fold not in FOLDS:
+        raise InvalidInput(f"Unknown fold {fold!r}; known are {', '.join(FOLDS)}, or none for all cases.")
+    return replace(dataset, cases=tuple(case for case in dataset.cases if half(case.patient) == fold))
 
 
 def _targets_of(case: Case, dataset: Dataset, names: Sequence[str], dimension: int, human: bool) -> list[Target]:

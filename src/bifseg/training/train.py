@@ -60,6 +60,7 @@ def train(
     seed: int = 0,
     start: Model | None = None,
     every: int = 250,
+    keep: bool = False,
     device: str = "cpu",
     bf16: bool = False,
 ) -> Iterator[dict]:
@@ -67,7 +68,8 @@ def train(
 
     Every ``every`` steps and at the end it validates and writes ``output`` (the averaged weights; where instances
     were held back, those of the best validation) and ``.last.safetensors``, and what resuming needs to ``.state``.
-    ``start``: a model of the same architecture to go on from. Raises InvalidInput where the sources that the recipe
+    ``keep``: whether every model validated is kept, too, as ``.step250.safetensors`` and so on. ``start``: a model of
+    the same architecture to go on from. Raises InvalidInput where the sources that the recipe
     draws from are empty or the state beside ``output`` is that of another run.
     """
     data = data or TrainingSet()
@@ -126,6 +128,8 @@ def train(
                     flips=recipe.flips,
                 )  # fmt: skip
                 run.save(model, record, network, optimiser, step + 1)
+                if keep:
+                    save_model(model, output.with_suffix(f".step{step + 1}.safetensors"))
             run.log(record)
         yield record
 

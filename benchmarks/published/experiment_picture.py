@@ -1,0 +1,63 @@
+"""The paper's experiment in one picture: what each part of the method is worth as the network gets better."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.published.experiment_tables import PARTS, PHASES, ROUNDS, title
+from bifseg.evaluation.methods import METHODS
+from bifseg.io.atomic import write_atomically
+
+NAME = "paper.png"
+GREY = "#5b6570"
+MARKS = ("o", "s", "^", "D", "P")
+COLOURS = ("#e69f00", "#7b3294", "#009e73", "#cc79a7", "#0072b2")
+
+
+def draw(numbers: Mapping, folder: Path) -> None:
+    """Write the picture; above without scribbles, below with them: Dice, what parts are worth, Dice by rounds."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib.figure import Figure
+
+    models = [one for one in numbers["models"] if one["label"] == "RV"]
+    own = [100 * one["network"]["mean"] for one in models]
+    figure = Figure(figsize=(11, 6.2), dpi=100, layout="constrained")
+    panels = figure.subplots(2, 3)
+    for row, (phase, words) in zip(panels, PHASES.items(), strict=True):
+        dices, worth, rounds = row
+        for key in ("network", "crf", "bifseg-w", "bifseg"):
+            values = [100 * one["printed"][phase]["means"][key]["mean"] for one in models]
+            method = METHODS[key]
+            dices.plot(own, values, color=method.colour, marker=method.mark, label=method.title)
+        for k, (key, part) in enumerate(PARTS.items()):
+            name = f"bifseg less {key}"
+            if name not in models[0]["printed"][phase]["gaps"]:
+                continue
+            gaps = [one["printed"][phase]["gaps"][name] for one in models]
+            ends = [(mean if low is None else low, mean if high is None else high) for mean, low, high in gaps]
+            at = [x + 0.25 * (k - 2) for x in own]
+            worth.plot(at, [100 * gap[0] for gap in gaps], color=COLOURS[k], marker=MARKS[k], label=part)
+            worth.vlines(at, *([100 * end for end in side] for side in zip(*ends, strict=True)), COLOURS[k], alpha=0.4)
+        for one in models:
+            means = one["printed"][phase]["means"]
+            values = [100 * means[key]["mean"] for key in ("crf", *(f"{k} rounds" for k in ROUNDS))]
+            rounds.plot((0, *ROUNDS), values, marker="o", ms=3.5, label=title(one))
+        worth.axhline(0, color=GREY, lw=1)
+        dices.set_title(f"Dice of RV, {words}, %", fontsize=9)
+        worth.set_title("BIFSeg less BIFSeg without a part, points", fontsize=9)
+        rounds.set_title("Dice by rounds, %", fontsize=9)
+        for axes in row:
+            axes.grid(color="#e3e6ea")
+            axes.set_axisbelow(True)
+            axes.tick_params(labelsize=8)
+            axes.legend(fontsize=7)
+    for axes in panels[1][:2]:
+        axes.set_xlabel("the network alone, Dice of RV, %", fontsize=8)
+    panels[1][2].set_xlabel("rounds; 0 is one cut", fontsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    write_atomically(folder / NAME, file.getvalue())
