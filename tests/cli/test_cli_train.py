@@ -122,7 +122,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_one_half_of_the_patients_teaches_and_every_model_validated_can_be_kept(dataset, tmp_path, capsys):
     assert {half(f"case{k}") for k in range(4)} == {"report"}  # by their names, for ever
-    short = ["--steps", "4", "--every", "2", "--keep", "--held-back", "0", "--seen", "a"]
+    short = ["--steps", "4", "--every", "2", "--keep", "--held-back", "0", "--seen", "a", "--recipe", "paper"]
     assert run(dataset, "-o", "one.safetensors", "--fold", "report", *short) == 0
     assert load_model(tmp_path / "one.safetensors").card["data"] == "Dataset001_Toy: 16 objects of a"
     assert [load_model(tmp_path / f"one.step{k}.safetensors").card["steps"] for k in (2, 4)] == [2, 4]

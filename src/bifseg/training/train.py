@@ -111,9 +111,9 @@ def train(
         if recipe.clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
         optimiser.step()
-        keep = min(recipe.average, (1 + step) / (10 + step))
+        memory = min(recipe.average, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - memory)
             run.collect(average, step + 1, recipe)
         run.seconds += time.perf_counter() - clock
         record = {"step": step + 1, "loss": loss.item(), "seconds": round(run.seconds, 3)}
