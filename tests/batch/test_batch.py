@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-from clusters import ray_of_two
 from kinds_of_objects import core, scan_and_core
 
 from bifseg.batch import run, work
@@ -242,16 +241,9 @@ def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
 
 @pytest.mark.server
 def test_a_local_dask_cluster_gives_the_same_files(table, undisturbed, tmp_path):
+    # Ray is reached by the same lines; test_benchmark starts one.
     pytest.importorskip("dask.distributed")
     batch(read_table(table), tmp_path, CHOICE, jobs=2, backend="dask")
-    assert content(tmp_path) == undisturbed
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that did not start
-@pytest.mark.server
-def test_a_local_ray_cluster_gives_the_same_files(table, undisturbed, tmp_path):
-    with ray_of_two():
-        batch(read_table(table), tmp_path, CHOICE, jobs=2, backend="ray")
     assert content(tmp_path) == undisturbed
 
 
