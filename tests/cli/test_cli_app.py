@@ -69,6 +69,11 @@ def read(path, *_, **__): asked.wait(600); raise DamagedFile(path, 'is truncated
 def see(service, *which, real=Service.session_to_see): asked.set(); return real(service, *which)
 reading.read_image, Service.session_to_see = read, see
 """  # a fault that is found when somebody looks
+IDLE = """
+from bifseg.server.workers.pool import Pool
+async def none(*_): pass
+Pool.start_after = none
+"""  # no worker, which loads torch, where nothing is computed
 SLOW = """
 from bifseg.storage.images import Images
 def add(store, *given, real=Images.add_image): asked.wait(600); return real(store, *given)
@@ -113,19 +118,20 @@ def test_a_scan_is_opened_and_worked_on_by_whoever_has_the_link(built, scan, tmp
     assert "Traceback" not in server.log
     assert "route=" not in server.log  # which would push the address out of sight
 
-    with Process(built, "--data", tmp_path / "data", "--no-browser") as again:  # the browser is still known
+    options = built, "--data", tmp_path / "data", "--no-browser"
+    with Process(*options, code=IDLE) as again:  # the browser is still known
         assert again.session is None
         assert again.url == server.url  # open tabs find it
         with httpx.Client(base_url=again.url, cookies=cookies, timeout=60) as http:
             assert [one["id"] for one in http.get(f"{API}/sessions").json()] == [server.session]
-            with Process(built, "--data", tmp_path / "data", "--no-browser") as beside, beside.enter() as other:
+            with Process(*options, code=IDLE) as beside, beside.enter() as other:
                 assert beside.url != again.url
                 assert other.get(f"{API}/sessions").json() == http.get(f"{API}/sessions").json()
 
 
 def test_scans_of_a_folder_can_be_chosen(built, scan, tmp_path):
     with (
-        Process(built, "--images", scan.parent, "--data", tmp_path / "data", "--no-browser") as server,
+        Process(built, "--images", scan.parent, "--data", tmp_path / "data", "--no-browser", code=IDLE) as server,
         server.enter() as http,
     ):
         assert http.get(f"{API}/server").json()["images"]
@@ -138,7 +144,7 @@ def test_a_browser_is_shown_the_address(built, tmp_path):
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {shown}.new && mv {shown}.new {shown}\n')
     browser.chmod(0o755)
     own = {"XDG_DATA_HOME": str(tmp_path / "share"), "BROWSER": f"{browser} %s"}
-    with Process(built, **own) as server:
+    with Process(built, code=IDLE, **own) as server:
         until = time.monotonic() + 20
         while not shown.exists() and time.monotonic() < until:
             time.sleep(0.02)
@@ -252,7 +258,7 @@ def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_pat
 def test_a_scan_is_looked_at_while_it_comes_into_the_store(built, tmp_path):
     """A slow disk keeps nobody waiting for the first slice; what is done to the session waits until it is kept."""
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
-    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=SLOW) as server:
+    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=IDLE + SLOW) as server:
         with server.enter() as http:
             session = http.get(f"{API}/sessions/{server.session}").json()
             image = f"{API}/images/{session['image']}"

@@ -93,7 +93,9 @@ def test_a_network_is_trained_on_seen_classes_and_judged_on_both(dataset, tmp_pa
 
 
 @pytest.mark.server
-def test_a_killed_command_goes_on_when_it_is_given_again(dataset, tmp_path):
+def test_a_killed_command_goes_on_when_it_is_given_again(dataset, tmp_path, capsys, monkeypatch):
+    from bifseg.training import train as training
+
     program = f"""
 import sys
 sys.path.insert(0, {SUPPORT!r})
@@ -112,11 +114,17 @@ sys.exit(main(sys.argv[1:]))
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    load_model(tmp_path / "m.safetensors")  # at whatever time it was
     done = len((tmp_path / "m.jsonl").read_text().splitlines())
-    process = subprocess.Popen(list(map(str, command)), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    first = process.stdout.readline()
-    process.kill()
-    process.communicate()
+    train = training.train
+
+    def interrupted(*arguments, **options):
+        yield next(train(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    assert main(list(map(str, command[3:]))) == 130
+    first = capsys.readouterr().out
     assert done <= int(first.split()[1].split("/")[0]) <= done + 2
 
 

@@ -14,7 +14,7 @@ BROWSERS: list = []  # one, while it is open
 @pytest.fixture(scope="module")
 def browser() -> object:
     """A real browser, for all tests of the page; skips where there is none."""
-    from reader import browsing
+    from chromium import browsing
 
     if not BROWSERS:
         BROWSERS.append(OPENED.enter_context(browsing()))

@@ -52,7 +52,7 @@ def test_the_answer_holds_the_series_and_the_sentence(folder, tmp_path):
         for path in folder.iterdir():
             archive.write(path, path.name)
     settings = Settings(tmp_path / "store", threads=1, images=folder.parent)
-    with serving(settings) as server, server.client() as client:
+    with serving(settings, computes=False) as server, server.client() as client:
         answers = [
             client.post(f"{API}/images", params={"name": "d.zip"}, content=content.getvalue()),
             client.post(f"{API}/images/open", json={"path": "d"}),

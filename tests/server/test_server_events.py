@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from api_calls import API, BOX, begin, do
+from serving import no_workers
 
 from bifseg.server import run as process
 from bifseg.server.app import build_app
@@ -73,6 +74,7 @@ def test_nobody_watches_what_is_not_theirs(server, id):
 def test_who_watches_does_not_hold_up_the_end_of_the_server(tmp_path):
     settings, address = Settings(tmp_path / "store", port=0, threads=1), []
     app = build_app(settings)
+    app.state.service.pool = no_workers()
     with ThreadPoolExecutor() as threads:
         servers = []
 

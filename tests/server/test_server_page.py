@@ -50,7 +50,7 @@ def server(tmp_path_factory, built):
     settings = Settings(tmp_path_factory.mktemp("page") / "store", require_tokens=True, threads=1, limits=limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(built_page, "STATIC", built)
-        with serving(settings) as server:
+        with serving(settings, computes=False) as server:
             yield server
 
 
@@ -142,7 +142,7 @@ def test_who_loads_the_page_too_often_waits_and_colleagues_do_not(tmp_path, buil
     monkeypatch.setattr(built_page, "STATIC", built)
     limits = Limits(requests_per_second=1)
     settings = Settings(tmp_path / "store", require_tokens=True, threads=1, limits=limits)
-    with serving(settings) as server, server.client() as http, server.client("local") as user:
+    with serving(settings, computes=False) as server, server.client() as http, server.client("local") as user:
         codes = [http.get("/").status_code for _ in range(6)]
         assert codes[:4] == [200] * 4
         assert codes[-1] == 429

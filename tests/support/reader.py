@@ -10,7 +10,6 @@ import base64
 import contextlib
 import io
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -22,22 +21,11 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from serving import Served
 
 from bifseg.imaging.image import Image
-from bifseg.server.built import is_built
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
 pillow = pytest.importorskip("PIL.Image")
 expect = playwright.expect
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-# To imitate a GPU, which the page does not use, takes most of the time; and with every window Chromium loads the pages of
-# a popup below its address bar. Playwright's own list of features to switch off gives way to ours, and so is in it.
-OFF = (
-    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect",
-    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable",
-    "HttpsUpgrades", "LensOverlay", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding",
-    "PreconnectToSearch", "ThirdPartyStoragePartitioning",
-)  # fmt: skip
-SWITCHES = ["--no-sandbox", "--disable-gpu", f"--disable-features={','.join(OFF)}"]
 SCREEN = {"width": 1200, "height": 800}
 FIT = 0.96  # of a pane is filled by a scan
 EDGE = 30  # pixels along a pane's border where letters may stand
@@ -55,22 +43,6 @@ DONE = """([number, patience]) => new Promise((done, failed) => {
 WHERE = "pane => { const { x, y, width, height } = pane.getBoundingClientRect(); return { x, y, width, height }; }"
 PATIENCE = 60_000  # milliseconds; the first interaction of a worker loads torch
 expect.set_options(timeout=PATIENCE)
-
-
-@contextlib.contextmanager
-def browsing() -> Iterator[playwright.Browser]:
-    """A headless browser; skips where there is none, or no page to see in it."""
-    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if path is None:
-        pytest.skip(f"no Chromium is on the path, under any of the names {', '.join(CHROMIUMS)}")
-    if not is_built():
-        pytest.skip("the page was not built: make page")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=SWITCHES)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from bifseg.server.app import build_app
 from bifseg.server.run import Server
 from bifseg.server.service import Service
 from bifseg.server.settings import Settings
+from bifseg.server.workers.pool import Pool
 
 PATIENCE = 300.0  # seconds to start or to end; far more than it takes
 GRACE = 20  # seconds that answers under way get when the server ends
@@ -36,9 +37,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[Served]:
-    """A server that runs until the end of the block."""
+def serving(settings: Settings, computes: bool = True) -> Iterator[Served]:
+    """A server that runs until the end of the block; one that never computes starts no worker, which loads torch."""
     app = build_app(settings)
+    if not computes:
+        app.state.service.pool = no_workers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
             app, log_level="error", http="h11", ws="none", lifespan="on", timeout_graceful_shutdown=GRACE
@@ -58,6 +61,11 @@ def serving(settings: Settings) -> Iterator[Served]:
             thread.join(PATIENCE)
             if thread.is_alive():
                 raise RuntimeError(f"the server did not end; it waits for {asyncio.all_tasks(server.loop)}")
+
+
+def no_workers() -> Pool:
+    """A pool for a server whose tests compute nothing."""
+    return Pool("nothing:computes", {}, workers=0)
 
 
 class _Server(Server):

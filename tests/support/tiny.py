@@ -13,7 +13,6 @@ TINY = Recipe(
     phases=(Phase(5, 3e-3, SCENES, cosine=5), Phase(7, 3e-3, Mixture(twins=0.5), cosine=7, fresh=True)),
 )  # fmt: skip
 SMALL = {"settings": TINY.settings, "size": 24, "batch": 2}  # what makes a shipped recipe as small
-LONG = TINY.but(phases=(Phase(100_000, 3e-3, SCENES, cosine=100_000),))
 
 
 def instances(labels: str, count: int = 4, patient: str = "p") -> list[Instance]:

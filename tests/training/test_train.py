@@ -1,9 +1,8 @@
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import LONG, SCENES, TINY, instances
+from tiny import SCENES, TINY, instances
 
 from bifseg.networks.checkpoint import load_model
 from bifseg.training.recipes import SHIPPED, Phase, own
@@ -80,25 +79,6 @@ def test_the_mean_of_two_checkpoints_is_kept_through_a_stop(tmp_path):
     both = load_file(tmp_path / "both.safetensors")
     assert all(torch.allclose(both[name], (half[name] + late[name]) / 2, atol=1e-6) for name in both)
     assert len(early) == 8
-
-
-@pytest.mark.server
-def test_a_killed_run_resumes_and_its_model_loads_at_any_time(tmp_path):
-    path = tmp_path / "m.safetensors"
-    program = (
-        "import sys; from collections import deque; from pathlib import Path; from tiny import LONG;"
-        "from bifseg.training.train import train; deque(train(LONG, Path(sys.argv[1]), seed=1, every=3), 0)"
-    )
-    here = Path(__file__).parents[1] / "support"
-    process = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=here)
-    deadline = time.time() + 300
-    while not path.with_suffix(".state").exists():
-        assert time.time() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    load_model(path)
-    assert next(train(LONG, path, seed=1, every=3))["step"] > 3
 
 
 def test_a_state_of_another_run_is_refused_and_kept(tmp_path):
@@ -207,10 +187,27 @@ def test_two_processes_share_a_batch_and_one_writes(tmp_path):
         "leave_processes()\n"
     )
     here = Path(__file__).parents[1] / "support"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, program, tmp_path], cwd=here, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    path = os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")]))
+    told = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+    }
+    processes = [  # as torchrun starts them
+        subprocess.Popen(
+            [sys.executable, program, tmp_path],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **told, "RANK": rank},
+        )
+        for rank in "01"
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
     assert len((tmp_path / "own.jsonl").read_text().splitlines()) == TINY.steps
     shared = load_model(tmp_path / "alike.safetensors")
     assert shared.card["hardware"].endswith("2 x 1 CPU threads")

@@ -10,79 +10,20 @@ import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from bifseg.imaging.intensity import unit_range
-from bifseg.networks.guidance import nearness
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
-from bifseg.training import simulated_user
 from bifseg.training.render import Boxes, Renderer
+from bifseg.training.shared_arrays import SharedArrays, attach, scribble
 
 if TYPE_CHECKING:
     from bifseg.training.train_listening import ListeningRecipe
 
 SCRIBBLED_FIRST = 0.2  # share of boxes that come with scribbles before anything was segmented
 FORGOTTEN = 0.25  # share of answers that are not shown to the network as the mask so far
-
-
-# -- what worker processes do -----------------------------------------------------------------------------------------
-
-
-class SharedArrays:
-    """What device and users share: for every box its intensities, target, mask, scribbles and nearness.
-
-    Arrays in a file that all processes map; a box of any shape takes the first voxels of its place.
-    """
-
-    FIELDS = (("image", 2), ("truth", 1), ("mask", 1), ("scribbles", 1), ("near", 2))  # bytes a voxel
-
-    def __init__(self, path: Path, places: int, voxels: int) -> None:
-        self.about = path, places, voxels
-        memory = np.memmap(path, np.uint8, "r+", shape=(places, sum(n for _, n in self.FIELDS), voxels))
-        self.image = memory[:, 0:2].reshape(places, 2 * voxels).view(np.float16)
-        self.truth, self.mask, self.scribbles, self.near = memory[:, 2], memory[:, 3], memory[:, 4], memory[:, 5:7]
-
-    @classmethod
-    def create(cls, folder: Path, places: int, voxels: int) -> SharedArrays:
-        path = folder / "arrays"
-        with path.open("wb") as file:
-            file.truncate(places * 7 * voxels)
-        return cls(path, places, voxels)
-
-
-_arrays: SharedArrays | None = None
-
-
-def _attach(path: Path, places: int, voxels: int) -> None:
-    global _arrays
-    _arrays = SharedArrays(path, places, voxels)
-
-
-def _scribble(place: int, shape: tuple[int, ...], key: tuple[int, ...], first: bool) -> None:
-    """New strokes on one box: before there is a mask (``first``), or where the mask is wrong."""
-    count = math.prod(shape)
-    rng = np.random.default_rng(key)
-    arrays = cast("SharedArrays", _arrays)  # `_attach` came first
-    image, target, mask, scribbles = (
-        array[place, :count].reshape(shape) for array in (arrays.image, arrays.truth, arrays.mask, arrays.scribbles)
-    )
-    truth = target > 0
-    if first:
-        new = simulated_user.begin(rng, truth)
-    else:
-        old = scribbles.copy()
-        shown = np.where(old == 0, mask > 0, old == FOREGROUND)
-        mask[...] = shown
-        new = simulated_user.correct(rng, old, shown, truth)
-    scribbles[...] = new
-    near = nearness(unit_range(image.astype(np.float32)), new)
-    arrays.near[place, :, :count] = np.rint(255 * near).reshape(2, count)
-
-
-# -- a batch under way ------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -109,7 +50,7 @@ class Batches:
         voxels = renderer.most
         self.arrays = SharedArrays.create(folder, recipe.under_way * recipe.batch, voxels)
         context = multiprocessing.get_context("spawn")
-        self.users = ProcessPoolExecutor(workers, context, _attach, self.arrays.about)
+        self.users = ProcessPoolExecutor(workers, context, attach, self.arrays.about)
 
     def begin(self, slot: int, number: int) -> UnderWay:
         """A fresh batch in a slot of the ring."""
@@ -142,7 +83,7 @@ class Batches:
 
     def _ask(self, under_way: UnderWay, place: int, first: bool) -> None:
         key = (self.seed, under_way.number, under_way.seen, place)
-        under_way.jobs.append(self.users.submit(_scribble, place, under_way.shape, key, first))
+        under_way.jobs.append(self.users.submit(scribble, place, under_way.shape, key, first))
 
     def input(self, under_way: UnderWay, device: str) -> torch.Tensor:
         """What the network sees of a batch now: (N, 7, ...)."""
