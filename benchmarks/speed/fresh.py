@@ -27,7 +27,7 @@ def ask(what: str, scan: Path, box: object, threads: int, grid: int | None, comp
 
 def imports(most: int = 12) -> list[dict]:
     """Milliseconds that ``bifseg segment`` waits for packages, by package: itself alone, without what it imports."""
-    program = "import bifseg.cli, bifseg.session.session, bifseg.io.images"
+    program = "import bifseg.cli.segment, bifseg.session.session, bifseg.io.images"
     command = [sys.executable, "-X", "importtime", "-c", program]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
     spent: dict[str, float] = {}

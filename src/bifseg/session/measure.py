@@ -111,13 +111,21 @@ def _length(hit: np.ndarray) -> np.ndarray:
 
 def _corners(plane: np.ndarray) -> np.ndarray:
     """The corners of a plane's convex hull, (n, 2): its farthest pair is among them, whatever the spacing."""
-    from scipy.spatial import ConvexHull  # here, for few who load this module measure anything
-
     rows = np.flatnonzero(plane.any(1))
     inside = plane[rows]
     first, last = inside.argmax(1), plane.shape[1] - 1 - inside[:, ::-1].argmax(1)
-    points = np.unique(np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)]), axis=0)
-    away = points - points[0]
-    if not (away[:, 0] * away[-1, 1] - away[:, 1] * away[-1, 0]).any():  # all on one line: there is no hull
-        return points[[0, -1]]
-    return points[np.sort(ConvexHull(points).vertices)]
+    left, right = (_chain(rows.tolist(), columns.tolist()) for columns in (first, -last))
+    return np.unique(left + [(row, -column) for row, column in right], axis=0)
+
+
+def _chain(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
+    """Of points with ascending rows, the corners of their convex hull on the side of small columns."""
+    chain: list[tuple[int, int]] = []
+    for row, column in zip(rows, columns, strict=True):
+        while len(chain) > 1:
+            (r0, c0), (r1, c1) = chain[-2:]
+            if (r1 - r0) * (column - c0) > (c1 - c0) * (row - r0):
+                break  # the chain bends towards larger columns
+            chain.pop()
+        chain.append((row, column))
+    return chain
