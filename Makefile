@@ -6,7 +6,8 @@ CLIENT := monailabel==0.8.5  # its client, to test our server with; what the res
 NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
 DATA ?= $(BIFSEG_DATA)
 PAGE := src/bifseg/server/static/index.html
-PARALLEL := -n 2 --dist loadscope --no-loadscope-reorder  # of pytest: two at once, as tests/conftest.py deals them out
+# Of pytest: files at once, as tests/conftest.py deals them out. Of three, one mostly waits for a server or a browser.
+PARALLEL = -n $(1) --dist loadscope --no-loadscope-reorder
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
 LINTERS := lint-types lint-files lint-imports lint-docstrings $(if $(NODE),lint-page)
@@ -33,10 +34,10 @@ web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json:
 
 test: lint $(if $(NODE),page)
 	$(if $(NODE),npm --prefix web test)
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(call PARALLEL,3)
 
 check: lint
-	$(BIN)/python -m pytest -q -m "unit and not data" $(PARALLEL)
+	$(BIN)/python -m pytest -q -m "unit and not data" $(call PARALLEL,2)
 
 # The same without what only POSIX has, and on the plainest CPU: what other machines will do.
 portable: .venv/dev

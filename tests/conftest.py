@@ -51,7 +51,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """With ``-n 2``, tests of browsers are one after the other, and so are those that start programs, and those of a
+    """With ``-n 3``, tests of browsers are one after the other, and so are those that start programs, and those of a
     folder that has a server of its own; others are dealt out by file."""
     from xdist.scheduler import LoadScopeScheduling
 

@@ -14,6 +14,9 @@ def soak():
 
 @pytest.fixture
 def run(soak, monkeypatch, tmp_path, capsys):
+    """The program, with three users in the place of eight."""
+    monkeypatch.setattr(import_module("benchmarks.server.users"), "CLIENTS", 3)
+
     def run(*arguments):
         output = tmp_path / "told.json"
         monkeypatch.setattr(sys, "argv", ["soak.py", *map(str, arguments), "--workers", "1", "-o", str(output)])
@@ -32,23 +35,23 @@ def test_the_priority_of_a_session_is_read_where_linux_tells_one(monkeypatch, to
 
 
 def test_kills_lose_nothing_and_change_no_mask(run):
-    told = run("kill", "--kills", 3, "--steps", 5, "--seed", 4)
-    assert told["kills"] == 3
+    told = run("kill", "--kills", 2, "--steps", 4, "--seed", 4)
+    assert told["kills"] == 2
     assert told["problems"] == []
     assert told["errors"] == []
     assert told["acknowledged"] > 0
-    assert told["masks_compared"] >= 4
+    assert told["masks_compared"] >= 3
     assert told["errands"]["upload"] > 0
-    assert sum(told["by_kind"].values()) == 3
+    assert sum(told["by_kind"].values()) == 2
 
 
-def test_eight_clients_at_once_and_no_crossed_session(run, soak, monkeypatch):
+def test_clients_at_once_and_no_crossed_session(run, soak, monkeypatch):
     """For two seconds, after which each ends the session that it is at."""
     monkeypatch.setattr(soak, "CLIENTS", 1)  # of which the sessions in this process, to compare with, are made again
     told = run("load", "--seconds", 2, "--steps", 4)
     assert told["errors"] == []
     assert told["crossed"] == 0
-    assert told["calls"]["scribble"]["n"] >= 8
+    assert told["calls"]["scribble"]["n"] >= 3
     assert 0 < told["calls"]["scribble"]["p50"] <= told["calls"]["scribble"]["p95"]
     assert told["in_process"]["scribble"]["n"] > 0
     assert all(mib > 100 for _, mib in told["memory_mib"])

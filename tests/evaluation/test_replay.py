@@ -9,6 +9,7 @@ from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
 from bifseg.training.synthetic.phantom import phantom
 
+SCAN, _ = phantom(11)
 MORE = {
     "kind": "scribble",
     "scribbles": {"strokes": [{"points": [[35, 35, 30], [40, 35, 30]], "label": 2, "radius": 1}]},
@@ -19,7 +20,7 @@ MORE = {
 def recorded(tmp_path_factory):
     """A session with a wrong turn, a resized box, and a second object."""
     store = Store(tmp_path_factory.mktemp("store"))
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
     for step in (BOX, MORE, {"kind": "undo"}, SCRIBBLE, {"kind": "resize", "box": "28:92,28:92,20:40"}, PLANE, MORE):
         do(session, step)
@@ -96,7 +97,7 @@ def names_and_calls(store, id, monkeypatch):
 
 
 def test_renamed_removed_and_selected_objects_keep_their_methods(store, monkeypatch):
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
     steps = [
         {**BOX, "refine": "none"}, {**PLANE, "refine": "none"}, {"kind": "rename", "name": "object 1", "to": "liver"},
@@ -112,7 +113,7 @@ def test_renamed_removed_and_selected_objects_keep_their_methods(store, monkeypa
 
 
 def test_a_part_is_an_object_to_other_methods_and_erasers_are_nothing(store, monkeypatch):
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
     eraser = {"points": [[37, 35, 30]], "label": 0, "radius": 9}
     elsewhere = {"points": [[70, 70, 30]], "label": 1}
@@ -134,7 +135,7 @@ def test_a_part_is_an_object_to_other_methods_and_erasers_are_nothing(store, mon
 
 
 def test_what_belongs_to_other_objects_is_not_the_methods(store, monkeypatch):
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
     do(session, {**PLANE, "refine": "none"})
     do(session, {**BOX, "name": "all", "refine": "none"})
@@ -146,7 +147,7 @@ def test_what_belongs_to_other_objects_is_not_the_methods(store, monkeypatch):
 
 
 def test_arrays_and_given_masks_are_replayed(store):
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     mask = np.zeros((20, 20, 4), np.uint8)
     mask[5:15, 5:15] = 1
     given = {"blob": store.add_array(mask), "box": "40:60,40:60,28:32"}
@@ -160,7 +161,7 @@ def test_arrays_and_given_masks_are_replayed(store):
 
 def test_a_changed_record_is_not_the_same(store):
     """What says "same" does look: another seed, and so another classifier, is found."""
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann", seed=1)
+    id = store.create(store.add_image(SCAN, "ann"), "ann", seed=1)
     session = DurableSession(store, id)
     do(session, BOX)
     do(session, SCRIBBLE)
@@ -173,7 +174,7 @@ def test_a_changed_record_is_not_the_same(store):
 def test_a_model_that_the_server_knows_by_name(store, tmp_path):
     file = tmp_path / "mine.safetensors"
     file.write_bytes((SHIPPED / f"{DEFAULT[3]}.safetensors").read_bytes())
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann", model="mine")
+    id = store.create(store.add_image(SCAN, "ann"), "ann", model="mine")
     models = {"mine": file}
     do(DurableSession(store, id, models=models), BOX)
     assert [row.same for row in replay(store, id, models=models)] == [True]
@@ -183,7 +184,7 @@ def test_a_model_that_the_server_knows_by_name(store, tmp_path):
 
 
 def test_a_journal_that_does_not_lead_where_it_says(store):
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     do(DurableSession(store, id), BOX)
     with store.transaction() as connection:
         connection.execute("UPDATE entries SET request = json_set(request, '$.name', 'other')")

@@ -3,48 +3,44 @@
 import warnings
 
 import pytest
-from serving import serving
 from slicer_panel import IN, OUT, infer
 
-from bifseg.server.settings import Settings
 
-
-def test_names_and_passwords(module, tmp_path, upload, tmp_path_factory, paint):
+def test_names_and_passwords(server, module, tmp_path, upload, paint):
     """As the panel logs in; its client keeps headers of one call for the next, so each call has a new one, as there."""
     warnings.simplefilter("ignore", ResourceWarning)
     refused = module.MONAILabelClientException
-    with serving(Settings(tmp_path_factory.mktemp("store"), threads=1)) as server:
-        tokens = {name: server.service.tokens.create(name) for name in ("ann", "bob")}
+    tokens = {name: server.service.tokens.create(name) for name in ("ida", "jan")}
 
-        def client(user=None):
-            client = module.MONAILabelClient(f"{server.url}/monailabel", tmpdir=str(tmp_path))
-            if user:
-                client.update_auth(passes[user])
-            return client
+    def client(user=None):
+        client = module.MONAILabelClient(f"{server.url}/monailabel", tmpdir=str(tmp_path))
+        if user:
+            client.update_auth(passes[user])
+        return client
 
-        assert client().auth_enabled()
-        assert not client().auth_valid_token()
-        for call in (client().info, lambda: client().auth_token("ann", tokens["bob"])):
-            with pytest.raises(refused) as error:
-                call()
-            assert error.value.status_code == 401
-        passes = {user: client().auth_token(user, token) for user, token in tokens.items()}
-        assert client("ann").auth_valid_token()
-        session = client("ann").create_session(upload)["session_id"]
-        assert infer(client("ann"), session, paint([IN], [OUT])).array[IN].all()
-        client("ann").upload_image(upload, "case 7")
-        for call in (
-            lambda: client("bob").get_session(session),
-            lambda: client("bob").remove_session(session),
-            lambda: client("bob").download_label("case 7", "final"),
-        ):
-            with pytest.raises(refused) as error:
-                call()
-            assert error.value.status_code == 404
-        for call in (
-            lambda: infer(client("bob"), session, paint([IN])),
-            lambda: client("bob").save_label("case 7", paint([IN])[0]),
-        ):
-            with pytest.raises(refused, match="Status: 404"):
-                call()
-        assert client("bob").info()["datastore"]["total"] == 0
+    assert client().auth_enabled()
+    assert not client().auth_valid_token()
+    for call in (client().info, lambda: client().auth_token("ida", tokens["jan"])):
+        with pytest.raises(refused) as error:
+            call()
+        assert error.value.status_code == 401
+    passes = {user: client().auth_token(user, token) for user, token in tokens.items()}
+    assert client("ida").auth_valid_token()
+    session = client("ida").create_session(upload)["session_id"]
+    assert infer(client("ida"), session, paint([IN], [OUT])).array[IN].all()
+    client("ida").upload_image(upload, "case 7")
+    for call in (
+        lambda: client("jan").get_session(session),
+        lambda: client("jan").remove_session(session),
+        lambda: client("jan").download_label("case 7", "final"),
+    ):
+        with pytest.raises(refused) as error:
+            call()
+        assert error.value.status_code == 404
+    for call in (
+        lambda: infer(client("jan"), session, paint([IN])),
+        lambda: client("jan").save_label("case 7", paint([IN])[0]),
+    ):
+        with pytest.raises(refused, match="Status: 404"):
+            call()
+    assert client("jan").info()["datastore"]["total"] == 0

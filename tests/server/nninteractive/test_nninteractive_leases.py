@@ -72,17 +72,15 @@ def _age(server, digest, **seconds):
 
 
 def test_a_server_that_was_down_for_long_keeps_no_dead_leases(server):
-    with server.connect() as client:
-        digest = hashlib.sha256(client._lease_token.encode()).hexdigest()
+    with server.connect() as one, server.connect() as other:
+        digests = [hashlib.sha256(client._lease_token.encode()).hexdigest() for client in (one, other)]
         server.kill()
-        _age(server, digest, heard=500, touched=10)
+        _age(server, digests[0], heard=500, touched=10)
+        _age(server, digests[1], heard=700)
         server.start()
-        assert client.heartbeat() > 0
-        server.kill()
-        _age(server, digest, heard=700)
-        server.start()
+        assert one.heartbeat() > 0
         with pytest.raises(SessionExpiredError):
-            client.heartbeat()
+            other.heartbeat()
 
 
 def test_clients_live_while_a_server_takes_long_to_start(store):
