@@ -14,7 +14,10 @@ KINDS = {
     "test_threads.py": "server",
 }  # fmt: skip
 
-SERVERS = ("server/api", "server/nninteractive")  # folders whose files share a server
+# Files that share a server.
+SERVERS = {"server/api/*": "api", "server/nninteractive/*": "nninteractive"} | dict.fromkeys(
+    ("server/test_server_*", "server/test_work.py", "server/monailabel/test_slicer_passwords.py"), "server"
+)
 
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
 # where pytest-xdist runs several tests at once each has one core.
@@ -51,8 +54,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """With ``-n 3``, tests of browsers are one after the other, and so are those that start programs, and those of a
-    folder that has a server of its own; others are dealt out by file."""
+    """With ``-n 3``, tests of browsers are one after the other, and so are those that start programs, and those of
+    files that share a server; others are dealt out by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
@@ -61,7 +64,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             file = Path(name).relative_to(HERE.name)
             if _starts_programs(file):
                 return "browsers" if _kind(file) == "browser" else "programs"
-            return str(file.parent) if str(file.parent) in SERVERS else name
+            return next((SERVERS[files] for files in SERVERS if file.match(files)), name)
 
     return ByFile(config, log)
 

@@ -73,8 +73,8 @@ def test_an_array_comes_back_with_its_shape(tmp_path):
 
 HOSTILE = [
     ("crashes", ValueError, r"^The upload cannot be read: the process that tried to crashed"),
-    ("sleeps", ValueError, "it took more than the 2 s or the memory"),
-    ("spins", ValueError, "it took more than the 2 s or the memory"),
+    ("sleeps", ValueError, "it took more than the 1 s or the memory"),
+    ("spins", ValueError, "it took more than the 1 s or the memory"),
     ("eats memory", TooLarge, "^The upload needs more memory"),
     ("fills the disk", TooLarge, "^The upload unpacks to more than is allowed"),
     ("has a fault", WorkError, r"a reason that is the server's: KeyError at <lambda>, line \d+ of hostile_reader"),
@@ -89,7 +89,7 @@ def test_what_a_file_does_to_its_reader_costs_one_sentence(file, tmp_path, monke
     hostile = Path(__file__).parents[1] / "support" / "hostile_reader.py"
     module = reading if way == "started" else template
     monkeypatch.setattr(module, "COMMAND", (sys.executable, str(hostile), how, str(tmp_path)))
-    limits = Limits(array_bytes=8 << 20, seconds_per_reading=2 if how in ("sleeps", "spins") else 60)
+    limits = Limits(array_bytes=8 << 20, seconds_per_reading=1 if how in ("sleeps", "spins") else 60)
     start = time.monotonic()
     with contextlib.closing(template.Template()) as one, pytest.raises(kind, match=sentence) as caught:
         reading.read_image(file, tmp_path, limits, template=one if way == "forked" else None)

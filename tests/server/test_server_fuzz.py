@@ -173,7 +173,7 @@ def read_changed_files(folder: Path) -> dict:
         read_upload(folder / f"whole{suffix}", voxels=VOXELS, bytes=BYTES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(max_examples=1200 * TIMES, deadline=None, suppress_health_check=ALL, derandomize=True, database=None)
+    @settings(max_examples=800 * TIMES, deadline=None, suppress_health_check=ALL, derandomize=True, database=None)
     @given(st.data())
     def read(data):
         suffix = data.draw(st.sampled_from(sorted(originals)))
