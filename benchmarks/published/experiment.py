@@ -74,10 +74,18 @@ SCRIBBLED = ("without U_s", "without omega")  # variants that without scribbles 
 UNWEIGHTED = "without U_p"  # that without scribbles is BIFSeg(-w)
 
 
-def masks_of(segment: Segment, crop: Crop, model: Model, parameters: Parameters) -> list[np.ndarray]:
-    """The mask after every label update, in the box; the last is what a session would show."""
+def masks_of(
+    segment: Segment, crop: Crop, model: Model, parameters: Parameters, dropped: list[float] | None = None
+) -> list[np.ndarray]:
+    """The mask after every label update, in the box; the last is what a session would show.
+
+    ``dropped`` is given the shares of object and background that have no weight in the first network update.
+    """
     free, found = np.zeros(crop.box.shape, bool), []
     for step in adapt(replace(segment, parameters=parameters), crop, model, refine="auto", locked=free):
+        if dropped is not None and step.index == 0 and step.weights is not None:
+            parts = (step.weights[step.labels], step.weights[~step.labels])
+            dropped += [round(float(np.mean(part == 0)), 4) if part.size else 0.0 for part in parts]
         mask = final_mask(crop, step.labels, step.probability, segment.scribbles, free, parameters)
         mask |= segment.scribbles == FOREGROUND
         mask &= segment.scribbles != BACKGROUND
@@ -86,7 +94,7 @@ def masks_of(segment: Segment, crop: Crop, model: Model, parameters: Parameters)
 
 
 def judged(target: Target, model: Model, settings: Mapping[str, Parameters], seed: int = 0) -> dict:
-    """Dice of one object by settings, then ``box`` or ``scribbles``, then variant.
+    """Dice of one object by settings, then ``box`` or ``scribbles``, then variant; ``dropped`` as in `masks_of`.
 
     ``settings``: ``printed`` with all `variants`, others with BIFSeg and BIFSeg(-w) alone. The scribbles are a user's
     on the network's own mask, the same for all.
@@ -112,7 +120,11 @@ def judged(target: Target, model: Model, settings: Mapping[str, Parameters], see
             for variant, changed in asked.items():
                 if phase == "box" and variant in (*SCRIBBLED, UNWEIGHTED):
                     continue
-                scores = [round(dice(mask, truth), 5) for mask in masks_of(segment, crop, model, changed)]
+                dropped: list[float] | None = [] if variant == "bifseg" else None
+                masks = masks_of(segment, crop, model, changed, dropped)
+                scores = [round(dice(mask, truth), 5) for mask in masks]
+                if dropped is not None:
+                    own["dropped"] = dropped
                 own[variant] = scores if variant == "bifseg" else scores[-1]
             found[name][phase] = own
     return found

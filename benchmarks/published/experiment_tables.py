@@ -73,7 +73,7 @@ def _model(rows: Sequence[Mapping]) -> dict:
         told[name] = {}
         for phase in PHASES:
             values = _values(rows, name, phase)
-            base = values["bifseg"]
+            base, drops = values["bifseg"], [row[name][phase]["dropped"] for row in rows]
             told[name][phase] = {
                 "means": {key: _spread(own) for key, own in values.items()},
                 "gaps": {
@@ -83,6 +83,7 @@ def _model(rows: Sequence[Mapping]) -> dict:
                         *(("bifseg", key) for key in values if key != "bifseg"),
                     }
                 },
+                "dropped": [round(float(np.mean(part)), 4) for part in zip(*drops, strict=True)],
                 "worse": int(np.sum(np.subtract(base, values["network"]) < -0.01)),
                 "worse than a cut": int(np.sum(np.subtract(base, values["crf"]) < -0.01)),
             }  # fmt: skip
@@ -94,7 +95,7 @@ def _values(rows: Sequence[Mapping], name: str, phase: str) -> dict[str, list[fl
     own = [row[name][phase] for row in rows]
     found = {"network": [row["network"] for row in rows], "crf": [one["bifseg"][0] for one in own]}
     found["bifseg"] = [one["bifseg"][min(PRINTED_ROUNDS, len(one["bifseg"]) - 1)] for one in own]
-    found |= {key: [one[key] for one in own] for key in own[0] if key != "bifseg"}
+    found |= {key: [one[key] for one in own] for key in own[0] if key not in ("bifseg", "dropped")}
     if name == "printed":
         found |= {f"{k} rounds": [one["bifseg"][k] for one in own] for k in ROUNDS}
     return found
@@ -164,6 +165,13 @@ def parts(numbers: Mapping) -> str:
             if all(name in model["printed"][phase]["gaps"] for model in own):
                 cells = [points(model["printed"][phase]["gaps"][name]) for model in own]
                 lines.append([part, words, *cells])
+        shares = [" / ".join(f"{100 * share:.0f}" for share in model["printed"][phase]["dropped"]) for model in own]
+        lines.append(["left out by w(i) at first, object / background, %", words, *shares])
+        lost = [
+            f"{model['printed'][phase]['worse']} / {model['printed'][phase]['worse than a cut']} of {model['objects']}"
+            for model in own
+        ]
+        lines.append(["lower by more than a point than the network / than +CRF", words, *lost])
         lines.append(["none, one, two, four, eight rounds: Dice", words, *(_rounds(model, phase) for model in own)])
     return table(["part", "", *map(title, own)], lines)
 

@@ -70,21 +70,23 @@ def test_the_mask_after_each_label_update_is_that_of_so_many_rounds_in_a_session
 def test_an_object_is_judged_with_the_same_scribbles_by_all_and_parts_that_say_nothing_are_left_out(target, model):
     found = experiment.judged(target, model, {"printed": PRINTED, "ships": preset("fast", 2)})
     box, scribbles = found["printed"]["box"], found["printed"]["scribbles"]
-    assert set(box) == {"bifseg", "bifseg-w", "once"}
+    assert set(box) == {"bifseg", "bifseg-w", "once", "dropped"}
     assert set(scribbles) == {*box, "without U_p", "without U_s", "without omega"}
     assert len(box["bifseg"]) == len(scribbles["bifseg"]) == experiment.LONGEST + 1
-    assert set(found["ships"]["box"]) == {"bifseg", "bifseg-w"}
+    assert set(found["ships"]["box"]) == {"bifseg", "bifseg-w", "dropped"}
     hand = Hand(user_of("careful"), target, 0)
     session = Session(target.image, model=model, parameters=PRINTED)
     mask = session.box(hand.box(), refine="none")
     assert found["network"] == round(dice(mask, target.truth), 5)
     mask = session.scribble(hand.correct(1, mask, hand.box()).labels, refine="auto")
+    assert all(0 <= share <= 1 for share in (*box["dropped"], *scribbles["dropped"]))
     assert scribbles["bifseg"][PRINTED.rounds] == round(dice(mask, target.truth), 5)
 
 
 def row(model: str, patient: str, network: float, gain: float, label: str = "RV") -> dict:
     phase = {
-        "bifseg": [network, *[network + gain] * 8], "bifseg-w": network - gain, "once": network
+        "bifseg": [network, *[network + gain] * 8], "bifseg-w": network - gain, "once": network,
+        "dropped": [0.9, 0.25],
     }  # fmt: skip
     scribbles = {**phase, "without U_p": network, "without U_s": network, "without omega": network + gain}
     return {
@@ -131,6 +133,10 @@ def test_tables_say_what_the_numbers_say(numbers):
     assert "| U_s | after one round of scribbles | **-5.0 [-5.0, -5.0]** | +5.0 [+5.0, +5.0]* |" in (
         experiment_tables.parts(numbers)
     )
+    assert "| left out by w(i) at first, object / background, % | without scribbles | 90 / 25 | 90 / 25 |" in (
+        experiment_tables.parts(numbers)
+    )
+    assert "than +CRF | without scribbles | 4 / 4 of 4 | 0 / 0 of 4 |" in experiment_tables.parts(numbers)
     assert "| good | 100 | 0.10 | A: 3 objects | 81.5±1.3 |" in experiment_tables.networks(numbers)
     assert "| 200 | 0.550 | 2.00 |" in experiment_tables.progress(numbers)
     assert experiment_tables.tuned(numbers) == "Not searched yet."
