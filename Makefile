@@ -14,7 +14,7 @@ LINTERS := lint-types lint-files lint-imports lint-docstrings $(if $(NODE),lint-
 # Where it is set, as in images of containers, every program that a test starts compiles all of bifseg anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo app page check portable plainest bench-check evidence evidence-check test lint $(LINTERS) format types docs loops clean
+.PHONY: demo app page check portable plainest bench-check evidence evidence-check test test-python test-page setup lint $(LINTERS) format types docs loops clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -33,8 +33,13 @@ web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json:
 	touch $@
 
 test: lint $(if $(NODE),page)
-	$(if $(NODE),npm --prefix web test)
+	@$(MAKE) --no-print-directory -j 2 test-python $(if $(NODE),test-page)
+
+test-python:
 	$(BIN)/python -m pytest $(call PARALLEL,3)
+
+test-page:
+	npm --prefix web test
 
 check: lint
 	$(BIN)/python -m pytest -q -m "unit and not data" $(call PARALLEL,2)
@@ -60,8 +65,11 @@ evidence-check: .venv/dev
 	@test -n "$(DATA)" || (echo "Say where the data sets are: make $@ DATA=folder"; exit 1)
 	$(BIN)/python -m benchmarks.published.check $(DATA) $(if $(ROWS),--rows $(ROWS))
 
-lint: .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
+lint: setup
 	@$(MAKE) --no-print-directory -j 2 $(LINTERS)
+
+setup:
+	@$(MAKE) --no-print-directory -j 2 .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 
 lint-types:  # first: it takes as long as all others together
 	$(BIN)/mypy

@@ -3,10 +3,10 @@
     python -m benchmarks.server.fuzz_files --files 20000 --uploads 20000 [--seed 0] [--keep FOLDER] [--log FILE]
 
 Each file is a whole one whose fields, counts, offsets, parts or bytes were changed by something that knows its format
-(damage.py). ``--files`` of them are read in a process with the limits of `bifseg.server.uploads.reader_process`, many
-files to a process for speed; ``--uploads`` others go over HTTP to a server, which reads each in a process of its own.
-Those take hours: with ``--log`` what is done is written down piece by piece, and a second call goes on where the first
-was ended. What is found is kept, and the exit code is 1.
+(damaged_files.py). ``--files`` of them are read in a process with the limits of
+`bifseg.server.uploads.reader_process`, many to a process for speed; ``--uploads`` others go over HTTP to a server,
+which reads each in a process of its own. Those take hours: with ``--log`` what is done is written down piece by piece,
+and a second call goes on where the first was ended. What is found is kept, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from benchmarks.server.damage import made, whole
+from benchmarks.server.damaged_files import made, whole
 
 if TYPE_CHECKING:
     from benchmarks.server.process import Server

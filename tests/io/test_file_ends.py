@@ -20,7 +20,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import RLELossless
 from small_files import CT, GREY, nifti, refused
 
-from benchmarks.server.damage import write_packed
+from benchmarks.server.damaged_files import write_packed
 from bifseg.imaging.image import Image
 from bifseg.io import images
 from bifseg.io.images import read_image, write_image

@@ -33,7 +33,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 @pytest.fixture(scope="module")
 def session(server, request) -> str:
     """A session on the ``SCAN`` of the test file."""
-    from reader import begun
+    from page_reader import begun
 
     return begun(server, request.module.SCAN)
 
@@ -41,7 +41,7 @@ def session(server, request) -> str:
 @pytest.fixture
 def reader(browser, server, session, request) -> Iterator:
     """A page at that session, at the voxel ``HERE`` of the test file."""
-    from reader import reading
+    from page_reader import reading
 
     with reading(browser, server.url) as reader:
         reader.open(server, request.module.SCAN, session)

@@ -3,7 +3,7 @@
 import nibabel
 import numpy as np
 import SimpleITK as sitk
-from reader import Scan, expect, reading, rgb
+from page_reader import Scan, expect, reading, rgb
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from bifseg.io.datasets import open_dataset

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reader import expect, reading
+from page_reader import expect, reading
 
 from bifseg.server import built
 from bifseg.training.synthetic.phantom import phantom

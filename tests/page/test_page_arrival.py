@@ -3,7 +3,7 @@
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from reader import begun, expect, reading
+from page_reader import begun, expect, reading
 
 from bifseg.imaging.image import Image
 

@@ -1,6 +1,6 @@
 """Two people on one session: who draws on an older state is told, sees what the other did, and loses no stroke."""
 
-from reader import begun, expect, reading, soon
+from page_reader import begun, expect, reading, soon
 
 from bifseg.training.synthetic.phantom import phantom
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reader import begun, expect, reading
+from page_reader import begun, expect, reading
 
 from bifseg.imaging.image import Image
 from bifseg.training.synthetic.phantom import phantom

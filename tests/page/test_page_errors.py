@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from page_reader import PATIENCE, Scan, begun, expect, reading, soon
 from program import Program
-from reader import PATIENCE, Scan, begun, expect, reading, soon
 from serving import serving
 
 from bifseg.io import images
@@ -33,14 +33,14 @@ def kinds(store, session):
     return [entry.kind for entry in store.entries(session)]
 
 
-def check_both_strokes(data, session):
-    """That a store has the box and the two strokes of these tests, once each, and their scribbles."""
+def check_strokes(data, session, *rows):
+    """That a store has the box and the strokes along these rows, once each, and their scribbles."""
     store = Store(data)
     try:
-        assert kinds(store, session) == ["box", "scribble", "scribble"]
+        assert kinds(store, session) == ["box", *["scribble"] * len(rows)]
         segment = store.state(session).objects["object 1"]
         painted = np.zeros((48, 44, 24), np.uint8)
-        painted[20:27, (20, 26), 12] = 2
+        painted[20:27, rows, 12] = 2
         np.testing.assert_array_equal(segment.box.paste(segment.scribbles, painted.shape), painted)
     finally:
         store.close()
@@ -151,34 +151,9 @@ def reddish(reader, voxel):
     return red > green + 40 and red > blue + 40
 
 
-def test_strokes_that_the_server_never_got_outlive_a_reload_and_are_sent_once(browser, path, tmp_path):
-    app = App(tmp_path / "data", path)
-    try:
-        url, token, session = LINK.fullmatch(app.line).groups()
-        with reading(browser, url) as reader:
-            reader.forgive("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_ABORTED")
-            reader.forgive("ERR_INCOMPLETE_CHUNKED_ENCODING")
-            reader.scan = Scan.read(path)
-            reader.enter(token, session)
-            with reader.acting():
-                reader.box(*BOX)
-            reader.press("g")
-            reader.thin()
-            app.stop(signal.SIGKILL)
-            reader.told("The server cannot be reached. Nothing is lost")  # at once, though nothing was asked
-            reader.drag("Axial", (20, 20, 12), (26, 20, 12))
-            reader.drag("Axial", (20, 26, 12), (26, 26, 12))
-            reader.page.goto("about:blank")
-            app = App(tmp_path / "data")
-            reader.page.goto(f"{url}/#session={session}")
-            reader.arrived()
-            reader.done(3)
-            check_both_strokes(tmp_path / "data", session)
-    finally:
-        app.stop(signal.SIGTERM)
-
-
-def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, path, tmp_path):
+def test_a_server_that_is_killed_gets_every_stroke_once_from_a_page_that_stays_and_one_that_is_reloaded(
+    browser, path, tmp_path
+):
     app = App(tmp_path / "data", path)
     try:
         url, token, session = LINK.fullmatch(app.line).groups()
@@ -202,6 +177,16 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_stroke_once(browser, 
                 back = reader.page.get_by_text("The server is back")
                 expect(back).to_be_visible(timeout=PATIENCE)  # the page asks every few seconds only
             expect(reader.page.locator(".banner")).to_be_hidden()
-            check_both_strokes(tmp_path / "data", session)
+            check_strokes(tmp_path / "data", session, 20, 26)
+
+            app.stop(signal.SIGKILL)
+            reader.told("The server cannot be reached. Nothing is lost")  # at once, though nothing was asked
+            reader.drag("Axial", (20, 30, 12), (26, 30, 12))
+            reader.page.goto("about:blank")
+            app = App(tmp_path / "data")
+            reader.page.goto(f"{url}/#session={session}")
+            reader.arrived()
+            reader.done(4)
+            check_strokes(tmp_path / "data", session, 20, 26, 30)
     finally:
         app.stop(signal.SIGTERM)

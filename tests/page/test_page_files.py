@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from reader import PATIENCE, Scan, begun, expect, reading
+from page_reader import PATIENCE, Scan, begun, expect, reading
 
 from bifseg.errors import NotFound
 from bifseg.io.images import write_image

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reader import begun, soon
+from page_reader import begun, soon
 from scan import AXES, Scan
 
 from bifseg.server import built

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
-from reader import AXES, Scan, pillow, reading
+from page_reader import AXES, Scan, pillow, reading
 from scipy.spatial.transform import Rotation
 
 from bifseg import Session

@@ -3,7 +3,7 @@
 import pytest
 from api_calls import API
 from kinds_of_objects import scan_and_core
-from reader import begun, expect, reading
+from page_reader import begun, expect, reading
 
 from bifseg.server.api.bodies.drawing import Mask
 from bifseg.tasks import learning

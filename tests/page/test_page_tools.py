@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
-from reader import PATIENCE, begun, expect, reading, soon
+from page_reader import PATIENCE, begun, expect, reading, soon
 
 from bifseg.training.synthetic.phantom import phantom
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from reader import begun, expect, reading, soon
+from page_reader import begun, expect, reading, soon
 
 from bifseg.imaging.image import Image
 from bifseg.training.synthetic.phantom import phantom

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from reader import begun, expect, reading, soon
+from page_reader import begun, expect, reading, soon
 from serving import serving
 
 from bifseg.io.images import write_image

@@ -17,7 +17,7 @@ import type { Api } from './server/api.ts'
 import { sentenceOf } from './server/errors.ts'
 import type { ImageInfo, MeasureInfo, SessionState } from './server/types.ts'
 import { compose } from './session/composition.ts'
-import { Gauges } from './session/gauges.ts'
+import { Measurements } from './session/measurements.ts'
 import { Model } from './session/model.ts'
 import { Objects } from './session/objects.ts'
 import type { Prefs, Seen } from './session/prefs.ts'
@@ -42,7 +42,7 @@ export class Workspace {
   private readonly drawing: Drawing
   private readonly objects: Objects
   private readonly view: View
-  private readonly gauges: Gauges
+  private readonly measurements: Measurements
   private readonly tasks: Tasks
   private readonly panel: Panel
   private readonly guide: Guide
@@ -90,14 +90,14 @@ export class Workspace {
       growing: (partly) => askOutside(partly),
       pointed: (voxel) => this.pointed(voxel),
       enlarged: (plane) => this.view.enlarge(plane),
-      gauged: (gauge) => this.gauges.keep(gauge),
+      keepMeasurement: (measurement) => this.measurements.keep(measurement),
       say,
     })
-    this.gauges = new Gauges(this.stage, this.seen, () => this.gauged())
+    this.measurements = new Measurements(this.stage, this.seen, () => this.measurementsChanged())
     this.tools = new Tools(this.stage, this.drawing, say)
     this.drawing.tools = this.tools
     this.view = new View(this.model, this.stage, this.tools, prefs, this.seen, () => this.update(), say)
-    const { objects, drawing, model, gauges } = this
+    const { objects, drawing, model, measurements } = this
     this.tasks = new Tasks(api, model, prefs, () => this.update(), say)
     const teach = teaching(this.tasks, model, api, () => this.panel.update())
     this.panel = new Panel(model, this.planar, this.tasks, () => this.surroundings(), {
@@ -115,9 +115,9 @@ export class Workspace {
       typed: (box) => drawing.typed(box),
       look: (change) => this.view.look(change),
       window: (window) => this.stage.setWindow(window),
-      goTo: (gauge) => gauges.goTo(gauge),
-      removeGauge: (gauge) => gauges.remove(gauge),
-      removeGauges: () => gauges.clear(),
+      goTo: (measurement) => measurements.goTo(measurement),
+      removeMeasurement: (measurement) => measurements.remove(measurement),
+      removeMeasurements: () => measurements.clear(),
       ...teach,
     })
     this.guide = new Guide(model, this.planar, { begin: () => drawing.begin(), discard: () => drawing.discard() })
@@ -166,8 +166,8 @@ export class Workspace {
   }
 
   private get parts() {
-    const { model, stage, objects, drawing, prefs, view, tools, gauges, panel } = this
-    return { model, stage, objects, drawing, prefs, view, tools, gauges, panel: panel.element }
+    const { model, stage, objects, drawing, prefs, view, tools, measurements, panel } = this
+    return { model, stage, objects, drawing, prefs, view, tools, measurements, panel: panel.element }
   }
 
   /** Open a session with the slices that are seen first; the rest of its scan, and its masks, come then. */
@@ -268,7 +268,7 @@ export class Workspace {
       mapped: this.stage.scene.map !== null,
       suvMissing: this.volume.display.suv_missing,
       draft: this.drawing.draft?.box ?? null,
-      gauges: this.gauges.read,
+      measurements: this.measurements.read,
       measures: this.measures,
     }
   }
@@ -322,7 +322,7 @@ export class Workspace {
     if (this.tools.tool === 'box') this.view.pick('brush')
   }
 
-  private gauged(): void {
+  private measurementsChanged(): void {
     this.prefs.save(this.model.state.id)
     this.update()
   }

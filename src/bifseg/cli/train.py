@@ -147,7 +147,7 @@ def train(
 
 def _pack(folder: Path, output: Path) -> None:
     from bifseg.training.bank import write_bank
-    from bifseg.training.permissive import permissive_volumes
+    from bifseg.training.public_sets import permissive_volumes
 
     output.parent.mkdir(parents=True, exist_ok=True)
     size = write_bank(output, permissive_volumes(folder))
@@ -171,7 +171,7 @@ def _listen(
 
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
-    from bifseg.training.permissive import permissive_volumes
+    from bifseg.training.public_sets import permissive_volumes
     from bifseg.training.train_listening import RECIPES, train
 
     if name not in RECIPES:

@@ -1,4 +1,4 @@
-"""Users who draw for a network in training: others than those who judge it (`evaluation.users`).
+"""Users who draw for a network in training: others than those who judge it (`evaluation.simulated_users`).
 
 They wander, dab, hatch and outline, with brushes of any width, off the middle of what is wrong, and now and then they
 are wrong themselves; they may mark much before anything was segmented. Nothing here is shared with the judges.

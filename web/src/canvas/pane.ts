@@ -3,9 +3,9 @@
 import { h } from '../elements/dom.ts'
 import type { Box, Vec3 } from '../scan/axes.ts'
 import { across, type Plane } from '../scan/volume.ts'
-import { drawGauges } from './gauges.ts'
 import { drawBox, drawBrush, drawCrosshair, drawLetters, drawStrokes } from './marks.ts'
 import { Masks } from './masks.ts'
+import { drawMeasurements } from './measurements.ts'
 import { PLANE_NAMES, type Scene } from './scene.ts'
 
 const KEPT = 24 // pictures of slices
@@ -133,7 +133,7 @@ export class Pane {
     drawBrush(c, this)
     drawBox(c, this)
     if (scene.crosshair) drawCrosshair(c, this)
-    drawGauges(c, this)
+    drawMeasurements(c, this)
     drawLetters(c, this)
     this.describe()
   }

@@ -1,7 +1,7 @@
 // What all slices draw, in canonical voxels.
 
 import type { Box, Vec3 } from '../scan/axes.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 import type { Patch } from '../scan/patch.ts'
 import type { Plane, Volume, Window } from '../scan/volume.ts'
 import type { Ramp } from './colours.ts'
@@ -29,8 +29,8 @@ export interface Scene {
   /** Strokes that no mask knows yet. */
   pending: Painted[]
   /** What was measured, and what is being measured. */
-  gauges: Gauge[]
-  gauge: Gauge | null
+  measurements: Measurement[]
+  measurement: Measurement | null
   /** The brush where the pointer is, in CSS pixels of a pane. */
   brush: { plane: Plane; x: number; y: number; label: 0 | 1 | 2; radius: number } | null
   /** Whether the scan is one picture. */

@@ -8,12 +8,12 @@ import type { MeasureInfo, ObjectInfo } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
 import { colourOf, type Seen } from '../session/prefs.ts'
 import type { Tasks } from '../session/tasks.ts'
-import { type Gauging, gaugeList, type Read } from './gauges.ts'
+import { type Measuring, measurementList, type Read } from './measurements.ts'
 import { type Teaching, taskPart } from './tasks.ts'
 import { type Viewed, type Viewing, viewControls } from './viewing.ts'
 
 /** What the panel can be asked for; objects by their names. */
-export interface Wishes extends Viewing, Gauging, Teaching {
+export interface Wishes extends Viewing, Measuring, Teaching {
   select(name: string): void
   rename(name: string): void
   remove(name: string): void
@@ -33,7 +33,7 @@ export interface Wishes extends Viewing, Gauging, Teaching {
 export interface Surroundings extends Viewed {
   seen: Seen
   draft: Box | null
-  gauges: Read[]
+  measurements: Read[]
   measures: Map<string, MeasureInfo>
 }
 
@@ -43,9 +43,9 @@ export class Panel {
   private readonly objects = h('section', { class: 'objects', 'aria-label': 'Objects' })
   private readonly task = h('section', { class: 'teaching', 'aria-label': 'Task' })
   private readonly box = h('section', { class: 'box', 'aria-label': 'Box' })
-  private readonly gauges = h('section', { class: 'gauges', 'aria-label': 'Measured' })
+  private readonly measurements = h('section', { class: 'measurements', 'aria-label': 'Measured' })
   private readonly view = h('section', { class: 'view', 'aria-label': 'View' })
-  readonly element = h('aside', { class: 'panel' }, this.objects, this.task, this.gauges, this.box, this.view)
+  readonly element = h('aside', { class: 'panel' }, this.objects, this.task, this.measurements, this.box, this.view)
   private sought = ''
   private readonly built = new Map<HTMLElement, string>()
 
@@ -71,7 +71,7 @@ export class Panel {
       taskPart(tasks, model, dimension, this.wishes),
     )
     this.keep(this.box, [model.current?.box, draft], () => this.boxFields(draft))
-    this.keep(this.gauges, around.gauges, () => gaugeList(around.gauges, this.wishes))
+    this.keep(this.measurements, around.measurements, () => measurementList(around.measurements, this.wishes))
     this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
 

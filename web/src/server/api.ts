@@ -2,7 +2,7 @@
 
 import { type Box, formatBox, parseBox } from '../scan/axes.ts'
 import { ApiError } from './errors.ts'
-import { Line } from './line.ts'
+import { Requests } from './requests.ts'
 import type {
   DisplayInfo,
   Done,
@@ -44,7 +44,7 @@ export interface Acting {
 const SILENCE = 30 // seconds; a stream that lives says something every ten
 const ARRAYS = { bool: Uint8Array, uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array }
 
-export class Api extends Line {
+export class Api extends Requests {
   // ---- the server and its images
 
   /** Exchange a token for a cookie; ApiError 401 for a wrong one. */

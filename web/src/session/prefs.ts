@@ -2,7 +2,7 @@
 
 import { PALETTE } from '../canvas/colours.ts'
 import type { Vec3 } from '../scan/axes.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 import type { Window } from '../scan/volume.ts'
 
 const KEY = 'bifseg'
@@ -43,7 +43,7 @@ export interface Seen {
   locked: string[]
   window: Window | null
   cursor: Vec3 | null
-  gauges: Gauge[]
+  measurements: Measurement[]
   touched: number
 }
 
@@ -79,7 +79,7 @@ export class Prefs {
       locked: [],
       window: null,
       cursor: null,
-      gauges: [],
+      measurements: [],
       touched: 0,
     }
     this.sessions[id] = Object.assign(seen, this.sessions[id])

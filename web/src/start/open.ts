@@ -16,7 +16,7 @@ import {
   severalScans,
   type Telling,
 } from './intake.ts'
-import { Task } from './task.ts'
+import { Progress } from './progress.ts'
 import type { Entry, Worklist } from './worklist.ts'
 import type { NamedBlob } from './zip.ts'
 
@@ -55,7 +55,7 @@ class StartScreen {
   readonly #worklist: Worklist | null
   readonly #to: Chosen
   readonly #sections = h('div', { class: 'sources' })
-  readonly #task = new Task(this.#sections)
+  readonly #progress = new Progress(this.#sections)
 
   constructor(api: Api, prefs: Prefs, worklist: Worklist | null, to: Chosen) {
     this.#api = api
@@ -68,7 +68,7 @@ class StartScreen {
       { class: 'start' },
       h('h1', {}, 'bifseg'),
       h('p', { class: 'purpose' }, PURPOSE),
-      this.#task.element,
+      this.#progress.element,
       this.#sections,
     )
     dropTarget(this.element, (files) => this.#take(files))
@@ -107,7 +107,7 @@ class StartScreen {
   }
 
   #take(coming: NamedBlob[] | Promise<NamedBlob[]>): Promise<void> {
-    return this.#task.run('Looking at the files', async (signal, telling) => {
+    return this.#progress.run('Looking at the files', async (signal, telling) => {
       const files = await coming
       const [file] = files
       if (file && files.length === 1 && (await holdsSession(file.blob))) return this.#sent(file, signal, telling)
@@ -119,7 +119,7 @@ class StartScreen {
   }
 
   async #import([file]: NamedBlob[]): Promise<void> {
-    if (file) await this.#task.run('Uploading', (signal, telling) => this.#sent(file, signal, telling))
+    if (file) await this.#progress.run('Uploading', (signal, telling) => this.#sent(file, signal, telling))
   }
 
   async #sent({ blob }: NamedBlob, signal: AbortSignal, telling: Telling): Promise<() => void> {
@@ -129,7 +129,7 @@ class StartScreen {
   }
 
   #demo(): Promise<void> {
-    return this.#task.run('Making the phantom', async () => {
+    return this.#progress.run('Making the phantom', async () => {
       const image = await this.#api.demo()
       return () => this.#to.opened(image, 'Demo phantom')
     })
@@ -167,7 +167,7 @@ class StartScreen {
       if (server.images) await this.#folders(server.upload_formats)
     } catch (error) {
       waiting.remove()
-      this.#task.fail(error)
+      this.#progress.fail(error)
     }
   }
 
@@ -195,7 +195,7 @@ class StartScreen {
   async #delete(id: string, title: string, item: HTMLElement): Promise<void> {
     const sentence = `${title} goes with its masks and scribbles, for good.`
     if (!(await confirmIn('Delete the session', sentence, 'Delete'))) return
-    await this.#task.run(`Deleting ${title}`, async () => {
+    await this.#progress.run(`Deleting ${title}`, async () => {
       await this.#api.deleteSession(id)
       this.#worklist?.forget(id)
       return () => vanish(item)
@@ -206,7 +206,7 @@ class StartScreen {
   async #folders(formats: string[]): Promise<void> {
     const inside = h('div', {})
     const go = (folder: string) =>
-      this.#task.run('Looking into the folder', async () => {
+      this.#progress.run('Looking into the folder', async () => {
         const files = await this.#api.files(folder)
         return () => {
           inside.replaceChildren(...this.#listing(folder, files, formats, go))
@@ -248,7 +248,7 @@ class StartScreen {
   }
 
   #open(path: string): Promise<void> {
-    return this.#task.run(`Opening ${nameOf(path)}`, async () => {
+    return this.#progress.run(`Opening ${nameOf(path)}`, async () => {
       const image = await ofOneSeries((series) => this.#api.openFile(path, series))
       const title = await described(this.#api, image, nameOf(path))
       return () => this.#to.opened(image, title)

@@ -3,7 +3,7 @@
 import type { Stage } from '../canvas/stage.ts'
 import { showHelp } from '../panels/dialogs.ts'
 import { SHOWINGS } from '../session/adaptation.ts'
-import type { Gauges } from '../session/gauges.ts'
+import type { Measurements } from '../session/measurements.ts'
 import type { Model } from '../session/model.ts'
 import type { Objects } from '../session/objects.ts'
 import type { MapKind, Prefs } from '../session/prefs.ts'
@@ -23,7 +23,7 @@ export interface Parts {
   prefs: Prefs
   view: View
   tools: Tools
-  gauges: Gauges
+  measurements: Measurements
   panel: HTMLElement
   propagate(step: 1 | -1): void
   export(): Promise<void>
@@ -33,7 +33,7 @@ export interface Parts {
 }
 
 export function commandsOf(parts: Parts): Commands {
-  const { model, stage, objects, drawing, prefs, view, tools, gauges, panel } = parts
+  const { model, stage, objects, drawing, prefs, view, tools, measurements, panel } = parts
   const current = (run: (name: string) => void) => () => objects.current && run(objects.current)
   const commands: Commands = {
     pick: (tool) => view.pick(tool),
@@ -75,7 +75,7 @@ export function commandsOf(parts: Parts): Commands {
     arrange: (layout) => view.look({ layout }),
     nextMap: () => view.look({ map: MAPS[(MAPS.indexOf(prefs.look.map) + 1) % MAPS.length] ?? 'none' }),
     fill: () => view.look({ opacity: prefs.look.opacity > 0 ? 0 : 0.25 }),
-    removeGauge: () => gauges.remove(),
+    removeMeasurement: () => measurements.remove(),
     hide: current((name) => objects.hide(name)),
     lock: current((name) => objects.lock(name)),
     export: () => void parts.export(),

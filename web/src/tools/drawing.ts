@@ -3,7 +3,7 @@
 import type { Stage } from '../canvas/stage.ts'
 import { ALL, type Box, type Vec3 } from '../scan/axes.ts'
 import { holds, inside } from '../scan/clip.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 import { across, type Plane } from '../scan/volume.ts'
 import type { Stroke } from '../server/types.ts'
 import type { Model } from '../session/model.ts'
@@ -24,7 +24,7 @@ export interface Around {
   growing(partly: boolean): Promise<'grow' | 'inside' | null>
   /** A place is under the pointer, or none. */
   pointed(voxel: Vec3 | null): void
-  gauged(gauge: Gauge): void
+  keepMeasurement(measurement: Measurement): void
   /** A view is to be as large as it goes, or as it was. */
   enlarged(plane: Plane): void
 }
@@ -135,8 +135,8 @@ export class Drawing {
     this.around.pointed(voxel)
   }
 
-  gauged(gauge: Gauge): void {
-    this.around.gauged(gauge)
+  keepMeasurement(measurement: Measurement): void {
+    this.around.keepMeasurement(measurement)
   }
 
   enlarged(plane: Plane): void {

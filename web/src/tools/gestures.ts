@@ -4,9 +4,9 @@ import type { Grip, Pane } from '../canvas/pane.ts'
 import { PLANE_NAMES } from '../canvas/scene.ts'
 import type { Stage } from '../canvas/stage.ts'
 import { type Box, formatBox, type Vec3 } from '../scan/axes.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 import { across, type Plane } from '../scan/volume.ts'
-import { gauging, hovering } from './gauging.ts'
+import { hovering, measuring } from './measuring.ts'
 
 export type Tool = 'navigate' | 'box' | 'brush' | 'line' | 'click' | 'erase' | 'ruler' | 'angle'
 export type Label = 1 | 2
@@ -23,7 +23,7 @@ export interface Deeds {
   adjusted(box: Box): void
   stroke(points: Vec3[], label: 0 | 1 | 2): void
   /** Something was measured, or measured anew. */
-  gauged(gauge: Gauge): void
+  keepMeasurement(measurement: Measurement): void
   /** A place in a pane is under the pointer; null: none is. */
   pointed(voxel: Vec3 | null): void
   /** A view is to be as large as it goes, or as it was. */
@@ -61,8 +61,8 @@ export class Tools {
     const { scene } = this.stage
     this.gesture = null
     gesture?.end(true)
-    const open = scene.gauge !== null
-    scene.gauge = null
+    const open = scene.measurement !== null
+    scene.measurement = null
     if (open) this.stage.draw()
     return gesture !== null || open
   }
@@ -108,7 +108,9 @@ export class Tools {
       return event.pointerType === 'touch' ? this.turning(pane, place) : this.pointing(pane, place)
     }
     if (this.tool === 'ruler' || this.tool === 'angle') {
-      return gauging(this.stage, pane, place, this.tool === 'angle', (gauge) => this.deeds.gauged(gauge))
+      return measuring(this.stage, pane, place, this.tool === 'angle', (measurement) =>
+        this.deeds.keepMeasurement(measurement),
+      )
     }
     return this.painting(pane, place, event.shiftKey)
   }
@@ -118,12 +120,12 @@ export class Tools {
     this.deeds.pointed(pane.toVoxel(...place))
     if (!this.pointers.has(event.pointerId)) {
       const boxes = this.tool === 'navigate' || this.tool === 'box'
-      const gauges = this.tool === 'ruler' || this.tool === 'angle'
+      const measurements = this.tool === 'ruler' || this.tool === 'angle'
       const grip = boxes ? this.grip(pane, place, REACH.mouse) : null
       pane.canvas.style.cursor = grip ? cursorOf(grip, pane.plane) : this.tool === 'navigate' ? 'default' : 'crosshair'
       const [x, y] = place
-      if (gauges) hovering(this.stage, pane, x, y)
-      this.hover(boxes || gauges ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
+      if (measurements) hovering(this.stage, pane, x, y)
+      this.hover(boxes || measurements ? null : { plane: pane.plane, x, y, label: this.painted, radius: this.radius })
       return
     }
     if (this.pinch && this.pointers.size === 2) {

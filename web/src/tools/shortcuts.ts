@@ -31,7 +31,7 @@ export interface Commands {
   arrange(layout: Layout): void
   nextMap(): void
   fill(): void
-  removeGauge(): void
+  removeMeasurement(): void
   hide(): void
   lock(): void
   export(): void
@@ -89,7 +89,7 @@ export function shortcuts(to: Commands): Key[] {
     ...LAYOUTS.map(([layout, label], k) => key(String(k + 1), `View: ${label}`, () => to.arrange(layout))),
     key('M', 'Next map: probability, uncertainty, learnt from, none', () => to.nextMap()),
     key('O', 'Masks filled or as outlines only', () => to.fill()),
-    key('Delete', 'Remove the last ruler or angle', () => to.removeGauge()),
+    key('Delete', 'Remove the last ruler or angle', () => to.removeMeasurement()),
     key('H', 'Hide or show the object worked on', () => to.hide()),
     key('K', 'Lock or unlock it', () => to.lock()),
     key('Shift+Enter', 'This object is finished: its task learns from it', () => to.finish()),

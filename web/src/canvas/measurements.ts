@@ -1,7 +1,7 @@
 // Rulers and angles over a slice.
 
 import type { Vec3 } from '../scan/axes.ts'
-import { type Gauge, told } from '../scan/gauge.ts'
+import { type Measurement, told } from '../scan/measurement.ts'
 import { HALO, haloed, say } from './marks.ts'
 import type { Pane } from './pane.ts'
 
@@ -9,28 +9,32 @@ const TICK = 5 // half the length of the line across a ruler's end
 const ARC = 18 // radius of an angle's arc
 
 /** Those of this slice, and the one that is being drawn. */
-export function drawGauges(c: CanvasRenderingContext2D, pane: Pane): void {
+export function drawMeasurements(c: CanvasRenderingContext2D, pane: Pane): void {
   const { scene, plane, index } = pane
   const { spacing } = scene.volume
-  const here = [...scene.gauges, ...(scene.gauge ? [scene.gauge] : [])].filter(
+  const here = [...scene.measurements, ...(scene.measurement ? [scene.measurement] : [])].filter(
     (one) => one.plane === plane && one.index === index,
   )
-  for (const gauge of here) {
-    const points = gauge.points.map((point) => pane.toScreen(point))
+  for (const measurement of here) {
+    const points = measurement.points.map((point) => pane.toScreen(point))
     haloed(c, [3.5, HALO], [1.5, '#ffd24d'], () => trace(c, points))
-    label(c, points, told(gauge, spacing, scene.calibrated, scene.planar))
+    label(c, points, told(measurement, spacing, scene.calibrated, scene.planar))
   }
 }
 
-/** The point of a gauge that lies within `reach` CSS pixels of a place. */
-export function gripped(pane: Pane, place: [number, number], reach: number): { gauge: Gauge; k: number } | null {
-  for (const gauge of pane.scene.gauges) {
-    if (gauge.plane !== pane.plane || gauge.index !== pane.index) continue
-    const k = gauge.points.findIndex((point: Vec3) => {
+/** The point of a measurement that lies within `reach` CSS pixels of a place. */
+export function gripped(
+  pane: Pane,
+  place: [number, number],
+  reach: number,
+): { measurement: Measurement; k: number } | null {
+  for (const measurement of pane.scene.measurements) {
+    if (measurement.plane !== pane.plane || measurement.index !== pane.index) continue
+    const k = measurement.points.findIndex((point: Vec3) => {
       const [x, y] = pane.toScreen(point)
       return Math.hypot(x - place[0], y - place[1]) <= reach
     })
-    if (k >= 0) return { gauge, k }
+    if (k >= 0) return { measurement, k }
   }
   return null
 }

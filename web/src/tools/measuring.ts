@@ -1,28 +1,28 @@
 // Hands that measure: a ruler is drawn from end to end, an angle along one arm and then to the end of the other.
 
-import { gripped } from '../canvas/gauges.ts'
+import { gripped } from '../canvas/measurements.ts'
 import type { Pane } from '../canvas/pane.ts'
 import type { Stage } from '../canvas/stage.ts'
 import type { Vec3 } from '../scan/axes.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 import type { Gesture } from './gestures.ts'
 
 const SHORTEST = 4 // CSS pixels, below which it was a click
-const REACH = 9 // CSS pixels from a gauge's point within which it is taken hold of
+const REACH = 9 // CSS pixels from a measurement's point within which it is taken hold of
 
-/** `kept`: is called with a gauge that was drawn, or moved. */
-export function gauging(
+/** `kept`: is called with a measurement that was drawn, or moved. */
+export function measuring(
   stage: Stage,
   pane: Pane,
   place: [number, number],
   angle: boolean,
-  kept: (gauge: Gauge) => void,
+  kept: (measurement: Measurement) => void,
 ): Gesture {
   const { scene } = stage
-  const open = scene.gauge
+  const open = scene.measurement
   const here = open?.plane === pane.plane && open.index === pane.index
   const held = open && here ? null : gripped(pane, place, REACH)
-  if (held) return moving(stage, pane, held.gauge, held.k, kept)
+  if (held) return moving(stage, pane, held.measurement, held.k, kept)
   const at = (x: number, y: number): Vec3 => pane.toVoxel(x, y)
   if (open && here && angle) {
     open.points[2] = at(...place)
@@ -33,25 +33,25 @@ export function gauging(
         stage.draw()
       },
       end: (cancelled) => {
-        scene.gauge = null
+        scene.measurement = null
         if (!cancelled) kept(open)
         stage.draw()
       },
     }
   }
-  const gauge: Gauge = { plane: pane.plane, index: pane.index, points: [at(...place)] }
-  scene.gauge = gauge
+  const measurement: Measurement = { plane: pane.plane, index: pane.index, points: [at(...place)] }
+  scene.measurement = measurement
   let far = 0
   return {
     move: (x, y) => {
       far = Math.max(far, Math.hypot(x - place[0], y - place[1]))
-      gauge.points[1] = at(x, y)
+      measurement.points[1] = at(x, y)
       stage.draw()
     },
     end: (cancelled) => {
       const drawn = !cancelled && far > SHORTEST
-      if (!angle || !drawn) scene.gauge = null
-      if (drawn && !angle) kept(gauge)
+      if (!angle || !drawn) scene.measurement = null
+      if (drawn && !angle) kept(measurement)
       stage.draw()
     },
   }
@@ -59,22 +59,28 @@ export function gauging(
 
 /** The second arm of an angle follows the pointer until it is clicked. */
 export function hovering(stage: Stage, pane: Pane, x: number, y: number): void {
-  const open = stage.scene.gauge
+  const open = stage.scene.measurement
   if (!open || open.points.length < 2 || open.plane !== pane.plane || open.index !== pane.index) return
   open.points[2] = pane.toVoxel(x, y)
   stage.draw()
 }
 
-function moving(stage: Stage, pane: Pane, gauge: Gauge, k: number, kept: (gauge: Gauge) => void): Gesture {
-  const before = gauge.points[k] as Vec3
+function moving(
+  stage: Stage,
+  pane: Pane,
+  measurement: Measurement,
+  k: number,
+  kept: (measurement: Measurement) => void,
+): Gesture {
+  const before = measurement.points[k] as Vec3
   return {
     move: (x, y) => {
-      gauge.points[k] = pane.toVoxel(x, y)
+      measurement.points[k] = pane.toVoxel(x, y)
       stage.draw()
     },
     end: (cancelled) => {
-      if (cancelled) gauge.points[k] = before
-      else kept(gauge)
+      if (cancelled) measurement.points[k] = before
+      else kept(measurement)
       stage.draw()
     },
   }

@@ -3,26 +3,26 @@
 import { PLANE_NAMES } from '../canvas/scene.ts'
 import { h } from '../elements/dom.ts'
 import { icon } from '../elements/icons.ts'
-import type { Gauge } from '../scan/gauge.ts'
+import type { Measurement } from '../scan/measurement.ts'
 
-export interface Gauging {
-  goTo(gauge: Gauge): void
-  removeGauge(gauge: Gauge): void
-  removeGauges(): void
+export interface Measuring {
+  goTo(measurement: Measurement): void
+  removeMeasurement(measurement: Measurement): void
+  removeMeasurements(): void
 }
 
-/** A gauge, what it says, and where it is. */
+/** A measurement, what it says, and where it is. */
 export interface Read {
-  gauge: Gauge
+  measurement: Measurement
   said: string
   /** The number of its slice; null in a picture. */
   slice: number | null
 }
 
-export function gaugeList(read: Read[], wishes: Gauging): Node[] {
+export function measurementList(read: Read[], wishes: Measuring): Node[] {
   if (!read.length) return []
-  const rows = read.map(({ gauge, said, slice }, k) => {
-    const where = slice === null ? '' : `${PLANE_NAMES[gauge.plane]} ${slice}`
+  const rows = read.map(({ measurement, said, slice }, k) => {
+    const where = slice === null ? '' : `${PLANE_NAMES[measurement.plane]} ${slice}`
     return h(
       'li',
       { class: 'row' },
@@ -32,8 +32,8 @@ export function gaugeList(read: Read[], wishes: Gauging): Node[] {
           type: 'button',
           class: 'name',
           title: 'Go there',
-          'data-key': `gauge ${k}`,
-          onclick: () => wishes.goTo(gauge),
+          'data-key': `measurement ${k}`,
+          onclick: () => wishes.goTo(measurement),
         },
         h('span', { class: 'title' }, said),
         h('span', { class: 'size' }, where),
@@ -45,8 +45,8 @@ export function gaugeList(read: Read[], wishes: Gauging): Node[] {
           class: 'icon-button',
           title: 'Remove',
           'aria-label': `Remove ${said}`,
-          'data-key': `remove gauge ${k}`,
-          onclick: () => wishes.removeGauge(gauge),
+          'data-key': `remove measurement ${k}`,
+          onclick: () => wishes.removeMeasurement(measurement),
         },
         icon('remove'),
       ),
@@ -54,7 +54,7 @@ export function gaugeList(read: Read[], wishes: Gauging): Node[] {
   })
   const all = h(
     'button',
-    { type: 'button', 'data-key': 'no gauges', onclick: () => wishes.removeGauges() },
+    { type: 'button', 'data-key': 'no measurements', onclick: () => wishes.removeMeasurements() },
     'Remove all',
   )
   return [

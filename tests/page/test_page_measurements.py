@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from reader import begun, expect, reading
+from page_reader import begun, expect, reading
 
 from bifseg.imaging.image import Image
 from bifseg.training.synthetic.phantom import phantom

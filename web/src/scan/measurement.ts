@@ -4,14 +4,14 @@ import type { Vec3 } from './axes.ts'
 import type { Plane } from './volume.ts'
 
 /** Two places are a ruler, three an angle at the second; canonical voxels with fractions, all in one slice. */
-export interface Gauge {
+export interface Measurement {
   plane: Plane
   index: number
   points: Vec3[]
 }
 
-/** What a gauge says; `spacing` as the axes. Pixels, and voxels of a scan, where nobody knows millimetres. */
-export function told({ points }: Gauge, spacing: Vec3, calibrated: boolean, planar: boolean): string {
+/** What a measurement says; `spacing` as the axes. Pixels, and voxels of a scan, where nobody knows millimetres. */
+export function told({ points }: Measurement, spacing: Vec3, calibrated: boolean, planar: boolean): string {
   const [a, b, c] = points
   if (!a || !b) return ''
   if (c) return `${angle(a, b, c, spacing).toFixed(1)}°`

@@ -12,7 +12,7 @@ const POLLS = [1, 1, 1, 1.5, 2, 3, 4, 5] // seconds between questions whether th
 const PATIENCE = 5000 // milliseconds that it has for an answer to one of them
 
 /** The line to one server. `second`: milliseconds that a second of waiting has; tests have less. */
-export class Line {
+export class Requests {
   /** Hears when the server cannot be reached, when it can again, and when it does not know the user (any more). */
   onconnection: (state: 'lost' | 'back' | 'denied') => void = () => {}
   /** How large answers are fetched. */

@@ -5,7 +5,7 @@ import { sentenceOf } from '../server/errors.ts'
 import type { Telling } from './intake.ts'
 
 /** One thing at a time; while it runs, nothing in `blocks` can be asked for. */
-export class Task {
+export class Progress {
   readonly element: HTMLElement
   readonly #blocks: HTMLElement
   #running: AbortController | null = null
