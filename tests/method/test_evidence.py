@@ -3,22 +3,32 @@ import heapq
 import numpy as np
 import pytest
 
-from bifseg.method.evidence import NIL, STEP, scribble_evidence, with_evidence, with_persistence
+from bifseg.method.evidence import (
+    BORDER,
+    LONG_STEP,
+    NIL,
+    STEP,
+    nearness_evidence,
+    scribble_evidence,
+    with_evidence,
+    with_persistence,
+)
 
 
-def slowly(image, seeds):
-    """Dijkstra with 8 neighbours, a step costing hypot(change, STEP)."""
+def slowly(image, seeds, prices=None, step=STEP):
+    """Dijkstra with 8 neighbours, a step costing hypot(change, step)."""
     distance = np.full(image.shape, np.inf)
-    queue = [(0.0, tuple(p)) for p in np.argwhere(seeds)]
-    for _, p in queue:
-        distance[p] = 0
+    queue = [(0.0 if prices is None else prices[tuple(p)], tuple(p)) for p in np.argwhere(seeds)]
+    heapq.heapify(queue)
+    for price, p in queue:
+        distance[p] = price
     while queue:
         d, (x, y) = heapq.heappop(queue)
         if d > distance[x, y]:
             continue
         for i in range(max(0, x - 1), min(image.shape[0], x + 2)):
             for j in range(max(0, y - 1), min(image.shape[1], y + 2)):
-                length = STEP * np.hypot(i - x, j - y)
+                length = step * np.hypot(i - x, j - y)
                 new = d + np.hypot(image[i, j] - image[x, y], length)
                 if new < distance[i, j]:
                     distance[i, j] = new
@@ -39,6 +49,40 @@ def test_evidence_is_the_formula():
     np.testing.assert_allclose(found, parts[0] - parts[1], atol=1e-4)
     assert found[scribbles == 1].min() > 3.9
     assert found[scribbles == 2].max() < -3.9
+
+
+def test_nearness_is_the_formula():
+    rng = np.random.default_rng(0)
+    image = np.clip(np.indices((14, 11)).sum(0) / 24 + rng.normal(0, 0.02, (14, 11)), 0, 1).astype(np.float32)
+    scribbles = np.zeros(image.shape, np.uint8)
+    scribbles[3, 2:5], scribbles[11, 8], scribbles[0, 4] = 1, 2, 1  # the last on the border
+    prices = np.where(scribbles == 2, 0, BORDER)
+    on_border = np.ones(image.shape, bool)
+    on_border[1:-1, 1:-1] = False
+    near = slowly(image, scribbles == 1, step=LONG_STEP)
+    far = slowly(image, on_border | (scribbles == 2), prices, LONG_STEP)
+    np.testing.assert_allclose(nearness_evidence(image, scribbles, 4.0), 4 * (far - near) / (far + near), atol=1e-4)
+
+
+def test_nearness_changes_its_sign_at_an_edge_however_far_the_scribbles_are():
+    image = np.zeros((60, 60, 5), np.float32)
+    image[45:] = 1
+    scribbles = np.zeros(image.shape, np.uint8)
+    scribbles[20:40, 10:50, 2], scribbles[55, 5:55, 2] = 1, 2
+    found = nearness_evidence(image, scribbles, 4.0)
+    assert (found[40:45, 10:50, 1:-1] > 0).all()
+    assert (found[45:] < 0).all()
+    assert (found[scribbles == 1] == 4).all()
+    assert (found[scribbles == 2] == -4).all()
+
+
+def test_without_foreground_nothing_is_nearer():
+    image, scribbles = np.random.default_rng(0).random((9, 9)).astype(np.float32), np.zeros((9, 9), np.uint8)
+    scribbles[4, 4] = 2
+    assert nearness_evidence(image, scribbles, 4.0) is None
+    scribbles[4, 4] = 1
+    assert nearness_evidence(image, scribbles, 0.0) is None
+    assert nearness_evidence(np.zeros((9, 9), np.float32), scribbles, 4.0)[4, 4] == 4
 
 
 def test_what_is_less_than_nil_is_nothing():

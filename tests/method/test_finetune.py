@@ -6,6 +6,7 @@ import torch
 
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop, Features
+from bifseg.method.evidence import nearness_evidence
 from bifseg.method.finetune import fine_tune, foreground_probability, update_network
 from bifseg.method.parameters import FAST, PAPER
 from bifseg.networks.checkpoint import load_model
@@ -183,7 +184,7 @@ def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):
 
 def test_the_mask_so_far_counts_once_there_are_scribbles(case):
     crop, classifier, truth, dimension = case
-    base = FAST[dimension].but(rounds=0, appearance=0.0, evidence=0.0)
+    base = FAST[dimension].but(rounds=0, appearance=0.0, evidence=0.0, nearness=0.0)
     scribbles, so_far = scribbles_on(truth, np.random.default_rng(0)), np.roll(truth, 3, 0)
 
     def log_odds(strokes, **changes):
@@ -196,6 +197,9 @@ def test_the_mask_so_far_counts_once_there_are_scribbles(case):
     np.testing.assert_allclose((kept - without)[so_far & ~sure], 0.5, atol=0.01)
     np.testing.assert_allclose((kept - without)[~so_far & ~sure], -0.5, atol=0.01)
     np.testing.assert_array_equal(log_odds(np.zeros_like(scribbles), persistence=0.5), without)
+    near = log_odds(scribbles, nearness=2.0) - log_odds(scribbles, nearness=0.0)
+    expected = nearness_evidence(crop.seen01, scribbles, 2.0)
+    np.testing.assert_allclose(near[~sure], expected[~sure], atol=0.01)
 
 
 def test_grey_levels_change_what_is_learnt_from_and_scribbles_stay_exact(case):

@@ -43,6 +43,7 @@ class Parameters:
     share: float = 0.0  # of the loss that scribbles have at least, however few their pixels are
     evidence: float = 0.0  # log-odds that a scribble adds around it to what labels are cut from; the paper has none
     reach: float = 0.1  # geodesic distance over which they fall to a third
+    nearness: float = 0.0  # log-odds for the label whose scribbles are geodesically nearer; the paper has none
     persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
@@ -71,8 +72,8 @@ class Parameters:
         }  # fmt: skip
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
-            "evidence": self.evidence, "appearance": self.appearance, "persistence": self.persistence,
-            "band_lam": self.band_lam,
+            "evidence": self.evidence, "nearness": self.nearness, "persistence": self.persistence,
+            "appearance": self.appearance, "band_lam": self.band_lam,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
         for name, value in positive.items():
@@ -175,7 +176,14 @@ _FAST = Parameters(
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(
-        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, fill_holes=0.005, drop_islands=0.1
+        lam=0.6,
+        connectivity=1,
+        samples=8192,
+        blend=0.75,
+        unsupervised=True,
+        nearness=2.0,
+        fill_holes=0.005,
+        drop_islands=0.1,
     ),
 }
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 6639cebdb2eb57fad16563769acefe7b992cebdce344f0d773e3d6d71fc4021e
+// Made by `make types`; do not edit. 93c6bc6c8be737d4ed35d5b8649792e3bfd1171eb5bd26cb8c8c69b854e22290
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -320,6 +320,8 @@ export interface components {
       evidence: number
       /** @default 0.1 */
       reach: number
+      /** @default 0 */
+      nearness: number
       /** @default 0 */
       persistence: number
       /** @default 0 */
