@@ -160,23 +160,25 @@ def settings_of(model: Model, tuned: Path | None) -> dict[str, Parameters]:
 def judge(
     data: Path, models: Sequence[str], rows: Path, labels: Sequence[str], patients: int, tuned: Path | None
 ) -> None:
-    """Add to ``rows`` what they do not hold yet, a line of JSON per model and object."""
-    known = {_key(row) for row in read(rows)}
+    """Add to ``rows`` what they do not hold yet, a line of JSON per model and object: settings that are new alone."""
+    known = {_key(row, name, values) for row in read(rows) for name, values in row["settings"].items()}
     targets = objects(data, labels, patients)
     for name in models:
         model = load_model(name)
-        settings = settings_of(model, tuned)
         for target in targets:
             row = {
                 "model": model.name, "sha256": model.sha256[:12], "steps": model.card.get("steps"),
                 "learnt": str(model.card.get("data", "")), "hours": model.card.get("hours"),
-                "validation": model.card.get("synthetic_dice"),
                 "case": target.case.name, "patient": target.case.patient, "label": target.label,
                 "plane": target.plane and target.plane[1],
-                "settings": {key: value.as_dict() for key, value in settings.items()},
             }  # fmt: skip
-            if _key(row) in known:
+            settings = {
+                key: parameters for key, parameters in settings_of(model, tuned).items()
+                if _key(row, key, parameters.as_dict()) not in known
+            }  # fmt: skip
+            if not settings:
                 continue
+            row["settings"] = {key: parameters.as_dict() for key, parameters in settings.items()}
             row |= judged(target, model, settings) | {
                 "date": time.strftime("%Y-%m-%d"), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             }  # fmt: skip
@@ -190,9 +192,9 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def _key(row: Mapping) -> str:
-    told = [row[name] for name in ("sha256", "case", "label", "plane", "settings")]
-    return json.dumps(told, sort_keys=True)
+def _key(row: Mapping, name: str, parameters: Mapping) -> str:
+    told = [row[key] for key in ("sha256", "case", "label", "plane")]
+    return json.dumps([*told, name, parameters], sort_keys=True)
 
 
 def tune(data: Path, name: str, output: Path, count: int, samples: int) -> None:

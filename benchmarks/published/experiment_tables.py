@@ -48,15 +48,19 @@ CLAIMS = (
 
 def summary(rows: Sequence[Mapping]) -> dict:
     """Models in the order of their own Dice on the unseen class, each with its values and paired differences."""
-    groups: dict[tuple[str, str], list[Mapping]] = defaultdict(list)
+    objects: dict[tuple, dict] = defaultdict(dict)  # whose settings may have been judged one after the other
     for row in rows:
-        groups[row["sha256"], row["label"]].append(row)
+        own = objects[tuple(row[key] for key in ("sha256", "label", "case", "plane"))]
+        own |= {**row, "settings": {**own.get("settings", {}), **row["settings"]}}
+    groups: dict[tuple[str, str], list[Mapping]] = defaultdict(list)
+    for own in objects.values():
+        groups[own["sha256"], own["label"]].append(own)
     found = [_model(own) for own in groups.values()]
     found.sort(key=lambda one: (one["label"] != "RV", one["label"], one["network"]["mean"]))
     dates = sorted(row["date"] for row in rows)
     return {
         "dates": [dates[0], dates[-1]], "machine": rows[-1]["machine"],
-        "parameters": rows[-1]["settings"]["printed"], "models": found,
+        "parameters": next(iter(objects.values()))["settings"]["printed"], "models": found,
     }  # fmt: skip
 
 

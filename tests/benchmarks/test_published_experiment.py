@@ -91,7 +91,8 @@ def row(model: str, patient: str, network: float, gain: float, label: str = "RV"
     scribbles = {**phase, "without U_p": network, "without U_s": network, "without omega": network + gain}
     return {
         "model": model, "sha256": model, "steps": 100, "hours": 0.1, "learnt": "A: 3 objects; B", "label": label,
-        "patient": patient, "network": network, "strokes": 3, "date": "2026-11-28", "machine": "x86_64, 2 cores",
+        "case": patient, "plane": 3, "patient": patient, "network": network, "strokes": 3, "date": "2026-11-28",
+        "machine": "x86_64, 2 cores",
         "settings": {"printed": PRINTED.as_dict()},
         "printed": {"box": phase, "scribbles": scribbles},
         "ships": {
@@ -164,6 +165,14 @@ def test_a_model_that_was_judged_is_not_judged_again(target, model, tmp_path, mo
     [told] = map(json.loads, first.splitlines())
     assert (told["model"], told["steps"], told["case"], told["label"]) == ("tiny", 7, "case", "disc")
     assert capsys.readouterr().out.count("network") == 1
+    both = {"printed": PRINTED, "tuned": PRINTED.but(lam=1.0)}
+    monkeypatch.setattr(experiment, "settings_of", lambda model, tuned: both)
+    experiment.judge(*arguments)
+    rows = experiment.read(tmp_path / "rows.jsonl")
+    assert [list(row["settings"]) for row in rows] == [["printed"], ["tuned"]]
+    [found] = experiment_tables.summary(rows)["models"]
+    assert found["objects"] == 1
+    assert {"printed", "tuned"} < set(found)
 
 
 def test_a_users_time_is_that_until_the_dice_where_people_were_content():
