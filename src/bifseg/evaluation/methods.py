@@ -79,11 +79,11 @@ METHODS: dict[str, Method] = {
     ),
     "bifseg-e": Method(
         "BIFSeg(-e)", help="without evidence around the scribbles", source="our ablation", colour="#f4a582", mark="v",
-        settings=partial(_fast, evidence=0.0), standard=False,
+        settings=partial(_fast, evidence=0.0, nearness=0.0), standard=False,
     ),
     "crf": Method(
         "+CRF", help="network and one cut, scribbles as hard constraints, no fine-tuning", source="its ablation",
-        colour="#0072b2", mark="s", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0),
+        colour="#0072b2", mark="s", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0, nearness=0.0),
     ),
     "cut": Method(
         "cut with evidence", help="`bifseg` without adaptation: network, evidence, one cut", source="our ablation",
