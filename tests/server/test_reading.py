@@ -1,6 +1,7 @@
 """Uploads are read in a process of their own: whatever a file does there costs one sentence, and nothing leaks."""
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pydicom
@@ -216,7 +218,7 @@ def test_a_series_is_no_cupboard(tmp_path, monkeypatch):
         reader_process._do(job, tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["as stored", "wider", "coloured"])
+@pytest.mark.parametrize("kind", ["as stored", "wider", "coloured", "a disk that reserves nothing"])
 def test_a_series_is_read_into_the_file_that_it_is_handed_over_in(tmp_path, monkeypatch, kind):
     """It lay twice in memory, and was copied once; the bytes are those that a copy has. What does not fit there is."""
     kept, keep, series = [], reader_process.keep, tmp_path / "series"
@@ -224,6 +226,8 @@ def test_a_series_is_read_into_the_file_that_it_is_handed_over_in(tmp_path, monk
     monkeypatch.setattr(reader_process, "_limit_memory", lambda _: None)
     monkeypatch.setattr(logging.getLogger("bifseg.io"), "handlers", [])
     save_dicom(series, [(0, 0, z) for z in range(3)])
+    if kind == "a disk that reserves nothing":
+        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.EOPNOTSUPP, "no")))
     for path in series.iterdir():
         slice_ = pydicom.dcmread(path)
         if kind == "wider":
@@ -244,3 +248,9 @@ def test_a_series_is_read_into_the_file_that_it_is_handed_over_in(tmp_path, monk
     np.save(tmp_path / "copy.npy", joined(image.array, image.colours))
     assert (folder / reader_process.ARRAY).read_bytes() == (tmp_path / "copy.npy").read_bytes()
     assert {path.name for path in folder.iterdir()} <= {reader_process.ARRAY, reader_process.HEADERS}
+
+
+def test_a_full_disk_is_said_before_a_series_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        reader_process.RoomInFile(tmp_path)((3, 4, 5), np.dtype(np.int16))

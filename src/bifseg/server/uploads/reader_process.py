@@ -35,6 +35,7 @@ except ImportError:  # where there are no such limits, the parent's patience is 
 ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 HEADERS_BYTES = 256 << 20  # packed: they are kept, and read as a whole
 RESERVE = 16 << 20  # bytes of the disk that are left free
+CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what some systems' disks answer
 NO_NEW_PRIVILEGES, DEATH_SIGNAL, KILL = 38, 1, 9  # of Linux's prctl
 
 
@@ -149,10 +150,16 @@ class RoomInFile:
             return np.empty(shape, dtype)
         _check_room(self._folder, math.prod(shape) * dtype.itemsize)
         path = self._folder / ARRAY
-        self._array = np.asarray(np.lib.format.open_memmap(path, "w+", dtype, shape[::-1], fortran_order=True))
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)  # a full disk is said here, no crash later
-        return self._array.T
+        array = np.asarray(np.lib.format.open_memmap(path, "w+", dtype, shape[::-1], fortran_order=True))
+        try:
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)  # a full disk is said here, no crash later
+        except OSError as error:
+            if error.errno not in CANNOT_RESERVE:
+                raise
+            return np.empty(shape, dtype)
+        self._array = array
+        return array.T
 
     def holds(self, array: np.ndarray) -> bool:
         """Whether an array is the one in the file, and all of it."""
