@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_files import save_dicom
-from program import Program
+from program import IDLE, Program
 
 from bifseg.cli import main
 from bifseg.cli.app import own_folder
@@ -69,11 +69,6 @@ def read(path, *_, **__): asked.wait(600); raise DamagedFile(path, 'is truncated
 def see(service, *which, real=Service.session_to_see): asked.set(); return real(service, *which)
 reading.read_image, Service.session_to_see = read, see
 """  # a fault that is found when somebody looks
-IDLE = """
-from bifseg.server.workers.pool import Pool
-async def none(*_): pass
-Pool.start_after = none
-"""  # no worker, which loads torch, where nothing is computed
 SLOW = """
 from bifseg.storage.images import Images
 def add(store, *given, real=Images.add_image): asked.wait(600); return real(store, *given)

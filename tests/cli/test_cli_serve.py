@@ -6,12 +6,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from program import Program
+from program import IDLE, MAIN, Program
 
 from bifseg.cli import main
 from bifseg.io.images import write_image
@@ -27,8 +28,8 @@ LONG = {"rounds": 40, "iterations": 20, "samples": 2048, "connectivity": 1}
 class Process(Program):
     """A server on a free port; its address is what it prints first."""
 
-    def __init__(self, *options: object) -> None:
-        super().__init__(BIFSEG, "serve", "--port", "0", "--threads", "1", *options)
+    def __init__(self, *options: object, command: Sequence[object] = (BIFSEG,)) -> None:
+        super().__init__(*command, "serve", "--port", "0", "--threads", "1", *options)
         if not self.line.startswith("bifseg: serving on "):
             raise self.failed()
         self.url = self.line.split()[-1]
@@ -154,7 +155,7 @@ def test_other_addresses_need_a_token(scan, tmp_path):
     store = Store(data)
     token = Tokens(store).create("ann")
     store.close()
-    with Process("--data", data, "--host", "0.0.0.0") as server:
+    with Process("--data", data, "--host", "0.0.0.0", command=(sys.executable, "-c", IDLE + MAIN)) as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")
         assert httpx.get(f"{url}/healthz", timeout=60).json() == {"ok": True}
         assert httpx.get(f"{url}/api/v1/sessions", timeout=60).status_code == 401

@@ -5,6 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 
+IDLE = """
+from bifseg.server.workers.pool import Pool
+async def none(*_): pass
+Pool.start = Pool.start_after = none
+"""  # what such a process runs first where nothing is computed: no worker is started, which would load torch
+MAIN = "import sys; from bifseg.cli import main; sys.exit(main(sys.argv[1:]))"
+
 
 class Program:
     """A process that says in its first ``line`` where it serves; a ``with`` block that ends before it kills it."""

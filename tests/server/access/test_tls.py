@@ -16,6 +16,7 @@ import httpx
 import pytest
 import trustme
 from guarded_app import bearer
+from program import IDLE, MAIN
 
 from bifseg.server.access.connections import place_of
 from bifseg.server.access.tokens import Tokens
@@ -32,7 +33,7 @@ def certified(tmp_path_factory):
     issued.private_key_pem.write_to_path(folder / "key.pem")
     for k, pem in enumerate(issued.cert_chain_pems):
         pem.write_to_path(folder / "cert.pem", append=k > 0)
-    command = [sys.executable, "-m", "bifseg", "serve", "--data", folder / "store", "--port", "0", "--threads", "1"]
+    command = [sys.executable, "-c", IDLE + MAIN, "serve", "--data", folder / "store", "--port", "0", "--threads", "1"]
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(
             [*command, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"],
