@@ -1,4 +1,4 @@
-"""What users of the soak do beside drawing: they upload images and delete them, export sessions and take them in
+"""What users of the stress test do beside drawing: they upload images and delete them, export sessions and take them in
 again, and delete sessions. Each notes what was acknowledged; `check` compares that with what the store has."""
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.server.worker_memory --sessions 100 -o docs/results/server-worker-memory.json
 
-The handler of a worker does the soak's plans, six interactions in each of so many sessions, in this process. After each
-session is noted what the process holds alone, and what of it malloc of glibc has in use and has free; so that a leak,
-which grows in use, is told from gaps between what is in use.
+The handler of a worker does the plans of the stress test, six interactions in each of so many sessions, here. After
+each session is noted what the process holds alone, and what of it malloc of glibc has in use and has free; so that a
+leak, which grows in use, is told from gaps between what is in use.
 """
 
 from __future__ import annotations

@@ -8,19 +8,19 @@ import pytest
 
 
 @pytest.fixture
-def soak():
-    return import_module("benchmarks.server.soak")
+def stress():
+    return import_module("benchmarks.server.stress")
 
 
 @pytest.fixture
-def run(soak, monkeypatch, tmp_path, capsys):
+def run(stress, monkeypatch, tmp_path, capsys):
     """The program, with three users in the place of eight."""
     monkeypatch.setattr(import_module("benchmarks.server.users"), "CLIENTS", 3)
 
     def run(*arguments):
         output = tmp_path / "told.json"
-        monkeypatch.setattr(sys, "argv", ["soak.py", *map(str, arguments), "--workers", "1", "-o", str(output)])
-        soak.main()
+        monkeypatch.setattr(sys, "argv", ["stress.py", *map(str, arguments), "--workers", "1", "-o", str(output)])
+        stress.main()
         capsys.readouterr()
         return json.loads(output.read_text())
 
@@ -45,9 +45,9 @@ def test_kills_lose_nothing_and_change_no_mask(run):
     assert sum(told["by_kind"].values()) == 2
 
 
-def test_clients_at_once_and_no_crossed_session(run, soak, monkeypatch):
+def test_clients_at_once_and_no_crossed_session(run, stress, monkeypatch):
     """For two seconds, after which each ends the session that it is at."""
-    monkeypatch.setattr(soak, "CLIENTS", 1)  # of which the sessions in this process, to compare with, are made again
+    monkeypatch.setattr(stress, "CLIENTS", 1)  # of which the sessions in this process, to compare with, are made again
     told = run("load", "--seconds", 2, "--steps", 4)
     assert told["errors"] == []
     assert told["crossed"] == 0
@@ -57,38 +57,38 @@ def test_clients_at_once_and_no_crossed_session(run, soak, monkeypatch):
     assert all(mib > 100 for _, mib in told["memory_mib"])
 
 
-def test_a_lost_step_or_another_mask_would_be_seen(soak, tmp_path, monkeypatch):
+def test_a_lost_step_or_another_mask_would_be_seen(stress, tmp_path, monkeypatch):
     """The check itself: it must find a step that is missing and a mask that differs."""
     options = type("Options", (), {"steps": 3, "threads": 1, "workers": 1})()
-    plan = soak.plan(7, 3)
-    store = soak.Store(tmp_path / "store")
-    key = store.add_image(soak.phantom(11)[0], "ann")
+    plan = stress.plan(7, 3)
+    store = stress.Store(tmp_path / "store")
+    key = store.add_image(stress.phantom(11)[0], "ann")
 
     def done(steps):
-        session = soak.DurableSession(store, store.create(key, "ann"))
+        session = stress.DurableSession(store, store.create(key, "ann"))
         for step in steps:
             for _ in session.apply(plan[step], f"7-{step}"):
                 pass
         return [type("User", (), {"sessions": [(session.id, 7, 3)], "errands": None})()]
 
-    assert soak.check(done([0, 1, 2]), tmp_path, options)[0] == []
-    assert len(soak.check(done([0, 2]), tmp_path, options)[0]) >= 1
+    assert stress.check(done([0, 1, 2]), tmp_path, options)[0] == []
+    assert len(stress.check(done([0, 2]), tmp_path, options)[0]) >= 1
     other = done([0, 1, 2])
-    monkeypatch.setattr(soak, "undisturbed", lambda *_: {7: ([0, 1, 2], [1, 2, 3])})
-    (problem,) = soak.check(other, tmp_path, options)[0]
+    monkeypatch.setattr(stress, "undisturbed", lambda *_: {7: ([0, 1, 2], [1, 2, 3])})
+    (problem,) = stress.check(other, tmp_path, options)[0]
     assert "not those of an undisturbed session" in problem
     store.close()
 
 
-def test_a_lost_upload_and_what_was_deleted_and_is_there_would_be_seen(soak, tmp_path):
-    store = soak.Store(tmp_path / "store")
-    kept = store.add_image(soak.errands.Image(soak.errands.voxels(5)), "ann")
-    other = store.add_image(soak.errands.Image(soak.errands.voxels(6)), "ann")
+def test_a_lost_upload_and_what_was_deleted_and_is_there_would_be_seen(stress, tmp_path):
+    store = stress.Store(tmp_path / "store")
+    kept = store.add_image(stress.errands.Image(stress.errands.voxels(5)), "ann")
+    other = store.add_image(stress.errands.Image(stress.errands.voxels(6)), "ann")
 
     def problems(**noted):
-        errands = soak.errands.Errands("ann", None)
+        errands = stress.errands.Errands("ann", None)
         vars(errands).update(noted)
-        return soak.errands.check(errands, store)
+        return stress.errands.check(errands, store)
 
     assert problems(uploads={kept: 5, other: 6}) == []
     assert problems(uploads={kept: 6}) == ["ann: the image of upload 6 has other voxels"]

@@ -1,7 +1,7 @@
 """What a server does under load, and what it loses when it is killed: numbers for docs/how-to/serve.md.
 
-    python -m benchmarks.server.soak load --seconds 600 -o docs/results/server-load.json
-    python -m benchmarks.server.soak kill --kills 1000 --every 50 --log kills.jsonl -o docs/results/server-kill.json
+    python -m benchmarks.server.stress load --seconds 600 -o docs/results/server-load.json
+    python -m benchmarks.server.stress kill --kills 1000 --every 50 --log kills.jsonl -o docs/results/server-kill.json
 
 Both start ``bifseg serve`` as a user would, and speak to it over HTTP from eight threads, one user each. ``load`` gives
 the time of every kind of call, beside the same calls in process, and the memory of all the server's processes.
