@@ -143,8 +143,8 @@ def test_planes_that_cannot_be_reached_are_refused_and_change_nothing(scan, monk
     volume.box(BOX, "a")
     with pytest.raises(ValueError, match=r"The object 'a' has a 3D box, .*; only a plane can be propagated"):
         volume.propagate(3)
-    shipped = bifseg.session.workbench.load_model
-    monkeypatch.setattr(bifseg.session.workbench, "load_model", lambda name, dimension: shipped("pnet"))
+    shipped = bifseg.session.crops.load_model
+    monkeypatch.setattr(bifseg.session.crops, "load_model", lambda name, dimension: shipped("pnet"))
     with pytest.raises(ValueError, match="'liver @11' was begun with another model"):
         session.propagate(12)
 

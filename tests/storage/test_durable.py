@@ -299,7 +299,7 @@ def test_a_full_store_computes_nothing(tmp_path, scan):
 def test_a_session_of_another_model_keeps_its_masks(store, id, scan, monkeypatch):
     do(DurableSession(store, id), BOX)
     mask = store.state(id).labels(scan.shape)
-    from bifseg.session import workbench as module
+    from bifseg.session import crops as module
 
     shipped = module.load_model
     monkeypatch.setattr(module, "load_model", lambda name, dimension: shipped("pcnet" if dimension == 3 else "pnet"))

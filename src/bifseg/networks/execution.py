@@ -47,17 +47,18 @@ def write_features(
     start = 0
     for maps, size in trunk.parts(image.contiguous(memory_format=layout)):
         stop = start + maps.shape[1]
-        for one, place in zip(maps, out, strict=True):
+        for one, place in zip(maps.split(1), out, strict=True):  # by their strides still seen to be channels last
             _write(one, size, place[..., start:stop], inside)
         start = stop
 
 
 def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor, inside: tuple[slice, ...]) -> None:
     """`upsampled`, without what is not ``inside``, into ``out``; large 3D maps some slices at a time, which stay in
-    the cache. ``maps``: (c, ...)."""
-    if maps.ndim == 3 or maps.shape[1:] == size:
-        out.copy_(upsampled(maps[None], size)[0].movedim(0, -1)[inside])
+    the cache. ``maps``: (1, c, ...)."""
+    if maps.ndim == 4 or maps.shape[2:] == size:
+        out.copy_(upsampled(maps, size)[0].movedim(0, -1)[inside])
         return
+    maps = maps[0]
     n, entering = out.shape[0], maps.shape[1]
     at = ((torch.arange(n) + inside[0].start + 0.5) * (entering / size[0]) - 0.5).clamp_(min=0)
     below = at.long()

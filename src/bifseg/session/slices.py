@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import AXES, Box, overlap
+from bifseg.session.crops_ahead import CropsAhead
 from bifseg.session.planes import drawn_in, moved, part_name
 from bifseg.session.refine import adapt, begin
 from bifseg.session.shape_interpolation import away, core_and_rest, gaps, goes_on, shape_between
@@ -55,8 +57,22 @@ def carried(
     root, first = source.part_of or source.name, state
     drawn = drawn_in(state, root, axis)
     for way in away(source.box.start[axis], *planes):
-        before = source
-        for index in way:
+        state = yield from _carried(state, source, axis, way, drawn, refine, bench)
+    if state is first:
+        raise InvalidInput(
+            f"The object {root!r} was not found beside the plane {source.box.start[axis]} along {AXES[axis]}, from "
+            f"{planes[0]} to {planes[1] - 1}: no new part was made."
+        )
+    return state
+
+
+def _carried(
+    state: State, before: Segment, axis: int, way: range, drawn: Mapping[int, Segment], refine: str, bench: Workbench
+) -> Generator[Round, None, State]:
+    """One way, until the object ends; ``drawn``: its parts in planes that it is in already."""
+    root = before.part_of or before.name
+    with CropsAhead(bench) as ahead:
+        for k, index in enumerate(way):
             if index in drawn:
                 before = drawn[index]
                 continue
@@ -65,7 +81,8 @@ def carried(
             if not before.packed.any() or locked.all() or inside.min() == inside.max():
                 break
             clock, model = Stopwatch(), bench.model_of(before)
-            crop = bench.crop(box, model, clock)
+            following = takewhile(lambda later: later not in drawn, way[k + 1 :])
+            crop = ahead.crop(box, (moved(box, axis, later) for later in following), model, clock)
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
             part = begin(name, crop, model, ends, part_of=root, start=before.classifier, prior=before.prior)
@@ -78,11 +95,6 @@ def carried(
                 break
             before = replace(part, parameters=before.parameters)
             state = State({**state.objects, name: before}, name)
-    if state is first:
-        raise InvalidInput(
-            f"The object {root!r} was not found beside the plane {source.box.start[axis]} along {AXES[axis]}, from "
-            f"{planes[0]} to {planes[1] - 1}: no new part was made."
-        )
     return state
 
 
@@ -127,22 +139,24 @@ def interpolated(
         ends = drawn[a], drawn[b]
         frame = Box.spanning(moved(end.box, axis, a) for end in ends)
         shapes = [_in_frame(end, frame, axis) for end in ends]
-        for index in range(a + 1, b):
-            share, clock = (index - a) / (b - a), Stopwatch()
-            nearer = ends[share > 0.5]
-            box, name, model = moved(frame, axis, index), part_name(state, root, index), bench.model_of(nearer)
-            crop = bench.crop(box, model, clock)
-            with clock("interpolate"):
-                shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
-            part = begin(
-                name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier, prior=nearer.prior
-            )
-            locked = state.taken(box, but=name)
-            part = yield from adapt(part, crop, model, refine="none", locked=locked, initial=shape, clock=clock)
-            state, done = State({**state.objects, name: part}, name), done + 1
-            labels, energy = crop.mask_on_grid(part.mask), crop.energy(part.parameters)
-            value = energy(labels, part.grid_probability)
-            yield Round(done - 1, done == count, value, labels, part.grid_probability, milliseconds=dict(clock))
+        boxes = [moved(frame, axis, index) for index in range(a + 1, b)]
+        with CropsAhead(bench) as ahead:
+            for k, box in enumerate(boxes):
+                share, clock = (k + 1) / (b - a), Stopwatch()
+                nearer, name = ends[share > 0.5], part_name(state, root, a + 1 + k)
+                model = bench.model_of(nearer)
+                crop = ahead.crop(box, boxes[k + 1 :], model, clock)
+                with clock("interpolate"):
+                    shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
+                part = begin(
+                    name, crop, model, nearer.parameters, part_of=root, start=nearer.classifier, prior=nearer.prior
+                )
+                locked = state.taken(box, but=name)
+                part = yield from adapt(part, crop, model, refine="none", locked=locked, initial=shape, clock=clock)
+                state, done = State({**state.objects, name: part}, name), done + 1
+                labels, energy = crop.mask_on_grid(part.mask), crop.energy(part.parameters)
+                value = energy(labels, part.grid_probability)
+                yield Round(done - 1, done == count, value, labels, part.grid_probability, milliseconds=dict(clock))
     if state is first:
         raise InvalidInput(
             f"There is nothing to fill between the planes of {root!r}: draw it in two planes that are not neighbours."

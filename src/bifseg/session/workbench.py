@@ -1,4 +1,4 @@
-"""What a session computes with: its scan, its network, and the crops of the boxes used last. It holds no objects."""
+"""What a session computes with, beside networks and crops: labels, and how objects begin. It holds no objects."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
-from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
-from bifseg.networks.checkpoint import Model, load_model, shipped
+from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
 from bifseg.session import slices
+from bifseg.session.crops import Crops
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Prior, Segment, State
 
-CROPS_KEPT = 2  # features of the last boxes stay in memory; older ones are computed again when they are needed
 
-
-class Workbench:
+class Workbench(Crops):
     """Makes objects out of boxes, scribbles and what objects there are.
 
     Parameters
@@ -40,80 +38,8 @@ class Workbench:
     """
 
     def __init__(self, image: Image, model: Model | None, parameters: Parameters | str | Mapping, seed: int) -> None:
-        self.image, self.parameters, self.seed = image, parameters, seed
-        self._model = model
-        self._crops: dict[tuple[Box, str], Crop] = {}
-
-    # ---- networks and crops
-
-    def model_for(self, box: Box) -> Model:
-        """The network for a box.
-
-        Parameters
-        ----------
-        box
-            In a plane or not.
-
-        Returns
-        -------
-        Model
-            InvalidInput is raised where the session's is of the other dimension.
-        """
-        if self._model is None:
-            return load_model("default", box.dimension)
-        if self._model.dimension != box.dimension:
-            raise InvalidInput(
-                f"The model {self._model.name} is for {self._model.dimension}D boxes; {box} is {box.dimension}D."
-            )
-        return self._model
-
-    def model_of(self, segment: Segment) -> Model:
-        """The network that an object was begun with.
-
-        Parameters
-        ----------
-        segment
-            The object.
-
-        Returns
-        -------
-        Model
-            A session without a network of its own goes on with what was the default then, if it still ships.
-            InvalidInput is raised where the session has another by now.
-        """
-        model = self.model_for(segment.box)
-        if self._model is None and segment.model.name in shipped():
-            model = load_model(segment.model.name, segment.box.dimension)
-        if model.sha256 != segment.model.sha256:
-            raise InvalidInput(
-                f"The object {segment.name!r} was begun with another model, {segment.model.name} "
-                f"({segment.model.sha256[:12]}); its mask stays as it is. Resize its box, and it begins anew."
-            )
-        return model
-
-    def crop(self, box: Box, model: Model, clock: Stopwatch | None = None) -> Crop:
-        """The crop of a box; those used last are kept.
-
-        Parameters
-        ----------
-        box
-            Where in the image.
-        model
-            The network that looks at it.
-        clock
-            Takes the time, where it is made.
-
-        Returns
-        -------
-        Crop
-            Image and features.
-        """
-        key = box, model.sha256
-        crop = self._crops.pop(key, None) or Crop(self.image, box, model, clock)
-        self._crops[key] = crop  # the most recently used is last
-        while len(self._crops) > CROPS_KEPT:
-            del self._crops[next(iter(self._crops))]
-        return crop
+        super().__init__(image, model)
+        self.parameters, self.seed = parameters, seed
 
     # ---- labels
 
