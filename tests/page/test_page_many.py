@@ -56,3 +56,32 @@ def test_holes_and_islands_are_left_where_one_wants_that(browser, server, switch
         row = server.service.store.session(reader.session)
         told = {"preset": "fast", "fill_holes": 0, "drop_islands": 0} if switched else "fast"
         soon(lambda: row.parameters == told, 5)
+
+
+def test_an_object_has_its_holes_filled_and_its_islands_dropped_by_the_keyboard(browser, server):
+    session = begun(server, SCAN)
+    with server.client("anna") as http:
+        drawn = {"box": "4:40,4:36,2:22", "refine": "crf"}
+        assert http.post(f"/api/v1/sessions/{session}/box", json=drawn).status_code == 200
+    with reading(browser, server.url) as reader:
+        reader.open(server, SCAN, session)
+        holes, islands = (reader.page.get_by_label(label, exact=True) for label in ("Fill holes", "Drop small islands"))
+        expect(holes).to_be_checked()
+        expect(islands).to_be_checked()
+        with reader.acting():
+            islands.focus()
+            reader.page.keyboard.press("Space")
+        expect(islands).not_to_be_checked()
+        expect(islands).to_be_focused()
+        expect(reader.page.locator(".doing")).to_contain_text("Tidied")
+        (about,) = server.service.store.history(session).summary()["objects"]
+        assert about["tidy"] == {"fill_holes": 0.005, "drop_islands": 0}
+        with reader.acting():
+            reader.page.keyboard.press("Shift+Tab")
+            reader.page.keyboard.press("Space")
+        expect(holes).not_to_be_checked()
+        for _ in range(2):
+            with reader.acting():
+                reader.page.keyboard.press("Control+z")
+        expect(holes).to_be_checked()
+        expect(islands).to_be_checked()

@@ -13,6 +13,7 @@ SAID = {
     "resize": BOX,
     "propagate": {"to": 3},
     "interpolate": {},
+    "tidy": {"fill_holes": True},
     "reject": {"version": None},
     "restore": {"version": None},
     "rename": {"name": "object 1", "to": "b"},

@@ -52,6 +52,7 @@ def test_every_answer_about_a_session_has_its_version(ann, id):
         ("box", QUICK), ("scribble", STROKE), ("resize", QUICK), ("refine", None), ("undo", None), ("redo", None),
         ("select", {"name": "object 1"}), ("remove", {"name": "object 1"}),
         ("rename", {"name": "object 1", "to": "b"}), ("propagate", {"to": 3}),
+        ("tidy", {"drop_islands": False}),
     ],
 )  # fmt: skip
 def test_what_was_made_for_an_older_state_is_refused_and_does_nothing(ann, id, kind, body):

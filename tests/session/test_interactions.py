@@ -25,13 +25,14 @@ TOLD = {
     "refine": {},
     "propagate": {"to": 4, "name": "b", "refine": "none"},
     "interpolate": {"between": [2, 7]},
+    "tidy": {"fill_holes": True, "drop_islands": 0.2},
     "select": {"name": "a"},
     "remove": {"name": "a"},
     "rename": {"name": "a", "to": "b"},
 }
 BODIES = {
     "box": drawing.Begin, "scribble": drawing.Correct, "resize": drawing.Resize, "propagate": drawing.Propagate,
-    "interpolate": drawing.Interpolate,
+    "interpolate": drawing.Interpolate, "tidy": drawing.Tidy,
     "select": drawing.Named, "remove": drawing.Named, "rename": drawing.Rename,
 }  # fmt: skip
 
@@ -63,6 +64,7 @@ def test_the_api_says_what_an_interaction_takes(kind):
         ({"kind": "fly"}, "Unknown interaction 'fly'; known are box, scribble"),
         ({"kind": "box", "box": 3}, "needs 'box', a text; it has 3"),
         ({"kind": "rename", "name": "a"}, "needs 'to'"),
+        ({"kind": "tidy", "fill_holes": "yes"}, "fill_holes is 'yes'; it must be true, false or a share"),
         ({"kind": "scribble", "scribbles": {}}, "give one of the two"),
         ({"kind": "scribble", "scribbles": {"strokes": []}}, "no strokes"),
         ({"kind": "scribble", "scribbles": {"strokes": [{}]}}, "A stroke needs points"),

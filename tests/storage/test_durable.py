@@ -112,6 +112,7 @@ def test_parts_and_erasers_go_on_as_if_their_process_had_never_changed(store, id
         {"kind": "scribble", "scribbles": {"strokes": [there]}}, {"kind": "undo"}, {"kind": "refine"},
         {"kind": "rename", "name": "slice", "to": "liver"}, {"kind": "select", "name": "liver"},
         {"kind": "scribble", "scribbles": {"strokes": [here]}}, {"kind": "remove", "name": "slice @32"},
+        {"kind": "tidy", "fill_holes": True, "drop_islands": 0.3},
     ]  # fmt: skip
     for step in steps:
         do(alive, step)
@@ -121,6 +122,7 @@ def test_parts_and_erasers_go_on_as_if_their_process_had_never_changed(store, id
         for one, other in zip(a.objects.values(), b.objects.values(), strict=True):
             assert pack(replace(one, milliseconds={})) == pack(replace(other, milliseconds={}))
     assert [(one["name"], one["part_of"]) for one in told["objects"]] == [("liver", None), ("top", "liver")]
+    assert [one["tidy"] for one in told["objects"]] == [{"fill_holes": 0.005, "drop_islands": 0.3}] * 2
     assert (store.state(id).objects["top"].start is None, store.state(id).objects["liver"].start) == (False, None)
     plain.box(Box.parse(PLANE["box"]), "liver")
     plain.scribble([Stroke(**STROKE), Stroke(**stroke)])
@@ -130,6 +132,7 @@ def test_parts_and_erasers_go_on_as_if_their_process_had_never_changed(store, id
     plain.refine()
     plain.select("liver")
     plain.scribble([Stroke(**here)])
+    plain.tidy(fill_holes=True, drop_islands=0.3)
     np.testing.assert_array_equal(plain.labels, store.state(id).labels(scan.shape))
     assert all(row.same for row in replay(store, id))
 

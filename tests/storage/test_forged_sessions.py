@@ -73,6 +73,8 @@ FORGED = {
     ),
     "another box": at(*OBJECT, "box", "0:4,0:5,0:6"),
     "other voxels": at(*OBJECT, "voxels", 7),
+    "other rules": at(*OBJECT, "tidy", {"fill_holes": 0.5, "drop_islands": 0.5}),
+    "rules in words": at(*OBJECT, "tidy", "none"),
     "voxels in words": at(*OBJECT, "voxels", "many"),
     "a segment that is not there": at(*OBJECT, "segment", "0" * 64),
     "a segment that is an array": lambda told: told["entries"][0]["state"]["objects"]["object 1"].update(

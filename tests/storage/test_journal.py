@@ -65,9 +65,9 @@ def test_the_summary_is_ready_for_json_and_names_no_blob():
         "number": 3,
         "objects": [
             {"name": "o1", "box": "0:4,0:4,0:4", "voxels": 1, "version": "0" * 16, "part_of": None,
-             "prior": None},
+             "prior": None, "tidy": None},
             {"name": "o1 @7", "box": "0:4,0:4,0:4", "voxels": 2 << 200, "version": f"{2 << 200:064x}"[:16],
-             "part_of": "o1", "prior": None},
+             "part_of": "o1", "prior": None, "tidy": None},
         ],
         "current": "o1 @7",
         "can_undo": True,

@@ -110,6 +110,7 @@ export class Workspace {
       propagate: (step) => this.propagate(step),
       carry: (range) => void objects.carry(range),
       interpolate: () => void objects.interpolate(),
+      tidy: (rules) => void model.act('tidy', rules),
       lookNext: () => objects.lookNext(),
       refine: () => model.refine(),
       typed: (box) => drawing.typed(box),

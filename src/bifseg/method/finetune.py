@@ -157,6 +157,39 @@ def fine_tune(
         clock.clear()
 
 
+def label_update(
+    crop: Crop,
+    probability: np.ndarray,
+    parameters: Parameters,
+    *,
+    scribbles: np.ndarray,
+    locked: np.ndarray | None = None,
+) -> Round:
+    """One label update alone, of what labels were cut from before.
+
+    Parameters
+    ----------
+    crop
+        Of the object's box.
+    probability
+        float32, on the crop's grid: as the last round of `fine_tune` had it.
+    parameters, scribbles, locked
+        As there.
+
+    Returns
+    -------
+    Round
+        The only one; its labels are those of that round where all else is as it was.
+    """
+    clock = Stopwatch()
+    with clock("graph"):
+        energy = crop.energy(parameters)
+    fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
+    with clock("cut"):
+        labels = _cut(energy, probability, fixed, parameters)
+    return Round(0, True, energy(labels, probability), labels, probability, milliseconds=dict(clock))
+
+
 def _cut(energy: Energy, belief: np.ndarray, fixed: np.ndarray, parameters: Parameters) -> np.ndarray:
     labels = energy.label_update(belief, fixed)
     if parameters.never_empty and not labels[fixed == 0].any():

@@ -13,6 +13,7 @@ import numpy as np
 from bifseg.errors import InvalidInput
 
 REFINEMENTS = ("none", "crf", "auto")
+RULES = ("fill_holes", "drop_islands")  # of what is left of a mask once it is cut
 SWITCHES = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 CONNECTIVITY: dict[float, int] = {4: 1, 6: 1, 18: 2, 8: 3, 26: 3}  # by the number of neighbours in 2D or 3D
 KINDS: dict[type, tuple[tuple[type, ...], str]] = {  # of a parameter, by its default: what its values may be
@@ -212,6 +213,34 @@ def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None
         raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
     parameters = PRESETS[name][dimension]
     return parameters.but(**tuned) if tuned and name == "fast" else parameters
+
+
+def shares_of(switches: Mapping[str, float | bool | None]) -> dict[str, float]:
+    """What the rules for holes and islands are to be.
+
+    Parameters
+    ----------
+    switches
+        By the names of `RULES`: a share; True, which is that of the preset ``fast`` in 3D; False, none; None: it stays.
+
+    Returns
+    -------
+    dict
+        Shares by name, without those that stay. InvalidInput is raised for what is none, and where all stay.
+
+    Examples
+    --------
+    >>> shares_of({"fill_holes": True, "drop_islands": None})
+    {'fill_holes': 0.005}
+    """
+    shares = {name: float(switch) for name, switch in switches.items() if switch is not None}
+    if not shares:
+        raise InvalidInput(f"Nothing is said to change; give {' or '.join(RULES)}.")
+    for name, switch in switches.items():
+        if switch is True:
+            shares[name] = getattr(FAST[3], name)
+    Parameters().but(**shares)
+    return shares
 
 
 def check_refinement(refine: str) -> None:

@@ -127,7 +127,7 @@ def adapt(
             beside=beside, trained=trained, seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)
-            records.append(_record(step))
+            records.append(record(step))
             labels, probability = step.labels, step.probability
             weights = weights if step.weights is None else step.weights
             yield step
@@ -138,13 +138,53 @@ def adapt(
     else:
         inside = segment.mask if segment.packed.size else crop.mask_in_box(probability >= 0.5)
     with clock("paste"):
-        mask = np.greater(inside, locked)  # inside and not locked
-        mask |= segment.scribbles == FOREGROUND
-        mask &= segment.scribbles != BACKGROUND
+        mask = obeying(inside, segment, locked)
     return replace(
         segment, classifier=_weights_of(classifier), packed=np.packbits(mask), grid_probability=probability,
         grid_weights=weights, given=given and refine == "none", rounds=tuple(records), milliseconds=dict(clock),
     )  # fmt: skip
+
+
+def obeying(inside: np.ndarray, segment: Segment, locked: np.ndarray) -> np.ndarray:
+    """A mask with the scribbled label on every scribbled voxel, and no locked voxel.
+
+    Parameters
+    ----------
+    inside
+        bool, the box's shape.
+    segment
+        Whose scribbles these are.
+    locked
+        bool, the box's shape: voxels of other objects.
+
+    Returns
+    -------
+    ndarray
+        bool, the box's shape.
+    """
+    mask = np.greater(inside, locked)  # inside and not locked
+    mask |= segment.scribbles == FOREGROUND
+    mask &= segment.scribbles != BACKGROUND
+    return mask
+
+
+def record(step: Round) -> dict:
+    """What is kept of a round.
+
+    Parameters
+    ----------
+    step
+        As `fine_tune` yields it.
+
+    Returns
+    -------
+    dict
+        Ready for JSON.
+    """
+    about = {"round": step.index, "energy": round(step.energy, 3), "foreground": int(step.labels.sum())}
+    if step.loss is not None:
+        about["loss_before"], about["loss_after"] = (round(value, 5) for value in step.loss)
+    return about
 
 
 def _trained(model: Model, prior: Prior | None) -> Classifier:
@@ -171,10 +211,3 @@ def _with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> 
         raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
     adapted.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
     return adapted
-
-
-def _record(step: Round) -> dict:
-    record = {"round": step.index, "energy": round(step.energy, 3), "foreground": int(step.labels.sum())}
-    if step.loss is not None:
-        record["loss_before"], record["loss_after"] = (round(value, 5) for value in step.loss)
-    return record

@@ -16,7 +16,7 @@ from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
-from bifseg.session import slices
+from bifseg.session import slices, tidying
 from bifseg.session.crops import Crops
 from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Prior, Segment, State
@@ -229,6 +229,40 @@ class Workbench(Crops):
             segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )
         return State({**state.objects, segment.name: done}, segment.name)
+
+    def parameters_for(self, box: Box, like: Segment) -> Parameters:
+        """The session's parameters for a box in which an object begins anew.
+
+        Parameters
+        ----------
+        box, like
+            As in `tidying.parameters_for`.
+
+        Returns
+        -------
+        Parameters
+            With the rules for holes and islands that the object was given.
+        """
+        return tidying.parameters_for(box, like, self)
+
+    def tidied(
+        self, state: State, segments: Sequence[Segment], shares: Mapping[str, float]
+    ) -> Generator[Round, None, State]:
+        """Objects with other rules for holes and islands.
+
+        Parameters
+        ----------
+        state, segments, shares
+            As in `tidying.tidied`.
+
+        Returns
+        -------
+        generator of Round
+            It returns the state that follows.
+        """
+        for segment in segments:
+            self.model_of(segment)
+        return tidying.tidied(state, segments, shares, self)
 
     # ---- from slice to slice
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
-from bifseg.method.parameters import Parameters
+from bifseg.method.parameters import RULES, Parameters
 from bifseg.prompts.interaction import Box, Patch
 from bifseg.prompts.painting import effort
 from bifseg.session.interactions import INTERACTIONS, Interaction, interaction_of
@@ -167,6 +167,7 @@ class DurableSession:
             "segment": self.store.blobs.put(pack(segment)),
             "box": str(segment.box),
             "voxels": voxels,
+            "tidy": {name: getattr(segment.parameters, name) for name in RULES},
         }
         if (prior := segment.prior) is not None:
             about["prior"] = {"task": prior.task, "version": prior.version}

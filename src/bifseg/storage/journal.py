@@ -24,9 +24,9 @@ VERSION = 16  # digits of a segment's hash, which tell it from all others of its
 class Entry:
     """One interaction.
 
-    ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels"}}, "current"}; a part of an object
-    has "part_of", and one that began with what a task had learnt "prior". None for those that change none (undo and
-    redo go to a state there is)."""
+    ``state``: all objects after it, {"objects": {name: {"segment", "box", "voxels", "tidy"}}, "current"}; a part of
+    an object has "part_of", and one that began with what a task had learnt "prior"; what older versions wrote has no
+    "tidy". None for those that change none (undo and redo go to a state there is)."""
 
     number: int
     kind: str
@@ -93,6 +93,7 @@ class History:
             {
                 "name": name, "box": about["box"], "voxels": about["voxels"],
                 "version": about["segment"][:VERSION], "part_of": about.get("part_of"), "prior": about.get("prior"),
+                "tidy": about.get("tidy"),
             }
             for name, about in self.state["objects"].items()
         ]  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from bifseg.errors import InvalidInput
-from bifseg.method.parameters import Parameters
+from bifseg.method.parameters import RULES, Parameters
 from bifseg.storage.journal import KINDS, STATELESS, Entry, History, blobs_of
 from bifseg.storage.rows import further
 from bifseg.storage.snapshot import DEEPEST, depth
@@ -39,14 +39,14 @@ class Manifest:
 
     @property
     def segments(self) -> dict[str, list[tuple]]:
-        """All that the journal says of each stored segment: (name, box, voxels, part of what, task, version)."""
+        """All that the journal says of each stored segment: (name, box, voxels, part of what, task, version, rules)."""
         claims: dict[str, list[tuple]] = {}
         for entry in self.entries:
             for name, about in (entry.state or {"objects": {}})["objects"].items():
                 prior = about.get("prior", {})
                 facts = (
                     name, about["box"], about["voxels"], about.get("part_of", ""), prior.get("task"),
-                    prior.get("version"),
+                    prior.get("version"), about.get("tidy"),
                 )  # fmt: skip
                 claims.setdefault(about["segment"], []).append(facts)
         return claims
@@ -149,6 +149,8 @@ def _state(number: int, state: Mapping | None, blobs: frozenset[str]) -> dict | 
             objects[name]["part_of"] = about["part_of"]
         if "prior" in about:
             objects[name]["prior"] = {"task": str(about["prior"]["task"]), "version": int(about["prior"]["version"])}
+        if "tidy" in about:
+            objects[name]["tidy"] = {rule: float(about["tidy"][rule]) for rule in RULES}
     wholes = [name for name, about in objects.items() if "part_of" not in about]
     if any("part_of" in about and about["part_of"] not in wholes for about in objects.values()):
         raise InvalidInput(f"in its entry {number} a part belongs to none of the objects")

@@ -24,6 +24,7 @@ from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 from bifseg.io.archive import check_apart
 from bifseg.io.atomic import write_together
+from bifseg.method.parameters import RULES
 from bifseg.prompts.interaction import Box
 from bifseg.storage import manifest as manifests
 from bifseg.storage import snapshot
@@ -220,7 +221,8 @@ class _Import:
             Box.of(segment.box, image.shape)
             learnt = (None, None) if segment.prior is None else (segment.prior.task, segment.prior.version)
             facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of, *learnt
-            if any(one != facts for one in claims):
+            rules = {rule: getattr(segment.parameters, rule) for rule in RULES}
+            if any(one[:-1] != facts or one[-1] not in (None, rules) for one in claims):
                 raise InvalidInput(f"its journal says other things of {facts[0][:60]!r} than that object")
         for sha, prior in manifest.priors.items():
             snapshot.unpack_prior(prior, self._store.blob(sha))

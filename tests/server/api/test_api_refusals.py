@@ -26,7 +26,7 @@ def bodies(path):
     kind = path.rpartition("/")[2]
     return {
         "box": BOX, "scribble": SCRIBBLE, "resize": BOX, "select": {"name": "a"}, "remove": {"name": "a"},
-        "rename": {"name": "a", "to": "b"}, "propagate": {"to": 3},
+        "rename": {"name": "a", "to": "b"}, "propagate": {"to": 3}, "tidy": {"fill_holes": True},
         "submit": {"labels": Mask.of(np.ones((1, 1, 1)), "0:1,0:1,0:1").model_dump()},
     }.get(kind)  # fmt: skip
 

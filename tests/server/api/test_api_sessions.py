@@ -51,6 +51,7 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     (about,) = told["objects"]
     assert len(about.pop("version")) == 16
     voxels = int(plain.mask.sum())
+    assert about.pop("tidy") == {"fill_holes": 0.005, "drop_islands": 0.1}
     assert about == {"name": "object 1", "box": BOX["box"], "voxels": voxels, "part_of": None, "prior": None}
     assert told["seconds"] > 0
     assert told["rounds"]

@@ -24,6 +24,8 @@ export interface Wishes extends Viewing, Measuring, Teaching {
   /** Through a range that is asked for, or until the object ends. */
   carry(range: boolean): void
   interpolate(): void
+  /** What becomes of small holes and islands of the object worked on. */
+  tidy(rules: { fill_holes?: boolean; drop_islands?: boolean }): void
   lookNext(): void
   refine(): void
   typed(box: Box): void
@@ -48,6 +50,10 @@ export class Panel {
   readonly element = h('aside', { class: 'panel' }, this.objects, this.task, this.measurements, this.box, this.view)
   private sought = ''
   private readonly built = new Map<HTMLElement, string>()
+  /** Rules that were switched, until it is known what came of it. */
+  private ruled: { fill_holes?: boolean; drop_islands?: boolean } = {}
+  /** What had the focus when it could no longer be used, which lasts as long as something is computed. */
+  private left: string | null = null
 
   constructor(
     private readonly model: Model,
@@ -61,6 +67,7 @@ export class Panel {
     const { model } = this
     const around = this.around()
     const { look, seen, draft, window } = around
+    if (!model.busy) this.ruled = {}
     const measured = [...around.measures.values()]
     this.keep(this.objects, [model.state.objects, model.state.current, seen, measured, !model.busy], () =>
       this.objectList(around),
@@ -81,12 +88,14 @@ export class Panel {
     if (this.built.get(section) === key) return
     this.built.set(section, key)
     const active = section.contains(document.activeElement) ? document.activeElement : null
-    const focused = active?.getAttribute('data-key')
+    const nowhere = document.activeElement === document.body && section === this.objects
+    const focused = active?.getAttribute('data-key') ?? (nowhere ? this.left : null)
     const caret = active instanceof HTMLInputElement ? active.selectionEnd : null
     section.replaceChildren(...build())
     if (!focused) return
     const again = section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)
     again?.focus()
+    this.left = again?.matches(':disabled') ? focused : null
     if (again instanceof HTMLInputElement && caret !== null) again.setSelectionRange(caret, caret)
   }
 
@@ -203,7 +212,31 @@ export class Panel {
     if (this.gaps) {
       buttons.push(action('Fill between', 'Shapes for the slices between those drawn', () => wishes.interpolate()))
     }
-    return [h('div', { class: 'actions' }, ...buttons)]
+    return [h('div', { class: 'actions' }, ...buttons), this.rules(model.current, idle)]
+  }
+
+  /** The rules of the object worked on, for all its slices; of what an older version made, nobody knows them. */
+  private rules({ tidy }: ObjectInfo, idle: boolean): HTMLElement {
+    const rule = (key: 'fill_holes' | 'drop_islands', label: string, title: string) => {
+      const input = h('input', {
+        type: 'checkbox',
+        checked: this.ruled[key] ?? Boolean(tidy?.[key]),
+        disabled: !idle,
+        'data-key': key,
+        onchange: () => {
+          this.ruled = { [key]: input.checked }
+          this.wishes.tidy(this.ruled)
+        },
+      })
+      input.indeterminate = !tidy && this.ruled[key] === undefined
+      return h('label', { class: 'check', title }, input, label)
+    }
+    return h(
+      'div',
+      { class: 'switch' },
+      rule('fill_holes', 'Fill holes', 'Small holes in the mask are filled, but for those with a “not it” stroke'),
+      rule('drop_islands', 'Drop small islands', 'Small pieces of the mask go, but for those with an “object” stroke'),
+    )
   }
 
   /** Whether there are slices without a part between those that the object has parts in. */

@@ -10,6 +10,7 @@ const DONE: Record<string, string> = {
   refine: 'Refined',
   resize: 'Begun anew',
   propagate: 'Carried on',
+  tidy: 'Tidied',
   undo: 'Undone',
   redo: 'Redone',
   reject: 'Rejected',

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 93c6bc6c8be737d4ed35d5b8649792e3bfd1171eb5bd26cb8c8c69b854e22290
+// Made by `make types`; do not edit. 527e7cdf330a300d54404a4600825a0b1714c99aef55ef7e6b067dc58276b209
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -282,6 +282,8 @@ export interface components {
       part_of: string | null
       /** @description What it began with; null: the network, which learnt from no task. */
       prior: components['schemas']['PriorInfo'] | null
+      /** @description What becomes of its holes and islands; null: an older version made it. */
+      tidy: components['schemas']['TidyInfo'] | null
     }
     /** @description A scan in the server's folder of images. */
     Open: {
@@ -547,6 +549,16 @@ export interface components {
       finished: components['schemas']['FinishedInfo'][]
       versions: components['schemas']['LearntInfo'][]
     }
+    /** @description Whether the current object's small holes are filled, and its small islands dropped. */
+    Tidy: {
+      fill_holes?: (boolean | number) | null
+      drop_islands?: (boolean | number) | null
+    }
+    /** @description An object's rules: shares of its mask, 0 where nothing is done. See the parameters of these names. */
+    TidyInfo: {
+      fill_holes: number
+      drop_islands: number
+    }
   }
   responses: never
   parameters: never
@@ -595,5 +607,7 @@ export type Stroke = components['schemas']['Stroke']
 export type Submit = components['schemas']['Submit']
 export type TaskInfo = components['schemas']['TaskInfo']
 export type TaskState = components['schemas']['TaskState']
+export type Tidy = components['schemas']['Tidy']
+export type TidyInfo = components['schemas']['TidyInfo']
 export type $defs = Record<string, never>
 export type operations = Record<string, never>

@@ -91,6 +91,11 @@ export function inWords({ kind, request }: EntryInfo): string {
       return `Another box: ${request.box}`
     case 'propagate':
       return `The same in plane ${request.to}${name && `, as${name}`}`
+    case 'tidy':
+      return [
+        ...ruled(request.fill_holes, 'Small holes', 'filled'),
+        ...ruled(request.drop_islands, 'Small islands', 'dropped'),
+      ].join('; ')
     case 'rename':
       return `${request.name} is now called ${request.to}`
     default:
@@ -106,6 +111,11 @@ const WORDS: Record<string, string> = {
   remove: 'Removed',
   submit: 'A mask from elsewhere was kept',
 }
+/** What was said to become of holes or islands; nothing where nothing was said. */
+function ruled(rule: unknown, what: string, done: string): string[] {
+  return rule === undefined || rule === null ? [] : [`${what} ${rule ? done : 'left'}`]
+}
+
 const LABELS = ['erasing', 'foreground', 'background']
 
 function strokesIn(scribbles: unknown): string {

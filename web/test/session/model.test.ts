@@ -9,7 +9,7 @@ const IMAGE = { key: 'k', shape: [8, 8, 8], axes: [1, 2, 3], planar: false } as 
 const STROKE: Stroke = { points: [[1, 1, 1]], label: 1, radius: 1 }
 
 function object(name: string, version: string): ObjectInfo {
-  return { name, box: '0:4,0:4,0:4', voxels: 1, version, part_of: null, prior: null }
+  return { name, box: '0:4,0:4,0:4', voxels: 1, version, part_of: null, prior: null, tidy: null }
 }
 
 /** A server of one session; `others` do something to it before the next interaction comes. */

@@ -26,6 +26,8 @@ test('every kind of interaction has its words', () => {
     [entry('propagate', { to: 7 }), 'The same in plane 7'],
     [entry('propagate', { to: 7, name: 'liver @7' }), 'The same in plane 7, as liver @7'],
     [entry('rename', { name: 'a', to: 'b' }), 'a is now called b'],
+    [entry('tidy', { fill_holes: true, drop_islands: 0 }), 'Small holes filled; Small islands left'],
+    [entry('tidy', { drop_islands: 0.1 }), 'Small islands dropped'],
     [entry('select', { name: 'a' }), 'Went on with a'],
     [entry('remove', { name: 'a' }), 'Removed a'],
     [entry('undo'), 'Undone'],

@@ -23,7 +23,18 @@ from pydantic import BaseModel
 from bifseg.prompts.interaction import Box
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import Cancellation, Done, QueuedEvent, RoundEvent
-from bifseg.server.api.bodies.drawing import Begin, Correct, Interpolate, Mask, Named, Propagate, Rename, Resize, Submit
+from bifseg.server.api.bodies.drawing import (
+    Begin,
+    Correct,
+    Interpolate,
+    Mask,
+    Named,
+    Propagate,
+    Rename,
+    Resize,
+    Submit,
+    Tidy,
+)
 from bifseg.server.api.request import PREFIX, ROUTER, Owned, Served
 from bifseg.server.api.streams import STILL_HERE, STREAM, documented, event, streamed
 from bifseg.server.api.versions import TAGGED, Expected, etag
@@ -201,6 +212,13 @@ async def propagate(act: Acting, body: Propagate) -> Answered:
 async def interpolate(act: Acting, body: Interpolate) -> Answered:
     """Fill the planes between those that the current object was drawn in: every shape in between is a part of it."""
     return await act("interpolate", body)
+
+
+@router.post("/sessions/{id}/tidy", **DONE)
+async def tidy(act: Acting, body: Tidy) -> Answered:
+    """Fill the current object's small holes and drop its small islands, or leave them, from here on and in all its
+    parts. Nothing is learnt: the mask is cut anew."""
+    return await act("tidy", body)
 
 
 @router.post("/sessions/{id}/undo", **DONE)

@@ -13,9 +13,10 @@ from bifseg.session.interactions.base import Arrays, Interaction
 from bifseg.session.interactions.drawing import DrawBox, Refine, Resize, Scribble
 from bifseg.session.interactions.naming import Remove, Rename, Select
 from bifseg.session.interactions.propagation import Interpolate, Propagate
+from bifseg.session.interactions.tidying import Tidy
 
 INTERACTIONS: dict[str, type[Interaction]] = {
-    one.kind: one for one in (DrawBox, Scribble, Resize, Refine, Propagate, Interpolate, Select, Remove, Rename)
+    one.kind: one for one in (DrawBox, Scribble, Resize, Refine, Propagate, Interpolate, Tidy, Select, Remove, Rename)
 }
 
 

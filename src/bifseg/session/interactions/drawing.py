@@ -143,6 +143,7 @@ class Resize(Interaction):
         fits = old.model.sha256 == bench.model_for(box).sha256
         return bench.begun(
             state, box, old.name, self.refine, initial=initial, scribbles=self.scribbles, kept=kept,
+            parameters=bench.parameters_for(box, old),
             part_of=old.part_of, start=old.start if fits else None, prior=old.prior if fits else None,
         )  # fmt: skip
 

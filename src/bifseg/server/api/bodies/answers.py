@@ -16,6 +16,13 @@ class PriorInfo(Answer):
     version: int
 
 
+class TidyInfo(BaseModel):
+    """An object's rules: shares of its mask, 0 where nothing is done. See the parameters of these names."""
+
+    fill_holes: float
+    drop_islands: float
+
+
 class ObjectInfo(Answer):
     """One object, or its part in another plane: its box, and how many voxels its mask has."""
 
@@ -26,6 +33,9 @@ class ObjectInfo(Answer):
     part_of: Annotated[str | None, Field(description="The object that this is a part of.")] = None
     prior: Annotated[
         PriorInfo | None, Field(description="What it began with; null: the network, which learnt from no task.")
+    ] = None
+    tidy: Annotated[
+        TidyInfo | None, Field(description="What becomes of its holes and islands; null: an older version made it.")
     ] = None
 
 

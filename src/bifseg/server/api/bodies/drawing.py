@@ -149,6 +149,25 @@ class Interpolate(Body):
     between: Annotated[Planes | None, Field(description="Two planes: nothing before or beyond is filled.")] = None
 
 
+Rule = Annotated[
+    bool | Annotated[FiniteFloat, Field(ge=0, le=1)],
+    Field(description="true or false, or a share, as of the parameter of this name; left out, it stays."),
+]
+
+
+class Tidy(Body):
+    """Whether the current object's small holes are filled, and its small islands dropped."""
+
+    fill_holes: Rule | None = None
+    drop_islands: Rule | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Tidy:
+        if self.fill_holes is None and self.drop_islands is None:
+            raise InvalidInput("nothing is said to change; give fill_holes or drop_islands")
+        return self
+
+
 class Named(Body):
     """An object."""
 
