@@ -24,23 +24,24 @@ def draw(numbers: Mapping, folder: Path) -> None:
     from matplotlib.figure import Figure
 
     models = [one for one in numbers["models"] if one["label"] == "RV"]
-    own = [100 * one["network"]["mean"] for one in models]
-    figure = Figure(figsize=(11, 6.2), dpi=100, layout="constrained")
+    places = list(range(len(models)))
+    names = [f"{title(one).replace(', ', chr(10))}\n{100 * one['network']['mean']:.0f}" for one in models]
+    figure = Figure(figsize=(11, 6.8), dpi=90, layout="constrained")
     panels = figure.subplots(2, 3)
     for row, (phase, words) in zip(panels, PHASES.items(), strict=True):
         dices, worth, rounds = row
         for key in ("network", "crf", "bifseg-w", "bifseg"):
             values = [100 * one["printed"][phase]["means"][key]["mean"] for one in models]
             method = METHODS[key]
-            dices.plot(own, values, color=method.colour, marker=method.mark, label=method.title)
+            dices.plot(places, values, color=method.colour, marker=method.mark, label=method.title, lw=1)
         for k, (key, part) in enumerate(PARTS.items()):
             name = f"bifseg less {key}"
             if name not in models[0]["printed"][phase]["gaps"]:
                 continue
             gaps = [one["printed"][phase]["gaps"][name] for one in models]
             ends = [(mean if low is None else low, mean if high is None else high) for mean, low, high in gaps]
-            at = [x + 0.25 * (k - 2) for x in own]
-            worth.plot(at, [100 * gap[0] for gap in gaps], color=COLOURS[k], marker=MARKS[k], label=part)
+            at = [place + 0.12 * (k - 2) for place in places]
+            worth.plot(at, [100 * gap[0] for gap in gaps], MARKS[k], color=COLOURS[k], label=part)
             worth.vlines(at, *([100 * end for end in side] for side in zip(*ends, strict=True)), COLOURS[k], alpha=0.4)
         for one in models:
             means = one["printed"][phase]["means"]
@@ -55,8 +56,10 @@ def draw(numbers: Mapping, folder: Path) -> None:
             axes.set_axisbelow(True)
             axes.tick_params(labelsize=8)
             axes.legend(fontsize=7)
+    for axes in panels[:, :2].flat:
+        axes.set_xticks(places, names, fontsize=7)
     for axes in panels[1][:2]:
-        axes.set_xlabel("the network alone, Dice of RV, %", fontsize=8)
+        axes.set_xlabel("network, and its own Dice of RV in %", fontsize=8)
     panels[1][2].set_xlabel("rounds; 0 is one cut", fontsize=8)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
