@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import typer
 
-from bifseg.cli import app
+from bifseg.cli import program
 from bifseg.server.settings import Limits, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -39,10 +39,10 @@ check = load_check()
 
 def understood(words: list[str]) -> None:
     """Parse a command line as the program would, without running it; fails where it would not be understood."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(program)
     while hasattr(command, "commands"):
         words = words[1:]
-        command = command.commands[words[0]]
+        command = command.get_command(None, words[0])
     command.make_context(words[0], words[1:])
 
 
