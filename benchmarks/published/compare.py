@@ -55,7 +55,7 @@ def main() -> None:
         for step, values in sorted(gaps.items()):
             whole, sets = estimate(values), defaultdict(list)
             for thing, gap in values.items():
-                sets[thing.dataset[10:]].append(gap)
+                sets[thing.dataset.partition("_")[2]].append(gap)
             each = ", ".join(f"{name} {np.mean(own):+.1f}" for name, own in sorted(sets.items()))
             interval = f"{whole.mean:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]"
             print(f"{dimension}D, step {step}: {interval} (n = {whole.objects}): {each}")
