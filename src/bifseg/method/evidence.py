@@ -5,6 +5,8 @@ Both are log-odds: those of a scribble fade with geodesic distance.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from bifseg.algorithms.geodesic import geodesic_distance, soft_distance
@@ -81,10 +83,12 @@ def nearness_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
     prices = np.full(scribbles.shape, np.float32(BORDER))
     prices[(slice(1, -1),) * scribbles.ndim] = np.inf
     prices[scribbles == BACKGROUND] = 0
-    object_ = geodesic_distance(image01, seeds, spatial=LONG_STEP)
-    background = soft_distance(image01, prices, spatial=LONG_STEP)
-    total = object_ + background
-    background -= object_
+    with ThreadPoolExecutor(1) as beside:  # it holds no lock
+        other = beside.submit(soft_distance, image01, prices, spatial=LONG_STEP)
+        foreground = geodesic_distance(image01, seeds, spatial=LONG_STEP)
+        background = other.result()
+    total = foreground + background
+    background -= foreground
     background *= np.float32(strength)
     return np.divide(background, total, out=background)  # no voxel is 0 away from both
 
