@@ -44,8 +44,9 @@ def serving(settings: Settings, computes: bool = True) -> Iterator[Served]:
         app.state.service.pool = no_workers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            app, log_level="error", http="h11", ws="none", lifespan="on", timeout_graceful_shutdown=GRACE
-        )
+            app, log_level="error", http="h11", ws="none", lifespan="on", timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=30,  # as in the product; httpx keeps a silent connection for 5 s, uvicorn else as long
+        )  # fmt: skip
         server = _Server(config, "", lambda _: None, app.state.service.watchers.close)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
