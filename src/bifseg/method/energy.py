@@ -137,3 +137,21 @@ class Energy:
         if array.shape != self.shape:
             raise InvalidInput(f"Shape {array.shape} given for {name}; the image of this energy has {self.shape}.")
         return array
+
+
+def fixed_labels(scribbles: np.ndarray, locked: np.ndarray | None) -> np.ndarray:
+    """The labels that no cut may change.
+
+    Parameters
+    ----------
+    scribbles
+        uint8: 1 foreground, 2 background, 0 none.
+    locked
+        bool, of the same shape: finished objects, which are background here; or None.
+
+    Returns
+    -------
+    ndarray
+        uint8, labelled as ``scribbles``.
+    """
+    return scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from bifseg.method.band_cut import band_cut
-from bifseg.method.energy import CERTAIN
+from bifseg.method.energy import CERTAIN, fixed_labels
 from bifseg.method.grid import Grid
 from bifseg.method.islands import tidy
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
-from bifseg.prompts.interaction import BACKGROUND
 
 
 def final_mask(
@@ -44,10 +43,7 @@ def final_mask(
     """
     clock = Stopwatch() if clock is None else clock
     p = parameters
-    fixed = scribbles
-    if locked.any():
-        fixed = np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
-    fixed = fixed.reshape(grid.native_shape)
+    fixed = fixed_labels(scribbles, locked if locked.any() else None).reshape(grid.native_shape)
     if p.full_resolution and (len(grid.shape) == 3 or any(np.greater(grid.native_shape, grid.shape))):
         with clock("band cut"):
             belief = np.clip(probability.astype(float), CERTAIN, 1 - CERTAIN)

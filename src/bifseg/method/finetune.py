@@ -17,14 +17,14 @@ import torch
 from bifseg.method.appearance import appearance_evidence
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop, Features
-from bifseg.method.energy import Energy
+from bifseg.method.energy import Energy, fixed_labels
 from bifseg.method.evidence import nearness_evidence, scribble_evidence, with_evidence, with_persistence
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
 from bifseg.networks.base import Classifier
 from bifseg.networks.threads import one_thread
-from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+from bifseg.prompts.interaction import FOREGROUND
 
 SMALL = 1 << 17  # pixels of a grid, on which one thread is as fast as several
 
@@ -115,7 +115,7 @@ def fine_tune(
     clock = Stopwatch()
     with clock("graph"):
         energy = crop.energy(parameters)
-    fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
+    fixed = fixed_labels(scribbles, locked)
     rounds = parameters.rounds if initial is None else max(1, parameters.rounds)
     with clock("geodesic"):
         distances = None
@@ -184,7 +184,7 @@ def label_update(
     clock = Stopwatch()
     with clock("graph"):
         energy = crop.energy(parameters)
-    fixed = scribbles if locked is None else np.where((scribbles == 0) & locked, np.uint8(BACKGROUND), scribbles)
+    fixed = fixed_labels(scribbles, locked)
     with clock("cut"):
         labels = _cut(energy, probability, fixed, parameters)
     return Round(0, True, energy(labels, probability), labels, probability, milliseconds=dict(clock))

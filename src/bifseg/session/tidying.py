@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bifseg.method.crop import Crop
+from bifseg.method.energy import fixed_labels
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, label_update
 from bifseg.method.islands import tidy
 from bifseg.method.parameters import RULES, Parameters, chosen
 from bifseg.method.timing import Stopwatch
-from bifseg.prompts.interaction import BACKGROUND, Box
+from bifseg.prompts.interaction import Box
 from bifseg.session.refine import obeying, record
 from bifseg.session.state import Segment, State
 
@@ -93,7 +94,7 @@ def _tidied(
     """One segment, with what its classifier learnt; ``shares``: both of its rules."""
     parameters = segment.parameters.but(**shares)
     if not segment.rounds:
-        fixed = np.where((segment.scribbles == 0) & locked, np.uint8(BACKGROUND), segment.scribbles)
+        fixed = fixed_labels(segment.scribbles, locked)
         with clock("tidy"):
             inside = tidy(segment.mask.reshape(crop.native_shape), fixed.reshape(crop.native_shape), **shares)
         mask = obeying(inside.reshape(segment.box.shape), segment, locked)

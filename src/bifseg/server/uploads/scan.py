@@ -14,9 +14,8 @@ from bifseg.io.formats import Room
 
 
 def image_from_upload(
-    path: Path, voxels: int, size: int, *, series: str | None = None,
-    room: Room | None = None,
-) -> tuple[Image, bytes | None]:  # fmt: skip
+    path: Path, voxels: int, size: int, *, series: str | None = None, room: Room | None = None
+) -> tuple[Image, bytes | None]:
     """The image in a file that nobody has looked at yet, and the headers of its DICOM series, where it is one; read
     in this process.
 
