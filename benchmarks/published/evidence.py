@@ -21,11 +21,12 @@ from benchmarks.published.judge import PARTS
 from benchmarks.published.nested import View, view_of
 from benchmarks.published.users import by_user
 from bifseg.errors import BifsegError
+from bifseg.evaluation.effort import BOX_WAY, SPEED
 from bifseg.evaluation.methods import settings_of
 from bifseg.evaluation.report import read_results
 from bifseg.evaluation.report.acceptance import median, reach
 from bifseg.evaluation.report.groups import OURS, Column, Group, group_rows
-from bifseg.evaluation.statistics import Thing, by_thing
+from bifseg.evaluation.statistics import Scores, Thing, by_thing
 from bifseg.io.atomic import write_atomically
 from bifseg.networks.checkpoint import load_model
 
@@ -35,6 +36,8 @@ METHODS = ("bifseg", "crf", "network", "grabcut", "random_walks", "slicseg", "ge
 ABLATION = ("crf", "cut", "bifseg-w", "bifseg-e")
 POINT = 0.01
 RENAMED = {"connectivity": "neighbours"}  # a setting, and what it was called
+SECONDS = {2: (15, 20, 30), 3: (30, 40, 50, 60)}  # of a user, after which methods are compared
+HANDS = (1, 3)  # times as fast as modelled
 SUBSETS = ("all", "known", "new", "identified", "nested")
 
 
@@ -78,6 +81,23 @@ class Evidence:
 
     def chosen(self, method: str, step: int, things: set[Thing]) -> Values:
         return {thing: value for thing, value in self.values(method, step).items() if thing in things}
+
+    def within(self, method: str, seconds: float, hand: float, things: set[Thing]) -> Values:
+        """Dice of the last mask that a user has after so many seconds, waiting included; 0: there is none yet.
+
+        ``hand``: how many times as fast as modelled the user's hand moves (`bifseg.evaluation.effort`).
+        """
+        found: Scores = {}
+        for trace in self.group.traces[self.columns[method]]:
+            if trace.thing not in things:
+                continue
+            way = trace.values("length")
+            if not trace.rows[0]["strokes"]:  # it began with a box
+                way[0] = BOX_WAY
+            made = np.cumsum(trace.values("user_seconds") - way / SPEED * (1 - 1 / hand)) <= seconds
+            last = np.flatnonzero(made)
+            found.setdefault(trace.thing, {})[trace.seed] = trace.rows[last[-1]]["dice"] if len(last) else 0.0
+        return by_thing(found)
 
 
 def gather(results: Path = RESULTS) -> list[Evidence]:
@@ -138,6 +158,9 @@ def numbers(evidence: Evidence) -> dict:
         for method in parts
     }
     things = evidence.things("all")
+    found["within"] = {
+        str(hand): {str(s): _within(evidence, s, hand, things) for s in SECONDS[evidence.dimension]} for hand in HANDS
+    }
     found["reached"] = {method: _reached(evidence, method, things) for method in METHODS}
     found["worse"] = {method: [_worse(evidence, method, step, things) for step in steps if step] for method in METHODS}
     found["structures"] = _structures(evidence, things)
@@ -161,6 +184,15 @@ def _reached(evidence: Evidence, method: str, things: set[Thing]) -> dict:
         "runs": len(reaches),
         "share": round(float(np.mean([one.there for one in reaches])), 5),
         "seconds": None if seconds is None else round(seconds, 2),
+    }
+
+
+def _within(evidence: Evidence, seconds: float, hand: float, things: set[Thing]) -> dict:
+    """What every method has after some seconds, and BIFSeg's less it."""
+    ours, *others = [evidence.within(method, seconds, hand, things) for method in METHODS]
+    return {
+        "means": {method: told(estimate(own)) for method, own in zip(METHODS, (ours, *others), strict=True)},
+        "gaps": {method: told(paired(ours, own)) for method, own in zip(METHODS[1:], others, strict=True)},
     }
 
 
@@ -226,7 +258,7 @@ def _current(about: Mapping, networks: set[str | None]) -> bool:
 
 
 def main() -> None:
-    from benchmarks.published.evidence_tables import page
+    from benchmarks.published.evidence_page import page
     from benchmarks.published.picture import draw
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

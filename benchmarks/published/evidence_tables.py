@@ -14,13 +14,6 @@ from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.report.groups import short_names
 from bifseg.evaluation.report.tables import points_of
 
-SUBSETS = {
-    "all": "all",
-    "identified": "a box identifies them",
-    "nested": "they share their box with another",
-    "known": "sets reported before",
-    "new": "sets judged for the first time in November 2026",
-}
 STEPS = {"2D": (0, 1, 3, 5), "3D": (0, 1, 3, 5)}
 TITLES = {**{name: method.title for name, method in METHODS.items()}, "network": "network alone"}
 ABLATED = ("bifseg-w", "network")
@@ -80,6 +73,22 @@ def means(numbers: Numbers, dimension: str, subset: str = "all") -> str:
         lines.append([TITLES[method], *cells, *more])
     heads = [dimension, *map(step_name, steps), *(["user time to 0.90, median (got there)"] if subset == "all" else [])]
     return f"{counts(own['basis'][subset])}{dated(numbers)}:\n\n{table(heads, lines)}"
+
+
+def within(numbers: Numbers, dimension: str, hand: int = 1) -> str:
+    """Macro Dice of what a user has after some seconds, and how far BIFSeg is above it; ``hand``: how many times as
+    fast as modelled the hand moves."""
+    own = numbers[dimension]["within"][str(hand)]
+    top = {seconds: max(round(one[0], 3) for one in found["means"].values()) for seconds, found in own.items()}
+    lines = []
+    for method in numbers[dimension]["means"]["all"]:
+        cells = []
+        for seconds, found in own.items():
+            mean = f"{100 * found['means'][method][0]:.1f}"
+            mean = f"**{mean}**" if round(found["means"][method][0], 3) == top[seconds] else mean
+            cells.append(mean if method == "bifseg" else f"{mean}: {points(found['gaps'][method])}")
+        lines.append([TITLES[method], *cells])
+    return table([f"{dimension}, after", *(f"{seconds} s: BIFSeg less it" for seconds in own)], lines)
 
 
 def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:
@@ -286,6 +295,8 @@ BLOCKS: dict[str, Callable[[Numbers], str]] = {
     "readme": readme,
     "means-2d": partial(means, dimension="2D"),
     "means-3d": partial(means, dimension="3D"),
+    "within-2d": partial(within, dimension="2D"),
+    "within-3d": partial(within, dimension="3D"),
     "gaps": gaps,
     "ablation": ablation,
     "claims": claims,
@@ -298,48 +309,3 @@ BLOCKS: dict[str, Callable[[Numbers], str]] = {
 def block(name: str, results: Path) -> str:
     """One of `BLOCKS` from the numbers in a folder of results."""
     return BLOCKS[name](json.loads((results / "evidence.json").read_bytes()))
-
-
-def page(numbers: Numbers) -> str:
-    """The whole report, docs/results/evidence.md."""
-    from benchmarks.published import libraries  # which takes its tables from here
-
-    parts = ["# The evidence, with its intervals", INTRODUCTION, "## Data sets", sets(numbers)]
-    parts += [
-        "## BIFSeg less the others, all objects",
-        HOW_POINTS,
-        gaps(numbers),
-        PICTURE,
-        "## Where others are above",
-        losers(numbers),
-    ]
-    for subset, words in SUBSETS.items():
-        parts.append(f"## Objects: {words}")
-        parts += [f"### {d}\n\n{means(numbers, d, subset)}" for d in STEPS]
-        if subset != "all":
-            parts.append(gaps(numbers, subset=subset))
-    parts += ["## What the parts of BIFSeg add", HOW_POINTS, ablation(numbers)]
-    parts += ["## What the paper claims", HOW_POINTS, claims(numbers)]
-    parts += ["## Kinds of users (2D)", HOW_POINTS, users(numbers)]
-    parts += ["## Scribbles that people drew (2D)", HOW_POINTS, users(numbers, "humans")]
-    parts += ["## Other people's methods, ours and libraries' own", libraries.shown(numbers["libraries"])]
-    parts += ["## Objects that a round made worse", worse(numbers)]
-    three = "Dice in % at the start / after round 1 / after round 5."
-    parts += [f"## {d}: every structure\n\n{three}\n\n{structures(numbers, d)}" for d in STEPS]
-    return "\n\n".join(parts) + "\n"
-
-
-INTRODUCTION = """\
-Made by `python -m benchmarks.published.evidence` from rounds.jsonl.gz, unseen.jsonl.gz and nested.json of this
-folder; do not edit. Dice in %, macro means: the unit is a structure, a class of a data set (mean over its patients of
-the mean over a patient's objects), and every structure counts the same. In brackets 95 % intervals of a bootstrap that
-draws data sets and, within each, patients: with so few data sets they are too narrow rather than too wide; none for one
-patient. No network has learnt from any of these data sets, and no patient here is one that a parameter was chosen on;
-of some data sets other patients were ("its other cases tuned on"). Of Hippocampus left and right of one person may be
-two cases whose pairing is not known, so there the two halves may share persons. **start**: a box, or for Random Walks,
-SlicSeg, GeoS and GrowCut first scribbles. An object *shares its box* where another labelled object, at least half as
-large, has nine tenths of its voxels in it (`python -m benchmarks.published.nested`)."""
-PICTURE = "![BIFSeg less every other method, as rounds go on](evidence.png)"
-HOW_POINTS = (
-    "Points of Dice, paired; bold: the whole interval is below 0 (BIFSeg loses); *: the whole interval is above 0."
-)

@@ -10,7 +10,8 @@ from result_rows import run
 
 from benchmarks.published.claims import tried, verdict
 from benchmarks.published.evidence import _current, gather, numbers
-from benchmarks.published.evidence_tables import BLOCKS, dated, losers, means, page, percent, points, users
+from benchmarks.published.evidence_page import page
+from benchmarks.published.evidence_tables import BLOCKS, dated, losers, means, percent, points, users, within
 from benchmarks.published.intervals import estimate, macro, paired
 from benchmarks.published.nested import sharer, view_of
 from benchmarks.published.picture import draw
@@ -149,7 +150,28 @@ def test_tables_say_what_the_numbers_say(tmp_path):
     assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
     assert "| 2D | start | +CRF by 1.0 [+1.0, +1.0]," in losers(found)
+    assert "| BIFSeg | 50.0 | **90.0** |" in within(found, "2D")
     assert all(block(found) for block in BLOCKS.values())
+
+
+def test_after_the_same_time_a_user_has_the_last_mask_that_was_made(tmp_path):
+    some_results(tmp_path)
+    rows = run([0.6, 0.7, 0.9], user_seconds=[4, 10, 10], length=[0.0, 6.0, 6.0], strokes=[0, 3, 3])
+    rows += run([0.8, 0.5, 0.9], "geos", user_seconds=[14, 10, 10], length=[9.0, 6.0, 6.0])
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "rounds.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "unseen.jsonl.gz").unlink()
+    [evidence] = gather(tmp_path)
+    things = evidence.things("all", ("bifseg", "geos"))
+
+    def dice(method, seconds, hand=1):
+        return list(evidence.within(method, seconds, hand, things).values())
+
+    assert [dice("bifseg", t) for t in (3.9, 4, 13.9, 14, 24, 99)] == [[0.0], [0.6], [0.6], [0.7], [0.9], [0.9]]
+    assert [dice("geos", t) for t in (13.9, 14, 24)] == [[0.0], [0.8], [0.5]]
+    # Three times as fast, two thirds of the hand's way cost nothing: 14 - 6 s, and of a box 4 - 0.94 s.
+    assert [dice("geos", t, 3) for t in (7.9, 8.1, 14.1)] == [[0.0], [0.8], [0.5]]
+    assert [dice("bifseg", t, 3) for t in (3.0, 3.1)] == [[0.0], [0.6]]
 
 
 def test_the_picture_shows_every_method(tmp_path):

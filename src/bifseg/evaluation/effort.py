@@ -14,7 +14,8 @@ LOOK = 2.0  # seconds to see what is there, or what is wrong, once a round
 AIM = 1.0  # to place a corner, a click, or the beginning of a stroke
 SPEED = 1.0  # longest extents of the object a second
 SCROLL = 1.5  # to another plane
-BOX = {2: LOOK + 2 * AIM + 2**0.5 / SPEED}  # from corner to corner
+BOX_WAY = 2**0.5  # longest extents, from corner to corner
+BOX = {2: LOOK + 2 * AIM + BOX_WAY / SPEED}
 BOX[3] = BOX[2] + 2 * (SCROLL + AIM)  # and the first and the last plane
 
 
