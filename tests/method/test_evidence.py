@@ -8,7 +8,7 @@ from bifseg.method.evidence import (
     LONG_STEP,
     NIL,
     STEP,
-    nearness_evidence,
+    RelativeDistance,
     scribble_evidence,
     with_evidence,
     with_persistence,
@@ -61,7 +61,9 @@ def test_nearness_is_the_formula():
     on_border[1:-1, 1:-1] = False
     near = slowly(image, scribbles == 1, step=LONG_STEP)
     far = slowly(image, on_border | (scribbles == 2), prices, LONG_STEP)
-    np.testing.assert_allclose(nearness_evidence(image, scribbles, 4.0), 4 * (far - near) / (far + near), atol=1e-4)
+    np.testing.assert_allclose(
+        RelativeDistance(image).evidence(scribbles, 4.0), 4 * (far - near) / (far + near), atol=1e-4
+    )
 
 
 def test_nearness_changes_its_sign_at_an_edge_however_far_the_scribbles_are():
@@ -69,7 +71,7 @@ def test_nearness_changes_its_sign_at_an_edge_however_far_the_scribbles_are():
     image[45:] = 1
     scribbles = np.zeros(image.shape, np.uint8)
     scribbles[20:40, 10:50, 2], scribbles[55, 5:55, 2] = 1, 2
-    found = nearness_evidence(image, scribbles, 4.0)
+    found = RelativeDistance(image).evidence(scribbles, 4.0)
     assert (found[40:45, 10:50, 1:-1] > 0).all()
     assert (found[45:] < 0).all()
     assert (found[scribbles == 1] == 4).all()
@@ -79,10 +81,24 @@ def test_nearness_changes_its_sign_at_an_edge_however_far_the_scribbles_are():
 def test_without_foreground_nothing_is_nearer():
     image, scribbles = np.random.default_rng(0).random((9, 9)).astype(np.float32), np.zeros((9, 9), np.uint8)
     scribbles[4, 4] = 2
-    assert nearness_evidence(image, scribbles, 4.0) is None
+    assert RelativeDistance(image).evidence(scribbles, 4.0) is None
     scribbles[4, 4] = 1
-    assert nearness_evidence(image, scribbles, 0.0) is None
-    assert nearness_evidence(np.zeros((9, 9), np.float32), scribbles, 4.0)[4, 4] == 4
+    assert RelativeDistance(image).evidence(scribbles, 0.0) is None
+    assert RelativeDistance(np.zeros((9, 9), np.float32)).evidence(scribbles, 4.0)[4, 4] == 4
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (24, 20, 16), (24, 20, 3)])
+def test_distances_that_are_lowered_are_those_that_are_searched_anew(shape):
+    rng = np.random.default_rng(0)
+    image = rng.random(shape, np.float32) ** 4
+    kept, scribbles = RelativeDistance(image), np.zeros(shape, np.uint8)
+    for step in range(12):
+        if step == 6:
+            scribbles[scribbles == 1] = 0  # erased
+        where = tuple(slice(k, k + int(rng.integers(1, 6))) for k in (int(rng.integers(n)) for n in shape))
+        scribbles[where] = 1 + step % 2  # over the older ones
+        found, anew = (one.evidence(scribbles, 2.0) for one in (kept, RelativeDistance(image)))
+        np.testing.assert_array_equal(found, anew)
 
 
 def test_what_is_less_than_nil_is_nothing():

@@ -6,7 +6,7 @@ import torch
 
 from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop, Features
-from bifseg.method.evidence import nearness_evidence
+from bifseg.method.evidence import RelativeDistance
 from bifseg.method.finetune import fine_tune, foreground_probability, update_network
 from bifseg.method.parameters import FAST, PAPER
 from bifseg.networks.checkpoint import load_model
@@ -198,7 +198,7 @@ def test_the_mask_so_far_counts_once_there_are_scribbles(case):
     np.testing.assert_allclose((kept - without)[~so_far & ~sure], -0.5, atol=0.01)
     np.testing.assert_array_equal(log_odds(np.zeros_like(scribbles), persistence=0.5), without)
     near = log_odds(scribbles, nearness=2.0) - log_odds(scribbles, nearness=0.0)
-    expected = nearness_evidence(crop.seen01, scribbles, 2.0)
+    expected = RelativeDistance(crop.seen01).evidence(scribbles, 2.0)
     np.testing.assert_allclose(near[~sure], expected[~sure], atol=0.01)
 
 

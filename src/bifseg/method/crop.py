@@ -13,6 +13,7 @@ from bifseg.imaging.intensity import normalise
 from bifseg.imaging.resampling import resample
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import Energy
+from bifseg.method.evidence import RelativeDistance
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
@@ -83,6 +84,11 @@ class Crop(Grid):
     clock
         Takes the time of the stages "crop" and "features".
 
+    Attributes
+    ----------
+    relative_distance
+        Of scribbles on the grid, see `bifseg.method.evidence.RelativeDistance`.
+
     Raises
     ------
     InvalidInput
@@ -108,6 +114,7 @@ class Crop(Grid):
             channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
             self._seen = [normalise(self._with_context(image, channel, cells)) for channel in channels]
         self._coarsest = coarsest_axis(native_spacing(image, box))
+        self.relative_distance = RelativeDistance(self.seen01)
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
         self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):

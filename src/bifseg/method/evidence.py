@@ -59,38 +59,57 @@ def scribble_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: floa
     return result
 
 
-def nearness_evidence(image01: np.ndarray, scribbles: np.ndarray, strength: float) -> np.ndarray | None:
-    """strength * (G_b - G_f) / (G_b + G_f): how much nearer a voxel lies to one label's scribbles than to the other's.
+class RelativeDistance:
+    """How much nearer a voxel lies to one label's scribbles than to the other's: (G_b - G_f) / (G_b + G_f), -1 to 1.
 
-    This is the relative geodesic distance of Bai and Sapiro (ICCV 2007), on a scale of log-odds. Unlike
-    `scribble_evidence` it does not fade: between two scribbles it changes its sign at an edge, however far they are.
+    This is the relative geodesic distance of Bai and Sapiro (ICCV 2007). Unlike `scribble_evidence` it does not fade:
+    between two scribbles it changes its sign at an edge, however far they are. The distances of the last scribbles are
+    kept, and where scribbles are added only what lies nearest to them is searched; the result does not depend on that.
 
     Parameters
     ----------
-    image01, scribbles
-        As in `scribble_evidence`. On the border of the image lies background, ``BORDER`` away.
-    strength
-        The log-odds at a scribble itself.
-
-    Returns
-    -------
-    ndarray or None
-        Log-odds, float32; None without a scribble of foreground, where the border would say the same everywhere.
+    image01
+        As in `scribble_evidence`. On its border lies background, ``BORDER`` away.
     """
-    seeds = scribbles == FOREGROUND
-    if strength <= 0 or not seeds.any():
-        return None
-    prices = np.full(scribbles.shape, np.float32(BORDER))
-    prices[(slice(1, -1),) * scribbles.ndim] = np.inf
-    prices[scribbles == BACKGROUND] = 0
-    with ThreadPoolExecutor(1) as beside:  # it holds no lock
-        other = beside.submit(soft_distance, image01, prices, spatial=LONG_STEP)
-        foreground = geodesic_distance(image01, seeds, spatial=LONG_STEP)
-        background = other.result()
-    total = foreground + background
-    background -= foreground
-    background *= np.float32(strength)
-    return np.divide(background, total, out=background)  # no voxel is 0 away from both
+
+    def __init__(self, image01: np.ndarray) -> None:
+        self._image01 = image01
+        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def evidence(self, scribbles: np.ndarray, strength: float) -> np.ndarray | None:
+        """``strength`` times the relative distance.
+
+        Parameters
+        ----------
+        scribbles
+            As in `scribble_evidence`.
+        strength
+            The log-odds at a scribble itself.
+
+        Returns
+        -------
+        ndarray or None
+            Log-odds, float32; None without a scribble of foreground, where the border would say the same everywhere.
+        """
+        if strength <= 0 or not (scribbles == FOREGROUND).any():
+            return None
+        nowhere = np.full(scribbles.shape, np.float32(np.inf))
+        border = np.full(scribbles.shape, np.float32(BORDER))
+        border[(slice(1, -1),) * scribbles.ndim] = np.inf
+        with ThreadPoolExecutor(1) as beside:  # it holds no lock
+            other = beside.submit(self._distance, BACKGROUND, scribbles, border)
+            foreground = self._distance(FOREGROUND, scribbles, nowhere)
+            background = other.result()
+        return np.float32(strength) * (background - foreground) / (foreground + background)  # nowhere are both 0
+
+    def _distance(self, label: int, scribbles: np.ndarray, prices: np.ndarray) -> np.ndarray:
+        prices[scribbles == label] = 0
+        before, known = self._known.get(label, (prices, None))
+        if known is not None and (prices > before).any():  # a scribble was taken away, or is of the other label now
+            known = None
+        distance = soft_distance(self._image01, prices, spatial=LONG_STEP, known=known)
+        self._known[label] = prices, distance
+        return distance
 
 
 def with_persistence(evidence: np.ndarray | None, so_far: np.ndarray, strength: float) -> np.ndarray | None:

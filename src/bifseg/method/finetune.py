@@ -18,7 +18,7 @@ from bifseg.method.appearance import appearance_evidence
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop, Features
 from bifseg.method.energy import Energy, fixed_labels
-from bifseg.method.evidence import nearness_evidence, scribble_evidence, with_evidence, with_persistence
+from bifseg.method.evidence import scribble_evidence, with_evidence, with_persistence
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
@@ -123,7 +123,7 @@ def fine_tune(
             distances = scribble_distances(crop.seen01, scribbles, parameters.epsilon)
         seeds = scribbles if beside is None else np.where(scribbles > 0, scribbles, beside)
         evidence = scribble_evidence(crop.seen01, seeds, parameters.evidence, parameters.reach)
-        nearness = nearness_evidence(crop.seen01, scribbles, parameters.nearness)
+        nearness = crop.relative_distance.evidence(scribbles, parameters.nearness)
         if nearness is not None:
             evidence = nearness if evidence is None else evidence + nearness
         if so_far is not None and scribbles.any():
