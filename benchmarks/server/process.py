@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 STARTING = 900  # seconds; a machine that is busy with other work, at the lowest priority, takes minutes
+KINDS = {"workers": "bifseg.server.workers.main", "readers": "bifseg.server.uploads"}  # of processes beside its own
 
 
 class Server:
@@ -31,16 +32,16 @@ class Server:
         command += ["--port", str(self.port)]
         command += ["--workers", str(self.workers), "--threads", str(self.threads)]
         until = time.monotonic() + STARTING
-        while time.monotonic() < until:
-            if self.process is None or self.process.poll() is not None:  # also one whose workers were too slow to start
-                self.process = subprocess.Popen(
-                    command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-                )
-                give_way(self.process.pid, priority())
-            try:
-                if httpx.get(f"{self.url}/healthz").status_code == 200:
-                    return
-            except httpx.HTTPError:
+        with httpx.Client(verify=False) as asking:  # one: to look for certificates takes longer than to ask
+            while time.monotonic() < until:
+                if self.process is None or self.process.poll() is not None:  # or its workers were too slow to start
+                    self.process = subprocess.Popen(
+                        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+                    )
+                    give_way(self.process.pid, priority())
+                with contextlib.suppress(httpx.HTTPError):
+                    if asking.get(f"{self.url}/healthz").status_code == 200:
+                        return
                 time.sleep(0.05)
         raise RuntimeError("The server did not start.")
 
@@ -49,10 +50,9 @@ class Server:
         self.process.wait()
 
     def kill_one(self, kind: str, rng: random.Random) -> bool:
-        """Kill one of the server's processes: a "worker", or the "reader" of an upload, be it what readers are forked
-        from; False where there is none."""
-        module = {"worker": "bifseg.server.workers.main", "reader": "bifseg.server.uploads"}[kind]
-        found = [pid for pid in _tree(self.process.pid) if module in _command(pid)]
+        """Kill one of the server's processes: one of its "workers", or of the "readers" of uploads, be it what they are
+        forked from; False where there is none."""
+        found = [pid for pid in _tree(self.process.pid) if KINDS[kind] in _command(pid)]
         if not found:
             return False
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
@@ -65,14 +65,22 @@ class Server:
 
     def memory(self) -> float:
         """MiB that the server's processes hold alone, or share among themselves only once counted."""
-        total = 0
+        return round(self.memories()["all"], 1)
+
+    def memories(self) -> dict[str, float]:
+        """The same of "all", of the "server" itself, the "workers", and the "readers" of uploads with what they are
+        forked from."""
+        held = dict.fromkeys(("all", "server", *KINDS), 0.0)
         for pid in _tree(self.process.pid):
             try:
                 lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
             except OSError:
                 continue
-            total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
-        return total / 1024
+            own = sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1024
+            command = _command(pid)
+            held[next((kind for kind, module in KINDS.items() if module in command), "server")] += own
+            held["all"] += own
+        return {kind: round(mib, 1) for kind, mib in held.items()}
 
 
 def priority() -> str:

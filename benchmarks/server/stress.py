@@ -40,8 +40,10 @@ from bifseg.storage.durable import DurableSession
 from bifseg.storage.transfer import verify
 from bifseg.training.synthetic.phantom import phantom
 
+Sums = dict[int, tuple[list[int], list[int]]]  # by seed of a plan: see `undisturbed`
 
-def undisturbed(folder: Path, seeds: set[tuple[int, int]], steps: int, threads: int) -> dict[int, tuple[list, list]]:
+
+def undisturbed(folder: Path, seeds: set[int], steps: int, threads: int) -> Sums:
     """Of each plan's steps those that change something, and a checksum of the labels after every one: by sessions in
     this process that nobody disturbs."""
     import torch
@@ -50,9 +52,9 @@ def undisturbed(folder: Path, seeds: set[tuple[int, int]], steps: int, threads: 
     image, _ = phantom(11)
     store = Store(folder)
     key, told = store.add_image(image, "reference"), {}
-    for seed, count in sorted(seeds):
+    for seed in sorted(seeds):
         session, done, sums = DurableSession(store, store.create(key, "reference")), [], []
-        for step, interaction in enumerate(plan(seed, steps)[:count]):
+        for step, interaction in enumerate(plan(seed, steps)):
             for _ in session.apply(interaction, str(step)):
                 pass
             sums.append(zlib.crc32(store.state(session.id).labels(image.shape).tobytes()))
@@ -73,7 +75,7 @@ def load(options: argparse.Namespace) -> dict:
             user.start()
         while (passed := time.monotonic() - start) < options.seconds:
             time.sleep(min(options.sample, max(0.1, options.seconds - passed)))
-            memory.append([round(time.monotonic() - start), round(server.memory(), 1)])
+            memory.append([round(time.monotonic() - start), server.memories()])
             _note(options.log, {
                 "seconds": memory[-1][0], "memory_mib": memory[-1][1],
                 "calls": sum(map(len, (times for user in users for times in list(user.times.values())))),
@@ -120,8 +122,9 @@ KINDS = ("group",) * 5 + ("worker",) * 3 + ("upload", "import", "delete")  # wha
 def kill(options: argparse.Namespace) -> dict:
     rng, start, total = random.Random(options.seed), time.monotonic(), defaultdict(int)
     problems, refused, kinds, done, memory = [], [], defaultdict(int), defaultdict(int), []
+    wanted: Sums = {}  # users begin with the same plans after every check
     while (killed := sum(kinds.values())) < options.kills:
-        told = _killing(rng, min(options.every, options.kills - killed), options)
+        told = _killing(rng, min(options.every, options.kills - killed), options, wanted)
         problems, refused, memory = problems + told["problems"], refused + told["errors"], memory + told["memory_mib"]
         for sums, name in ((kinds, "by_kind"), (done, "errands")):
             for kind, count in told[name].items():
@@ -137,7 +140,7 @@ def kill(options: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
-def _killing(rng: random.Random, kills: int, options: argparse.Namespace) -> dict:
+def _killing(rng: random.Random, kills: int, options: argparse.Namespace, wanted: Sums) -> dict:
     """So many kills of one server on one store, and what came of them."""
     kinds, memory = defaultdict(int), []
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +152,7 @@ def _killing(rng: random.Random, kills: int, options: argparse.Namespace) -> dic
             user.start()
         for _ in range(kills):
             time.sleep(rng.uniform(0.2, 2.0))
-            memory.append(round(server.memory(), 1))
+            memory.append(server.memory())
             kind = _strike(server, users, rng)
             kinds[kind] += 1
             if kind != "worker" and server.process.poll() is not None:
@@ -158,7 +161,7 @@ def _killing(rng: random.Random, kills: int, options: argparse.Namespace) -> dic
         for user in users:
             user.join()
         server.stop()
-        problems, compared, unanswered = check(users, Path(folder), options)
+        problems, compared, unanswered = check(users, Path(folder), options, wanted)
     return {
         "by_kind": dict(kinds), "sessions": sum(len(user.sessions) for user in users),
         "copies": sum(len(user.errands.copies) for user in users), "unanswered": unanswered,
@@ -173,7 +176,7 @@ def _strike(server: Server, users: list[User], rng: random.Random) -> str:
     """Kill something: what it was, or what it was in the middle of."""
     kind = rng.choice(KINDS)
     if kind == "worker":
-        return kind if server.kill_one(kind, rng) else _whole(server, "group")
+        return kind if server.kill_one("workers", rng) else _whole(server, "group")
     if kind == "group":
         return _whole(server, kind)
     until = time.monotonic() + 20
@@ -182,7 +185,7 @@ def _strike(server: Server, users: list[User], rng: random.Random) -> str:
             return _whole(server, "group")
         time.sleep(0.002)
     time.sleep(rng.uniform(0, 0.3 if kind != "delete" else 0.02))
-    if kind == "upload" and rng.random() < 0.4 and server.kill_one("reader", rng):
+    if kind == "upload" and rng.random() < 0.4 and server.kill_one("readers", rng):
         return "reader"
     return _whole(server, kind)
 
@@ -192,9 +195,12 @@ def _whole(server: Server, kind: str) -> str:
     return kind
 
 
-def check(users: list[User], folder: Path, options: argparse.Namespace) -> tuple[list[str], int, int]:
+def check(
+    users: list[User], folder: Path, options: argparse.Namespace, wanted: Sums | None = None
+) -> tuple[list[str], int, int]:
     """What was lost, is half there or came out otherwise; how many masks were compared; how many sessions there are of
-    which nobody was told, since the answer was lost."""
+    which nobody was told, since the answer was lost. ``wanted``: what is known of undisturbed sessions; grows."""
+    wanted = {} if wanted is None else wanted
     store, compared = Store(folder / "store"), 0
     problems = [f"verify: {problem}" for problem in verify(store)]
     done, unanswered = [], 0  # id, seed, steps that it has at least, its steps
@@ -217,10 +223,8 @@ def check(users: list[User], folder: Path, options: argparse.Namespace) -> tuple
             keys = [entry.key and int(entry.key.split("-")[1]) for entry in store.entries(id)]  # a copy has none
             done.append((id, seed, max(keys[-1] + 1 if keys and keys[-1] is not None else 0, acknowledged), keys))
     threads = options.threads // options.workers
-    plans: dict[int, int] = {}
-    for _, seed, reached, _ in done:
-        plans[seed] = max(reached, plans.get(seed, 0))
-    wanted = undisturbed(folder / "alone", set(plans.items()), options.steps, threads)
+    new = {seed for _, seed, reached, _ in done if reached} - wanted.keys()
+    wanted |= undisturbed(folder / "alone", new, options.steps, threads) if new else {}
     shape = phantom(11)[0].shape
     for id, seed, reached, keys in done:
         if not reached:

@@ -117,7 +117,7 @@ class User(threading.Thread):
             if self.stopped.is_set():
                 return None
             self.retries += 1
-            time.sleep(0.05)
+            time.sleep(0.05 if reply is not None else 0.2)  # it takes the server's processors to ask one that starts
 
 
 def _killed(reply: httpx.Response) -> bool:
