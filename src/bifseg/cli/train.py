@@ -114,9 +114,7 @@ def train(
         if shipped not in known:
             raise InvalidInput(f"Unknown model {shipped!r}; known are {', '.join(known)}.")
         plan = known[shipped]
-        widely = any(phase.wider for phase in plan.phases)
-        gather = TrainingSet.wider if widely else TrainingSet.permissive
-        data, skipped = gather(dataset[0], plan.dimension, cache)
+        data, skipped = TrainingSet.permissive(dataset[0], plan.dimension, cache)
     else:
         begin = load_model(start, dimension) if start else None
         plan = recipes.own(network, dimension, recipe, steps=steps, synthetic=synthetic, started=begin is not None)
