@@ -82,14 +82,15 @@ def soft_distance(
     image = np.pad(np.ascontiguousarray(image), [(1, 1)] * ndim + [(0, 0)] * (image.ndim - ndim))
     # Around the image no step leads, as none lowers it.
     distance = np.full(image.shape[:ndim], -np.inf, np.float32)
-    np.minimum(prices, beyond, out=distance[core])
-    lowered = np.ones(prices.shape, bool) if known is None else prices < known
     if known is not None:
-        np.minimum(distance[core], known, out=distance[core])
+        prices = np.where(prices < known, prices, np.float32(np.inf))
+    np.minimum(prices, beyond, out=distance[core])
     offsets = (steps @ (np.array(distance.strides) // distance.itemsize)).astype(np.uint64)  # below 0: sums wrap around
     flat = distance.ravel()
-    seeds = np.flatnonzero((flat >= 0) & (flat < beyond) & np.pad(lowered, 1).ravel()).astype(np.uint64)
+    seeds = np.flatnonzero((flat >= 0) & (flat < beyond)).astype(np.uint64)
     seeds = seeds[np.argsort(flat[seeds])]
+    if known is not None:
+        np.minimum(distance[core], known, out=distance[core])
     seen = image.ravel() if image.ndim == ndim else image.reshape(-1, image.shape[-1])
     now, later, place = np.empty(len(seen), np.uint32), np.empty(len(seen), np.uint32), np.zeros(len(seen), np.uint8)
     lower, costs = np.empty(offsets.size + 1, np.uint32), np.empty(offsets.size + 1, np.float32)
