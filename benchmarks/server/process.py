@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 STARTING = 900  # seconds; a machine that is busy with other work, at the lowest priority, takes minutes
-KINDS = {"workers": "bifseg.server.workers.main", "readers": "bifseg.server.uploads"}  # of processes beside its own
+MODULES = {"workers": "bifseg.server.workers.main", "readers": "bifseg.server.uploads"}  # of processes beside its own
 
 
 class Server:
@@ -52,7 +52,7 @@ class Server:
     def kill_one(self, kind: str, rng: random.Random) -> bool:
         """Kill one of the server's processes: one of its "workers", or of the "readers" of uploads, be it what they are
         forked from; False where there is none."""
-        found = [pid for pid in _tree(self.process.pid) if KINDS[kind] in _command(pid)]
+        found = [pid for pid in _tree(self.process.pid) if MODULES[kind] in _command(pid)]
         if not found:
             return False
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
@@ -70,7 +70,7 @@ class Server:
     def memories(self) -> dict[str, float]:
         """The same of "all", of the "server" itself, the "workers", and the "readers" of uploads with what they are
         forked from."""
-        held = dict.fromkeys(("all", "server", *KINDS), 0.0)
+        held = dict.fromkeys(("all", "server", *MODULES), 0.0)
         for pid in _tree(self.process.pid):
             try:
                 lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
@@ -78,7 +78,7 @@ class Server:
                 continue
             own = sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:"))) / 1024
             command = _command(pid)
-            held[next((kind for kind, module in KINDS.items() if module in command), "server")] += own
+            held[next((kind for kind, module in MODULES.items() if module in command), "server")] += own
             held["all"] += own
         return {kind: round(mib, 1) for kind, mib in held.items()}
 
