@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.published.claims import tried
+from benchmarks.published.evidence_tables import HANDS
 from benchmarks.published.intervals import Values, class_of, estimate, macro, paired, told
 from benchmarks.published.judge import PARTS
 from benchmarks.published.nested import View, view_of
@@ -37,7 +38,6 @@ ABLATION = ("crf", "cut", "bifseg-w", "bifseg-e")
 POINT = 0.01
 RENAMED = {"connectivity": "neighbours"}  # a setting, and what it was called
 SECONDS = {2: (15, 20, 30), 3: (30, 40, 50, 60)}  # of a user, after which methods are compared
-HANDS = (1, 3)  # times as fast as modelled
 SUBSETS = ("all", "known", "new", "identified", "nested")
 
 
@@ -81,6 +81,11 @@ class Evidence:
 
     def chosen(self, method: str, step: int, things: set[Thing]) -> Values:
         return {thing: value for thing, value in self.values(method, step).items() if thing in things}
+
+    def begun(self, method: str, things: set[Thing]) -> float:
+        """Seconds of a user, in the mean over runs, until there is a first mask, waiting included."""
+        traces = self.group.traces[self.columns[method]]
+        return float(np.mean([trace.rows[0]["user_seconds"] for trace in traces if trace.thing in things]))
 
     def within(self, method: str, seconds: float, hand: float, things: set[Thing]) -> Values:
         """Dice of the last mask that a user has after so many seconds, waiting included; 0: there is none yet.
@@ -158,6 +163,7 @@ def numbers(evidence: Evidence) -> dict:
         for method in parts
     }
     things = evidence.things("all")
+    found["begun"] = {method: round(evidence.begun(method, things), 2) for method in METHODS}
     found["within"] = {
         str(hand): {str(s): _within(evidence, s, hand, things) for s in SECONDS[evidence.dimension]} for hand in HANDS
     }

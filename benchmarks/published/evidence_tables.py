@@ -14,6 +14,7 @@ from bifseg.evaluation.methods import METHODS
 from bifseg.evaluation.report.groups import short_names
 from bifseg.evaluation.report.tables import points_of
 
+HANDS = (1, 3)  # how many times as fast as modelled a user's hand moves, see `within`
 STEPS = {"2D": (0, 1, 3, 5), "3D": (0, 1, 3, 5)}
 TITLES = {**{name: method.title for name, method in METHODS.items()}, "network": "network alone"}
 ABLATED = ("bifseg-w", "network")
@@ -77,18 +78,18 @@ def means(numbers: Numbers, dimension: str, subset: str = "all") -> str:
 
 def within(numbers: Numbers, dimension: str, hand: int = 1) -> str:
     """Macro Dice of what a user has after some seconds, and how far BIFSeg is above it; ``hand``: how many times as
-    fast as modelled the hand moves."""
+    fast as modelled the hand moves. What the start takes is told as modelled."""
     own = numbers[dimension]["within"][str(hand)]
     top = {seconds: max(round(one[0], 3) for one in found["means"].values()) for seconds, found in own.items()}
     lines = []
     for method in numbers[dimension]["means"]["all"]:
-        cells = []
+        cells = [f"{numbers[dimension]['begun'][method]:.1f} s"]
         for seconds, found in own.items():
             mean = f"{100 * found['means'][method][0]:.1f}"
             mean = f"**{mean}**" if round(found["means"][method][0], 3) == top[seconds] else mean
             cells.append(mean if method == "bifseg" else f"{mean}: {points(found['gaps'][method])}")
         lines.append([TITLES[method], *cells])
-    return table([f"{dimension}, after", *(f"{seconds} s: BIFSeg less it" for seconds in own)], lines)
+    return table([dimension, "its start takes", *(f"after {seconds} s: BIFSeg less it" for seconds in own)], lines)
 
 
 def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:

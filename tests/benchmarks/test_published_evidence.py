@@ -150,7 +150,7 @@ def test_tables_say_what_the_numbers_say(tmp_path):
     assert "2 data sets, 2 structures, 4 patients, 4 objects" in text
     assert "| BIFSeg | 50.0 [50.0, 50.0] | **90.0 [90.0, 90.0]** |" in means(found, "2D")
     assert "| 2D | start | +CRF by 1.0 [+1.0, +1.0]," in losers(found)
-    assert "| BIFSeg | 50.0 | **90.0** |" in within(found, "2D")
+    assert "| BIFSeg | 10.0 s | 50.0 | **90.0** |" in within(found, "2D")
     assert all(block(found) for block in BLOCKS.values())
 
 
