@@ -111,6 +111,7 @@ class Process:
     def start(self) -> None:
         program = [sys.executable, "-c", "import sys; from bifseg.cli import main; sys.exit(main())"]
         options = ["--data", str(self.data), "--port", str(self.port), "--threads", "1", "--require-tokens"]
+        options += ["--proxy", "127.0.0.1"]  # as nginx.conf says
         self.process = subprocess.Popen(
             [*program, "serve", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
