@@ -114,7 +114,9 @@ def train(
         if shipped not in known:
             raise InvalidInput(f"Unknown model {shipped!r}; known are {', '.join(known)}.")
         plan = known[shipped]
-        data, skipped = TrainingSet.permissive(dataset[0], plan.dimension, cache)
+        widely = any(phase.wider for phase in plan.phases)
+        gather = TrainingSet.wider if widely else TrainingSet.permissive
+        data, skipped = gather(dataset[0], plan.dimension, cache)
     else:
         begin = load_model(start, dimension) if start else None
         plan = recipes.own(network, dimension, recipe, steps=steps, synthetic=synthetic, started=begin is not None)

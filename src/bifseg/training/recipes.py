@@ -14,7 +14,8 @@ from bifseg.training.sources import Mixture
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training. The rate warms up over 100 steps, then falls along a half cosine of ``cosine`` steps, or
-    is halved every ``halving`` steps; ``fresh`` starts from the averaged weights with a new optimiser."""
+    is halved every ``halving`` steps; ``fresh`` starts from the averaged weights with a new optimiser; ``wider`` draws
+    from the wider sources of the training set."""
 
     steps: int
     rate: float
@@ -22,6 +23,7 @@ class Phase:
     cosine: int = 0
     halving: int = 0
     fresh: bool = False
+    wider: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,16 @@ RINGS = Mixture(anatomy=0.25, scans=0.25, twins=0.4, variety=0.4, nested=0.3)
 NARROWER = dataclasses.replace(RINGS, wide=0.15)
 SNUG = dataclasses.replace(RINGS, wide=0.0, snug=0.25)
 
+WIDER = dataclasses.replace(SNUG, anatomy=0.35, scans=0.3)
+
 SHIPPED = {
     "fcn2d": Recipe(
         "fcn", {"width": 16, "head": 256}, size=128, batch=4,
-        phases=(Phase(8000, 1e-3, SNUG, cosine=8000),), flips=True,
+        phases=(
+            Phase(8000, 1e-3, SNUG, cosine=8000),
+            Phase(5000, 5e-4, WIDER, cosine=5000, fresh=True, wider=True),
+        ),
+        flips=True, mean_of=(8000, 13_000),
     ),
     "multiscale2d": Recipe(
         "multiscale", {"dimension": 2, "widths": [24, 48, 64, 64, 96]}, size=128, batch=8,

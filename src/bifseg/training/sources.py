@@ -5,6 +5,7 @@ Every batch is a function of (seed, step, rank) and the sources, so that a run c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from bifseg.training.synthetic.anatomy import LabelMap, anatomy_sample
 from bifseg.training.synthetic.look import augment
 from bifseg.training.synthetic.sample import Sample, training_sample
 
+MOST_TIMES = 8  # that a class is drawn for one of a set of 64 classes
 CANDIDATES = 24  # instances looked at per one taken: its batch has one shape, and nobody likes to be squeezed
 
 
@@ -94,6 +96,17 @@ class Sources:
             image, target = image.transpose(turn)[flip], target.transpose(turn)[flip]
             samples.append((augment(rng, image) if mixture.augmented else image, target))
         return shape, samples
+
+
+class EvenSources(Sources):
+    """Sources of many sets: a set is drawn by the square root of how many classes it has, not by their number."""
+
+    @cached_property
+    def classes(self) -> list[list[Instance]]:
+        """As there, a class of a small set several times."""
+        single = super().classes
+        count = Counter(own[0].dataset for own in single)
+        return [own for own in single for _ in range(max(1, round(MOST_TIMES / count[own[0].dataset] ** 0.5)))]
 
 
 def crop_shape(rng: np.random.Generator, dimension: int, size: int) -> tuple[int, ...]:

@@ -101,7 +101,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate_at(phase, k)
         key = (seed, step, rank) if world > 1 else (seed, step)
-        batch, labels = data.sources.batch(key, recipe.dimension, recipe.size, share, phase.mixture)
+        sources = data.wider_sources if phase.wider else data.sources
+        batch, labels = sources.batch(key, recipe.dimension, recipe.size, share, phase.mixture)
         images = torch.from_numpy(batch).to(device, memory_format=layout)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             logits = parallel(images)
@@ -242,9 +243,10 @@ def _optimiser(recipe: Recipe, network: BoxNetwork) -> torch.optim.Optimizer:
 
 def _check(recipe: Recipe, data: TrainingSet, start: Model | None) -> None:
     for phase in recipe.phases:
-        if phase.mixture.anatomy and not len(data.sources.maps):
+        sources = data.wider_sources if phase.wider else data.sources
+        if phase.mixture.anatomy and not len(sources.maps):
             raise InvalidInput("The recipe draws from label maps, and none were given.")
-        if phase.mixture.scans and not len(data.sources.instances):
+        if phase.mixture.scans and not len(sources.instances):
             raise InvalidInput("The recipe draws from labelled scans, and none were given.")
     if start is not None and (start.architecture, start.settings) != (recipe.architecture, recipe.settings):
         raise InvalidInput(
