@@ -1,6 +1,9 @@
 """What a request may have the server keep in memory."""
 
+import asyncio
+import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +12,10 @@ from api_calls import API, fetch, refused
 from bifseg.imaging.image import Image
 from bifseg.io.dicom_display import Display
 from bifseg.io.thumbnail import LOOKED, thumbnail
+from bifseg.server import app as app_module
+from bifseg.server import run as runs
 from bifseg.server.api import file_replies
+from bifseg.server.settings import Settings
 
 LABEL = "/monailabel"
 
@@ -67,3 +73,31 @@ def test_what_is_large_lies_on_the_disk_until_it_is_read(server, ann, id, monkey
     assert begun == ["ann"] * len(paths)
     refused(ann.get(f"{API}/sessions/{id}/mask", params={"object": "none"}), 404, "no object named")
     assert not server.service.sending._running
+
+
+def test_its_threads_share_a_few_heaps_before_there_are_any(tmp_path, monkeypatch):
+    """What six threads had freed in heaps of their own came to as much as was in use."""
+    done = []
+    app = SimpleNamespace(state=SimpleNamespace(service=SimpleNamespace(watchers=SimpleNamespace(close=None))))
+    monkeypatch.setattr(runs, "share_heaps", lambda: done.append("heaps"))
+
+    def serve(self, sockets):
+        done.append("served")
+        sockets[0].close()
+
+    monkeypatch.setattr(runs.Server, "run", serve)
+    runs.run(app, Settings(tmp_path / "store", port=0))
+    assert done == ["heaps", "served"]
+
+
+def test_it_gives_back_what_is_free_every_minute(tmp_path, monkeypatch):
+    given = threading.Event()
+    monkeypatch.setattr(app_module, "EVERY_MINUTE", 0.01)
+    monkeypatch.setattr(app_module, "give_back", given.set)
+    app = app_module.build_app(Settings(tmp_path / "store", early=True))
+
+    async def serve():
+        async with app.router.lifespan_context(app):
+            return await asyncio.to_thread(given.wait, 20)
+
+    assert asyncio.run(serve())

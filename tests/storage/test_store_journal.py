@@ -1,6 +1,8 @@
 """The journal in the store is what was appended; a history that is known follows it."""
 
 import contextlib
+import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -73,6 +75,20 @@ def test_a_history_counts_by_what_its_states_name():
     about = {"segment": "0" * 64, "box": "0:2,0:2,0", "voxels": 1}
     whole = {"objects": {f"object 1 @{k}": about for k in range(2000)}, "current": None}
     assert History().after((k, "select", whole) for k in range(1, 11)).size == 1 + 10 * 2001
+
+
+def test_histories_in_memory_are_small():
+    """What a server knows of the journals of all sessions that were used: it is there beside 64 MiB of segments."""
+    tidy = {"fill_holes": 0.0, "drop_islands": 0.0}
+    about = {"segment": "0" * 64, "box": "20:80,40:100,30", "voxels": 1246, "tidy": tidy}
+    text = json.dumps({"objects": {"object 1": about}, "current": "object 1"})
+    tracemalloc.start()
+    try:
+        history = History().after((k, "scribble", json.loads(text)) for k in range(1, 1001))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held / history.size * module.SEGMENTS < 24 << 20
 
 
 def test_segments_in_memory_are_bounded(store, monkeypatch):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from bifseg.heaps import give_back
 
 T = TypeVar("T")
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -44,8 +45,7 @@ def only_new_garbage() -> Iterator[None]:
 
 def _start() -> int | None:
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back()
     try:
         CLEAR.write_text("5", encoding="utf-8")  # forgets the peak so far
         return _kib("VmRSS:")

@@ -30,6 +30,7 @@ from bifseg.errors import (
     TookTooLong,
     TooLarge,
 )
+from bifseg.heaps import give_back
 from bifseg.server import metrics, page
 from bifseg.server.access.guard import Guard
 from bifseg.server.access.subpath import SubPath
@@ -46,6 +47,7 @@ from bifseg.storage.full_disk import FULL, is_full
 from bifseg.storage.retention import sweep
 
 HOURLY = 3600.0
+EVERY_MINUTE = 60.0
 THREADS = 128  # that answer what is short; what is long has a few of its own, see `bifseg.server.access.turns`
 STATUS = {  # the first that fits; what is not here is a fault of ours
     TooLarge: 413,
@@ -79,7 +81,7 @@ def build_app(settings: Settings, template: Template | None = None) -> FastAPI:
         if not settings.early:
             await service.pool.start()
         await run_in_threadpool(service.leases.hear_all)
-        beside = [asyncio.create_task(_tidy(service))]
+        beside = [asyncio.create_task(_tidy(service)), asyncio.create_task(_give_back())]
         if settings.early:
             beside.append(asyncio.create_task(service.pool.start_after(service.come())))
         service.learner.start()
@@ -165,6 +167,14 @@ async def _http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 400 and is_full(error):
         return _full()
     return await http_exception_handler(request, error)
+
+
+async def _give_back() -> None:
+    """Give memory that is free back to the system every minute, which takes milliseconds: what is kept of sessions
+    changes all the time, and leaves gaps."""
+    while True:
+        await asyncio.sleep(EVERY_MINUTE)
+        await run_in_threadpool(give_back)
 
 
 async def _tidy(service: Service) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from bifseg.heaps import share_heaps
 from bifseg.server.access.connections import Listener, protocol_for
 from bifseg.server.log import start_log
 from bifseg.server.settings import Settings
@@ -38,6 +39,7 @@ def run(
     ``listening`` is called with the address as soon as somebody answers at it. Raises OSError where the address cannot
     be listened on, or the certificate cannot be used.
     """
+    share_heaps()
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="on", timeout_keep_alive=30,
         timeout_graceful_shutdown=int(settings.grace), h11_max_incomplete_event_size=HEADERS,

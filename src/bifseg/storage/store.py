@@ -29,7 +29,7 @@ from bifseg.storage.rows import SessionRow, loaded
 from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
-SEGMENTS = 100_000  # that the states of histories kept in memory name, some hundred bytes each
+SEGMENTS = 20_000  # that the states of histories kept in memory name, 0.8 kB each
 
 
 class Store(Images):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import ctypes
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
 
+from bifseg.heaps import give_back
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Stroke
 from bifseg.session.session import Session
@@ -48,13 +46,6 @@ def handler(options: dict) -> Callable[[dict], Generator[dict, None, dict]]:
         return result
 
     return work
-
-
-def give_back() -> None:
-    """Give memory that is free back to the system, where malloc of glibc keeps it: gaps between what is in use."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def warm_up() -> None:
