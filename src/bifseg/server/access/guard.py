@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -33,6 +34,7 @@ UPLOADS = re.compile(
 OTHER_BYTES = 64 << 20  # of a body anywhere else
 STRANGERS_BYTES = 16 << 10  # of one that needs no token
 WATCH = 2.0  # seconds after which it is asked again whether the token of a long request is valid
+HELD = 1.0  # seconds until somebody hears that they ask too often: a refusal at once is followed by the next request
 FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -68,6 +70,8 @@ class Guard:
         if refusal is None and scope["path"] not in OPEN:
             refusal = await self._unknown(scope, token)
         if refusal is not None:
+            if refusal[0] == 429:
+                await asyncio.sleep(HELD)
             await _answer(send, *refusal)
             return
         state = scope.setdefault("state", {})
