@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -61,6 +62,7 @@ def run(
         ):  # uvicorn hears them; when it has ended, it sends them again
             start_log()
             sys.setswitchinterval(SWITCH)
+            gc.freeze()  # what is there by now stays: to look all of it through for garbage holds up everybody
             server.run(sockets=[Listener(listener, settings)])
 
 
