@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from dataclasses import replace
 
@@ -12,10 +13,13 @@ from api_calls import API, refused
 from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image
 from bifseg.io.dicom_display import Display
+from bifseg.io.images import read_image
 from bifseg.prompts.interaction import Box
 from bifseg.server.nninteractive import nnia
 from bifseg.server.settings import Limits
 from bifseg.server.uploads import reading, work
+from bifseg.server.uploads.jobs import JOBS
+from bifseg.server.uploads.scan import geometry_of
 from bifseg.storage import manifest, transfer
 from bifseg.storage.store import Store
 
@@ -47,6 +51,18 @@ def test_a_surface_without_end_is_refused(tmp_path, kept):
     with work.written(board, whole, image, tmp_path, LIMITS, **options) as file:
         assert file.read(6) == b"bifseg"
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_nobody_waits_for_the_disk_over_a_file_that_is_only_sent(tmp_path, kept, monkeypatch):
+    voxels, image = kept
+    limits = {"voxels": 1 << 20, "bytes": 1 << 24}
+    job = {
+        "voxels": str(voxels), "image": geometry_of(image), "box": "", "format": "nii.gz", "headers": None,
+        "names": None, "limits": limits,
+    }  # fmt: skip
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("it is gone when it was read"))
+    JOBS["file"](voxels, job, tmp_path)
+    np.testing.assert_array_equal(read_image(tmp_path / "file.nii.gz").array, image.array)
 
 
 def test_headers_that_unpack_without_end_say_nothing(server, ann, monkeypatch):

@@ -8,10 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from durable_sessions import BOX, drain
 from stored_sessions import append
 
 from bifseg.errors import Busy, NotFound
 from bifseg.storage import Store
+from bifseg.storage.durable import DurableSession
+from bifseg.training.synthetic.phantom import phantom
 
 
 def test_who_undoes_takes_the_session_from_one_that_was_too_slow(store, id):
@@ -43,6 +46,31 @@ def test_a_session_is_claimed_by_one_at_a_time(store, id):
     with pytest.raises(NotFound):
         store.claim("nothing", "one/worker", 60)
     other.close()
+
+
+def test_who_claims_does_not_wait_for_the_disk_and_who_writes_does(store, id):
+    said = []
+    (connection,) = store._database._free
+    connection.set_trace_callback(said.append)
+    fence = store.claim(id, "one/worker", 60)
+    store.renew(id, fence, 60)
+    store.append(id, fence, "submit", {}, state=None, summary={})
+    store.release(id, fence)
+    store.move(id, "me", "undo")
+    connection.set_trace_callback(None)
+    modes = [line.rpartition(" ")[2] for line in said if line.startswith("PRAGMA synchronous")]
+    assert modes == ["NORMAL", "NORMAL", "FULL", "NORMAL", "FULL"]
+    assert said.count("COMMIT") == 5
+
+
+@pytest.mark.parametrize(("claimed", "each"), [(60.0, 0), (0.0, 1)])
+def test_a_claim_is_renewed_when_a_quarter_of_its_time_is_over(store, monkeypatch, claimed, each):
+    monkeypatch.setattr("bifseg.storage.durable.CLAIMED", claimed)
+    renewed, renew = [], store.renew
+    monkeypatch.setattr(store, "renew", lambda *given: (renewed.append(given), renew(*given)))
+    session = DurableSession(store, store.create(store.add_image(phantom(11)[0], "ann"), "ann"))
+    steps, _ = drain(session, BOX)
+    assert len(renewed) == each * len(steps)
 
 
 def test_a_claim_ends_with_its_time(store, id):

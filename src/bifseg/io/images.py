@@ -126,7 +126,7 @@ def read_labels(path: str | Path, like: Image, *, allowed: tuple[int, int] | Non
 
 def write_image(
     path: str | os.PathLike, array: np.ndarray, like: Image, *, names: Sequence[str] | None = None,
-    headers: bytes | None = None,
+    headers: bytes | None = None, lasting: bool = True,
 ) -> None:  # fmt: skip
     """Write an array with the geometry of an image; an old file is replaced whole or not at all.
 
@@ -148,6 +148,8 @@ def write_image(
         Of the labels 1, 2... in the array, which formats of objects keep; labels and masks get colours in a PNG.
     headers
         Those of the DICOM series that ``like`` came from (`headers_for`), for DICOM-SEG and RTSTRUCT.
+    lasting
+        Whether the file is to survive a power cut, for which the disk is waited for.
 
     Raises
     ------
@@ -182,8 +184,9 @@ def write_image(
             write(draft, image, names)
         else:
             write(draft, image.array, names or [f"object {k + 1}" for k in range(array.max())], image, headers)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
+        if lasting:
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
         put_in_place(draft, path)
     except FileError as error:
         raise (error.of(path) if error.file == str(draft) else error) from error

@@ -61,6 +61,8 @@ class Database:
         self.path = path
         self._free: list[sqlite3.Connection] = []
         self._lock, self._writing = threading.Lock(), threading.Lock()
+        if self.read("PRAGMA user_version")[0][0] == VERSION:  # as always but once: nobody is waited for
+            return
         with self.transaction() as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -76,10 +78,14 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and durable when it returns. Busy where others write for too long; StorageFull."""
+    def transaction(self, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and durable when it returns. Busy where others write for too long; StorageFull.
+
+        ``lasting``: whether it survives a power cut, for which the disk is waited for; all survive their process.
+        """
         # Threads of one process wait here, and go on at once; SQLite would have them look again now and then.
         with self._turn(), self._connection() as connection:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -133,7 +139,7 @@ class Database:
         connection.row_factory = sqlite3.Row
         try:
             _write_ahead(connection)
-            for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+            for pragma in ("foreign_keys = ON", "temp_store = MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
         except BaseException:
             connection.close()

@@ -115,9 +115,12 @@ class DurableSession:
             self.store.check_room(1)
         if kind != "remove":  # whatever else is said, the journal grows by all objects
             self.store.check_share(self._owner, 1)
+        renewed = time.monotonic()
         for step in self._session.rounds(parsed):
             yield _told(step)
-            self.store.renew(self.id, fence, CLAIMED)
+            if time.monotonic() > renewed + CLAIMED / 4:  # nobody else can have it before; each is a write
+                self.store.renew(self.id, fence, CLAIMED)
+                renewed = time.monotonic()
 
     def _check_effort(self, parsed: Interaction) -> None:
         """Refuse strokes that would be painted for long: nobody can cancel that, and others wait."""

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -74,7 +74,7 @@ def write(store: Store, id: str) -> tuple[bytes, list[str]]:
             "blob": image.blob, "dicom": image.dicom, **{name: getattr(image, name) for name in GEOMETRY},
             **further(image.planar, image.calibrated, image.source, image.colours),
         },
-        "entries": [{name: value for name, value in asdict(entry).items() if name != "key"} for entry in entries],
+        "entries": [{name: value for name, value in vars(entry).items() if name != "key"} for entry in entries],
         "blobs": blobs,
     }  # fmt: skip
     return json.dumps(content).encode(), list(dict.fromkeys(filter(None, (image.blob, image.dicom, *blobs))))

@@ -20,6 +20,8 @@ from bifseg.server.uploads.reader_process import keep
 if TYPE_CHECKING:
     from bifseg.storage.manifest import Manifest
 
+EXPORTED = "session.zip"
+
 
 def mask(path: Path, job: dict, folder: Path) -> dict:
     """A mask that came as NNIA: bool, of any shape."""
@@ -56,7 +58,8 @@ def file(path: Path, job: dict, folder: Path) -> dict:
     headers = None if job["headers"] is None else Path(job["headers"]).read_bytes()
     written = folder / f"file.{job['format']}"
     try:
-        write_image(written, full, image, names=job["names"], headers=headers)
+        # it is gone once it was read; to wait for the disk would hold up who writes what stays
+        write_image(written, full, image, names=job["names"], headers=headers, lasting=False)
     except (ValueError, OSError) as error:
         if any(isinstance(one, OSError) and one.errno == errno.EFBIG for one in _causes(error)):
             raise OSError(errno.EFBIG, "too large") from None
@@ -91,6 +94,19 @@ def session(path: Path, job: dict, folder: Path) -> dict:
         store.close()
 
 
+def export(path: Path, job: dict, folder: Path) -> dict:
+    """A session of the store as one file."""
+    from bifseg.storage import Store
+    from bifseg.storage.transfer import export
+
+    store = Store(Path(job["store"]))
+    try:
+        export(store, job["id"], folder / EXPORTED)
+    finally:
+        store.close()
+    return {}
+
+
 def check_manifest(manifest: Manifest) -> None:
     """ValueError for a session that could not have been begun here: hidden letters, parameters without bounds."""
     from bifseg.server.api.bodies.base import parsed
@@ -104,5 +120,5 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 JOBS: dict[str, Callable[[Path, dict, Path], dict]] = {
-    "mask": mask, "series": series, "file": file, "session": session,
+    "mask": mask, "series": series, "file": file, "session": session, "export": export,
 }  # fmt: skip
