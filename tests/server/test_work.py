@@ -79,12 +79,14 @@ def test_headers_that_unpack_without_end_say_nothing(server, ann, monkeypatch):
 
 
 def test_what_a_session_file_holds_is_not_read_in_the_server(server, ann, id, monkeypatch):
-    """Its manifest of 64 MB stopped the event loop for seconds, and its arrays were unpacked there."""
+    """Its manifest of 64 MB stopped the event loop for seconds, and its arrays were unpacked there; nor is it written
+    there."""
 
     def read(*_, **__):
         raise AssertionError("this is the server's process")
 
-    whole = ann.get(f"{API}/sessions/{id}/export").content
+    monkeypatch.setattr(manifest, "write", read)
+    whole = ann.get(f"{API}/sessions/{id}/export").raise_for_status().content
     monkeypatch.setattr(manifest, "read", read)
     monkeypatch.setattr(transfer, "import_", read)
     answer = ann.post(f"{API}/sessions/import", content=whole)

@@ -32,7 +32,6 @@ from bifseg.storage import Store
 from bifseg.storage.journal import MOVES, blobs_of
 from bifseg.storage.rows import SessionRow
 
-NICE = 5  # by which what takes long gives way to the event loop
 QUICK = 32 << 20  # voxels of an array that is made, or packed, in a fraction of a second
 PATIENCE = 20.0  # seconds to wait for another process that works on the same session
 
@@ -68,7 +67,7 @@ class Service:
         self.watchers = Watchers()
         self.coming: dict[str, Coming] = {}
         # Seconds or gigabytes: files, whole images, exports, uploads.
-        self.heavy = Turns(at_once=2, own=1, waiting=16, nice=NICE)
+        self.heavy = Turns(at_once=2, own=1, waiting=16)
         self.receiving = Turns(at_once=64, own=2, waiting=16)  # bodies on the disk, until they are read
         self.parsing = Turns(at_once=64, own=1, waiting=16)  # long JSON, which holds up everybody
         self.storing = Turns(at_once=8, own=2, waiting=16)  # what an interaction brings with it
@@ -157,7 +156,6 @@ class Service:
         self._brought.update(brought)
         try:
             check_size(interaction, self.settings.limits.strokes, self.settings.limits.points)
-            await run_in_threadpool(self.store.session, session, user)
             key = key or secrets.token_hex(16)  # a worker may die between commit and answer; the pool tries again
             told = await self._patiently(user, session, interaction, key, progress, expected)
         except BaseException:
@@ -194,11 +192,16 @@ class Service:
     ) -> dict:  # fmt: skip
         kind = interaction.get("kind")
         if kind in MOVES and not self.pool.busy(session):  # a few milliseconds: no need to queue for them
-            owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
-            return await run_in_threadpool(self.store.move, session, owner, kind, key, expected)
+            return await run_in_threadpool(self._move, user, session, kind, key, expected)
+        await run_in_threadpool(self.store.session, session, user)
         job: dict[str, Any] = {"session": session, "interaction": dict(interaction), "key": key}
         job |= {} if expected is None else {"expected": sorted(expected)}
         return await self.pool.run(user, session, job, progress=progress)
+
+    def _move(self, user: str, session: str, kind: str, key: str | None, expected: Collection[str] | None) -> dict:
+        self.store.session(session, user)
+        owner = f"{self.store.processes.appear()}/{secrets.token_hex(4)}"
+        return self.store.move(session, owner, kind, key, expected)
 
 
 def check_size(interaction: Mapping, strokes: int, points: int) -> None:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
-import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
-
-from anyio import CapacityLimiter, to_thread
 
 from bifseg.errors import Overloaded
 
@@ -24,17 +18,15 @@ Result = TypeVar("Result")
 class Turns:
     """``at_once`` pieces of work at a time, ``own`` of them one user's, of whom ``waiting`` more may wait.
 
-    Users take turns in the order in which they came, whatever one of them has waiting. For one event loop. ``nice``:
-    by how much the threads, which are then this lane's own, give way to others, where the system tells threads apart.
+    Users take turns in the order in which they came, whatever one of them has waiting. For one event loop. None of
+    its threads gives way to other processes: it would do so with the interpreter's lock, and all others would wait.
     """
 
-    def __init__(self, at_once: int, own: int, waiting: int, nice: int = 0) -> None:
+    def __init__(self, at_once: int, own: int, waiting: int) -> None:
         self._free, self._own, self._most = at_once, own, waiting
         self._running: dict[str, int] = {}
         self._waiting: OrderedDict[str, deque[asyncio.Future]] = OrderedDict()  # whose turn it is comes first
-        self._threads: CapacityLimiter | None = None
-        self._executor = ThreadPoolExecutor(at_once, initializer=_give_way, initargs=(nice,)) if nice else None
-        self._at_once = at_once
+        self._threads = ThreadPoolExecutor(at_once)  # not those that serve what is quick
 
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
@@ -48,10 +40,7 @@ class Turns:
     async def run(self, user: str, work: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """What ``work`` returns, done in a thread when it is this user's turn."""
         async with self.turn(user):
-            if self._executor is not None:
-                return await _to_its_end(self._executor.submit(partial(work, *arguments, **options)))
-            self._threads = self._threads or CapacityLimiter(self._at_once)  # not of those that serve what is quick
-            return await to_thread.run_sync(partial(work, *arguments, **options), limiter=self._threads)
+            return await _to_its_end(self._threads.submit(partial(work, *arguments, **options)))
 
     async def pieces(self, user: str, pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
         """What an iterable yields, each piece made when it is this user's turn: who reads slowly holds up nobody."""
@@ -119,9 +108,3 @@ async def _to_its_end(work: Future[Result]) -> Result:
     except asyncio.CancelledError:
         await asyncio.wait([done])
         raise
-
-
-def _give_way(by: int) -> None:
-    if sys.platform == "linux":  # where a thread has a priority of its own
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + by)

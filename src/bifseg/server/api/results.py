@@ -10,16 +10,17 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from bifseg.server import views
+from bifseg.server.access.guard import User
 from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies.answers import MeasureInfo, PlaceInfo
 from bifseg.server.api.file_replies import FileReply, array_reply, called, file_reply
-from bifseg.server.api.request import PREFIX, ROUTER, Owned, Served
+from bifseg.server.api.request import PREFIX, ROUTER, Id, Owned, Served
 from bifseg.server.api.versions import TAGGED, Expected, etag, known
 from bifseg.server.service import Service
 from bifseg.server.views import RAW, Format, View, What, media_types
 from bifseg.session.uncertain_places import places
 from bifseg.storage.journal import History, check_current
-from bifseg.storage.rows import ImageRow, SessionRow
+from bifseg.storage.rows import ImageRow
 
 router = APIRouter(prefix=PREFIX, tags=["results"], **ROUTER)
 RESULT: dict[str, Any] = {
@@ -82,7 +83,8 @@ async def unsure(session: Owned, service: Served, response: Response, object: Ob
 @router.get("/sessions/{id}/{what}", **RESULT)
 async def result(
     request: Request,
-    session: Owned,
+    id: Id,
+    user: User,
     service: Served,
     expected: Expected,
     what: What,
@@ -96,7 +98,7 @@ async def result(
     The ETag is the object's version, of labels the session's; with it as If-None-Match the answer is 304 where it is
     the same still, as If-Match 412 where it is no longer.
     """
-    row, history = await run_in_threadpool(_standing, service, session)
+    row, history = await run_in_threadpool(_standing, service, id, user)  # once: each time costs a wait for a turn
     version = history.number if what == "labels" else history.version(object)
     weak = "W/" if format.endswith("dcm") else ""  # each DICOM file has UIDs of its own
     headers = {"X-Number": str(history.number)} | ({} if version is None else {"ETag": weak + etag(version)})
@@ -109,12 +111,13 @@ async def result(
 
     each = 2 if what == "labels" else 4 if what in ("probability", "uncertainty", "weights") else 1
     voxels = row.voxels if what == "labels" else history.voxels(object)
-    response = await answer(service.lane(voxels), service, session.owner, view, format, each * voxels)
+    response = await answer(service.lane(voxels), service, user, view, format, each * voxels)
     response.headers.update(headers)
     return response
 
 
-def _standing(service: Service, session: SessionRow) -> tuple[ImageRow, History]:
+def _standing(service: Service, id: str, user: str) -> tuple[ImageRow, History]:
+    session = service.session(id, user)
     return service.store.image_row(session.image), service.store.history(session.id)
 
 

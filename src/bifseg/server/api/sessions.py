@@ -23,10 +23,8 @@ from bifseg.server.api.request import PREFIX, ROUTER, Id, Owned, Served, listed
 from bifseg.server.api.versions import Expected, etag
 from bifseg.server.service import Service
 from bifseg.server.uploads.receiving import received
-from bifseg.server.uploads.scratch import scratch
-from bifseg.server.uploads.work import import_archive
+from bifseg.server.uploads.work import export_archive, import_archive
 from bifseg.storage.rows import ImageRow, SessionRow
-from bifseg.storage.transfer import export
 
 if TYPE_CHECKING:
     from bifseg.imaging.image import Image
@@ -152,12 +150,8 @@ async def export_session(session: Owned, service: Served) -> Response:
     """The whole session as one file: its image, every interaction, every mask."""
 
     def write() -> FileReply:
-        path = scratch(service.store.folder, ".zip")
-        try:
-            export(service.store, session.id, path)
-            return FileReply(path.open("rb"), "application/zip", called(f"{session.id}.zip"))
-        finally:
-            path.unlink(missing_ok=True)
+        file = export_archive(service.store, session.id, service.settings.limits, service.template)
+        return FileReply(file, "application/zip", called(f"{session.id}.zip"))
 
     return await file_reply(service.heavy, service, session.owner, write)
 

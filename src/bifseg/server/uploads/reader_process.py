@@ -36,6 +36,7 @@ ARRAY, HEADERS, ANSWER = "array.npy", "headers", "answer.json"
 HEADERS_BYTES = 256 << 20  # packed: they are kept, and read as a whole
 RESERVE = 16 << 20  # bytes of the disk that are left free
 CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what some systems' disks answer
+NICE = 10  # who draws comes first, and whose strokes are computed (`bifseg.server.workers.main`)
 NO_NEW_PRIVILEGES, DEATH_SIGNAL, KILL = 38, 1, 9  # of Linux's prctl
 
 
@@ -193,7 +194,7 @@ def _confine(job: dict) -> None:
         with contextlib.suppress(OSError):  # where memory ends all the same, this process goes, and none that serves
             Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     with contextlib.suppress(OSError, AttributeError):
-        os.nice(5)  # who draws comes first
+        os.nice(NICE)
     if resource is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then writing fails
         seconds, size = int(job["limits"]["seconds"]), job["limits"]["bytes"] + (1 << 20)

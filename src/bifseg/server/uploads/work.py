@@ -15,6 +15,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.server.settings import Limits
+from bifseg.server.uploads.jobs import EXPORTED
 from bifseg.server.uploads.reading import SeriesFacts, asked, folder_of, mapped
 from bifseg.server.uploads.scan import geometry_of
 from bifseg.server.uploads.template import Template
@@ -80,11 +81,27 @@ def written(
 def import_archive(store: Store, path: Path, owner: str, limits: Limits, template: Template | None = None) -> str:
     """Take an exported session into a store, as this owner's: its id."""
     told: dict[str, Any] = {
-        "store": str(store.folder.absolute()), "quota": store.quota, "share": store.share, "prefix": store.prefix,
+        **_place(store), "quota": store.quota, "share": store.share, "prefix": store.prefix,
         "owner": owner, "beside": store.beside(owner), "unpacked": limits.array_bytes,
     }  # fmt: skip
-    database = sum(file.stat().st_size for file in store.folder.glob("store.sqlite*"))
-    bounded = replace(limits, array_bytes=2 * limits.array_bytes + database)  # which no file that is written exceeds
-    with asked("session", path, store.folder, bounded, "The upload", template, **told) as (answer, _):
+    with asked("session", path, store.folder, _beside(store, limits), "The upload", template, **told) as (answer, _):
         store.recount(owner)
         return answer["id"]
+
+
+def export_archive(store: Store, id: str, limits: Limits, template: Template | None = None) -> BinaryIO:
+    """A session as one file, which has no name any more."""
+    told: dict[str, Any] = {**_place(store), "id": id, "verb": "written"}
+    path, bounded = store.folder / "store.sqlite", _beside(store, limits)
+    with asked("export", path, store.folder, bounded, "A file .zip", template, **told) as (_, at):
+        return (at / EXPORTED).open("rb")
+
+
+def _place(store: Store) -> dict[str, Any]:
+    return {"store": str(store.folder.absolute())}
+
+
+def _beside(store: Store, limits: Limits) -> Limits:
+    """Those of a process that works on a store: no file that it writes exceeds them."""
+    database = sum(file.stat().st_size for file in store.folder.glob("store.sqlite*"))
+    return replace(limits, array_bytes=2 * limits.array_bytes + database)
