@@ -26,7 +26,8 @@ from bifseg.storage.rows import SessionRow
 SMALL, PARTS = 16 << 10, 32_000  # bytes of a body, and how many lists and things one may have, as one may draw points
 COMMAS = 4 * PARTS  # between them: a point has three, and one after it
 FIELD = 128 << 10  # bytes of a form's field that is no file
-REST = 10  # times as long as it took to parse and validate a long body, its sender's next one waits
+REST = 30  # times as long as it took to parse and validate a long body, its sender's next one waits: to have it done
+# by a worker holds up the others as long again
 REFUSED = {
     400: "It cannot be done as asked; or a header that the server does not accept.",
     401: "No token, or one that is not valid.",
