@@ -6,6 +6,7 @@ Four users draw, see their masks and undo, with a pause between; in turns alone,
 its own, who from many connections downloads, exports, uploads, posts zips and long JSON, and draws long strokes, each
 again as soon as it is answered or refused. Alone and beside come in pairs, one after the other, so that what else the
 machine does is in both. Reported is the 95th percentile of each call alone and beside, and what the greedy one got.
+With ``--kinds spin`` it only computes: beside that, calls are slower since two programs share the machine.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ PATIENCE = 600  # seconds for the greedy one to begin, and to end
 BOX = "30:90,30:90,20:40"
 JSON = {"Content-Type": "application/json"}
 CALLS = ("scribble", "mask", "undo")
+SPIN = "spin"  # what the greedy one does only where it is asked to
 
 
 def scribble(k: int) -> dict:
@@ -83,6 +85,14 @@ class Reader(threading.Thread):
                 k += 1
 
 
+def spin(http: httpx.Client) -> httpx.Response:
+    """Compute, and ask the server nothing: what the others' calls cost beside that is not the server's doing."""
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    return httpx.Response(200)
+
+
 def greedy(url: str, token: str, image: str, kinds: list[str], going, ended, told, own: str) -> None:
     """The fifth: all of it at once, from three connections for each kind, while ``going`` is set; when all has
     ``ended``, ``told`` gets what it was answered."""
@@ -108,8 +118,10 @@ def greedy(url: str, token: str, image: str, kinds: list[str], going, ended, tol
         "stroke": lambda http: http.post(f"{API}/sessions/{id}/scribble", json=stroke),
         "json": lambda http: http.post(f"{API}/sessions/{id}/scribble", content=wide, headers=JSON),
         "mask": lambda http: http.get(f"{API}/sessions/{id}/mask"),
+        SPIN: spin,
     }
     answers: Counter[str] = Counter()
+    start = time.process_time()
 
     def again(kind: str) -> None:
         with client(url, token) as http:
@@ -120,14 +132,18 @@ def greedy(url: str, token: str, image: str, kinds: list[str], going, ended, tol
                 except httpx.HTTPError as error:
                     answers[f"{kind} {type(error).__name__}"] += 1
 
-    threads = [threading.Thread(target=again, args=(kind,), daemon=True) for kind in kinds or work for _ in range(3)]
+    threads = [
+        threading.Thread(target=again, args=(kind,), daemon=True)
+        for kind in kinds or work.keys() - {SPIN}
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     told.put("ready")
     ended.wait()
     for thread in threads:
         thread.join(10)
-    told.put(dict(sorted(answers.items())))
+    told.put({"seconds of a core": round(time.process_time() - start, 1), **dict(sorted(answers.items()))})
 
 
 def measured(server: Server, tokens: list[str], keys: list[str], options: argparse.Namespace) -> dict:
