@@ -77,7 +77,7 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
         rows["task"] = rows["shipped"] if learnt.model is None else judge(_run(target, str(path), given.rounds))
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
-            "strength": learnt.strength, "learning_seconds": round(seconds, 1),
+            "strength": learnt.strength, "shape": learnt.shape, "learning_seconds": round(seconds, 1),
             **{kind: {key: [row[key] for row in own] for key in ("dice", "strokes")} for kind, own in rows.items()},
         }  # fmt: skip
 
@@ -96,13 +96,23 @@ def strokes_to_good(told: dict) -> int:
     return total
 
 
+def _means(lines: Sequence[dict], kind: str) -> np.ndarray:
+    """Dice in %, of the start and after each round."""
+    return 100 * np.mean([line[kind]["dice"] for line in lines], axis=0)
+
+
+def _told(means: Iterable[float]) -> str:
+    return " ".join(f"{one:.1f}" for one in means)
+
+
 def table(lines: Iterable[dict], rounds: int) -> str:
     groups: dict[str, list[dict]] = defaultdict(list)
     for line in lines:
         groups[line["class"]].append(line)
     parts = [
-        "| class | objects, patients | first mask | gain by the task | strokes to 0.90 | with the task | strengths |",
-        "|---|---|---|---|---|---|---|",
+        "| class | objects, patients | first mask | gain by the task | after each round | with the task "
+        "| strokes to 0.90 | with the task | classifier, shape |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     gains, before, after = [], 0, 0
     for name, own in groups.items():
@@ -113,17 +123,18 @@ def table(lines: Iterable[dict], rounds: int) -> str:
         low, high = bootstrap(gain, patients)
         gains.append(gain.mean())
         before, after = before + sum(strokes["shipped"]), after + sum(strokes["task"])
-        used = [
-            next(line["strength"] for line in own if line["order"] == order)
-            for order in sorted({line["order"] for line in own})
-        ]
+        later = {kind: _means(own, kind)[1:] for kind in ("shipped", "task")}
+        used = {line["order"]: f"{line['strength']:g}, {line['shape']:g}" for line in own}
         parts.append(
             f"| {name} | {len(own)}, {len(set(patients))} | {first['shipped'].mean():.1f} | {gain.mean():+.1f} "
-            f"[{low:+.1f}, {high:+.1f}] | {np.mean(strokes['shipped']):.1f} | {np.mean(strokes['task']):.1f} "
-            f"| {', '.join(f'{one:g}' for one in used)} |"
+            f"[{low:+.1f}, {high:+.1f}] | {_told(later['shipped'])} | {_told(later['task'])} "
+            f"| {np.mean(strokes['shipped']):.1f} | {np.mean(strokes['task']):.1f} "
+            f"| {'; '.join(used[order] for order in sorted(used))} |"
         )
+    means = {kind: _told(np.mean([_means(own, kind) for own in groups.values()], 0)) for kind in ("shipped", "task")}
     parts.append(
-        f"\n{len(gains)} classes: mean gain {np.mean(gains):+.1f} points, worst class {min(gains):+.1f}; "
+        f"\n{len(gains)} classes, from the start on: {means['shipped']} shipped, {means['task']} with the task; "
+        f"mean gain {np.mean(gains):+.1f} points, worst class {min(gains):+.1f}; "
         f"strokes to 0.90, at most {rounds} rounds: {before} shipped, {after} with the task"
     )
     return "\n".join(parts)

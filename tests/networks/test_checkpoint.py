@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import build
 from bifseg.networks.checkpoint import SHIPPED, Model, load_model, save_model, shipped
@@ -108,6 +109,20 @@ def test_a_shipped_model_travels_by_name_and_any_other_whole(model, tmp_path):
     assert own.sha256 == load_model(path).sha256
     for name, tensor in load_model(path).network.state_dict().items():
         assert torch.equal(own.network.state_dict()[name], tensor)
+
+
+def test_a_mean_shape_is_kept_with_the_weights(model, tmp_path):
+    d, path = model.dimension, tmp_path / "own.safetensors"
+    shape = np.random.default_rng(0).normal(size=(6,) * d).astype(np.float32)
+    save_model(replace(model, shape=shape), path)
+    back = load_model(path)
+    assert np.array_equal(back.shape, shape)
+    assert back.network.state_dict().keys() == model.network.state_dict().keys()
+    assert np.array_equal(pickle.loads(pickle.dumps(replace(load_model("default", 2), shape=shape))).shape, shape)
+    for wrong in (shape[0], np.full_like(shape, np.nan), shape[:0]):
+        save_model(replace(model, shape=wrong), path)
+        with pytest.raises(InvalidInput, match="is damaged"):
+            load_model(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

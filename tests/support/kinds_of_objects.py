@@ -24,6 +24,20 @@ def core(seed: int, patient: str = "") -> Example:
     return Example.of(image, mask, BOX, patient or f"patient {seed}", {"image": f"scan{seed}.nii.gz"})
 
 
+def scan_and_one_of_two(seed: int) -> tuple[Image, np.ndarray]:
+    """Two discs of one look, the same of which is always the object: only where it lies tells it from the other."""
+    rng = np.random.default_rng(seed)
+    x, y = np.indices((48, 48))
+    own, other = (np.hypot(x - at - rng.uniform(-1, 1), y - at - rng.uniform(-1, 1)) < 7 for at in (15, 33))
+    array = 100.0 * (own | other) + rng.normal(0, 8, own.shape)
+    return Image(array.astype(np.float32)[..., None], (1, 1, 1)), own[..., None]
+
+
+def one_of_two(seed: int) -> Example:
+    """A finished object of that kind."""
+    return Example.of(*scan_and_one_of_two(seed), BOX, f"patient {seed}")
+
+
 def nonsense(seed: int) -> Example:
     """A mask that nothing in the image tells of, another one each time."""
     image, _ = scan_and_core(seed)

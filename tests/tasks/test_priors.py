@@ -7,9 +7,11 @@ import pytest
 from kinds_of_objects import BOX, core, scan_and_core
 
 from bifseg.errors import InvalidInput, NotFound
+from bifseg.imaging.image import Image
+from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import Stroke
 from bifseg.session.session import Session
-from bifseg.storage.snapshot import pack, pack_weights, unpack, unpack_prior
+from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version, model_in_use
@@ -53,12 +55,44 @@ def test_a_segment_keeps_its_prior_bit_for_bit_and_one_without_is_as_before(task
     assert b"prior" not in pack(replace(segment, prior=None))  # bytes, and so versions, of older objects stay
 
 
+def test_a_part_in_another_plane_has_no_box_that_anybody_drew(task):
+    image, _ = scan_and_core(10)
+    stack = Image(np.repeat(image.array, 3, axis=2), image.spacing)
+    box = ((4, 44), (4, 44), 1)
+    prior = replace(task.prior(2), shape=np.full((48, 48), -20, np.float32))  # nowhere
+    session = Session(stack, parameters=Parameters(never_empty=False))
+    assert not session.box(box, prior=prior).any()
+    session.scribble([Stroke([(24, 24, 1)], 1, radius=4)])
+    without = Session(stack, parameters=Parameters(never_empty=False))
+    without.box(box, prior=replace(prior, shape=None))
+    without.scribble([Stroke([(24, 24, 1)], 1, radius=4)])
+    assert session.mask.sum() < without.mask.sum()
+    assert session.propagate(2).sum() > session.mask[..., 1].sum()
+
+
+def test_a_shape_is_kept_with_the_object_and_refused_where_it_cannot_be_one(task):
+    image, _ = scan_and_core(11)
+    session = Session(image)
+    shape = np.linspace(-3, 3, 48 * 48, dtype=np.float32).reshape(48, 48)
+    prior = replace(task.prior(2), shape=shape)
+    session.box(BOX, prior=prior)
+    again = unpack(pack(session.state.objects["object 1"]))
+    assert np.array_equal(again.prior.shape, shape)
+    assert set(again.prior.weights) == set(prior.weights)
+    about = {"task": "cores", "version": 1, "base": prior.base}
+    assert np.array_equal(unpack_prior(about, pack_prior(prior)).shape, shape)
+    with pytest.raises(InvalidInput, match="a mean shape has two or three axes"):
+        unpack_prior(about, pack_prior(replace(prior, shape=shape.ravel())))
+    with pytest.raises(InvalidInput, match="of 3D boxes, and this one is 2D"):
+        Session(image).box(BOX, prior=replace(prior, shape=np.zeros((4, 4, 4), np.float32)))
+
+
 def test_what_is_no_prior_is_refused(task):
     image, _ = scan_and_core(12)
     prior = task.prior(2)
     with pytest.raises(InvalidInput, match="was learnt with another network"):
         Session(image).box(BOX, prior=replace(prior, base="0" * 64))
-    content = pack_weights(prior.weights)
+    content = pack_prior(prior)
     about = {"task": "cores", "version": 1, "base": prior.base}
     assert unpack_prior(about, content).task == "cores"
     for wrong, bytes in ((about, content[:-5]), ({**about, "version": "1"}, content), ({"task": "cores"}, content)):

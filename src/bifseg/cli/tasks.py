@@ -180,10 +180,13 @@ def _sentence(task: Task, version: Version) -> str:
     if not version.shipped:
         return head + f"the shipped network stays, for it takes {LEAST} patients to tell whether another is better"
     shipped = 100 * sum(version.shipped) / len(version.shipped)
-    if not version.strength:
+    if not version.better:
         return (
             head
             + f"the shipped network stays (first masks with Dice {shipped:.1f} %); nothing was better beyond chance"
         )
-    told = f"first masks of objects left out go from Dice {shipped:.1f} to {shipped + 100 * version.gain:.1f} %"
+    told = (
+        f"first masks of objects left out go from Dice {shipped:.1f} to {shipped + 100 * version.gain:.1f} % "
+        f"(the classifier goes {version.strength:.0%} of the way, the mean shape counts {version.shape:.0%})"
+    )
     return head + told + (", rejected" if version.rejected else "")

@@ -14,6 +14,7 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import BLOCK, Image
 from bifseg.imaging.nifti_header import AXIS, filled, numbers, placed
 
+Axes = tuple[tuple[int, bool], ...]  # of a box, in canonical order: which of its axes it is, and whether against it
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))  # from LPS mm, and back
 SHOWN = {"u1": "u1", "i1": "i2", "i2": "i2", "u2": "u2", "i4": "i4"}  # integers for which readers have textures
 
@@ -34,6 +35,30 @@ def axes_of(direction: ArrayLike) -> tuple[int, int, int]:
         rotation[nearest] = 0
     right, anterior, superior = axes
     return right, anterior, superior
+
+
+def canonical_axes(direction: ArrayLike, plane: int | None = None) -> Axes:
+    """How the content of a box lies in its patient.
+
+    ``direction``: of the image, as in `axes_of`. ``plane``: the file axis across a 2D box; its content has the others.
+
+    >>> canonical_axes(np.eye(3), plane=2)
+    ((0, True), (1, True))
+    """
+    files = [axis for axis in range(3) if axis != plane]
+    return tuple((files.index(abs(axis) - 1), axis < 0) for axis in axes_of(direction) if abs(axis) - 1 != plane)
+
+
+def in_canonical_order(array: np.ndarray, axes: Axes) -> np.ndarray:
+    """The content of a box with its axes to the right, front and head: a view."""
+    turned = array.transpose([axis for axis, _ in axes])
+    return turned[tuple(slice(None, None, -1 if against else 1) for _, against in axes)]
+
+
+def in_order_of(array: np.ndarray, axes: Axes) -> np.ndarray:
+    """The way back from `in_canonical_order`: a view."""
+    turned = array[tuple(slice(None, None, -1 if against else 1) for _, against in axes)]
+    return turned.transpose(np.argsort([axis for axis, _ in axes]))
 
 
 def canonical(image: Image) -> tuple[np.ndarray, np.ndarray]:

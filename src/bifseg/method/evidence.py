@@ -1,10 +1,11 @@
 """What a scribble says about the voxels around it, and a mask about those that nobody scribbled on. Not in the paper.
 
-Both are log-odds: those of a scribble fade with geodesic distance.
+All are log-odds: those of a scribble fade with geodesic distance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -110,6 +111,23 @@ class RelativeDistance:
         distance = soft_distance(self._image01, prices, spatial=LONG_STEP, known=known)
         self._known[label] = prices, distance
         return distance
+
+
+def sum_of(evidence: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Several pieces of evidence at once.
+
+    Parameters
+    ----------
+    evidence
+        Log-odds of one shape, or None.
+
+    Returns
+    -------
+    ndarray or None
+        Their sum, float32; None where there is none.
+    """
+    there = [one for one in evidence if one is not None]
+    return sum(there[1:], there[0].copy()) if there else None
 
 
 def with_persistence(evidence: np.ndarray | None, so_far: np.ndarray, strength: float) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from bifseg.method.appearance import appearance_evidence
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop, Features
 from bifseg.method.energy import Energy, fixed_labels
-from bifseg.method.evidence import scribble_evidence, with_evidence, with_persistence
+from bifseg.method.evidence import scribble_evidence, sum_of, with_evidence, with_persistence
 from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
@@ -79,6 +79,7 @@ def fine_tune(
     initial: np.ndarray | None = None,
     so_far: np.ndarray | None = None,
     beside: np.ndarray | None = None,
+    shape: np.ndarray | None = None,
     trained: Classifier | None = None,
     seed: int = 0,
 ) -> Iterator[Round]:
@@ -102,6 +103,8 @@ def fine_tune(
         bool, what was segmented before these scribbles, which a listening trunk sees; None where nothing was.
     beside
         uint8, what the slice beside this one says of it, as scribbles say it: evidence that binds and teaches nothing.
+    shape
+        float32 log-odds, where in a box objects of the task lie, see `bifseg.method.mean_shape`; teaches nothing.
     trained
         The classifier that ``parameters.blend`` holds on to.
     seed
@@ -122,10 +125,8 @@ def fine_tune(
         if rounds and parameters.weighted:  # one cut alone asks for no weights
             distances = scribble_distances(crop.seen01, scribbles, parameters.epsilon)
         seeds = scribbles if beside is None else np.where(scribbles > 0, scribbles, beside)
-        evidence = scribble_evidence(crop.seen01, seeds, parameters.evidence, parameters.reach)
-        nearness = crop.relative_distance.evidence(scribbles, parameters.nearness)
-        if nearness is not None:
-            evidence = nearness if evidence is None else evidence + nearness
+        around = scribble_evidence(crop.seen01, seeds, parameters.evidence, parameters.reach)
+        evidence = sum_of((around, crop.relative_distance.evidence(scribbles, parameters.nearness), shape))
         if so_far is not None and scribbles.any():
             evidence = with_persistence(evidence, so_far, parameters.persistence)
     with clock("features"):

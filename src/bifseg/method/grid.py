@@ -8,6 +8,7 @@ import numpy as np
 
 from bifseg.imaging.image import Image
 from bifseg.imaging.intensity import colour_range, intensity_range, unit_range
+from bifseg.imaging.orientation import canonical_axes
 from bifseg.imaging.resampling import resample, resample_labels, working_shape
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 
@@ -46,10 +47,12 @@ class Grid:
         The box's voxels, a view of the scan, with their colours in a last axis.
     native_spacing
         mm between them.
+    axes
+        How the grid lies in the patient, see `canonical_axes`.
     """
 
     def __init__(self, image: Image, box: Box, size: int, longest: int, floor: int = 0) -> None:
-        self.box = box
+        self.box, self.axes = box, canonical_axes(image.direction, box.plane)
         self.native, self.native_spacing = box.crop(image.voxels), native_spacing(image, box)
         self.shape: tuple[int, ...] = working_shape(self.native_shape, self.native_spacing, size, longest, floor=floor)
         self.array = resample(box.crop(image.array), self.shape)

@@ -184,9 +184,11 @@ FAST = {
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""
 
 PRESETS = {"paper": PAPER, "fast": FAST}
+TAUGHT: dict[int, dict[str, float]] = {2: {}, 3: {"blend": 0.25}}
+"""By dimension, what is tuned for a network that finished objects taught: one image teaches it little more."""
 
 
-def preset(name: str, dimension: int, tuned: Mapping[str, Mapping] | None = None) -> Parameters:
+def preset(name: str, dimension: int, tuned: Mapping[str, float] | None = None) -> Parameters:
     """The parameters of a preset.
 
     Parameters
@@ -250,7 +252,7 @@ def check_refinement(refine: str) -> None:
 
 
 def chosen(
-    parameters: Parameters | str | Mapping, dimension: int, tuned: Mapping[str, Mapping] | None = None
+    parameters: Parameters | str | Mapping, dimension: int, tuned: Mapping[str, float] | None = None
 ) -> Parameters:
     """The parameters that were asked for.
 

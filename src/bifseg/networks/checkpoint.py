@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,7 +21,7 @@ from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork
-from bifseg.networks.shipped import DEFAULT, SHIPPED, shipped
+from bifseg.networks.shipped import DEFAULT, SHAPE, SHIPPED, shipped
 
 VERSION = "1"
 
@@ -31,7 +32,8 @@ class Model:
 
     ``size``: the working grid, smaller side of a 2D crop or largest side of a 3D crop, in pixels; ``tuned``:
     parameters found for this network on training data; ``card``: data, recipe, seed, hardware, results, limits;
-    ``flips``: whether it looks at every crop flipped along all its axes, too, and its answers are averaged.
+    ``flips``: whether it looks at every crop flipped along all its axes, too, and its answers are averaged;
+    ``shape``: log-odds float32 of where in a box its objects lie, see `bifseg.method.mean_shape`; None of most.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Model:
     card: dict = field(default_factory=dict)
     sha256: str = ""
     flips: bool = False
+    shape: np.ndarray | None = None
 
     @property
     def dimension(self) -> int:
@@ -56,7 +59,7 @@ class Model:
         """To another process, the weights of a shipped model travel by its name."""
         path = SHIPPED / f"{self.name}.safetensors"
         if path.is_file() and _read_shipped(path).network is self.network:
-            return _by_name, (self.name, self.size, self.tuned, self.card, self.flips)
+            return _by_name, (self.name, self.size, self.tuned, self.card, self.flips, self.shape)
         return Model, tuple(getattr(self, field.name) for field in fields(self))
 
 
@@ -116,11 +119,13 @@ def save_model(model: Model, path: str | os.PathLike, *, half: bool = False) -> 
     }
     kind = torch.float16 if half else torch.float32
     tensors = {name: t.detach().to(kind).contiguous().cpu() for name, t in model.network.state_dict().items()}
+    if model.shape is not None:
+        tensors[SHAPE] = torch.from_numpy(model.shape)
     write_atomically(Path(path), save(tensors, header))
 
 
-def _by_name(name: str, size: int, tuned: dict, card: dict, flips: bool) -> Model:
-    return replace(load_model(name), size=size, tuned=tuned, card=card, flips=flips)
+def _by_name(name: str, size: int, tuned: dict, card: dict, flips: bool, shape: np.ndarray | None) -> Model:
+    return replace(load_model(name), size=size, tuned=tuned, card=card, flips=flips, shape=shape)
 
 
 @cache
@@ -142,17 +147,21 @@ def _read(path: Path) -> Model:
                 network = build(architecture, **settings)
             expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if shapes != expected:
+            mean_shape = shapes.pop(SHAPE, None)
+            if shapes != expected or (mean_shape and (len(mean_shape) != network.dimension or 0 in mean_shape)):
                 raise InvalidInput(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
             network.load_state_dict({name: file.get_tensor(name).float() for name in expected}, assign=True)
             tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
             flips = json.loads(header.get("flips", "false")) is True
+            shape = None if mean_shape is None else file.get_tensor(SHAPE).float()
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise InvalidInput(f"{path} is damaged or not a safetensors file: {error}.") from None
-    if not all(t.isfinite().all() for t in network.state_dict().values()):
+    arrays = [*network.state_dict().values(), *([] if shape is None else [shape])]
+    if not all(array.isfinite().all() for array in arrays):
         raise InvalidInput(f"{path} is damaged: its weights are not finite numbers.")
     if not 8 <= size <= 512:
         raise InvalidInput(f"{path} is damaged: its working size is {size}.")
     network.eval().requires_grad_(False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips)
+    learnt = None if shape is None else shape.numpy()
+    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips, learnt)

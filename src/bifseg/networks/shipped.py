@@ -1,4 +1,4 @@
-"""Where the networks that ship are, and which are the defaults; needs no torch."""
+"""Where the networks that ship are, which are the defaults, and names in their files; needs no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
+CLASSIFIER = "classifier."  # in a network's file, what the names of its classifier's arrays begin with
+SHAPE = "shape"  # there, the name of a mean shape
 
 
 def shipped() -> list[str]:

@@ -13,7 +13,7 @@ from bifseg.server.settings import LOCAL
 from bifseg.storage import Store
 from bifseg.storage.journal import check_current
 from bifseg.storage.rows import ImageRow, SessionRow
-from bifseg.storage.snapshot import pack_weights
+from bifseg.storage.snapshot import pack_prior
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Task, Tasks
 
@@ -67,7 +67,7 @@ class UserTasks:
         prior = task.prior(dimension)
         if prior is None:
             return None
-        blob = self._store.add_blob(pack_weights(prior.weights))
+        blob = self._store.add_blob(pack_prior(prior))
         return {"task": prior.task, "version": prior.version, "base": prior.base, "blob": blob}
 
     def accept(

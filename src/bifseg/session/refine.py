@@ -11,9 +11,11 @@ import torch
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
+from bifseg.method.evidence import with_evidence
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, fine_tune, foreground_probability
-from bifseg.method.parameters import Parameters
+from bifseg.method.mean_shape import shape_on_grid
+from bifseg.method.parameters import TAUGHT, Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
@@ -44,7 +46,7 @@ def begin(
     start
         Weights to begin with instead of the trained classifier's.
     prior
-        What a task learnt, in the place of the trained classifier.
+        What a task learnt, in the place of what the model brings.
 
     Returns
     -------
@@ -54,13 +56,32 @@ def begin(
     trained = _trained(model, prior)
     classifier = trained if start is None else _with_weights(trained, start)
     blend = 1.0 if start is None else parameters.blend
+    probability = foreground_probability(classifier, crop.features(), trained, blend)
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),
         packed=np.zeros(0, np.uint8),
-        grid_probability=foreground_probability(classifier, crop.features(), trained, blend),
+        grid_probability=with_evidence(probability, _shape(crop, model, prior, part_of)),
         part_of=part_of, start=start, prior=prior,
     )  # fmt: skip
+
+
+def tuned_for(model: Model, prior: Prior | None) -> Mapping[str, float]:
+    """The values that precede a preset's where an object begins.
+
+    Parameters
+    ----------
+    model
+        Of its box.
+    prior
+        What a task learnt, if it begins with that.
+
+    Returns
+    -------
+    Mapping
+        As `parameters.preset` takes them.
+    """
+    return model.tuned if prior is None else {**model.tuned, **TAUGHT[model.dimension]}
 
 
 def adapt(
@@ -124,7 +145,7 @@ def adapt(
             locked=crop.mask_on_grid(locked) if locked.any() else None,
             initial=None if initial is None else crop.mask_on_grid(initial),
             so_far=None if so_far is None else crop.mask_on_grid(so_far),
-            beside=beside, trained=trained, seed=seed,
+            beside=beside, shape=_shape(crop, model, segment.prior, segment.part_of), trained=trained, seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)
             records.append(record(step))
@@ -197,6 +218,12 @@ def _trained(model: Model, prior: Prior | None) -> Classifier:
             f"({prior.base[:12]}) than {model.name} ({model.sha256[:12]}); begin without the task."
         )
     return _with_weights(model.network.classifier, prior.weights)
+
+
+def _shape(crop: Crop, model: Model, prior: Prior | None, part_of: str) -> np.ndarray | None:
+    """What finished objects say of where this one lies in its box; of a part nobody drew a box."""
+    shape = model.shape if prior is None else prior.shape
+    return None if shape is None or part_of else shape_on_grid(shape, crop.axes, crop.shape)
 
 
 def _weights_of(classifier: Classifier) -> dict[str, np.ndarray]:

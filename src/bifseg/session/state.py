@@ -16,6 +16,7 @@ from bifseg.imaging.image import Image, slabs
 from bifseg.imaging.orientation import axes_of
 from bifseg.imaging.resampling import resample
 from bifseg.method.parameters import Parameters
+from bifseg.networks.shipped import SHAPE
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 from bifseg.session.measure import Measure, measure
 
@@ -30,16 +31,41 @@ class ModelId:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What a task had learnt when an object was begun: a classifier in the place of the trained one.
+    """What a task had learnt when an object was begun: a classifier in the place of the trained one, and a shape.
 
     ``version``: of the task. ``base``: SHA-256 of the network that the classifier belongs to. ``weights``: float32, by
-    name.
+    name. ``shape``: float32 log-odds, where in their boxes its objects lie, see `bifseg.method.mean_shape`; or None.
     """
 
     task: str
     version: int
     base: str
     weights: Mapping[str, np.ndarray]
+    shape: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights, and the shape beside them."""
+        return {**self.weights, **({} if self.shape is None else {SHAPE: self.shape})}
+
+    @classmethod
+    def of(cls, task: str, version: int, base: str, arrays: Mapping[str, np.ndarray]) -> Prior:
+        """The way back from `arrays`.
+
+        Parameters
+        ----------
+        task, version, base
+            Of the prior.
+        arrays
+            Of both kinds.
+
+        Returns
+        -------
+        Prior
+            With the arrays themselves.
+        """
+        weights = {name: array for name, array in arrays.items() if name != SHAPE}
+        return cls(task, version, base, weights, arrays.get(SHAPE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +95,7 @@ class Segment:
     def nbytes(self) -> int:
         """Bytes of all its arrays."""
         grids = (array for array in (self.grid_probability, self.grid_weights) if array is not None)
-        learnt = {} if self.prior is None else self.prior.weights
+        learnt = {} if self.prior is None else self.prior.arrays
         weights = (array for kept in (self.classifier, self.start or {}, learnt) for array in kept.values())
         return sum(array.nbytes for array in (self.scribbles, self.packed, *grids, *weights))
 

@@ -16,7 +16,7 @@ from bifseg.method.islands import tidy
 from bifseg.method.parameters import RULES, Parameters, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import Box
-from bifseg.session.refine import obeying, record
+from bifseg.session.refine import obeying, record, tuned_for
 from bifseg.session.state import Segment, State
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def parameters_for(box: Box, like: Segment, bench: Workbench) -> Parameters:
 
     def settings(of: Box) -> Parameters:
         model = bench.model_for(of)
-        return chosen(bench.parameters, model.dimension, model.tuned)
+        prior = like.prior if model.sha256 == like.model.sha256 else None
+        return chosen(bench.parameters, model.dimension, tuned_for(model, prior))
 
     given, own = _rules(like.parameters), settings(box)
     return own if given == _rules(settings(like.box)) else own.but(**given)

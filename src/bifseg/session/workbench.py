@@ -18,7 +18,7 @@ from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
 from bifseg.session import slices, tidying
 from bifseg.session.crops import Crops
-from bifseg.session.refine import adapt, begin
+from bifseg.session.refine import adapt, begin, tuned_for
 from bifseg.session.state import Prior, Segment, State
 
 
@@ -145,7 +145,7 @@ class Workbench(Crops):
         model = self.model_for(box)
         crop = self.crop(box, model, clock)
         wanted = self.parameters if parameters is None else parameters
-        settings = chosen(wanted, model.dimension, model.tuned)
+        settings = chosen(wanted, model.dimension, tuned_for(model, prior))
         with clock("classifier"):
             return begin(name, crop, model, settings, part_of=part_of, start=start, prior=prior)
 

@@ -44,7 +44,7 @@ def pack(segment: Segment) -> bytes:
         "part_of": segment.part_of,
     }
     if prior is not None:
-        arrays |= {f"prior.{name}": array for name, array in prior.weights.items()}
+        arrays |= {f"prior.{name}": array for name, array in prior.arrays.items()}
         about["prior"] = [prior.task, prior.version, prior.base]
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(arrays, {FORMAT: json.dumps(about, sort_keys=True)})  # one key: the bytes do not depend on hashing
@@ -99,18 +99,18 @@ def unpack(content: bytes) -> Segment:
         raise InvalidInput(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
 
 
-def pack_weights(weights: Mapping[str, np.ndarray]) -> bytes:
-    """A classifier that a task learnt."""
-    return save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+def pack_prior(prior: Prior) -> bytes:
+    """The arrays of what a task learnt."""
+    return save({name: np.ascontiguousarray(array) for name, array in prior.arrays.items()})
 
 
 def unpack_prior(about: Mapping, content: bytes) -> Prior:
-    """What a journal says of such a classifier, with its `pack_weights`; InvalidInput for what can be none."""
+    """What a journal says of it, with its `pack_prior`; InvalidInput for what can be none."""
     try:
-        weights = load(content)
-        if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
+        arrays = load(content)
+        if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values()):
             raise InvalidInput("its weights are not finite numbers")
-        return _prior(about["task"], about["version"], about["base"], weights)
+        return _prior(about["task"], about["version"], about["base"], arrays)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"What a task had learnt is damaged: {str(error).rstrip('.')}.") from None
 
@@ -120,10 +120,13 @@ def _stored_prior(about: Sequence, arrays: Mapping[str, np.ndarray]) -> Prior:
     return _prior(task, version, base, _named("prior.", arrays))
 
 
-def _prior(task: object, version: object, base: object, weights: Mapping[str, np.ndarray]) -> Prior:
-    if not (isinstance(task, str) and len(task) <= 80 and type(version) is int and isinstance(base, str) and weights):
+def _prior(task: object, version: object, base: object, arrays: Mapping[str, np.ndarray]) -> Prior:
+    if not (isinstance(task, str) and len(task) <= 80 and type(version) is int and isinstance(base, str) and arrays):
         raise InvalidInput("it does not say which task learnt it")
-    return Prior(task, version, base, weights)
+    prior = Prior.of(task, version, base, arrays)
+    if prior.shape is not None and (prior.shape.ndim not in (2, 3) or 0 in prior.shape.shape):
+        raise InvalidInput(f"a mean shape has two or three axes, and this one has the shape {prior.shape.shape}")
+    return prior
 
 
 def depth(value: object) -> int:

@@ -1,9 +1,9 @@
-"""Fitting a network's classifier to the finished objects of a task, no farther from the shipped one than proves good.
+"""What the finished objects of a task teach: a network's classifier fitted to them, and their mean shape.
 
-How far is decided by leaving patients out: the classifier is fitted to the others, and the first masks of those left
-out are compared with the shipped network's. The classifier that is used lies between the shipped one and the fitted one
-(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), as far as was best there; where nothing was better
-than the shipped one by more than chance, it is the shipped one.
+How much of each is used is decided by leaving patients out: both are made of the others, and the first masks of those
+left out are compared with the shipped network's. The classifier that is used lies between the shipped one and the
+fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape count in
+full or in part, as was best there; where nothing was better than the shipped network by more than chance, it stays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -18,11 +19,14 @@ import torch
 from bifseg.errors import InvalidInput
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
+from bifseg.method.mean_shape import mean_shape, shape_on_grid
+from bifseg.method.parameters import TAUGHT
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped classifier to the fitted one
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped classifier to the fitted one
+SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
 LEAST = 3  # patients: with fewer nobody can tell luck from skill
 FOLDS = 5  # at most so many groups of patients are left out in turn
 ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9
@@ -30,29 +34,32 @@ ROWS = 48_000  # pixels that are learnt from, in all: what bounds the time
 ERRORS = 0.5  # standard errors by which a gain has to exceed nothing
 
 
+Shares = tuple[float, float]  # of `STRENGTHS` and of `SHAPES`
+
+
 @dataclass(frozen=True)
 class Proof:
     """Dice of the first masks of examples whose patients were left out, 0 to 1, in the order of the examples.
 
-    ``shipped``: by the network as it was. ``learnt``: for each strength.
+    ``shipped``: by the network as it was. ``learnt``: for each strength of the classifier and the shape.
     """
 
     shipped: tuple[float, ...]
-    learnt: Mapping[float, tuple[float, ...]]
+    learnt: Mapping[Shares, tuple[float, ...]]
 
-    def gains(self, strength: float) -> np.ndarray:
-        """Of each example, by a strength."""
-        return np.subtract(self.learnt[strength], self.shipped)
+    def gains(self, shares: Shares) -> np.ndarray:
+        """Of each example."""
+        return np.subtract(self.learnt[shares], self.shipped)
 
     @property
-    def strength(self) -> float:
-        """The one with the largest gain that is surely one; 0 where none is."""
-        best, most = 0.0, 0.0
-        for strength in self.learnt:
-            gains = self.gains(strength)
+    def best(self) -> Shares:
+        """Those with the largest gain that is surely one; 0 each where none is."""
+        best, most = (0.0, 0.0), 0.0
+        for shares in self.learnt:
+            gains = self.gains(shares)
             low = gains.mean() - ERRORS * gains.std(ddof=1) / np.sqrt(len(gains))
             if low > most:
-                best, most = strength, float(low)
+                best, most = shares, float(low)
         return best
 
 
@@ -65,8 +72,13 @@ class Learnt:
 
     @property
     def strength(self) -> float:
-        """How far the model is from the shipped one, 0 to 1."""
-        return 0.0 if self.proof is None else self.proof.strength
+        """How far the classifier is from the shipped one, 0 to 1."""
+        return 0.0 if self.proof is None else self.proof.best[0]
+
+    @property
+    def shape(self) -> float:
+        """How much the mean shape counts, 0 to 1."""
+        return 0.0 if self.proof is None else self.proof.best[1]
 
 
 def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
@@ -78,13 +90,16 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
         return Learnt(None, None)
     crops = [Crop(example.image, example.whole, model) for example in examples]
     proof = _proof(model, examples, crops, patients, seed)
-    if not proof.strength:
+    strength, share = proof.best
+    if not strength and not share:
         return Learnt(None, proof)
-    fitted = _fitted(model, examples, crops, seed)
     network = deepcopy(model.network)
-    network.classifier = between(model.network.classifier, fitted, proof.strength)
-    network.requires_grad_(False)
-    return Learnt(replace(model, network=network, sha256=""), proof)
+    if strength:
+        network.classifier = between(network.classifier, _fitted(model, examples, crops, seed), strength)
+        network.requires_grad_(False)
+    shape = np.float32(share) * _shape(examples, crops) if share else None
+    tuned = {**model.tuned, **TAUGHT[model.dimension]}
+    return Learnt(replace(model, network=network, sha256="", tuned=tuned, shape=shape), proof)
 
 
 def between(one: Classifier, other: Classifier, share: float) -> Classifier:
@@ -100,17 +115,28 @@ def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], pat
     count = min(FOLDS, len(patients))
     fold = {patient: k % count for k, patient in enumerate(patients)}
     trained = model.network.classifier
-    shipped = [_dice(crop, trained, example) for example, crop in zip(examples, crops, strict=True)]
-    learnt = {strength: [0.0] * len(examples) for strength in STRENGTHS}
+    scores = {shares: [0.0] * len(examples) for shares in product(STRENGTHS, SHAPES)}
     for left_out in range(count):
         known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
-        fitted = _fitted(model, [examples[k] for k in known], [crops[k] for k in known], seed)
+        others = [examples[k] for k in known], [crops[k] for k in known]
+        fitted, shape = _fitted(model, *others, seed), _shape(*others)
         for strength in STRENGTHS:
             classifier = between(trained, fitted, strength)
-            for k, example in enumerate(examples):
-                if fold[example.patient] == left_out:
-                    learnt[strength][k] = _dice(crops[k], classifier, example)
-    return Proof(tuple(shipped), {strength: tuple(scores) for strength, scores in learnt.items()})
+            for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
+                if fold[example.patient] != left_out:
+                    continue
+                log_odds = crop.features().log_odds(classifier).numpy().reshape(crop.shape)
+                here = shape_on_grid(shape, crop.axes, crop.shape)
+                for share in SHAPES:
+                    scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)
+    shipped = scores.pop((0.0, 0.0))
+    return Proof(tuple(shipped), {shares: tuple(own) for shares, own in scores.items()})
+
+
+def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
+    """The mean of all examples, each of which counts as one."""
+    masks = [example.mask.reshape(crop.native_shape) for example, crop in zip(examples, crops, strict=True)]
+    return mean_shape(masks, [crop.axes for crop in crops])
 
 
 def _fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> Classifier:
@@ -136,8 +162,7 @@ def _fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], se
     return classifier
 
 
-def _dice(crop: Crop, classifier: Classifier, example: Example) -> float:
-    """Of the network alone, in the box."""
-    log_odds = crop.features().log_odds(classifier).numpy().reshape(crop.shape)
+def _dice(crop: Crop, log_odds: np.ndarray, example: Example) -> float:
+    """Of a mask without a cut, in the box."""
     mask = crop.mask_in_box(log_odds > 0)
     return 2 * float((mask & example.mask).sum()) / max(1, int(mask.sum()) + int(example.mask.sum()))

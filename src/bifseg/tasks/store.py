@@ -24,13 +24,12 @@ from safetensors.numpy import load
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
-from bifseg.networks.shipped import default_sha256
+from bifseg.networks.shipped import CLASSIFIER, SHAPE, default_sha256
 from bifseg.session.state import Prior
 from bifseg.tasks.example import About, Example
 
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 1  # of `learning`: another one learns anew from the same examples
-CLASSIFIER = "classifier."  # what the names of its weights begin with in a network's file
+LEARNER = 2  # of `learning`: another one learns anew from the same examples
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Version:
     """What a task learnt at one moment.
 
     ``base``: SHA-256 of the shipped network that it began with. ``examples``: digests. ``patients``: how many.
-    ``strength``: how far it went from that network; 0: it stayed, and there are no weights. ``sha256``: of the weights.
-    ``shipped``, ``learnt``: Dice of the examples by the network and, for each strength, by what was learnt from others;
-    none with too few patients.
+    ``strength``: how far the classifier went from that network's. ``shape``: how much the mean shape counts. Where both
+    are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``, ``learnt``: Dice
+    of the examples by the network and, for each of `named`, by what was learnt from others; none with too few patients.
     """
 
     number: int
@@ -54,6 +53,12 @@ class Version:
     shipped: tuple[float, ...] = ()
     learnt: Mapping[str, tuple[float, ...]] | None = None
     rejected: bool = False
+    shape: float = 0.0
+
+    @property
+    def better(self) -> bool:
+        """Whether something proved better than the shipped network."""
+        return self.strength > 0 or self.shape > 0
 
     @property
     def before(self) -> float | None:
@@ -63,10 +68,15 @@ class Version:
     @property
     def gain(self) -> float:
         """Mean gain in Dice, 0 to 1, on examples that it had not learnt from."""
-        if not self.strength or not self.learnt:
+        if not self.better or not self.learnt:
             return 0.0
-        scores = self.learnt[str(self.strength)]
+        scores = self.learnt[named(self.strength, self.shape)]
         return sum(scores) / len(scores) - sum(self.shipped) / len(self.shipped)
+
+
+def named(strength: float, shape: float) -> str:
+    """What a version calls scores of a classifier and a shape."""
+    return f"{strength}, shape {shape}" if shape else str(strength)
 
 
 class Task:
@@ -165,7 +175,7 @@ class Task:
     def improved(self, dimension: int) -> Version | None:
         """The version in use, where it proved better than the shipped network."""
         version = self.current(dimension)
-        return version if version is not None and version.strength else None
+        return version if version is not None and version.better else None
 
     def pending(self, dimension: int) -> bool:
         """Whether there are examples that were not learnt from yet."""
@@ -189,11 +199,14 @@ class Task:
         version = self.improved(dimension)
         if version is None:
             return None
-        weights = _classifier(self.checked_weights(version), version.sha256)
-        return Prior(self.name, version.number, version.base, weights)
+        return Prior.of(self.name, version.number, version.base, _learnt(self.checked_weights(version), version.sha256))
+
+    def mean_shape(self, version: Version) -> np.ndarray | None:
+        """What a version knows of where its objects lie; None where that does not count."""
+        return _learnt(self.checked_weights(version), version.sha256).get(SHAPE) if version.shape else None
 
     def weights(self, version: Version) -> Path:
-        """The file of a version's network, which there is where its strength is not 0."""
+        """The file of a version's network, which there is where it is better."""
         return self.folder / f"versions/{self.name}-v{version.number}-{version.dimension}d.safetensors"
 
     def checked_weights(self, version: Version) -> Path:
@@ -318,10 +331,10 @@ class Tasks:
 
 
 @lru_cache(maxsize=64)
-def _classifier(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
-    """The weights of a network's classifier; the same file has them for all times."""
+def _learnt(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
+    """The weights of a network's classifier, and its mean shape; the same file has them for all times."""
     try:
         arrays = load(path.read_bytes())
     except (SafetensorError, ValueError) as error:
         raise DamagedFile(path, f"is damaged: {error}.") from error
-    return {name.removeprefix(CLASSIFIER): a for name, a in arrays.items() if name.startswith(CLASSIFIER)}
+    return {name.removeprefix(CLASSIFIER): a for name, a in arrays.items() if name.startswith((CLASSIFIER, SHAPE))}

@@ -11,7 +11,7 @@ from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.learning import Learnt, Proof, learn
-from bifseg.tasks.store import Task, Version
+from bifseg.tasks.store import Task, Version, named
 
 
 def learn_version(task: Task, dimension: int) -> Version:
@@ -51,17 +51,18 @@ def _kept(task: Task, wanted: Version, base: Model, learnt: Learnt) -> Version:
         raise NotFound(f"An object was taken out of the task {task.name!r} meanwhile; learn anew.")
     version = replace(wanted, number=1 + max((one.number for one in task.versions()), default=0))
     if learnt.proof is not None:
-        version = replace(version, **_proved(learnt.proof))
+        version = replace(version, strength=learnt.strength, shape=learnt.shape, **_proved(learnt.proof))
     if learnt.model is not None:
         card = {
             "task": task.name, "version": version.number, "base": base.name, "base_sha256": base.sha256,
-            "examples": len(version.examples), "strength": learnt.strength, "gain": round(version.gain, 4),
+            "examples": len(version.examples), "strength": version.strength, "shape": version.shape,
+            "gain": round(version.gain, 4),
             "data": f"{len(version.examples)} objects of the task {task.name}; {base.card.get('data', '')}",
         }  # fmt: skip
         path = task.weights(version)
         path.parent.mkdir(exist_ok=True)
         save_model(replace(learnt.model, card={**base.card, **card}), path)
-        version = replace(version, strength=learnt.strength, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        version = replace(version, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     task.keep(version)
     return version
 
@@ -70,5 +71,5 @@ def _proved(proof: Proof) -> dict[str, Any]:
     def rounded(scores: Sequence[float]) -> tuple[float, ...]:
         return tuple(round(score, 5) for score in scores)
 
-    learnt = {str(strength): rounded(scores) for strength, scores in proof.learnt.items()}
+    learnt = {named(*share): rounded(scores) for share, scores in proof.learnt.items()}
     return {"shipped": rounded(proof.shipped), "learnt": learnt}
