@@ -1,8 +1,10 @@
 """Tasks on the page: begun with an object, taught by finished ones, looked at and given up; by keys, too."""
 
+import re
+
 import pytest
 from api_calls import API
-from kinds_of_objects import scan_and_core
+from kinds_of_objects import one_of_two, scan_and_core
 from page_reader import begun, expect, reading
 
 from bifseg.server.api.bodies.drawing import Mask
@@ -96,3 +98,21 @@ def test_a_task_is_begun_with_an_object_and_deleted(page):
     page.get_by_role("dialog", name="Delete bright disc").get_by_role("button", name="Delete").click()
     expect(look).to_have_count(0)
     expect(part.get_by_role("combobox").get_by_role("option")).to_have_text(["None", "dark core", "New task …"])
+
+
+def test_where_objects_lie_is_shown_where_it_counts(page, server):
+    with server.client("anna") as http:
+        http.post(f"{API}/tasks", json={"name": "one of two"})
+        task = server.service.tasks.of("anna").task("one of two")
+        for seed in range(4):
+            task.add(one_of_two(seed))
+        learn_version(task, 2)
+        page.reload()
+        part = page.get_by_role("region", name="Task")
+        part.get_by_role("combobox").select_option("one of two")
+        part.get_by_role("button", name="Look at it").click()
+        look = page.get_by_role("dialog", name="one of two")
+        expect(look.get_by_role("cell").filter(has_text=re.compile(r"place \d+ %"))).to_be_visible()
+        shape = look.get_by_role("img", name="Where in a box they lie: the mean of 4 objects, 2D")
+        assert shape.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
+        http.delete(f"{API}/tasks/one of two")

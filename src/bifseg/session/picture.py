@@ -59,6 +59,29 @@ def picture(scan: Image, mask: np.ndarray, box: Box, side: int = SIDE, across: i
     return drawn[:, :, None]
 
 
+def shape_picture(shape: np.ndarray, side: int) -> np.ndarray:
+    """The middle planes of a mean shape side by side, each as a radiologist looks at it: white is the object.
+
+    Parameters
+    ----------
+    shape
+        Log-odds, of two or three canonical axes, see `bifseg.method.mean_shape`.
+    side
+        Pixels of every plane.
+
+    Returns
+    -------
+    ndarray
+        (x, y, 1, 3) uint8, x to the right and y down; in 3D axial, coronal, sagittal.
+    """
+    middle = [n // 2 for n in shape.shape]
+    planes = [shape] if shape.ndim == 2 else [shape.take(middle[axis], axis) for axis in (2, 1, 0)]
+    # Canonical axes run to the right, front and head, which a picture has on its left and above.
+    seen = [resample(np.ascontiguousarray(plane[::-1, ::-1]), (side, side)) for plane in planes]
+    drawn = np.rint(255 / (1 + np.exp(-np.concatenate(seen)))).astype(np.uint8)
+    return np.repeat(drawn[:, :, None, None], 3, axis=3)
+
+
 def _turned(part: Image, values: np.ndarray, axis: int) -> np.ndarray:
     """A slice of one voxel along an axis, (across, down): to the right and down run against canonical axes."""
     turned = canonical(part.with_array(values))[0]

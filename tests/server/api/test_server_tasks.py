@@ -1,9 +1,12 @@
 """Tasks over the API: learnt in the background, kept with sessions, and nobody else's."""
 
+import io
+
 import numpy as np
 import pytest
 from api_calls import API, STROKE, begin, do, fetch, refused
-from kinds_of_objects import scan_and_core
+from kinds_of_objects import one_of_two, scan_and_core
+from PIL import Image as Picture
 
 from bifseg.evaluation.replay import replay
 from bifseg.io.images import write_image
@@ -159,6 +162,25 @@ def test_versions_are_rejected_and_saved(ann, taught):
     refused(ann.post(f"{API}/tasks/core/reject", json={"version": 99}), 404, "no version 99")
 
 
+def test_a_versions_mean_shape_can_be_looked_at(ann, taught, learn, server):
+    ann.post(f"{API}/tasks", json={"name": "one of two"})
+    own = server.service.tasks.of("ann").task("one of two")
+    for seed in range(4):
+        own.add(one_of_two(seed))
+    learn("one of two")
+    (used,) = ann.get(f"{API}/tasks/one of two").json()["in_use"]
+    assert used["shape"] > 0
+    content = ann.get(f"{API}/tasks/one of two/versions/1/shape").content
+    with Picture.open(io.BytesIO(content)) as picture:
+        grey = np.asarray(picture.convert("L"))
+    assert grey.shape == (128, 128)
+    assert grey[30, 30] > 180  # x and y of this scan run to the left and back, as in the picture
+    assert grey[95, 95] < 75
+    refused(ann.get(f"{API}/tasks/one of two/versions/99/shape"), 404, "no version 99")
+    refused(ann.get(f"{API}/tasks/core/versions/1/shape"), 404, "does not count")
+    ann.delete(f"{API}/tasks/one of two")
+
+
 def test_what_cannot_be_is_said_in_a_sentence(ann, taught, tmp_path):
     refused(ann.post(f"{API}/tasks", json={"name": "core"}), 400, "There is a task 'core' already")
     refused(ann.post(f"{API}/tasks", json={"name": "../core"}), 400, "cannot be named")
@@ -180,7 +202,8 @@ def test_nobody_sees_or_touches_the_tasks_of_others(ann, bob, taught, tmp_path):
     for method, place, body in (
         ("GET", "core", None), ("DELETE", "core", None), ("GET", f"core/objects/{digest}/picture", None),
         ("DELETE", f"core/objects/{digest}", None), ("POST", "core/reject", {}), ("POST", "core/restore", {}),
-        ("GET", "core/model?dimension=2", None), ("POST", "core/objects", {"session": own, "object": "object 1"}),
+        ("GET", "core/versions/1/shape", None), ("GET", "core/model?dimension=2", None),
+        ("POST", "core/objects", {"session": own, "object": "object 1"}),
     ):  # fmt: skip
         refused(bob.request(method, f"{API}/tasks/{place}", json=body), 404)
     bob.post(f"{API}/tasks", json={"name": "core"})

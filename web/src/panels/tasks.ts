@@ -90,6 +90,7 @@ function objects(count: number): string {
 export function showTask(
   tasks: Tasks,
   picture: (task: string, digest: string) => string,
+  shape: (task: string, version: number) => string,
   remove: () => Promise<void>,
 ): void {
   const content = h('div', { class: 'task-look' })
@@ -110,6 +111,7 @@ export function showTask(
         : h('p', { class: 'hint' }, 'No finished object yet.'),
       h('h3', {}, 'What came of it'),
       ...curves(chosen),
+      ...places(chosen, shape),
       h(
         'div',
         { class: 'actions' },
@@ -135,11 +137,23 @@ export function showTask(
   fill()
 }
 
+/** Where in their boxes objects lie, by what new ones begin with. */
+function places({ name, in_use }: TaskState, shape: (task: string, version: number) => string): Node[] {
+  return in_use
+    .filter((one) => one.shape > 0 && !one.rejected)
+    .map((one) => {
+      const told = `Where in a box they lie: the mean of ${objects(one.objects)}, ${one.dimension}D`
+      const img = h('img', { src: shape(name, one.version), alt: told, loading: 'lazy' })
+      return h('figure', { class: 'mean-shape' }, img, h('figcaption', { class: 'hint' }, told))
+    })
+}
+
 /** A row for each time that something was learnt: the first mask's Dice on objects that were left out. */
 function curves({ versions }: TaskState): Node[] {
   const judged = versions.filter((one) => one.before !== null)
   if (!judged.length) return [h('p', { class: 'hint' }, `Nothing yet: it takes objects of ${PATIENTS} patients.`)]
   const percent = (value: number) => `${(100 * value).toFixed(1)} %`
+  const share = (value: number) => `${Math.round(100 * value)} %`
   const row = (one: LearntInfo) =>
     h(
       'tr',
@@ -147,9 +161,10 @@ function curves({ versions }: TaskState): Node[] {
       h('th', { scope: 'row' }, `${objects(one.objects)}, ${one.dimension}D`),
       h('td', {}, percent(one.before ?? 0)),
       h('td', {}, one.used ? percent((one.before ?? 0) + one.gain) : 'no better'),
+      h('td', {}, one.used ? `looks ${share(one.classifier)}, place ${share(one.shape)}` : ''),
       h('td', {}, one.rejected ? 'not used' : ''),
     )
-  const columns = ['Learnt from', 'First masks before', 'After', '']
+  const columns = ['Learnt from', 'First masks before', 'After', 'What counts', '']
   const head = h('thead', {}, h('tr', {}, ...columns.map((column) => h('th', { scope: 'col' }, column))))
   return [
     h('table', {}, head, h('tbody', {}, ...judged.map(row))),

@@ -25,6 +25,7 @@ export function teaching(tasks: Tasks, model: Model, api: Api, unchanged: () => 
       showTask(
         tasks,
         (task, digest) => api.pictureOf(task, digest),
+        (task, version) => api.shapeOf(task, version),
         async () => {
           const sentence = 'Its objects and all that it learnt go, for good. Sessions keep their masks.'
           if (await confirmIn(`Delete ${tasks.chosen?.name}`, sentence, 'Delete')) await tasks.delete()

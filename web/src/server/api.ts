@@ -253,6 +253,11 @@ export class Api extends Requests {
     return `${this.base}api/v1/${ofTask(task)}/objects/${digest}/picture`
   }
 
+  /** The address of a picture of where in their boxes a task's objects lie, by one of its versions. */
+  shapeOf(task: string, version: number): string {
+    return `${this.base}api/v1/${ofTask(task)}/versions/${version}/shape`
+  }
+
   /**
    * A file to save; `path` is what follows /api/v1/, such as "sessions/ID/labels?format=nii.gz". `at`: the number that
    * the session is to be at; ApiError 412 where it is no longer.

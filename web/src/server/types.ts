@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 527e7cdf330a300d54404a4600825a0b1714c99aef55ef7e6b067dc58276b209
+// Made by `make types`; do not edit. 3071ae7a98b3099d997694050ba3be146dcbc578a9f60c55c9be7284b35fac6d
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -203,6 +203,10 @@ export interface components {
       patients: number
       /** @description Whether it proved better than the shipped network; else that is used. */
       used: boolean
+      /** @description How far the classifier went from the shipped one, 0 to 1. */
+      classifier: number
+      /** @description How much the mean shape of the finished masks counts, 0 to 1. */
+      shape: number
       /** @description By the shipped network; null with too few patients. */
       before: number | null
       /** @description How much more it is by what was learnt. */

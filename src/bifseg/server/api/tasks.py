@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from bifseg.errors import InvalidInput
+from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.thumbnail import SIDE, png
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.tasks import Chosen, Finished, FinishedInfo, LearntInfo, NewTask, TaskInfo, TaskState
@@ -16,7 +16,7 @@ from bifseg.server.api.images import PNG
 from bifseg.server.api.request import BYTES, PREFIX, ROUTER, Served
 from bifseg.server.api.versions import Expected
 from bifseg.server.service import Service
-from bifseg.session.picture import picture
+from bifseg.session.picture import picture, shape_picture
 from bifseg.tasks.example import About
 from bifseg.tasks.store import Task, Version
 
@@ -97,6 +97,24 @@ async def picture_of_finished(task: Named, digest: Digest, service: Served, user
     return Response(await service.quick.run(user, draw), media_type="image/png")
 
 
+@router.get(
+    "/tasks/{task}/versions/{version}/shape",
+    response_class=Response,
+    responses={200: {"description": "PNG.", "content": PNG}},
+)
+async def picture_of_shape(task: Named, version: Annotated[int, Path(ge=1)], service: Served, user: User) -> Response:
+    """Where in their boxes objects lie, by the finished masks: in 3D the middle planes, axial, coronal, sagittal."""
+
+    def draw() -> bytes:
+        own = service.tasks.of(user).task(task)
+        shape = own.mean_shape(own.version(version))
+        if shape is None:
+            raise NotFound(f"In version {version} of the task {task!r} the mean shape does not count.")
+        return png(shape_picture(shape, SIDE))
+
+    return Response(await service.quick.run(user, draw), media_type="image/png")
+
+
 @router.post("/tasks/{task}/reject", response_model=TaskState)
 async def reject_learnt(task: Named, body: Chosen, service: Served, user: User) -> TaskState:
     """Use a version no more, but the one before it; or none, but the shipped network, until something new is learnt."""
@@ -132,7 +150,7 @@ async def restore_learnt(task: Named, body: Chosen, service: Served, user: User)
 async def model_of_task(
     task: Named, service: Served, user: User, dimension: Annotated[int, Query(ge=2, le=3)]
 ) -> Response:
-    """The network with what was learnt, as a model for every command; it holds weights and no image."""
+    """The network with what was learnt, as a model for every command; it holds weights, a mean shape and no image."""
 
     def read() -> FileReply:
         own = service.tasks.of(user).task(task)
@@ -168,5 +186,6 @@ def _finished(about: About) -> FinishedInfo:
 def _learnt(version: Version) -> LearntInfo:
     return LearntInfo(
         version=version.number, dimension=version.dimension, objects=len(version.examples), patients=version.patients,
-        used=version.strength > 0, before=version.before, gain=version.gain, rejected=version.rejected,
+        used=version.better, classifier=version.strength, shape=version.shape,
+        before=version.before, gain=version.gain, rejected=version.rejected,
     )  # fmt: skip
