@@ -145,7 +145,7 @@ def test_who_loads_the_page_too_often_waits_and_colleagues_do_not(tmp_path, buil
     with serving(settings, computes=False) as server, server.client() as http, server.client("local") as user:
         codes = [http.get("/").status_code for _ in range(6)]
         assert codes[:4] == [200] * 4
-        assert codes[-1] == 429
+        assert 429 in codes[4:]  # it comes after a second, in which one more may be asked
         assert user.get(f"{API}/sessions").status_code == 200
         assert http.get("/", headers=from_another("10.0.0.3")).status_code == 200
 
