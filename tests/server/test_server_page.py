@@ -140,7 +140,7 @@ def test_the_page_is_for_known_hosts_only(anyone):
 
 def test_who_loads_the_page_too_often_waits_and_colleagues_do_not(tmp_path, built, monkeypatch):
     monkeypatch.setattr(built_page, "STATIC", built)
-    limits = Limits(requests_per_second=1)
+    limits = Limits(requests_per_second=1, requests_in_burst=4)
     settings = Settings(tmp_path / "store", require_tokens=True, threads=1, limits=limits)
     with serving(settings, computes=False) as server, server.client() as http, server.client("local") as user:
         codes = [http.get("/").status_code for _ in range(6)]

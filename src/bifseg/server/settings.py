@@ -24,7 +24,8 @@ class Limits:
     voxels: int = 512 * 512 * 2048  # of one image
     sessions_per_user: int = 1000
     queued_per_user: int = 8  # interactions that wait or run
-    requests_per_second: float = 50  # of one user, on average over a few seconds
+    requests_per_second: float = 20  # of one user, on average
+    requests_in_burst: int = 200  # of them at once: a page of thumbnails is asked for in one
     requests_at_once: int = 32  # of one user, streams included
     leases: int = 16  # clients of the nnInteractive protocol at a time
     leases_per_user: int = 4  # of them, where there are several users

@@ -65,14 +65,14 @@ def test_logins_are_counted(tokens):
 
 def test_logins_are_limited_by_address(tokens):
     tokens.create("ann")
-    http = client(tokens, limits=Limits(requests_per_second=1))
+    http = client(tokens, limits=Limits(requests_per_second=1, requests_in_burst=4))
     assert [http.get("/monailabel/auth/").status_code for _ in range(5)] == [200] * 4 + [429]
 
 
 def test_who_asks_too_often_waits(tokens, monkeypatch):
     monkeypatch.setattr(guard, "HELD", 0.2)
     headers = {user: bearer(tokens.create(user)) for user in ("ann", "bob")}
-    http = client(tokens, limits=Limits(requests_per_second=2))
+    http = client(tokens, limits=Limits(requests_per_second=2, requests_in_burst=8))
     answers = [http.get("/whoami", headers=headers["ann"]) for _ in range(20)]
     assert [answer.status_code for answer in answers[:8]] == [200] * 8
     late = refused(next(answer for answer in answers if answer.status_code != 200), 429, "too often")

@@ -50,8 +50,9 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, tokens: Tokens) -> None:
         self._app, self._settings, self._tokens = app, settings, tokens
         self._hosts = {"localhost", *(name.lower() for name in settings.hosts)}
-        rate = settings.limits.requests_per_second
-        self._requests, self._failures = RateLimit(rate, 4 * rate), RateLimit(1 / 6, FAILURES)
+        limits = settings.limits
+        self._requests = RateLimit(limits.requests_per_second, limits.requests_in_burst)
+        self._failures = RateLimit(1 / 6, FAILURES)
         self._present: Counter[str] = Counter()  # requests of a user, or of an address that is nobody's
         self._threads: CapacityLimiter | None = None  # not those of the requests: who asks is known at once
 
