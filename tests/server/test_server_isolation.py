@@ -172,14 +172,14 @@ def test_quick_replies_and_other_users_do_not_wait_for_one_who_wants_much(server
         own[who] = begin(client, client.post(f"{API}/images/demo").json()["key"])
         do(client, own[who], "box", {**BOX, "refine": "none"})
     gate = threading.Event()
-    plain = sessions.export
+    plain = sessions.export_archive
 
-    def slow(store, id, path):
+    def slow(store, id, *others):
         if id == own["ann"]:
             gate.wait(60)
-        plain(store, id, path)
+        return plain(store, id, *others)
 
-    monkeypatch.setattr(sessions, "export", slow)
+    monkeypatch.setattr(sessions, "export_archive", slow)
     with ThreadPoolExecutor(20) as threads:
         waiting = [threads.submit(ann.get, f"{API}/sessions/{own['ann']}/export") for _ in range(17)]
         until = time.monotonic() + 30
