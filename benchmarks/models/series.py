@@ -12,7 +12,8 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,21 +21,24 @@ import numpy as np
 import torch
 
 from benchmarks.models.objects import DATA, SAME
+from benchmarks.models.tune import parsed
 from bifseg.evaluation.benchmark import Run, judge
 from bifseg.evaluation.protocols.steps import Hand
 from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
 from bifseg.io.datasets import open_dataset
-from bifseg.networks.checkpoint import load_model, save_model
+from bifseg.method.parameters import Parameters
+from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.example import Example
-from bifseg.tasks.learning import learn
+from bifseg.tasks.learning import Learnt, learn
 
 SETS = {
     2: {"Dataset101_ACDC": 16, "Dataset107_AbdomenCT2D": None},
     3: {"Dataset101_ACDC": 14, "Dataset108_Hippocampus": 16},
 }
 GOOD = 0.9
+Work = Callable[[str, Sequence[Target], int, argparse.Namespace, Path], Iterable[dict]]
 
 
 def patient_of(target: Target) -> str:
@@ -66,15 +70,12 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
     known = {patient_of(target) for target in finished}
     others = [target for target in shuffled[given.finished :] if patient_of(target) not in known][: given.objects]
     start = time.process_time()
-    shipped = load_model("default", given.dimension)
-    learnt = learn(shipped, [example_of(target) for target in finished])
+    shipped, examples = load_model("default", given.dimension), [example_of(target) for target in finished]
+    learnt, network = taught(shipped, examples, folder / f"{name}-{order}.safetensors", given.tuned)
     seconds = time.process_time() - start
-    path = folder / f"{name}-{order}.safetensors"  # one for each: networks are kept by their paths
-    if learnt.model is not None:
-        save_model(learnt.model, path)
     for target in map(Target.unread, others):
-        rows = {"shipped": judge(_run(target, shipped.name, given.rounds))}
-        rows["task"] = rows["shipped"] if learnt.model is None else judge(_run(target, str(path), given.rounds))
+        rows = {"shipped": worked_on(target, shipped.name, given.rounds)}
+        rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
             "strength": learnt.strength, "shape": learnt.shape, "learning_seconds": round(seconds, 1),
@@ -82,18 +83,39 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
         }  # fmt: skip
 
 
-def _run(target: Target, network: str, rounds: int) -> Run:
-    return Run(target, "bifseg", network, "careful", 0, "rounds", rounds)
+def taught(shipped: Model, finished: Sequence[Example], path: Path, tuned: Sequence[str] = ()) -> tuple[Learnt, str]:
+    """What examples teach, and the network to go on with: the file of what was learnt, or the shipped one's name.
+
+    ``path``: one for each, for networks are kept by their paths. ``tuned``: NAME=VALUE, other settings for it.
+    """
+    learnt = learn(shipped, finished)
+    if learnt.model is None:
+        return learnt, shipped.name
+    changes = dict(parsed(text, Parameters()) for text in tuned)
+    save_model(replace(learnt.model, tuned={**learnt.model.tuned, **changes}), path)
+    return learnt, str(path)
+
+
+def worked_on(target: Target, network: str, rounds: int) -> list[dict]:
+    """The rows of the careful user's session on an object."""
+    return judge(Run(target.unread(), "bifseg", network, "careful", 0, "rounds", rounds))
+
+
+def until_good(dice: Sequence[float]) -> int:
+    """How many steps it takes until the Dice is `GOOD`, or all there were."""
+    return next((k + 1 for k, one in enumerate(dice) if one >= GOOD), len(dice))
 
 
 def strokes_to_good(told: dict) -> int:
     """Until the Dice is `GOOD`, or all there were."""
-    total = 0
-    for dice, strokes in zip(told["dice"], told["strokes"], strict=True):
-        total += strokes
-        if dice >= GOOD:
-            break
-    return total
+    return sum(told["strokes"][: until_good(told["dice"])])
+
+
+def by_class(lines: Iterable[dict]) -> dict[str, list[dict]]:
+    groups: dict[str, list[dict]] = defaultdict(list)
+    for line in lines:
+        groups[line["class"]].append(line)
+    return groups
 
 
 def _means(lines: Sequence[dict], kind: str) -> np.ndarray:
@@ -106,9 +128,7 @@ def _told(means: Iterable[float]) -> str:
 
 
 def table(lines: Iterable[dict], rounds: int) -> str:
-    groups: dict[str, list[dict]] = defaultdict(list)
-    for line in lines:
-        groups[line["class"]].append(line)
+    groups = by_class(lines)
     parts = [
         "| class | objects, patients | first mask | gain by the task | after each round | with the task "
         "| strokes to 0.90 | with the task | classifier, shape |",
@@ -140,23 +160,34 @@ def table(lines: Iterable[dict], rounds: int) -> str:
     return "\n".join(parts)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(doc: str, orders: int, rounds: int) -> argparse.ArgumentParser:
+    """Of a command that judges classes in random orders."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("dimension", type=int, choices=(2, 3))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--fold", default="develop", choices=("develop", "report"))
-    parser.add_argument("--finished", type=int, default=5)
-    parser.add_argument("--objects", type=int, default=6, help="to begin, for each order")
-    parser.add_argument("--orders", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    parser.add_argument("--orders", type=int, default=orders)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
+
+
+def judged(given: argparse.Namespace, found: Sequence[tuple[str, list[Target]]], work: Work) -> list[dict]:
+    """The lines of all classes in all orders, which are written as they come."""
     torch.set_num_threads(1)
     lines = []
     with TemporaryDirectory() as folder, given.output.open("w") as file:
-        found = list(classes(given.dimension, given.fold, given.finished + 2))
         for order in range(given.orders):
             for name, targets in found:
-                for line in series(name, targets, order, given, Path(folder)):
+                for line in work(name, targets, order, given, Path(folder)):
                     lines.append(line)
                     print(json.dumps(line), file=file, flush=True)
-    print(table(lines, given.rounds))
+    return lines
+
+
+if __name__ == "__main__":
+    parser = options(__doc__, orders=2, rounds=3)
+    parser.add_argument("--finished", type=int, default=5)
+    parser.add_argument("--objects", type=int, default=6, help="to begin, for each order")
+    parser.add_argument("--tuned", nargs="*", default=[], metavar="NAME=VALUE", help="other settings with the task")
+    given = parser.parse_args()
+    print(table(judged(given, list(classes(given.dimension, given.fold, given.finished + 2)), series), given.rounds))

@@ -10,23 +10,28 @@ user's time over the length of the series.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 
 from benchmarks.models.objects import DATA
-from benchmarks.models.series import GOOD, example_of, patient_of
-from bifseg.evaluation.benchmark import Run, judge
+from benchmarks.models.series import (
+    GOOD,
+    by_class,
+    example_of,
+    judged,
+    options,
+    patient_of,
+    taught,
+    until_good,
+    worked_on,
+)
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
 from bifseg.io.datasets import open_dataset
-from bifseg.networks.checkpoint import load_model, save_model
-from bifseg.tasks.learning import learn
+from bifseg.networks.checkpoint import load_model
 
 SETS = {2: ("Dataset101_ACDC", "Dataset107_AbdomenCT2D"), 3: ("Dataset101_ACDC", "Dataset108_Hippocampus")}
 FEWEST = 8  # patients of a class
@@ -48,38 +53,31 @@ def one_of_each_patient(dimension: int, fold: str) -> Iterator[tuple[str, list[T
 def whole_series(name: str, targets: Sequence[Target], order: int, given: argparse.Namespace, folder: Path) -> Iterator:
     rng = np.random.default_rng((order, len(targets)))
     shipped = load_model("default", given.dimension)
-    used, learnt = shipped.name, None
-    finished: list = []
+    network, finished = shipped.name, []
     for k, index in enumerate(rng.permutation(len(targets))[: given.length]):
         target = targets[index]
         if k in LEARNT:
-            learnt = learn(shipped, finished)
-            used = shipped.name
-            if learnt.model is not None:
-                used = str(folder / f"{name}-{order}-{k}.safetensors")
-                save_model(learnt.model, used)
-        told = {"shipped": _worked_on(target, shipped.name, given.rounds)}
-        told["task"] = told["shipped"] if used == shipped.name else _worked_on(target, used, given.rounds)
+            _, network = taught(shipped, finished, folder / f"{name}-{order}-{k}.safetensors")
+        told = {"shipped": _told(worked_on(target, shipped.name, given.rounds))}
+        told["task"] = told["shipped"] if network == shipped.name else _told(worked_on(target, network, given.rounds))
         yield {"class": name, "order": order, "finished": k, "patient": patient_of(target), **told}
         finished.append(example_of(target))
 
 
-def _worked_on(target: Target, network: str, rounds: int) -> dict:
+def _told(rows: Sequence[dict]) -> dict:
     """Dice of the first mask and after each round; strokes and seconds until it was good, or all there were."""
-    rows = judge(Run(target.unread(), "bifseg", network, "careful", 0, "rounds", rounds))
-    last = next((k for k, row in enumerate(rows) if row["dice"] >= GOOD), len(rows) - 1)
+    dice = [row["dice"] for row in rows]
+    needed = rows[: until_good(dice)]
     return {
-        "dice": [row["dice"] for row in rows],
-        "strokes": sum(row["strokes"] for row in rows[: last + 1]),
-        "seconds": round(sum(row["user_seconds"] for row in rows[: last + 1]), 1),
-        "good": rows[last]["dice"] >= GOOD,
+        "dice": dice,
+        "strokes": sum(row["strokes"] for row in needed),
+        "seconds": round(sum(row["user_seconds"] for row in needed), 1),
+        "good": needed[-1]["dice"] >= GOOD,
     }
 
 
 def table(lines: Iterable[dict]) -> str:
-    groups: dict[str, list[dict]] = defaultdict(list)
-    for line in lines:
-        groups[line["class"]].append(line)
+    groups = by_class(lines)
     parts = [
         "| class | objects | first mask | strokes | user's seconds | got to 0.90 |",
         "|---|---|---|---|---|---|",
@@ -113,21 +111,7 @@ def table(lines: Iterable[dict]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dimension", type=int, choices=(2, 3))
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--fold", default="develop", choices=("develop", "report"))
+    parser = options(__doc__, orders=1, rounds=5)
     parser.add_argument("--length", type=int, default=20)
-    parser.add_argument("--orders", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    torch.set_num_threads(1)
-    lines = []
-    with TemporaryDirectory() as folder, given.output.open("w") as file:
-        found = list(one_of_each_patient(given.dimension, given.fold))
-        for order in range(given.orders):
-            for name, targets in found:
-                for line in whole_series(name, targets, order, given, Path(folder)):
-                    lines.append(line)
-                    print(json.dumps(line), file=file, flush=True)
-    print(table(lines))
+    print(table(judged(given, list(one_of_each_patient(given.dimension, given.fold)), whole_series)))
