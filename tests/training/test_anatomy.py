@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.training.synthetic.anatomy import LabelMap, anatomy_sample, read_label_maps
@@ -63,5 +64,12 @@ def test_maps_are_read_from_a_folder(tmp_path):
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "left_a": 1, "right_a": 2}}')
     (found,) = read_label_maps(tmp_path)
     assert found.labels.max() == len(np.unique(labels)) - 1
+    write_image(folder / "full.nii.gz", labels + 1, Image(labels))
+    with pytest.raises(InvalidInput, match="has no background"):
+        list(read_label_maps(tmp_path))
+    full, one = read_label_maps(tmp_path, 256)
+    assert full.labels.size == labels.size
+    assert np.array_equal(one.labels, found.labels)
+    assert list(read_label_maps(tmp_path, 2)) == []
     with pytest.raises(FileNotFoundError, match="no label maps"):
         list(read_label_maps(folder))

@@ -1,14 +1,13 @@
 """The objects of a data set are loaded as they are in its files, or from the cache, which is never trusted."""
 
 import errno
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ball_scans import ball, ball_scan, same
+from ball_scans import NAMES, ball, ball_scan, folder_of, same
 
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import Case, Dataset, open_dataset
@@ -16,20 +15,6 @@ from bifseg.io.images import write_image
 from bifseg.prompts.interaction import Box
 from bifseg.training import instances
 from bifseg.training.instances import cut, intensity_statistics, load_instances, split
-
-NAMES = ("a", "b", "c")
-
-
-def folder_of(path: Path) -> Path:
-    """Three cases with a ball of class 1 and a smaller one of class 2."""
-    for k, name in enumerate(NAMES):
-        case = ball_scan(dtype=np.int16, spacing=(1, 1, 2), centre=(20 + k, 18, 8))
-        labels = np.maximum(case.labels, ball(centre=(31, 32, 8), radius=5, value=2))
-        for part, array in (("imagesTr", case.image.array), ("labelsTr", labels)):
-            (path / part).mkdir(parents=True, exist_ok=True)
-            write_image(path / part / f"{name}{'_0000' if part == 'imagesTr' else ''}.nii.gz", array, case.image)
-    (path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "organ": 1, "lesion": 2, "none": 3}}))
-    return path
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

@@ -1,9 +1,12 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import instances
 
 from bifseg.imaging.intensity import normalise
-from bifseg.training.sources import Mixture, Sources, crop_shape
+from bifseg.training.sources import EvenSources, Mixture, Sources, crop_shape
 from bifseg.training.synthetic.anatomy import LabelMap
 from bifseg.training.synthetic.look import augment, cast_shadows
 from bifseg.training.synthetic.phantom import phantom
@@ -46,6 +49,12 @@ def test_scenes_alone_are_what_they_always_were():
 
 def test_every_class_is_drawn_as_often_as_any_other(sources):
     assert [len(kind) for kind in sources.classes] == [6, 2]
+
+
+def test_of_many_sets_one_of_few_classes_is_drawn_more_often_than_its_share():
+    large = [replace(one, dataset="large") for one in instances("abcd", 4)]
+    drawn = Counter(kind[0].dataset for kind in EvenSources(instances=[*instances("x", 3), *large]).classes)
+    assert drawn == {"set": 8, "large": 4 * 4}  # two times as often, not four
 
 
 def test_scans_are_turned_and_mirrored_but_stay_themselves(sources):

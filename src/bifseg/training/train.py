@@ -101,8 +101,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate_at(phase, k)
         key = (seed, step, rank) if world > 1 else (seed, step)
-        sources = data.wider_sources if phase.wider else data.sources
-        batch, labels = sources.batch(key, recipe.dimension, recipe.size, share, phase.mixture)
+        batch, labels = data.drawn_from(phase.wider).batch(key, recipe.dimension, recipe.size, share, phase.mixture)
         images = torch.from_numpy(batch).to(device, memory_format=layout)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
             logits = parallel(images)
@@ -243,7 +242,7 @@ def _optimiser(recipe: Recipe, network: BoxNetwork) -> torch.optim.Optimizer:
 
 def _check(recipe: Recipe, data: TrainingSet, start: Model | None) -> None:
     for phase in recipe.phases:
-        sources = data.wider_sources if phase.wider else data.sources
+        sources = data.drawn_from(phase.wider)
         if phase.mixture.anatomy and not len(sources.maps):
             raise InvalidInput("The recipe draws from label maps, and none were given.")
         if phase.mixture.scans and not len(sources.instances):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from bifseg.io.datasets import Dataset, open_dataset
-from bifseg.io.images import read_image
 from bifseg.training.instances import Instance, load_instances, split
 from bifseg.training.public_sets import SOURCES
 from bifseg.training.sources import EvenSources, Sources
@@ -18,21 +14,18 @@ from bifseg.training.synthetic.anatomy import LabelMap, read_label_maps
 
 SLICES = 24  # per class and scan, in 2D: neighbouring slices teach the same
 LABEL_MAPS = ("Dataset130_SynthSegLabels", "Dataset115_BodyCT", "Dataset116_BodyMR")
-PERMISSIVE = {
-    "Dataset104_SarcomaMR": "CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS",
-    "Dataset105_SarcomaCT": "CC BY 3.0, Vallieres et al. 2015, doi:10.7937/K9/TCIA.2015.7GO2GSKS",
-    "Dataset115_BodyCT": "Apache-2.0, Wasserthal et al. 2023 (automatic labels)",
-    "Dataset116_BodyMR": "Apache-2.0, Wasserthal et al. 2023 (automatic labels)",
-    "Dataset118_SpinalCord": "MIT, De Leener et al. 2017",
-    "Dataset119_BrainTumourT1c": "BSD 3-Clause, van Griethuysen et al. 2017",
-}
-"""Scans that weights under Apache-2.0 may learn from, with their licences and whom to cite: the first collection."""
+PERMISSIVE = (
+    "Dataset104_SarcomaMR", "Dataset105_SarcomaCT", "Dataset115_BodyCT", "Dataset116_BodyMR", "Dataset118_SpinalCord",
+    "Dataset119_BrainTumourT1c",
+)  # fmt: skip
+"""Scans that weights under Apache-2.0 may learn from, see `public_sets.SOURCES`: the first collection."""
 WIDER_MAPS = (
     *LABEL_MAPS, "Dataset141_HeadNeckOARLabels", "Dataset149_VisibleHumanLabels", "Dataset151_HeadGIFLabels",
     "Dataset152_BreastPhantomLabels", "Dataset143_ThoraxAbdomenCT", "Dataset147_PigBrain",
 )  # fmt: skip
 FLAT = ("Dataset140_NerveUS", "Dataset155_Cells2D")  # pictures, without a volume
 MOST_LABELS = 256  # of a label map
+Read = tuple[list[Instance], list[str]]  # as `load_instances` returns them
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,34 +41,40 @@ class TrainingSet:
     licence: str = "Apache-2.0"
     wider_sources: Sources = field(default_factory=Sources)
 
+    def drawn_from(self, wider: bool) -> Sources:
+        """What a phase draws from that asks for the wider sources, or does not."""
+        return self.wider_sources if wider else self.sources
+
     @classmethod
     def permissive(cls, root: Path, dimension: int, cache: Path | None = None) -> tuple[TrainingSet, list[str]]:
         """All that the shipped networks learn from, out of a folder of data sets; and what could not be read."""
-        maps = [one for name in LABEL_MAPS for one in read_label_maps(root / name)]
-        instances: list[Instance] = []
-        skipped: list[str] = []
-        for name in PERMISSIVE:
-            objects, unread = load_instances(open_dataset(root / name), dimension, most=SLICES, cache=cache)
-            instances, skipped = instances + objects, skipped + unread
-        scans = "; ".join(f"{name}: {licence}" for name, licence in PERMISSIVE.items())
+        maps = _maps(root, LABEL_MAPS)
+        return cls._first(maps, _read(root, PERMISSIVE, dimension, cache))
+
+    @classmethod
+    def _first(cls, maps: Sequence[LabelMap], read: Mapping[str, Read]) -> tuple[TrainingSet, list[str]]:
+        instances = [one for name in PERMISSIVE for one in read[name][0]]
+        skipped = [one for name in PERMISSIVE for one in read[name][1]]
+        scans = "; ".join(f"{name}: {SOURCES[name].licence}" for name in PERMISSIVE)
         origin = f"synthetic anatomy; label maps of SynthSeg (Apache-2.0, Billot et al. 2023); scans of {scans}"
         return cls(Sources(maps, instances), origin=origin), skipped
 
     @classmethod
     def wider(cls, root: Path, dimension: int, cache: Path | None = None) -> tuple[TrainingSet, list[str]]:
         """The same, and beside it the second collection, too: all of `public_sets.SOURCES`."""
-        first, skipped = cls.permissive(root, dimension, cache)
-        maps = [one for name in WIDER_MAPS for one in _label_maps(root / name)]
-        instances: list[Instance] = []
-        for name, source in SOURCES.items():
-            if source.images and (dimension == 2 or name not in FLAT):
-                objects, unread = load_instances(open_dataset(root / name), dimension, most=SLICES, cache=cache)
-                # Cells are numbered: they are one class.
-                instances += [replace(o, label="object") if o.label.startswith("object_") else o for o in objects]
-                skipped = skipped + [one for one in unread if one not in skipped]
+        maps, all_maps = _maps(root, LABEL_MAPS), _maps(root, WIDER_MAPS, MOST_LABELS)
+        names = [name for name, one in SOURCES.items() if one.images and (dimension == 2 or name not in FLAT)]
+        read = _read(root, names, dimension, cache)
+        first, skipped = cls._first(maps, read)
+        skipped += [one for objects, unread in read.values() for one in unread if one not in skipped]
+        # Cells are numbered: they are one class.
+        instances = [
+            replace(one, label="object") if one.label.startswith("object_") else one
+            for objects, unread in read.values() for one in objects
+        ]  # fmt: skip
         told = "; ".join(f"{name}: {source.licence}" for name, source in SOURCES.items())
         origin = f"synthetic anatomy; label maps and scans of {told}"
-        return replace(first, wider_sources=EvenSources(maps, instances), origin=origin), skipped
+        return replace(first, wider_sources=EvenSources(all_maps, instances), origin=origin), skipped
 
     @classmethod
     def labelled(
@@ -121,11 +120,11 @@ class TrainingSet:
         ), skipped  # fmt: skip
 
 
-def _label_maps(folder: Path) -> Iterator[LabelMap]:
-    """Maps of a set, those that fill their grid among them; maps of more than `MOST_LABELS` labels are left out."""
-    names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
-    for path in sorted((folder / "labelsTr").glob("*.nii.gz")):
-        array = read_image(path).array.copy()
-        array[0, 0, 0] = 0
-        if len(np.unique(array)) <= MOST_LABELS:
-            yield LabelMap.of(array, names)
+def _maps(root: Path, names: Iterable[str], most: int | None = None) -> list[LabelMap]:
+    """Of all these sets, as `read_label_maps`."""
+    return [one for name in names for one in read_label_maps(root / name, most)]
+
+
+def _read(root: Path, names: Iterable[str], dimension: int, cache: Path | None) -> dict[str, Read]:
+    """Of every data set its objects, and what of it could not be read."""
+    return {n: load_instances(open_dataset(root / n), dimension, most=SLICES, cache=cache) for n in names}

@@ -59,15 +59,24 @@ def _stem(name: str) -> str:
     return "_".join(word for word in words if word not in ("l", "r", "left", "right"))
 
 
-def read_label_maps(dataset: Path) -> Iterator[LabelMap]:
-    """Every map of ``labelsTr`` of an nnU-Net folder; FileNotFoundError where there is none."""
+def read_label_maps(dataset: Path, most: int | None = None) -> Iterator[LabelMap]:
+    """Every map of ``labelsTr`` of an nnU-Net folder; FileNotFoundError where there is none.
+
+    ``most``: leave out those of more values, and take the first voxel for background, so that a map may fill its grid.
+    """
     paths = sorted((dataset / "labelsTr").glob("*.nii.gz"))
     if not paths:
         raise MissingFile(f"There are no label maps labelsTr/*.nii.gz in {dataset}.")
     description = dataset / "dataset.json"
     names = json.loads(description.read_text(encoding="utf-8"))["labels"] if description.is_file() else {}
     for path in paths:
-        yield LabelMap.of(read_image(path).array, names)
+        array = read_image(path).array
+        if most is not None:
+            array = array.copy()
+            array[0, 0, 0] = 0
+            if len(np.unique(array)) > most:
+                continue
+        yield LabelMap.of(array, names)
 
 
 def anatomy_sample(
