@@ -184,8 +184,7 @@ FAST = {
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""
 
 PRESETS = {"paper": PAPER, "fast": FAST}
-TAUGHT: dict[int, dict[str, float]] = {2: {}, 3: {"blend": 0.25}}
-"""By dimension, what is tuned for a network that finished objects taught: one image teaches it little more."""
+TAUGHT: dict[int, dict[str, float]] = {2: {}, 3: {"blend": 0.25}}  # by dimension: one image teaches little more
 
 
 def preset(name: str, dimension: int, tuned: Mapping[str, float] | None = None) -> Parameters:
@@ -209,6 +208,24 @@ def preset(name: str, dimension: int, tuned: Mapping[str, float] | None = None) 
         raise InvalidInput(f"Unknown preset {name!r}; known are {', '.join(PRESETS)}.")
     parameters = PRESETS[name][dimension]
     return parameters.but(**tuned) if tuned and name == "fast" else parameters
+
+
+def once_taught(tuned: Mapping[str, float], dimension: int) -> dict[str, float]:
+    """What is tuned for a network, once finished objects taught it.
+
+    Parameters
+    ----------
+    tuned
+        As in `preset`, for the network as it ships.
+    dimension
+        2 or 3.
+
+    Returns
+    -------
+    dict
+        As in `preset`.
+    """
+    return {**tuned, **TAUGHT[dimension]}
 
 
 def shares_of(switches: Mapping[str, float | bool | None]) -> dict[str, float]:

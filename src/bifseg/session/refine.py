@@ -15,7 +15,7 @@ from bifseg.method.evidence import with_evidence
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, fine_tune, foreground_probability
 from bifseg.method.mean_shape import shape_on_grid
-from bifseg.method.parameters import TAUGHT, Parameters
+from bifseg.method.parameters import Parameters, once_taught
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
@@ -81,7 +81,7 @@ def tuned_for(model: Model, prior: Prior | None) -> Mapping[str, float]:
     Mapping
         As `parameters.preset` takes them.
     """
-    return model.tuned if prior is None else {**model.tuned, **TAUGHT[model.dimension]}
+    return model.tuned if prior is None else once_taught(model.tuned, model.dimension)
 
 
 def adapt(

@@ -20,7 +20,7 @@ from bifseg.errors import InvalidInput
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
 from bifseg.method.mean_shape import mean_shape, shape_on_grid
-from bifseg.method.parameters import TAUGHT
+from bifseg.method.parameters import once_taught
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
@@ -98,7 +98,7 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
         network.classifier = between(network.classifier, _fitted(model, examples, crops, seed), strength)
         network.requires_grad_(False)
     shape = np.float32(share) * _shape(examples, crops) if share else None
-    tuned = {**model.tuned, **TAUGHT[model.dimension]}
+    tuned = once_taught(model.tuned, model.dimension)
     return Learnt(replace(model, network=network, sha256="", tuned=tuned, shape=shape), proof)
 
 
@@ -120,13 +120,13 @@ def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], pat
         known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
         others = [examples[k] for k in known], [crops[k] for k in known]
         fitted, shape = _fitted(model, *others, seed), _shape(*others)
-        for strength in STRENGTHS:
-            classifier = between(trained, fitted, strength)
-            for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
-                if fold[example.patient] != left_out:
-                    continue
+        classifiers = {strength: between(trained, fitted, strength) for strength in STRENGTHS}
+        for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
+            if fold[example.patient] != left_out:
+                continue
+            here = shape_on_grid(shape, crop.axes, crop.shape)
+            for strength, classifier in classifiers.items():
                 log_odds = crop.features().log_odds(classifier).numpy().reshape(crop.shape)
-                here = shape_on_grid(shape, crop.axes, crop.shape)
                 for share in SHAPES:
                     scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)
     shipped = scores.pop((0.0, 0.0))
