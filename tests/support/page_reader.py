@@ -89,6 +89,7 @@ class Reader:
         self.scan: Scan | None = None
         self._troubles: list[str] = []
         self._forgiven: list[str] = []
+        self._refused: list[str] = []
         self._asked: set[playwright.Request] = set()
         self._answered: set[playwright.Request] = set()
         self._left: set[playwright.Request] = set()
@@ -97,7 +98,7 @@ class Reader:
         page.on("console", lambda line: line.type == "error" and self._troubles.append(f"console: {line.text}"))
         page.on("pageerror", lambda error: self._troubles.append(f"exception: {error}"))
         page.on("request", lambda request: self._ask(request, host))
-        page.on("response", lambda response: self._hear(response.request))
+        page.on("response", self._hear)
         page.on("requestfailed", self._fail)
 
     def _ask(self, request: playwright.Request, host: str) -> None:
@@ -106,8 +107,11 @@ class Reader:
         if parts.scheme not in ("blob", "data") and parts.netloc != host:
             self._troubles.append(f"elsewhere: {request.url}")
 
-    def _hear(self, request: playwright.Request) -> None:
+    def _hear(self, response: playwright.Response) -> None:
+        request = response.request
         self._answered.add(request)
+        if response.status >= 400:
+            self._refused.append(f"{response.status} {request.method} {request.url}")
         if request.is_navigation_request():  # the page that asked before is gone, and what it still waited for
             self._left |= self._asked
 
@@ -144,8 +148,11 @@ class Reader:
         self.arrived(session is not None)
 
     def arrived(self, in_session: bool = True) -> None:
-        """Wait for a session's slices, or for the start screen."""
-        expect(self.page.locator(".workspace" if in_session else "main.start")).to_be_visible(timeout=PATIENCE)
+        """Wait for a session's slices, or for the start screen; AssertionError with what the server refused so far."""
+        try:
+            expect(self.page.locator(".workspace" if in_session else "main.start")).to_be_visible(timeout=PATIENCE)
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), "Refused so far:", *self._refused])) from None
 
     @property
     def session(self) -> str:

@@ -1,6 +1,7 @@
 // What is to be said, and may be done again, where somebody else changed the session meanwhile.
 
 import type { ObjectInfo, Stroke } from '../server/types.ts'
+import { strokesOf } from './outbox.ts'
 
 /** What was not done, since it was made for what the session was before. */
 export interface Conflict {
@@ -21,9 +22,17 @@ const LOST: Record<string, string> = {
   propagate: 'The object was not carried on',
 }
 
-/** What drawing may be offered again; all else is one click anyway. */
-export function offered(kind: string): boolean {
-  return kind in LOST
+/** What may be offered again of an interaction, and of strokes that waited for it: what was drawn; else null. */
+export function notDone(
+  kind: string,
+  body: object,
+  waiting: Stroke[],
+  object: string | null,
+  news: string,
+): Conflict | null {
+  const strokes = kind === 'scribble' ? [...strokesOf(body), ...waiting] : waiting
+  if (!(kind in LOST) && !strokes.length) return null // all else is one click anyway
+  return { kind: kind in LOST ? kind : 'scribble', body, strokes, object, news }
 }
 
 /** What became of the user's own, in a sentence. */

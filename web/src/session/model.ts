@@ -6,9 +6,10 @@ import { type Api, newKey, type What } from '../server/api.ts'
 import { ApiError, isRefused, sentenceOf } from '../server/errors.ts'
 import type { Done, EntryInfo, ImageInfo, ObjectInfo, SessionState, Stroke } from '../server/types.ts'
 import { type Adaptation, adaptation, type Showing } from './adaptation.ts'
-import { type Conflict, lost, news, offered } from './conflict.ts'
+import { type Conflict, lost, news, notDone } from './conflict.ts'
 import { Outbox, type Sending, strokesOf } from './outbox.ts'
 import { Patches } from './patches.ts'
+import { Turns } from './turns.ts'
 
 /** What is being computed. */
 export interface Busy {
@@ -18,6 +19,8 @@ export interface Busy {
   queued: number
   stopping: boolean
 }
+
+const TOO_LATE = 'Someone else worked on this session meanwhile. What you did last was not done; look, and do it again.'
 
 export class Model {
   readonly axes: Axes
@@ -39,9 +42,10 @@ export class Model {
   private readonly outbox: Outbox
   /** Numbers of steps that others did while this was open. */
   private readonly foreign = new Set<number>()
-  private tail: Promise<unknown> = Promise.resolve()
-  /** Grows when others' work comes in: what was asked for before that is not done on top of it. */
-  private surprises = 0
+  private readonly turns = new Turns(
+    (error) => this.onerror(sentenceOf(error)),
+    () => this.conflict || this.onerror(TOO_LATE), // what is offered again was told
+  )
 
   constructor(
     readonly api: Api,
@@ -97,7 +101,7 @@ export class Model {
 
   /** Resolves when all that was asked for is done. */
   get settled(): Promise<unknown> {
-    return this.tail
+    return this.turns.settled
   }
 
   // ---- what is done
@@ -106,7 +110,7 @@ export class Model {
   async resume(): Promise<void> {
     const { sent } = this.outbox
     if (sent) {
-      await this.queue(async () => {
+      await this.turns.take(async () => {
         if (sent.kind === 'box') await this.perform(sent.kind, sent.body, sent)
         else await this.adapt(sent.kind, strokesOf(sent.body), sent.body, sent)
       })
@@ -117,7 +121,7 @@ export class Model {
   /** Somebody says that the session is at this number now. */
   heard(number: number): void {
     if (number <= this.state.number) return
-    void this.queue(async () => {
+    void this.turns.keep(async () => {
       if (number > this.state.number) await this.surprised()
     })
   }
@@ -125,7 +129,7 @@ export class Model {
   /** A new object from a box in canonical voxels; whether there is one now. */
   async begin(box: Box): Promise<boolean> {
     let begun = false
-    await this.queue(async () => {
+    await this.turns.take(async () => {
       const task = this.task === null ? {} : { task: this.task }
       begun = (await this.perform('box', { box: formatBox(this.axes.boxToFile(box)), ...task })) !== null
     })
@@ -140,25 +144,25 @@ export class Model {
   async scribble(strokes: Stroke[]): Promise<void> {
     this.outbox.wait(strokes)
     this.onchange()
-    await this.queue(async () => {
+    await this.turns.take(async () => {
       const together = this.outbox.take()
       if (together.length) await this.adapt('scribble', together)
     })
   }
 
   refine(): Promise<void> {
-    return this.queue(() => this.adapt('refine', []))
+    return this.turns.take(() => this.adapt('refine', []))
   }
 
   /** A foreground stroke that leaves the box: the box grows around it, and the object begins anew with all scribbles. */
   extend(box: Box, stroke: Stroke): Promise<void> {
     const body = { box: formatBox(this.axes.boxToFile(box)), scribbles: { strokes: [stroke] } }
-    return this.queue(() => this.adapt('resize', [stroke], body))
+    return this.turns.take(() => this.adapt('resize', [stroke], body))
   }
 
   /** Take back the last step; where others did it, whoever asks is asked first. */
   async undo(): Promise<void> {
-    await this.queue(async () => {
+    await this.turns.take(async () => {
       const { undoes, id } = this.state
       if (undoes !== null && this.foreign.has(undoes)) {
         const [step] = await this.api.history(id, undoes - 1)
@@ -183,7 +187,7 @@ export class Model {
     const rejected = this.adaptation
     if (!rejected) return
     this.adaptation = null
-    await this.queue(async () => {
+    await this.turns.take(async () => {
       if (!(await this.perform('undo', {}))) return
       if (rejected.strokes.length) {
         await this.perform('scribble', { scribbles: { strokes: rejected.strokes }, refine: 'none' })
@@ -200,7 +204,7 @@ export class Model {
     const { kind, body, strokes, object } = conflict
     this.conflict = null
     this.onchange()
-    await this.queue(async () => {
+    await this.turns.take(async () => {
       if (kind !== 'box' && object !== null && object !== this.current?.name) {
         if (!this.state.objects.some((one) => one.name === object)) {
           throw new ApiError(0, `There is no ${object} any more; nothing was done.`)
@@ -238,60 +242,57 @@ export class Model {
   }
 
   act(kind: string, body: object = {}): Promise<void> {
-    return this.queue(async () => {
-      await this.perform(kind, body)
-    })
+    return this.turns.take(async () => void (await this.perform(kind, body)))
   }
 
   /** Load what is not here yet of objects as they stand. */
   async refresh(): Promise<void> {
-    const wanted: [ObjectInfo, What][] = this.state.objects.map((object) => [object, 'mask'])
-    const { current } = this
-    if (current) wanted.push([current, 'scribbles'])
-    if (current && this.map) wanted.push([current, this.map])
     try {
-      await this.patches.load(wanted, this.state.objects.length)
+      await this.load(this.state)
+      this.onchange()
     } catch (error) {
       if (!isRefused(error, 412)) throw error
       await this.surprised() // which loads what there is now
-      return
     }
-    this.onchange()
   }
 
-  /** Others were faster: show what they did, and offer what was not done for it. */
+  private load({ objects, current }: SessionState): Promise<void> {
+    const wanted: [ObjectInfo, What][] = objects.map((object) => [object, 'mask'])
+    const worked = objects.find((object) => object.name === current)
+    if (worked) wanted.push([worked, 'scribbles'])
+    if (worked && this.map) wanted.push([worked, this.map])
+    return this.patches.load(wanted, objects.length)
+  }
+
+  /** Others were faster: show what they did, all of it at once, and offer what was not done for it. */
   private async surprised(kind = '', body: object = {}): Promise<void> {
     const before = this.state
     const object = this.current?.name ?? null
     this.adaptation = null
-    this.state = await this.api.session(before.id)
-    for (let number = before.number + 1; number <= this.state.number; number++) this.foreign.add(number)
-    this.surprises++
     try {
-      await this.refresh()
+      this.state = await this.fetched()
     } finally {
-      this.surprises++ // nor what was drawn before it was on the screen
+      for (let number = before.number + 1; number <= this.state.number; number++) this.foreign.add(number)
+      this.turns.drop() // what was asked for until now was for what was on the screen before
       const told = news(before.objects, this.state.objects)
-      const undone = { kind, body, strokes: this.outbox.take(), object, news: told }
-      if (kind === 'scribble')
-        undone.strokes = [...(body as { scribbles: { strokes: Stroke[] } }).scribbles.strokes, ...undone.strokes]
-      else if (!offered(kind)) undone.kind = 'scribble'
-      const kept = offered(kind) || undone.strokes.length > 0
-      if (kept) this.conflict = undone
-      this.onerror(kept ? `${told} ${lost(undone)}` : `${told} This is how it is now.`)
+      const conflict = notDone(kind, body, this.outbox.take(), object, told)
+      if (conflict) this.conflict = conflict
+      this.onerror(`${told} ${conflict ? lost(conflict) : 'This is how it is now.'}`)
       this.onchange()
     }
   }
 
-  /** One interaction after the other, in the order they were asked for. */
-  private queue(work: () => Promise<void>): Promise<void> {
-    const { surprises } = this
-    const asked = () => (surprises === this.surprises ? work() : undefined)
-    const next = this.tail.then(asked).catch((error: unknown) => {
-      this.onerror(sentenceOf(error))
-    })
-    this.tail = next
-    return next
+  /** The session as others made it, its arrays too. */
+  private async fetched(): Promise<SessionState> {
+    for (;;) {
+      const state = await this.api.session(this.state.id)
+      try {
+        await this.load(state)
+        return state
+      } catch (error) {
+        if (!isRefused(error, 412)) throw error // else they were faster once more
+      }
+    }
   }
 
   private async adapt(kind: string, strokes: Stroke[], body?: object, sent?: Sending): Promise<void> {

@@ -100,6 +100,34 @@ test('it is drawn on the object that it was for', async () => {
   assert.equal(fake.asked.length, count) // it is gone
 })
 
+test('what others did is on the screen at once, and what is asked for before is told not to be done', async () => {
+  const { fake, model, said } = begun()
+  let arrived = () => {}
+  const arrays = new Promise<void>((resolve) => {
+    arrived = resolve
+  })
+  const result = fake.result.bind(fake)
+  fake.result = async (...asked) => {
+    await arrays
+    return result(...asked)
+  }
+  fake.move([object('a', 'v2'), object('b', 'v3')], 'b')
+  model.heard(2)
+  await new Promise((resolve) => setTimeout(resolve))
+  assert.equal(model.state.number, 1) // its arrays are not here
+  const renamed = model.act('rename', { name: 'c' })
+  fake.move([object('a', 'v2'), object('b', 'v3')], 'a')
+  model.heard(3) // once more, while that is fetched
+  arrived()
+  await renamed
+  assert.match(said.at(-1) ?? '', /What you did last was not done/)
+  await model.settled
+  assert.equal(model.state.number, 3)
+  assert.deepEqual(fake.asked, [])
+  await model.act('rename', { name: 'c' })
+  assert.equal(fake.asked.length, 1)
+})
+
 test('an undo on an older state is only told', async () => {
   const { fake, model, said } = begun()
   fake.others = [() => fake.move([])]
