@@ -87,6 +87,12 @@ FORGED = {
     "milliseconds in words": at("entries", 4, "summary", {"milliseconds": {"cut": "long"}}),
     "rounds that are none": at("entries", 4, "summary", {"rounds": [1]}),
     "no time": at("entries", 0, "created", None),
+    "a request without end": at("entries", 0, "request", {"box": "", "x": [[]] * 200_000}),
+    "a request of one long word": at("entries", 0, "request", {"box": "a" * (16 << 20)}),
+    "a request of long numbers": at("entries", 0, "request", {"box": "", "x": [10**4000] * 9_000}),
+    "a summary without end": at("entries", 4, "summary", {"milliseconds": {f"s{k}": 1.0 for k in range(9_000)}}),
+    "an image that tells without end": at("image", "source", {"nifti": {"x": [0] * 1_000}}),
+    "an image that tells too deeply": at("image", "source", {"x": [[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}),
 }  # fmt: skip
 
 

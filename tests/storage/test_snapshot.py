@@ -169,6 +169,8 @@ def test_forged_segments_are_refused(arrays, about):
 FORGED = {
     "rounds that are none": ({}, {"rounds": [7]}),
     "milliseconds that are words": ({}, {"milliseconds": {"cut": "long"}}),
+    "rounds without end": ({}, {"rounds": [{}] * 12_000}),
+    "a name without end": ({}, {"name": "a" * (1 << 20)}),
     "a grid without voxels": ({"probability": np.zeros((0, 3, 3), np.float32), "weights": None}, {}),
 }
 

@@ -10,6 +10,7 @@ from stored_sessions import append, one, scan, state_of
 
 from bifseg.storage import store as module
 from bifseg.storage.journal import History
+from bifseg.storage.snapshot import pack
 
 
 def test_the_journal_is_what_was_appended(store, id):
@@ -101,3 +102,11 @@ def test_segments_in_memory_are_bounded(store, monkeypatch):
     assert store.segment(shas[-1]) is loaded[-1]
     assert store.segment(shas[0]) is not loaded[0]
     assert len(store._segments) <= 3
+
+
+def test_what_segments_tell_of_themselves_counts_in_memory(store, monkeypatch):
+    """Nine thousand rounds that say nothing take 27 kB of a file, and 600 kB of memory."""
+    monkeypatch.setattr(module, "CACHED", 1 << 20)
+    for k in range(8):
+        store.segment(store.add_blob(pack(one(rounds=({},) * 9_000, milliseconds={"cut": k}))))
+    assert len(store._segments) <= 2

@@ -14,12 +14,13 @@ from bifseg.errors import InvalidInput
 from bifseg.method.parameters import RULES, Parameters
 from bifseg.storage.journal import KINDS, STATELESS, Entry, History, blobs_of
 from bifseg.storage.rows import further
-from bifseg.storage.snapshot import DEEPEST, depth
 from bifseg.storage.store import Store
+from bifseg.storage.told import DEEPEST, depth, parts
 
 FORMAT, VERSION = "bifseg-session", 1
 DEFAULTS = Parameters().as_dict()
 GEOMETRY = ("shape", "dtype", "spacing", "origin", "direction", "planar")
+REQUEST, SUMMARY, SOURCE = 160_000, 10_000, 1_000  # parts that each may have: the first as many as one may draw
 FURTHER = {"calibrated", "source", "colours"}  # that are there where they are not what 0.1 took for granted
 
 
@@ -92,6 +93,9 @@ def read(content: bytes) -> Manifest:
         raise InvalidInput(f"its version is {document.get('version')!r:.20}; this bifseg reads version {VERSION}")
     try:
         session, image = document["session"], document["image"]
+        source = image.get("source", {})
+        if depth(source) > DEEPEST or parts(source, SOURCE) > SOURCE:
+            raise InvalidInput("its image tells more of its file than a header can")
         blobs = frozenset(map(_sha, document["blobs"]))
         manifest = Manifest(
             _options(session), {name: image[name] for name in GEOMETRY + tuple(FURTHER & image.keys())},
@@ -134,6 +138,8 @@ def _entry(number: int, entry: Mapping, blobs: frozenset[str]) -> Entry:
         raise InvalidInput(f"its journal has no entry {number}, or not of a kind that there is")
     if max(depth(request), depth(entry["summary"])) > DEEPEST:
         raise InvalidInput(f"its entry {number} is nested too deeply")
+    if parts(request, REQUEST) > REQUEST or parts(entry["summary"], SUMMARY) > SUMMARY:
+        raise InvalidInput(f"its entry {number} tells more than an interaction can")
     if not isinstance(request, dict) or not blobs.issuperset(blobs_of(request)):
         raise InvalidInput(f"its entry {number} refers to what is not in it")
     return Entry(number, kind, request, _state(number, state, blobs), _summary(entry["summary"]), None, _time(entry))

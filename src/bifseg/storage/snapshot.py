@@ -14,10 +14,12 @@ from bifseg.errors import InvalidInput
 from bifseg.method.parameters import Parameters
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
 from bifseg.session.state import ModelId, Prior, Segment
+from bifseg.storage.told import DEEPEST, depth, parts
 
 FORMAT = "bifseg-segment-1"
 LARGEST = 1 << 10  # of a working grid, per side
-DEEPEST = 16  # levels of lists and dicts in what is told of an interaction: what writes JSON for clients has 255
+HEADER = 1 << 20  # bytes of what is told of the arrays, and of what is no array
+PARTS = 10_000  # of what is no array: a hundred rounds have 2,000
 
 
 def pack(segment: Segment) -> bytes:
@@ -53,7 +55,12 @@ def pack(segment: Segment) -> bytes:
 def unpack(content: bytes) -> Segment:
     """The segment of these bytes; InvalidInput for anything that `pack` cannot have written."""
     try:
-        about = json.loads(json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])["__metadata__"][FORMAT])
+        size = header_bytes(content)
+        if size > HEADER:
+            raise InvalidInput(f"it tells {size} bytes of itself, and at most {HEADER} are read")
+        about = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][FORMAT])
+        if parts(about, PARTS) > PARTS:
+            raise InvalidInput(f"it tells more than {PARTS} things of itself")
         arrays = load(content)
         box = Box.parse(about["box"])
         count = int(np.prod(box.shape, dtype=object))
@@ -99,6 +106,11 @@ def unpack(content: bytes) -> Segment:
         raise InvalidInput(f"A stored segment is damaged: {str(error).rstrip('.')}.") from None
 
 
+def header_bytes(content: bytes) -> int:
+    """How many bytes of a packed segment tell of its arrays, and of what is no array."""
+    return struct.unpack_from("<Q", content)[0]
+
+
 def pack_prior(prior: Prior) -> bytes:
     """The arrays of what a task learnt."""
     return save({name: np.ascontiguousarray(array) for name, array in prior.arrays.items()})
@@ -127,18 +139,6 @@ def _prior(task: object, version: object, base: object, arrays: Mapping[str, np.
     if prior.shape is not None and (prior.shape.ndim not in (2, 3) or 0 in prior.shape.shape):
         raise InvalidInput(f"a mean shape has two or three axes, and this one has the shape {prior.shape.shape}")
     return prior
-
-
-def depth(value: object) -> int:
-    """How many levels of lists and dicts there are, `DEEPEST` and one at most."""
-    level, found = [value], 0
-    while found <= DEEPEST:
-        inner = [one for one in level if isinstance(one, dict | list)]
-        if not inner:
-            break
-        found += 1
-        level = [one for thing in inner for one in (thing.values() if isinstance(thing, dict) else thing)]
-    return found
 
 
 def _named(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ from bifseg.storage.rows import SessionRow, loaded
 from bifseg.storage.session_claims import Claims
 
 CACHED = 64 << 20  # bytes of segments kept in memory, by each process
+TOLD = 16  # times as many bytes in memory as JSON has, of dicts that are empty
 SEGMENTS = 20_000  # that the states of histories kept in memory name, 0.8 kB each
 
 
@@ -51,7 +52,7 @@ class Store(Images):
         self.claim, self.claimed, self.renew, self.release = (
             self.claims.claim, self.claims.claimed, self.claims.renew, self.claims.release,
         )  # fmt: skip
-        self._segments: OrderedDict[str, Segment] = OrderedDict()
+        self._segments: OrderedDict[str, tuple[Segment, int]] = OrderedDict()  # and how many bytes each takes
         self._histories: OrderedDict[str, History] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -239,11 +240,13 @@ class Store(Images):
         with self._lock:
             if sha in self._segments:
                 self._segments.move_to_end(sha)
-                return self._segments[sha]
-        segment = snapshot.unpack(self.blob(sha))
+                return self._segments[sha][0]
+        content = self.blob(sha)
+        segment = snapshot.unpack(content)
+        size = segment.nbytes + TOLD * snapshot.header_bytes(content)
         with self._lock:
-            self._segments[sha] = segment
-            while len(self._segments) > 1 and sum(known.nbytes for known in self._segments.values()) > CACHED:
+            self._segments[sha] = segment, size
+            while len(self._segments) > 1 and sum(taken for _, taken in self._segments.values()) > CACHED:
                 self._segments.popitem(last=False)
         return segment
 
