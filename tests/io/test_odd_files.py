@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image as Pillow
 from small_files import CT, GREY, nifti, refused
 
-from bifseg.io.images import read_image
+from bifseg.io.images import read_image, write_image
 
 RNG = np.random.default_rng(1)
 RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
@@ -241,3 +241,15 @@ def test_a_tiff_with_smaller_copies_of_itself(tmp_path):
         file.write(picture, subifds=1)
         file.write(picture[::2, ::2], subfiletype=1)
     assert np.array_equal(read_image(tmp_path / "a.tif").array[..., 0].T, picture)
+
+
+def test_codes_that_a_nifti_1_has_no_room_for_are_written_all_the_same(tmp_path):
+    """Whoever exported such a NIfTI-2 heard of a fault of ours."""
+    image = nib.Nifti2Image(RNG.integers(0, 99, (5, 6, 7)).astype(np.int16), np.diag((1.0, 2.0, 3.0, 1.0)))
+    image.header["sform_code"], image.header["qform_code"] = 1 << 20, -(1 << 20)
+    nib.save(image, tmp_path / "a.nii")
+    read = read_image(tmp_path / "a.nii")
+    write_image(tmp_path / "b.nii", read.array, read)
+    again = read_image(tmp_path / "b.nii")
+    np.testing.assert_allclose(again.affine, read.affine)
+    assert (again.source["nifti"]["sform_code"], again.source["nifti"]["qform_code"]) == (32767, -32767)

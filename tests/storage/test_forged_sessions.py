@@ -19,6 +19,10 @@ from bifseg.training.synthetic.phantom import phantom
 
 FIRST = ("entries", 0, "state")
 OBJECT = (*FIRST, "objects", "object 1")
+HEADER = {
+    "pixdim": [1.0, 1.0, 1.0, 1.0], "units": 2, "qform_code": 1, "sform_code": 1, "quaternion": [0.0, 0.0, 0.0],
+    "qoffset": [0.0, 0.0, 0.0], "sform": [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]],
+}  # fmt: skip
 FORGED = {
     "another format": at("format", "other"),
     "another version": at("version", 2),
@@ -88,6 +92,15 @@ FORGED = {
     "rounds that are none": at("entries", 4, "summary", {"rounds": [1]}),
     "no time": at("entries", 0, "created", None),
     "a request without end": at("entries", 0, "request", {"box": "", "x": [[]] * 200_000}),
+    "half a letter": at("entries", 0, "request", {"box": "\ud800"}),
+    "half a letter in a name": at("entries", 4, "summary", {"milliseconds": {"\ud800": 1.0}}),
+    "a header that no reader keeps": at("image", "source", {"nifti": {"pixdim": [1, 1, 1, 1]}}),
+    "a header in a word": at("image", "source", {"nifti": "word"}),
+    "a header in a list": at("image", "source", ["nifti"]),
+    "another header": at("image", "source", {"x": {}}),
+    "a code that there is not": at("image", "source", {"nifti": {**HEADER, "sform_code": 1 << 40}}),
+    "a header of other shape": at("image", "source", {"nifti": {**HEADER, "sform": [1, 2, 3]}}),
+    "a header of words": at("image", "source", {"nifti": {**HEADER, "qoffset": ["a", "b", "c"]}}),
     "a request of one long word": at("entries", 0, "request", {"box": "a" * (16 << 20)}),
     "a request of long numbers": at("entries", 0, "request", {"box": "", "x": [10**4000] * 9_000}),
     "a summary without end": at("entries", 4, "summary", {"milliseconds": {f"s{k}": 1.0 for k in range(9_000)}}),
@@ -102,6 +115,12 @@ def test_a_forged_manifest_adds_nothing(archive, other, tmp_path, what):
     with pytest.raises(ValueError, match=r"forged\.zip is no exported session that is whole: .*\.$"):
         import_(other, path, "bob")
     assert empty(other)
+
+
+def test_a_header_that_a_reader_kept_is_taken(archive, other, tmp_path):
+    path = rewritten(archive[2], tmp_path / "a.zip", at("image", "source", {"nifti": HEADER}))
+    new = import_(other, path, "bob")
+    assert other.image_row(other.session(new).image).source == {"nifti": HEADER}
 
 
 def test_a_failed_import_leaves_what_was_there(archive, other, tmp_path):

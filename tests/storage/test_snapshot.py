@@ -169,6 +169,7 @@ def test_forged_segments_are_refused(arrays, about):
 FORGED = {
     "rounds that are none": ({}, {"rounds": [7]}),
     "milliseconds that are words": ({}, {"milliseconds": {"cut": "long"}}),
+    "half a letter": ({}, {"rounds": [{"\ud800": 1}]}),
     "rounds without end": ({}, {"rounds": [{}] * 12_000}),
     "a name without end": ({}, {"name": "a" * (1 << 20)}),
     "a grid without voxels": ({"probability": np.zeros((0, 3, 3), np.float32), "weights": None}, {}),

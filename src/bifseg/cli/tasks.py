@@ -15,7 +15,8 @@ from bifseg.cli.outputs import check_model
 from bifseg.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from bifseg.tasks.store import Task, Tasks, Version
+    from bifseg.tasks.store import Task, Tasks
+    from bifseg.tasks.version import Version
 
 tasks_app = typer.Typer(name="tasks", help="Teach the network a kind of object by those that you finished.")
 Data = Annotated[Path | None, typer.Option(help="The folder of the tasks; by default in your own.")]

@@ -39,6 +39,7 @@ from bifseg.io.voxels import (
     unpacking,
 )
 
+CODE = (1 << 15) - 1  # the largest that a NIfTI-1, which is written, has room for
 COLOURS = {RGB24: 3, 2304: 4}  # types of several uint8
 COMPLEX = (32, 1792, 2048)
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}  # mm; by custom also where the file does not say
@@ -127,6 +128,22 @@ def write_nifti(path: Path, image: Image, names: Sequence[str] | None = None) ->
             file.write(packer.compress(piece) if packer else piece)
         if packer:
             file.write(packer.flush())
+
+
+def check_source(source: Mapping, shape: Sequence[int]) -> None:
+    """InvalidInput for what no header can have said of an image, as its `Image.source` has it."""
+    known = isinstance(source, Mapping) and not source.keys() - {"nifti"}
+    kept = source.get("nifti") if known else {}
+    if kept is None:
+        return
+    if not isinstance(kept, Mapping) or kept.keys() != KEPT.keys():
+        raise InvalidInput("its image tells of a header what no reader keeps")
+    arrays = {name: np.asarray(value) for name, value in kept.items()}
+    if any(array.shape != KEPT[name] or array.dtype.kind not in "if" for name, array in arrays.items()):
+        raise InvalidInput("its image tells of a header what no reader keeps")
+    if any(type(kept[name]) is not int or abs(kept[name]) > CODE for name, size in KEPT.items() if not size):
+        raise InvalidInput("its image tells of a header codes that there are not")
+    _affine(arrays, tuple(shape))
 
 
 def _place_fields(image: Image) -> Mapping[str, Any]:
@@ -255,13 +272,19 @@ def _scaled(array: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     return result
 
 
+KEPT: dict[str, tuple[int, ...]] = {  # of a header, and the shape of each
+    "pixdim": (4,), "units": (), "qform_code": (), "sform_code": (), "quaternion": (3,), "qoffset": (3,),
+    "sform": (3, 4),
+}  # fmt: skip
+
+
 def _place(path: Path, head: Head) -> dict[str, Any]:
     """Where the voxels lie, LPS mm: by the sform, else by the qform, else as Analyze and `nibabel` have it."""
     fields, shape = head.fields, head.shape
     steps = np.abs(fields["pixdim"][1 : 1 + min(3, len(shape))].astype(float))
     kept = {
         "pixdim": fields["pixdim"][:4].astype(float).tolist(), "units": int(fields["units"]) & 7,
-        **{name: int(fields[name]) for name in ("qform_code", "sform_code")},
+        **{name: max(-CODE, min(int(fields[name]), CODE)) for name in ("qform_code", "sform_code")},
         **{name: fields[name].astype(float).tolist() for name in ("quaternion", "qoffset", "sform")},
     }  # fmt: skip
     if not all(np.isfinite(s) and (s > 0 or n == 1) for n, s in zip(shape, steps, strict=False)):

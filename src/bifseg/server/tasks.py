@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext, suppress
+from math import prod
 from pathlib import Path
 
 from bifseg.errors import InvalidInput, NotFound, StorageFull
@@ -18,6 +19,7 @@ from bifseg.tasks.example import Example
 from bifseg.tasks.store import Task, Tasks
 
 MOST = 200  # tasks of a user
+LARGEST = 64 << 20  # voxels of the box of an object that a task remembers: it learns with up to 32 of them in memory
 SLICES = 5  # of an object that a task learns from: neighbours teach the same
 
 
@@ -76,7 +78,7 @@ class UserTasks:
         """Remember an object of a session's as a finished one of its owner's task; of one in many slices a few.
 
         NotFound where there is no such task or object, Stale where it is at none of the ``expected`` versions,
-        InvalidInput for a mask that teaches nothing, StorageFull where there is no room.
+        InvalidInput for a mask that teaches nothing or is too large, StorageFull where there is no room.
         """
         store, task = self._store, self.of(session.owner).task(name)
         history = store.history(session.id)
@@ -84,6 +86,11 @@ class UserTasks:
         if about is None:
             raise NotFound(f"The session has no object {object[:80]!r}.")
         check_current(history, expected, object)
+        if prod(Box.parse(about["box"]).shape) > LARGEST:
+            raise InvalidInput(
+                f"The object's box {about['box']} has more than the {LARGEST >> 20} million voxels that a task "
+                "remembers; make it smaller."
+            )
         row = store.image_row(session.image)
         image, patient = store.image(row.key), self._patient(row) or row.key[:16]
 

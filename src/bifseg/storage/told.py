@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DEEPEST = 16  # levels of lists and dicts in what is told of an interaction: what writes JSON for clients has 255
-LETTERS, BITS = 64, 512  # of a text and of a number, that cost as much as a part
+LETTERS, BITS = 64, 512  # bytes of a text, and bits of a number, that cost as much as a part
 
 
 def depth(value: object) -> int:
@@ -20,7 +20,7 @@ def depth(value: object) -> int:
 
 def parts(value: object, most: int) -> int:
     """How many parts there are, each value, list and dict one, long texts and numbers more; a few above ``most`` at
-    most.
+    most. ValueError for a text with half a letter, of which no JSON can be made for clients.
 
     >>> parts({"box": "1:2,3:4,5", "at": [1, 2]}, 100)
     7
@@ -30,12 +30,12 @@ def parts(value: object, most: int) -> int:
         one = left.pop()
         count += 1
         if isinstance(one, dict):
-            count += sum(1 + len(str(name)) // LETTERS for name in one)
+            count += sum(1 + len(str(name).encode()) // LETTERS for name in one)
             left += one.values()
         elif isinstance(one, list | tuple):
             left += one
         elif isinstance(one, str):
-            count += len(one) // LETTERS
+            count += len(one.encode()) // LETTERS
         elif isinstance(one, int):
             count += one.bit_length() // BITS
     return count

@@ -24,6 +24,7 @@ from bifseg.imaging.colours import parted
 from bifseg.imaging.image import Image
 from bifseg.io.archive import check_apart
 from bifseg.io.atomic import write_together
+from bifseg.io.nifti import check_source
 from bifseg.method.parameters import RULES
 from bifseg.prompts.interaction import Box
 from bifseg.storage import manifest as manifests
@@ -202,6 +203,7 @@ class _Import:
     def _image(self, manifest: Manifest) -> Image:
         about = manifest.geometry
         try:
+            check_source(about.get("source", {}), about["shape"])
             array, colours = parted(np.lib.format.open_memmap(self._store.blobs.path(manifest.image), mode="r"))
             image = Image(
                 array, about["spacing"], about["origin"], np.array(about["direction"]), bool(about["planar"]),

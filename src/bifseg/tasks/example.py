@@ -131,6 +131,10 @@ class Example:
 
     def packed(self) -> bytes:
         """The same as bytes, in NumPy's format without pickle; the same ones every time."""
+        return self._packed
+
+    @cached_property
+    def _packed(self) -> bytes:
         about = {
             "box": str(self.box), "spacing": self.spacing, "scan": self.scan, "patient": self.patient,
             "source": dict(self.source), "direction": self.direction,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -27,63 +29,20 @@ from bifseg.io.locked import locked
 from bifseg.networks.shipped import CLASSIFIER, SHAPE, default_sha256
 from bifseg.session.state import Prior
 from bifseg.tasks.example import About, Example
+from bifseg.tasks.version import Version
 
+KNOWN = 1 << 14  # examples of which is kept in memory where they came from: a kilobyte each
+NAME, FILE = 240, 200  # bytes of a task's name, and of it in the names of files: systems take 255
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
 LEARNER = 2  # of `learning`: another one learns anew from the same examples
-
-
-@dataclass(frozen=True)
-class Version:
-    """What a task learnt at one moment.
-
-    ``base``: SHA-256 of the shipped network that it began with. ``examples``: digests. ``patients``: how many.
-    ``strength``: how far the classifier went from that network's. ``shape``: how much the mean shape counts. Where both
-    are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``, ``learnt``: Dice
-    of the examples by the network and, for each of `named`, by what was learnt from others; none with too few patients.
-    """
-
-    number: int
-    dimension: int
-    learner: int
-    base: str
-    examples: tuple[str, ...]
-    patients: int
-    strength: float = 0.0
-    sha256: str = ""
-    shipped: tuple[float, ...] = ()
-    learnt: Mapping[str, tuple[float, ...]] | None = None
-    rejected: bool = False
-    shape: float = 0.0
-
-    @property
-    def better(self) -> bool:
-        """Whether something proved better than the shipped network."""
-        return self.strength > 0 or self.shape > 0
-
-    @property
-    def before(self) -> float | None:
-        """Mean Dice, 0 to 1, of the shipped network's first masks of the examples; None with too few patients."""
-        return sum(self.shipped) / len(self.shipped) if self.shipped else None
-
-    @property
-    def gain(self) -> float:
-        """Mean gain in Dice, 0 to 1, on examples that it had not learnt from."""
-        if not self.better or not self.learnt:
-            return 0.0
-        scores = self.learnt[named(self.strength, self.shape)]
-        return sum(scores) / len(scores) - sum(self.shipped) / len(self.shipped)
-
-
-def named(strength: float, shape: float) -> str:
-    """What a version calls scores of a classifier and a shape."""
-    return f"{strength}, shape {shape}" if shape else str(strength)
 
 
 class Task:
     """Objects of one kind: what is remembered of them, and what was learnt. Made by `Tasks.task`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, new: bool = False) -> None:
         self.folder, self.name = folder, folder.name
+        self._new = new
 
     # ---- what is remembered
 
@@ -108,8 +67,16 @@ class Task:
         except InvalidInput as error:
             raise DamagedFile(path, str(error)) from error
 
+    def voxels(self, digest: str) -> int:
+        """How many voxels the box of an example has; NotFound as of `example`."""
+        return prod(self._about(self._path_of(digest)).box.shape)
+
     def add(self, example: Example) -> None:
-        """Remember an object; an earlier state of the same one, and the oldest beyond `MOST`, are forgotten."""
+        """Remember an object; an earlier state of the same one, and the oldest beyond `MOST`, are forgotten.
+
+        Raises NotFound where the task was deleted meanwhile.
+        """
+        content = example.packed()
         with self.locked():
             files = self._example_files()
             number = 1 + max((int(path.name[:6]) for path in files), default=0)
@@ -122,7 +89,7 @@ class Task:
             ]  # fmt: skip
             if older:
                 write_json(path.with_suffix(".replaces"), {"names": [other.name for other in older]})
-            write_atomically(path, example.packed())
+            write_atomically(path, content)
             kept = {about.digest for about in self.remembered()}
             for other in self._files("examples/*.npz"):
                 if other in older or self._digest(other) not in kept:
@@ -207,7 +174,8 @@ class Task:
 
     def weights(self, version: Version) -> Path:
         """The file of a version's network, which there is where it is better."""
-        return self.folder / f"versions/{self.name}-v{version.number}-{version.dimension}d.safetensors"
+        name = self.name.encode()[:FILE].decode(errors="ignore")
+        return self.folder / f"versions/{name}-v{version.number}-{version.dimension}d.safetensors"
 
     def checked_weights(self, version: Version) -> Path:
         """The same file. DamagedFile where its weights are not those that were learnt."""
@@ -225,16 +193,31 @@ class Task:
 
     # ---- files
 
-    def locked(self) -> AbstractContextManager[None]:
-        """While it is held, no other process changes the task."""
-        (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While it is held, no other process changes the task. NotFound where it was deleted since it was looked up."""
+        if self._new:
+            (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+        self.check_exists()
         sentence = f"Another process works on the task {self.name!r}; try again when it is done."
-        return locked(self.folder / ".lock", sentence, seconds=10)
+        with locked(self.folder / ".lock", sentence, seconds=10):
+            self.check_exists()
+            yield
 
     @property
     def exists(self) -> bool:
         """Whether it was begun, and not deleted since."""
-        return (self.folder / "examples").is_dir()
+        return (self.folder / "examples").is_dir() and not self.deleted.exists()
+
+    @property
+    def deleted(self) -> Path:
+        """A file that is there from the moment on that the task is deleted."""
+        return self.folder / ".deleted"
+
+    def check_exists(self) -> None:
+        """NotFound where it was deleted."""
+        if not self.exists:
+            raise NotFound(f"The task {self.name!r} was deleted meanwhile.")
 
     def _tombstone(self, digest: str) -> Path:
         return self.folder / f"examples/{digest}.removed"
@@ -264,7 +247,7 @@ class Task:
 
     def _about(self, path: Path) -> About:
         try:
-            return About.read(path, self._digest(path))
+            return _about(path, self._digest(path), path.stat().st_mtime_ns)
         except InvalidInput as error:
             raise DamagedFile(path, str(error)) from error
 
@@ -290,19 +273,18 @@ class Tasks:
 
     def names(self) -> list[str]:
         """Of all tasks, sorted."""
-        return sorted(
-            path.parent.name for path in self.folder.glob("*/examples") if not path.parent.name.startswith(".")
-        )
+        folders = [path.parent for path in self.folder.glob("*/examples") if not path.parent.name.startswith(".")]
+        return sorted(folder.name for folder in folders if Task(folder).exists)
 
     def task(self, name: str, *, new: bool = False) -> Task:
         """The task of a name, which is begun by its first example; NotFound, unless it may be ``new``."""
-        if not re.fullmatch(r"\w([\w.,+=@ -]{0,78}[\w+=@-])?", name):
+        if not re.fullmatch(r"\w([\w.,+=@ -]{0,78}[\w+=@-])?", name) or len(name.encode()) > NAME:
             raise InvalidInput(
                 f"A task cannot be named {name!r}; give up to 80 letters, digits, blanks and .,_+=@- in between."
             )
         if not new and name not in self.names():
             raise NotFound(f"There is no task {name!r}; there is {', '.join(self.names()) or 'none'}.")
-        return Task(self.folder / name)
+        return Task(self.folder / name, new=new)
 
     def unlearnt(self) -> Iterator[tuple[Task, Version]]:
         """What was not learnt yet; a damaged task, which its owner hears of, keeps no others from learning."""
@@ -317,17 +299,30 @@ class Tasks:
         task = self.task(name, new=True)
         if task.exists:
             raise InvalidInput(f"There is a task {name!r} already; choose another name.")
+        if task.deleted.exists():  # whoever deleted it was stopped
+            self._put_away(task)
         (task.folder / "examples").mkdir(parents=True)
         return task
 
     def delete(self, name: str) -> None:
         """Forget a task, its examples and versions; it is gone at once, whatever stops the rest."""
-        folder = self.task(name).folder
-        gone = folder.with_name(f".{name}.gone")
-        if gone.exists():
-            shutil.rmtree(gone)
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        task = self.task(name)
+        with task.locked():
+            task.deleted.touch()
+        self._put_away(task)
+
+    def _put_away(self, task: Task) -> None:
+        """Delete the folder of a task that is deleted, and what was left of earlier ones."""
+        with suppress(FileNotFoundError):  # another does the same
+            task.folder.rename(self.folder / f".{secrets.token_hex(8)}.gone")
+        for left in self.folder.glob(".*.gone"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@lru_cache(maxsize=KNOWN)
+def _about(path: Path, digest: str, written: int) -> About:
+    """What is known of an example; its file, written once, is opened once."""
+    return About.read(path, digest)
 
 
 @lru_cache(maxsize=64)

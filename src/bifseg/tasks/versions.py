@@ -11,7 +11,8 @@ from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.learning import Learnt, Proof, learn
-from bifseg.tasks.store import Task, Version, named
+from bifseg.tasks.store import Task
+from bifseg.tasks.version import Version, named
 
 
 def learn_version(task: Task, dimension: int) -> Version:
@@ -21,7 +22,10 @@ def learn_version(task: Task, dimension: int) -> Version:
     same time; NotFound where the task, or one of the examples, was deleted meanwhile.
     """
     sentence = f"Another process learns from the task {task.name!r}; try again when it is done."
-    with locked(task.folder / ".learning", sentence, seconds=10):
+    task.check_exists()
+    lock = task.folder / ".learning"
+    with locked(lock, sentence, seconds=10):
+        held = lock.stat().st_ino  # while it is held, no other file has this number
         wanted = task.wanted(dimension)
         if wanted is None:
             raise InvalidInput(f"The task {task.name!r} has no example in {dimension}D; add one.")
@@ -29,9 +33,9 @@ def learn_version(task: Task, dimension: int) -> Version:
             return before
         base = load_model("default", dimension)
         learnt = learn(base, [task.example(digest) for digest in wanted.examples])
-        if not task.exists:
-            raise NotFound(f"The task {task.name!r} was deleted meanwhile.")
         with task.locked():
+            if not lock.exists() or lock.stat().st_ino != held:  # one that was begun since under the same name
+                raise NotFound(f"The task {task.name!r} was deleted meanwhile.")
             return _kept(task, wanted, base, learnt)
 
 

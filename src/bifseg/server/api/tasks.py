@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
@@ -10,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from bifseg.errors import InvalidInput, NotFound
 from bifseg.io.thumbnail import SIDE, png
 from bifseg.server.access.guard import User
+from bifseg.server.access.turns import Turns
 from bifseg.server.api.bodies.tasks import Chosen, Finished, FinishedInfo, LearntInfo, NewTask, TaskInfo, TaskState
 from bifseg.server.api.file_replies import FileReply, called, file_reply
 from bifseg.server.api.images import PNG
@@ -18,10 +20,12 @@ from bifseg.server.api.versions import Expected
 from bifseg.server.service import Service
 from bifseg.session.picture import picture, shape_picture
 from bifseg.tasks.example import About
-from bifseg.tasks.store import Task, Version
+from bifseg.tasks.store import Task
+from bifseg.tasks.version import Version
 
 router = APIRouter(prefix=PREFIX, tags=["tasks"], **ROUTER)
 Named = Annotated[str, Path(max_length=80, description="The task's name.")]
+Result = TypeVar("Result")
 Digest = Annotated[str, Path(max_length=64)]
 
 
@@ -33,25 +37,25 @@ async def tasks(service: Served, user: User) -> list[TaskInfo]:
         own = service.tasks.of(user)
         return [TaskInfo(**_info(service, own.task(name))) for name in own.names()]
 
-    return await service.quick.run(user, all_of)
+    return await _run(service.quick, user, all_of)
 
 
 @router.post("/tasks", status_code=201, response_model=TaskState)
 async def begin_task(body: NewTask, service: Served, user: User) -> TaskState:
     """Begin a task."""
-    return await service.quick.run(user, lambda: _state(service, service.tasks.begin(user, body.name)))
+    return await _run(service.quick, user, lambda: _state(service, service.tasks.begin(user, body.name)))
 
 
 @router.get("/tasks/{task}", response_model=TaskState)
 async def task(task: Named, service: Served, user: User) -> TaskState:
     """A task: its objects, and what it learnt."""
-    return await service.quick.run(user, lambda: _state(service, service.tasks.of(user).task(task)))
+    return await _run(service.quick, user, lambda: _state(service, service.tasks.of(user).task(task)))
 
 
 @router.delete("/tasks/{task}", status_code=204)
 async def delete_task(task: Named, service: Served, user: User) -> Response:
     """Delete a task with its objects and versions, for good; sessions keep their masks, and what those began with."""
-    await service.quick.run(user, lambda: service.tasks.of(user).delete(task))
+    await _run(service.quick, user, lambda: service.tasks.of(user).delete(task))
     return Response(status_code=204)
 
 
@@ -63,23 +67,22 @@ async def add_finished(task: Named, body: Finished, service: Served, user: User,
     background. An object, or slice, that was added before is replaced.
     """
     session = await run_in_threadpool(service.store.session, body.session, user)
-    row = await run_in_threadpool(service.store.image_row, session.image)
 
     def add() -> None:
         service.tasks.accept(session, task, body.object, expected)
 
-    await service.lane(row.voxels).run(user, add)
+    await _run(service.heavy, user, add)  # to copy and pack a part of the scan takes seconds
     service.learner.wake()
-    return await service.quick.run(user, lambda: _state(service, service.tasks.of(user).task(task)))
+    return await _run(service.quick, user, lambda: _state(service, service.tasks.of(user).task(task)))
 
 
 @router.delete("/tasks/{task}/objects/{digest}", response_model=TaskState)
 async def remove_finished(task: Named, digest: Digest, service: Served, user: User) -> TaskState:
     """Take an object out of a task; what was learnt from it is used no more, and the task learns anew."""
 
-    await service.quick.run(user, lambda: service.tasks.of(user).task(task).remove(digest))
+    await _run(service.quick, user, lambda: service.tasks.of(user).task(task).remove(digest))
     service.learner.wake()
-    return await service.quick.run(user, lambda: _state(service, service.tasks.of(user).task(task)))
+    return await _run(service.quick, user, lambda: _state(service, service.tasks.of(user).task(task)))
 
 
 @router.get(
@@ -90,11 +93,17 @@ async def remove_finished(task: Named, digest: Digest, service: Served, user: Us
 async def picture_of_finished(task: Named, digest: Digest, service: Served, user: User) -> Response:
     """The object in its box, with its outline: a small picture, to know it again by."""
 
+    def look() -> tuple[Task, int]:
+        own = service.tasks.of(user).task(task)
+        return own, own.voxels(digest)
+
+    own, voxels = await _run(service.quick, user, look)
+
     def draw() -> bytes:
-        example = service.tasks.of(user).task(task).example(digest)
+        example = own.example(digest)
         return png(picture(example.image, example.mask, example.whole, SIDE, example.box.plane))
 
-    return Response(await service.quick.run(user, draw), media_type="image/png")
+    return Response(await _run(service.lane(voxels), user, draw), media_type="image/png")
 
 
 @router.get(
@@ -112,7 +121,7 @@ async def picture_of_shape(task: Named, version: Annotated[int, Path(ge=1)], ser
             raise NotFound(f"In version {version} of the task {task!r} the mean shape does not count.")
         return png(shape_picture(shape, SIDE))
 
-    return Response(await service.quick.run(user, draw), media_type="image/png")
+    return Response(await _run(service.quick, user, draw), media_type="image/png")
 
 
 @router.post("/tasks/{task}/reject", response_model=TaskState)
@@ -125,7 +134,7 @@ async def reject_learnt(task: Named, body: Chosen, service: Served, user: User) 
             own.reject(version.number)
         return _state(service, own)
 
-    return await service.quick.run(user, reject)
+    return await _run(service.quick, user, reject)
 
 
 @router.post("/tasks/{task}/restore", response_model=TaskState)
@@ -143,7 +152,7 @@ async def restore_learnt(task: Named, body: Chosen, service: Served, user: User)
                     own.restore(version.number)
         return _state(service, own)
 
-    return await service.quick.run(user, restore)
+    return await _run(service.quick, user, restore)
 
 
 @router.get("/tasks/{task}/model", response_class=Response, responses={200: {"content": BYTES}})
@@ -162,6 +171,18 @@ async def model_of_task(
         return FileReply(path.open("rb"), next(iter(BYTES)), called(name))
 
     return await file_reply(service.quick, service, user, read)
+
+
+async def _run(lane: Turns, user: str, work: Callable[[], Result]) -> Result:
+    """What ``work`` returns; NotFound where files were deleted under its hands."""
+
+    def tried() -> Result:
+        try:
+            return work()
+        except FileNotFoundError:
+            raise NotFound("The task was deleted, or changed, meanwhile; look again.") from None
+
+    return await lane.run(user, tried)
 
 
 def _state(service: Service, task: Task) -> TaskState:

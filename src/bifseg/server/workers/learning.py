@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bifseg.tasks.store import Task, Tasks, Version
+from bifseg.tasks.store import Task, Tasks
+from bifseg.tasks.version import Version
 from bifseg.tasks.versions import learn_version
 
 
@@ -54,6 +55,8 @@ def _tell(error: Exception) -> None:
 
 def _give_way() -> None:
     """Have the cores that nobody else wants."""
+    with contextlib.suppress(OSError):  # where memory ends, this process goes, and none that serves
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)  # and no less: on a machine that is always busy it would never learn
 
