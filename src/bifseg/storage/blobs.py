@@ -21,10 +21,15 @@ from bifseg.storage.full_disk import FULL
 
 
 class Blobs:
-    """A folder of blobs, ``ab/abcdef...``; safe for any number of threads and processes."""
+    """A folder of blobs, ``ab/abcdef...``; safe for any number of threads and processes.
+
+    ``drafts``: where files lie until they have their names; on the same disk. ``naming`` is told each name before
+    there is a file of it.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = self.drafts = folder
+        self.naming: Callable[[str], object] = lambda sha: None
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
@@ -35,7 +40,7 @@ class Blobs:
 
     def write(self, fill: Callable[[BinaryIO], object]) -> str:
         """Keep what ``fill`` writes into a file, however large: its name."""
-        draft = self.folder / f".{secrets.token_hex(8)}.part"
+        draft = self.drafts / f".{secrets.token_hex(8)}.part"
         try:
             with _no_space(), draft.open("xb") as file:
                 fill(file)
@@ -46,6 +51,7 @@ class Blobs:
                 sha = digest.result()
             target = self.path(sha)
             with _no_space():
+                self.naming(sha)
                 target.parent.mkdir(exist_ok=True)
                 draft.replace(target)
                 for folder in (target.parent, self.folder):

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -25,6 +25,14 @@ from bifseg.storage.full_disk import FULL
 LOCAL = "local"  # the user of a server that asks nobody who they are
 RESERVE = 16 << 20  # bytes of the disk that contents leave free, so that sessions can still be deleted
 RECALLED = 10.0  # seconds for which it is taken as known what a user keeps
+
+
+BATCH = 64  # deletions in one transaction: nobody waits long for them
+
+
+def batches(names: Sequence[str]) -> list[Sequence[str]]:
+    """The same names, few at a time."""
+    return [names[k : k + BATCH] for k in range(0, len(names), BATCH)]
 
 
 class Contents:
@@ -187,9 +195,9 @@ class Contents:
         start = time.time()
         with self.transaction() as connection:
             yield connection, gone
-        if gone:
+        for batch in batches(gone):
             with self.transaction() as connection:  # so that none of them becomes known again meanwhile
-                for sha in gone:
+                for sha in batch:
                     known = connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone()
                     if not known and self.blobs.age(sha, start) >= 0:  # one written since then is on its way to be
                         self.blobs.delete(sha)

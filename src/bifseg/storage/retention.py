@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bifseg.errors import InvalidInput
+from bifseg.storage.contents import batches
 from bifseg.storage.store import Store
 
 DAY = 86400.0
 GRACE = 3600.0  # seconds that a content may wait for the interaction which refers to it
-BATCH = 64  # deletions in one transaction: nobody waits long for the sweep
 
 LEASED = "EXISTS (SELECT 1 FROM client_leases WHERE max(touched, heard) >= :cutoff AND instr(facts, {}))"
 IDLE = f"""SELECT id FROM sessions LEFT JOIN claims ON claims.session = id
@@ -74,18 +73,14 @@ def _forget(store: Store, id: str, times: dict) -> bool:
 def _drop_orphans(store: Store, now: float) -> int:
     """Delete contents that nothing refers to, whether the database knows them or not: how many."""
     dropped = 0
-    for batch in _batches([row["sha"] for row in store.read(UNUSED, (now - GRACE,))]):
+    for batch in batches([row["sha"] for row in store.read(UNUSED, (now - GRACE,))]):
         with store.forgetting() as (connection, gone):
             gone += store.drop_unused(connection, batch)
             dropped += len(gone)
-    for batch in _batches([sha for sha in store.blobs if store.blobs.age(sha, now) > GRACE]):
+    for batch in batches([sha for sha in store.blobs if store.blobs.age(sha, now) > GRACE]):
         with store.transaction() as connection:  # so that none of them becomes known meanwhile
             for sha in batch:
                 if not connection.execute("SELECT 1 FROM blobs WHERE sha = ?", (sha,)).fetchone():
                     store.blobs.delete(sha)
                     dropped += 1
     return dropped
-
-
-def _batches(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[k : k + BATCH] for k in range(0, len(names), BATCH)]

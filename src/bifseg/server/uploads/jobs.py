@@ -87,9 +87,12 @@ def session(path: Path, job: dict, folder: Path) -> dict:
     limits = job["limits"]
     store = Store(Path(job["store"]), quota=job["quota"], share=job["share"], prefix=job["prefix"])
     store.beside = lambda _: job["beside"]
+    store.blobs.drafts = folder
     try:
         bounds = {"voxels": limits["voxels"], "limit": job["unpacked"]}
-        return {"id": import_(store, path, job["owner"], **bounds, check=check_manifest)}
+        with Path(job["names"]).open("a", buffering=1, encoding="ascii") as names:
+            store.blobs.naming = lambda sha: names.write(f"{sha}\n")  # for who deletes them if this process is killed
+            return {"id": import_(store, path, job["owner"], **bounds, check=check_manifest)}
     finally:
         store.close()
 

@@ -5,6 +5,7 @@ Each process is one of `bifseg.server.uploads.reading`: bounded in time, memory 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from bifseg.errors import InvalidInput
+from bifseg.errors import BifsegError, InvalidInput
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.jobs import EXPORTED
 from bifseg.server.uploads.reading import SeriesFacts, asked, folder_of, mapped
 from bifseg.server.uploads.scan import geometry_of
+from bifseg.server.uploads.scratch import scratch
 from bifseg.server.uploads.template import Template
 from bifseg.server.workers.child import WorkError
 from bifseg.storage.full_disk import on_disk
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from bifseg.prompts.interaction import Box
     from bifseg.storage import Store
 
+NAME = 64  # letters of a content: one that was written in part names none
 LOOKING = 10.0  # seconds that headers may take to be looked at
 
 
@@ -79,14 +82,27 @@ def written(
 
 
 def import_archive(store: Store, path: Path, owner: str, limits: Limits, template: Template | None = None) -> str:
-    """Take an exported session into a store, as this owner's: its id."""
+    """Take an exported session into a store, as this owner's: its id.
+
+    Whatever becomes of the process, contents that it brought and nothing refers to are gone afterwards.
+    """
+    names = scratch(store.folder, ".names")
     told: dict[str, Any] = {
         **_place(store), "quota": store.quota, "share": store.share, "prefix": store.prefix,
-        "owner": owner, "beside": store.beside(owner), "unpacked": limits.array_bytes,
+        "owner": owner, "beside": store.beside(owner), "unpacked": limits.array_bytes, "names": str(names.absolute()),
     }  # fmt: skip
-    with asked("session", path, store.folder, _beside(store, limits), "The upload", template, **told) as (answer, _):
-        store.recount(owner)
-        return answer["id"]
+    bounded = _beside(store, limits)
+    try:
+        with asked("session", path, store.folder, bounded, "The upload", template, **told) as (answer, _):
+            store.recount(owner)
+            return answer["id"]
+    except BaseException:
+        if names.exists():
+            with contextlib.suppress(BifsegError):  # then the sweep takes them
+                store.withdraw([name for name in names.read_text("ascii").splitlines() if len(name) == NAME])
+        raise
+    finally:
+        names.unlink(missing_ok=True)
 
 
 def export_archive(store: Store, id: str, limits: Limits, template: Template | None = None) -> BinaryIO:
