@@ -6,7 +6,7 @@ import json
 import pytest
 from guarded_app import LOOSE, bearer, client, refused
 
-from bifseg.server.access import guard
+from bifseg.server.access import guard, holding
 from bifseg.server.access.guard import Guard
 from bifseg.server.settings import Limits, Settings
 
@@ -70,7 +70,7 @@ def test_logins_are_limited_by_address(tokens):
 
 
 def test_who_asks_too_often_waits(tokens, monkeypatch):
-    monkeypatch.setattr(guard, "HELD", 0.2)
+    monkeypatch.setattr(holding, "HELD", 0.2)
     headers = {user: bearer(tokens.create(user)) for user in ("ann", "bob")}
     http = client(tokens, limits=Limits(requests_per_second=2, requests_in_burst=8))
     answers = [http.get("/whoami", headers=headers["ann"]) for _ in range(20)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from fastapi import Depends, HTTPException, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bifseg.server.access.holding import Holding
 from bifseg.server.access.lingering import lingering
 from bifseg.server.access.ratelimit import RateLimit
 from bifseg.server.access.tokens import Tokens
@@ -34,7 +34,6 @@ UPLOADS = re.compile(
 OTHER_BYTES = 64 << 20  # of a body anywhere else
 STRANGERS_BYTES = 16 << 10  # of one that needs no token
 WATCH = 2.0  # seconds after which it is asked again whether the token of a long request is valid
-HELD = 1.0  # seconds until somebody hears that they ask too often: a refusal at once is followed by the next request
 FAILURES = 10  # wrong tokens from one address at once, then one every six seconds
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -53,6 +52,7 @@ class Guard:
         limits = settings.limits
         self._requests = RateLimit(limits.requests_per_second, limits.requests_in_burst)
         self._failures = RateLimit(1 / 6, FAILURES)
+        self._holding = Holding(limits)
         self._present: Counter[str] = Counter()  # requests of a user, or of an address that is nobody's
         self._threads: CapacityLimiter | None = None  # not those of the requests: who asks is known at once
 
@@ -61,7 +61,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, address = Headers(scope=scope), (scope.get("client") or ("",))[0]
         receive, send = lingering(receive, send, headers.get("content-length", ""))
         token = _token(headers, (self._tokens.cookie, COOKIE))
         limit = self._settings.limits.upload_bytes if UPLOADS.fullmatch(scope["path"]) else OTHER_BYTES
@@ -71,13 +71,15 @@ class Guard:
         if refusal is None and scope["path"] not in OPEN:
             refusal = await self._unknown(scope, token)
         if refusal is not None:
-            if refusal[0] == 429:
-                await asyncio.sleep(HELD)
+            await self._holding.hold(address, receive, counted=refusal[0] == 429)
             await _answer(send, *refusal)
             return
+        if scope["path"] in OPEN:
+            await self._holding.hold(f"[{address}]", receive)  # not together with what is refused
         state = scope.setdefault("state", {})
-        who = state.get("user") or f"[{(scope.get('client') or ('',))[0]}]"  # which is no user's name
+        who = state.get("user") or f"[{address}]"  # which is no user's name
         if self._present[who] >= self._settings.limits.requests_at_once and scope["path"] not in OPEN:
+            await self._holding.hold(address, receive, counted=True)
             await _answer(send, *_too_many(self._settings.limits.requests_at_once))
             return
         self._present[who] += 1
