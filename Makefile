@@ -10,11 +10,12 @@ PAGE := src/bifseg/server/static/index.html
 PARALLEL = -n $(1) --dist loadscope --no-loadscope-reorder
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
-LINTERS := lint-types lint-files lint-imports lint-docstrings $(if $(NODE),lint-page)
+QUICK := lint-files lint-imports  # linters that take a second; the others run beside the tests
+SLOW := lint-types lint-docstrings $(if $(NODE),lint-page)
 # Where it is set, as in images of containers, every program that a test starts compiles all of bifseg anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo app page check portable plainest bench-check evidence evidence-check test test-python test-page setup lint $(LINTERS) format types docs loops clean
+.PHONY: demo app page check portable plainest bench-check evidence evidence-check test test-python test-page check-python setup lint $(QUICK) $(SLOW) format types docs loops clean
 
 demo: .venv/demo
 	$(BIN)/bifseg demo -o demo-output
@@ -32,8 +33,9 @@ web/node_modules/.package-lock.json web/codegen/node_modules/.package-lock.json:
 	npm --prefix $* ci
 	touch $@
 
-test: lint $(if $(NODE),page)
-	@$(MAKE) --no-print-directory -j 2 test-python $(if $(NODE),test-page)
+test: setup $(if $(NODE),page)
+	@$(MAKE) --no-print-directory $(QUICK)
+	@$(MAKE) --no-print-directory -j 3 test-python $(SLOW) $(if $(NODE),test-page)
 
 test-python:
 	$(BIN)/python -m pytest $(call PARALLEL,3)
@@ -41,8 +43,13 @@ test-python:
 test-page:
 	npm --prefix web test
 
-check: lint
-	$(BIN)/python -m pytest -q -m "unit and not data" $(call PARALLEL,2)
+check: setup
+	@$(MAKE) --no-print-directory $(QUICK)
+	@$(MAKE) --no-print-directory -j 2 check-python $(SLOW)
+
+# Of the folders that it leaves out no file is even read.
+check-python:
+	$(BIN)/python -m pytest -q -m "unit and not data" $(call PARALLEL,2) $(addprefix --ignore=tests/,server page benchmarks)
 
 # The same without what only POSIX has, and on the plainest CPU: what other machines will do.
 portable: .venv/dev
@@ -66,12 +73,12 @@ evidence-check: .venv/dev
 	$(BIN)/python -m benchmarks.published.check $(DATA) $(if $(ROWS),--rows $(ROWS))
 
 lint: setup
-	@$(MAKE) --no-print-directory -j 2 $(LINTERS)
+	@$(MAKE) --no-print-directory -j 2 $(SLOW) $(QUICK)
 
 setup:
 	@$(MAKE) --no-print-directory -j 2 .venv/dev $(if $(NODE),web/node_modules/.package-lock.json)
 
-lint-types:  # first: it takes as long as all others together
+lint-types:
 	$(BIN)/mypy
 
 lint-files:
