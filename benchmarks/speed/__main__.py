@@ -54,10 +54,16 @@ class Extent:
     networks: Mapping[int, tuple[str, ...]] = field(default_factory=lambda: NETWORKS)
     grids: Mapping[int, int] = field(default_factory=dict)  # by dimension, in the place of the networks' own
     compared: tuple[int, ...] = (2, 3)  # dimensions in which other methods are run
+    products: tuple[int, ...] = (1024, 1536, 2048)  # sides of the matrices whose product tells the machine's own speed
+    copied: int = 256  # MiB, whose copy tells its bandwidth
+    best_of: int = 6  # both
 
 
 FULL = Extent(SIZES)
-QUICK = Extent({2: (64, 128), 3: (48, 80)}, presets=("fast",), seeds=1, repetitions=3, scans=(96, 256), file=96)
+QUICK = Extent(
+    {2: (64, 128), 3: (48, 80)}, presets=("fast",), seeds=1, repetitions=3, scans=(96, 256), file=96,
+    products=(512, 1024), copied=64, best_of=3,
+)  # fmt: skip
 
 
 def cases(part: str, extent: Extent, folder: Path) -> list[Case]:
@@ -108,11 +114,10 @@ def separate(part: str, extent: Extent, folder: Path, threads: int) -> list[dict
     return told
 
 
-def rates(quick: bool) -> dict[str, float]:
+def rates(extent: Extent) -> dict[str, float]:
     """Operations a second by arithmetic, and bytes a second."""
-    sizes, best_of = ((512, 1024), 3) if quick else ((1024, 1536, 2048), 6)
-    found = {name: machine.matrix_rate(name, sizes, best_of) for name in (FP32, BF16)}
-    return {**found, "bandwidth": machine.memory_bandwidth(64 if quick else 256, best_of)}
+    found = {name: machine.matrix_rate(name, extent.products, extent.best_of) for name in (FP32, BF16)}
+    return {**found, "bandwidth": machine.memory_bandwidth(extent.copied, extent.best_of)}
 
 
 def measure(
@@ -124,7 +129,7 @@ def measure(
     about |= {"scenes": SCENES, "quick": quick, "warnings": []}
     if (load := about["load_average_at_start"]) > machine.QUIET:
         about["warnings"].append(f"The machine was not quiet: its load average was {load} at the start.")
-    before = rates(quick)
+    before = rates(extent)
     for d in SIZES:  # what is loaded or compiled once
         for preset in extent.presets:
             ours.case("warm", d, 16, NETWORKS[d][0], preset, 1, extent.grids.get(d)).take(0)
@@ -141,7 +146,7 @@ def measure(
                 scene.cache_clear()
             else:
                 extra[part] = separate(part, extent, Path(folder), threads)
-    after = rates(quick)
+    after = rates(extent)
     best = {name: max(before[name], after[name]) for name in before}
     if any(abs(before[name] / after[name] - 1) > 0.1 for name in before):
         about["warnings"].append("The machine's own speed changed by more than a tenth during the run.")

@@ -114,11 +114,11 @@ BOUNDS = {
 """Two and a half times what was found beside a matrix product, up to five times beside a copy: processors differ."""
 
 
-def main() -> None:
+def main(seconds: float = SECONDS) -> None:
     beyond = 0
     with tempfile.TemporaryDirectory() as folder:
         for ratio in ratios(Path(folder)):
-            found = ratio.measure()
+            found = ratio.measure(seconds)
             beyond += found > ratio.bound
             print(
                 f"{found:8.2f}  at most {ratio.bound:g}{'  BEYOND' * (found > ratio.bound)}  {ratio.name}", flush=True

@@ -34,7 +34,7 @@ def test_one_small_run_measures_every_part_and_writes_three_files(module, thread
     tiny = speed.Extent(
         {2: (16, 24), 3: (12,)}, ("fast",), peers=("grabcut",), seeds=1, repetitions=1, scans=(24, 32), file=16,
         box=((2, 24), (3, 12)), networks={2: ("fcn2d",), 3: ("multiscale3d",)}, grids={2: 24, 3: 12},
-        compared=(2,),
+        compared=(2,), products=(128, 256), copied=16, best_of=1,
     )  # fmt: skip
     said = []
     parts = [part for part in speed.PARTS if part not in ("memory", "cold", "imports")]
@@ -197,7 +197,7 @@ def test_a_fresh_process_tells_its_wait_and_its_peak(module, tmp_path):
     memory = fresh.ask("memory", tmp_path / "scan.nii", scene.box, 1, 16)
     assert memory["peak_mib"] is None or 0 <= memory["peak_mib"] < 4096
     with pytest.raises(RuntimeError, match="failed"):
-        fresh.ask("cold", tmp_path / "missing.nii", scene.box, 1, None)
+        fresh.ask("cold", tmp_path / "scan.nii", "no box", 1, "no grid")  # before it loads anything
 
 
 def test_a_fresh_process_tells_what_it_imports(module):
@@ -214,7 +214,7 @@ def test_ten_ratios_have_bounds_and_one_beyond_its_bound_fails(module, monkeypat
     assert slow.measure(0) > slow.bound
     monkeypatch.setattr(check, "ratios", lambda folder: iter([slow]))
     with pytest.raises(SystemExit) as ended:
-        check.main()
+        check.main(seconds=0)
     assert ended.value.code == 1
     assert "BEYOND" in capsys.readouterr().out
 
