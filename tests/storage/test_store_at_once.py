@@ -74,8 +74,6 @@ APPENDING = f"""
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 from bifseg.storage import Store
-from bifseg.storage.durable import DurableSession
-from bifseg.training.synthetic.phantom import phantom
 from stored_sessions import append
 store, id = Store(sys.argv[1]), sys.argv[2]
 k = store.history(id).number
