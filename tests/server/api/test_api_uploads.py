@@ -26,6 +26,22 @@ def test_paths_do_not_lead_out_of_the_folder(ann, shelf, path):
     refused(ann.get(f"{API}/files", params={"folder": path}), 404)
 
 
+def test_a_folder_of_slices_does_not_lead_out_through_links(ann, shelf):
+    """The links were not listed, and could not be opened one by one; but a folder of them was, as a series."""
+    folder = shelf / "linked"
+    folder.mkdir()
+    try:
+        (folder / "0.dcm").symlink_to(shelf.parent / "secret.nrrd")
+        detail = refused(ann.post(f"{API}/images/open", json={"path": "linked"}), 404, "holds links")
+        assert str(shelf.parent) not in detail
+        (folder / "0.dcm").unlink()
+        (folder / "0.dcm").symlink_to(shelf / "notes.txt")
+        refused(ann.post(f"{API}/images/open", json={"path": "linked"}), 400, "")
+    finally:
+        (folder / "0.dcm").unlink()
+        folder.rmdir()
+
+
 def test_the_folder_is_listed_without_what_leads_out_of_it(ann):
     listed = ann.get(f"{API}/files").json()
     assert [(one["path"], one["folder"]) for one in listed] == [("notes.txt", False), ("ward 3", True)]

@@ -60,9 +60,16 @@ async def upload(
 @router.post("/images/open", status_code=201, response_model=ImageInfo)
 async def open_image(body: Open, service: Served, user: User) -> dict:
     """Take an image, or a folder of DICOM slices, from the server's folder of images."""
-    path = _inside(service.settings.images, body.path)
-    if not path.is_dir():
-        suffix_of(path.name)
+
+    def find() -> Path:
+        path = _inside(service.settings.images, body.path)
+        if path.is_dir():
+            _check_links(_inside(service.settings.images, ""), path)
+        else:
+            suffix_of(path.name)
+        return path
+
+    path = await run_in_threadpool(find)  # a network's folder may be slow
     return await _keep(service, user, path, body.path, body.series)
 
 
@@ -218,6 +225,13 @@ def _inside(folder: Path | None, name: str) -> Path:
     if path is None or not path.is_relative_to(folder.resolve()):
         raise NotFound(f"There is no file {name!r} in the server's folder of images.")
     return path
+
+
+def _check_links(root: Path, folder: Path) -> None:
+    """NotFound for a folder that holds links to what lies outside the root: slices are read through them."""
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise NotFound(f"The folder {folder.name!r} holds links to what is not in the server's folder of images.")
 
 
 async def _keep(service: Served, user: str, path: Path, name: str, series: str | None) -> dict:
