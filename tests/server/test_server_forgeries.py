@@ -1,12 +1,16 @@
 """What is forged to look like something else: invisible names, session files with impossible settings, two lengths."""
 
+import hashlib
 import io
 import json
 import socket
 import zipfile
+from dataclasses import replace
 
 import pytest
 from api_calls import API, BOX, begin, do, refused
+
+from bifseg.storage.snapshot import pack, unpack
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,28 @@ def test_a_request_of_two_lengths_is_refused(server, ann):
     assert told.startswith(b"HTTP/1.1 400 ")
     assert told.count(b"HTTP/1.1 ") == 1
     assert b"in two ways" in told
+
+
+@pytest.mark.parametrize("number", [{"iterations": 10**6}, {"rounds": 10**6}])
+def test_an_object_brings_no_numbers_that_could_not_begin_here(ann, id, number):
+    """It held a worker for 120 s, which heard of no cancellation and had to be killed."""
+    archive = ann.get(f"{API}/sessions/{id}/export").content
+    answer = ann.post(f"{API}/sessions/import", content=forged(archive, number))
+    refused(answer, 400, f"object.{next(iter(number))}")
+    assert ann.post(f"{API}/sessions/import", content=forged(archive, {"iterations": 1000})).status_code == 201
+
+
+def forged(archive: bytes, parameters: dict) -> bytes:
+    """A session file whose only object has other numbers."""
+    told = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(told, "w") as new:
+        manifest = json.loads(old.read("manifest.json"))
+        about = manifest["entries"][0]["state"]["objects"]["object 1"]
+        segment = unpack(old.read(f"blobs/{about['segment']}"))
+        content = pack(replace(segment, parameters=segment.parameters.but(**parameters)))
+        name = hashlib.sha256(content).hexdigest()
+        new.writestr(f"blobs/{manifest['image']['blob']}", old.read(f"blobs/{manifest['image']['blob']}"))
+        new.writestr(f"blobs/{name}", content)
+        about["segment"], manifest["blobs"], manifest["entries"] = name, [name], manifest["entries"][:1]
+        new.writestr("manifest.json", json.dumps(manifest))
+    return told.getvalue()

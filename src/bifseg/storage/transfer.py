@@ -27,6 +27,7 @@ from bifseg.io.atomic import write_together
 from bifseg.io.nifti import check_source
 from bifseg.method.parameters import RULES
 from bifseg.prompts.interaction import Box
+from bifseg.session.state import Segment
 from bifseg.storage import manifest as manifests
 from bifseg.storage import snapshot
 from bifseg.storage.full_disk import on_disk
@@ -61,18 +62,18 @@ def export(store: Store, id: str, path: str | Path) -> None:
 
 def import_(
     store: Store, path: str | Path, owner: str, *, voxels: int | None = None, limit: int | None = None,
-    check: Callable[[Manifest], None] | None = None,
+    check: Callable[[Manifest], None] | None = None, check_segment: Callable[[Segment], None] | None = None,
 ) -> str:  # fmt: skip
     """Add an exported session to a store, as this owner's: its new id.
 
     ``voxels``: that its image may have; ``limit``: bytes that the file may unpack to; ``check`` refuses a
-    manifest that is not to be taken, before anything else of the file is read. Raises InvalidInput for a file that
-    is damaged, was tampered with, is of another version, or too large; StorageFull.
+    manifest that is not to be taken, before anything else of the file is read, and ``check_segment`` an object. Raises
+    InvalidInput for a file that is damaged, was tampered with, is of another version, or too large; StorageFull.
     """
     path = Path(path)
     try:
         with _Bounded(path) as file, zipfile.ZipFile(file) as archive, ExitStack() as undo:
-            id = _Import(store, archive, limit, undo).add(owner, voxels, check)
+            id = _Import(store, archive, limit, undo, check_segment).add(owner, voxels, check)
             undo.pop_all()
             return id
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RecursionError, ValueError) as error:
@@ -116,7 +117,11 @@ class _Bounded(io.FileIO):
 class _Import:
     """One file on its way into a store; ``undo`` takes back what has been done of it."""
 
-    def __init__(self, store: Store, archive: zipfile.ZipFile, limit: int | None, undo: ExitStack) -> None:
+    def __init__(
+        self, store: Store, archive: zipfile.ZipFile, limit: int | None, undo: ExitStack,
+        check_segment: Callable[[Segment], None] | None,
+    ) -> None:  # fmt: skip
+        self._check_segment = check_segment or (lambda _: None)
         self._store, self._archive, self._undo = store, archive, undo
         self._members = {member.filename: member for member in archive.infolist()}
         check_apart(archive)
@@ -221,6 +226,7 @@ class _Import:
         for sha, claims in segments.items():
             segment = snapshot.unpack(self._store.blob(sha))
             Box.of(segment.box, image.shape)
+            self._check_segment(segment)
             learnt = (None, None) if segment.prior is None else (segment.prior.task, segment.prior.version)
             facts = segment.name, str(segment.box), int(np.count_nonzero(segment.mask)), segment.part_of, *learnt
             rules = {rule: getattr(segment.parameters, rule) for rule in RULES}

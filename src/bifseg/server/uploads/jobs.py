@@ -18,6 +18,7 @@ from bifseg.io.untrusted import mapped
 from bifseg.server.uploads.reader_process import keep
 
 if TYPE_CHECKING:
+    from bifseg.session.state import Segment
     from bifseg.storage.manifest import Manifest
 
 EXPORTED = "session.zip"
@@ -92,7 +93,9 @@ def session(path: Path, job: dict, folder: Path) -> dict:
         bounds = {"voxels": limits["voxels"], "limit": job["unpacked"]}
         with Path(job["names"]).open("a", buffering=1, encoding="ascii") as names:
             store.blobs.naming = lambda sha: names.write(f"{sha}\n")  # for who deletes them if this process is killed
-            return {"id": import_(store, path, job["owner"], **bounds, check=check_manifest)}
+            return {
+                "id": import_(store, path, job["owner"], **bounds, check=check_manifest, check_segment=check_segment)
+            }
     finally:
         store.close()
 
@@ -120,6 +123,14 @@ def check_manifest(manifest: Manifest) -> None:
     if not isinstance(parameters := manifest.options["parameters"], str):
         about["parameters"] = dict(parameters)
     parsed(Imported, json.dumps(about), "manifest")
+
+
+def check_segment(segment: Segment) -> None:
+    """ValueError for an object with numbers of the method that no session here could have."""
+    from bifseg.server.api.bodies.base import parsed
+    from bifseg.server.api.bodies.images import Parameters
+
+    parsed(Parameters, json.dumps(segment.parameters.as_dict()), "object")
 
 
 JOBS: dict[str, Callable[[Path, dict, Path], dict]] = {
