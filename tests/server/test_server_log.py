@@ -73,3 +73,12 @@ def test_errors_are_told_by_kind_and_place_alone(served):
     assert log.count("error=RuntimeError at=test_server_log.py:") == 3
     assert "route=/scan/{name} status=500" in log
     assert 'route="/scan/{name}",status="500"' in metrics.text({}).decode()
+
+
+def test_a_method_that_nobody_knows_is_not_written(served):
+    """Whoever had no token could write 60 kB into the log with each request, or what they liked without blanks."""
+    url, caplog, _ = served
+    method = PATIENT.upper() + "A" * 1000
+    assert httpx.request(method, f"{url}/scan/x", timeout=60).status_code == 405
+    assert method not in said(caplog)
+    assert "method=other" in said(caplog)

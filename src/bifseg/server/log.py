@@ -12,7 +12,7 @@ import traceback
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bifseg.server.metrics import Metrics
+from bifseg.server.metrics import METHODS, Metrics
 
 _requests = logging.getLogger("bifseg.requests")
 _failures = logging.getLogger("bifseg.failures")
@@ -69,7 +69,7 @@ class RequestLog:
             self._metrics.request(scope["method"], route, status, seconds)
             _requests.info(
                 "user=%s method=%s route=%s status=%d ms=%.1f bytes=%d",
-                user, scope["method"], route, status, 1e3 * seconds, sent,
+                user, scope["method"] if scope["method"] in METHODS else "other", route, status, 1e3 * seconds, sent,
             )  # fmt: skip
 
 
