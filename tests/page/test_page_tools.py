@@ -1,5 +1,7 @@
 """The page in a real browser: every tool, by mouse, pen, finger and keyboard, against what the store has on disk."""
 
+import re
+
 import matplotlib
 import numpy as np
 import pytest
@@ -208,7 +210,7 @@ def test_a_box_by_numbers_and_everything_by_keyboard(reader, server):
 
 
 def test_a_long_computation_is_cancelled_and_never_stands_in_the_way(reader, server):
-    slow = {"rounds": 100, "iterations": 200, "connectivity": 3}
+    slow = {"rounds": 100, "iterations": 40, "connectivity": 3}  # half a minute
     reader.open(server, SCAN, begun(server, SCAN, VOLUME, parameters=slow))
     stored = Stored(reader, server)
     before = stored.segment
@@ -216,7 +218,7 @@ def test_a_long_computation_is_cancelled_and_never_stands_in_the_way(reader, ser
     reader.press("g")
     reader.drag("Axial", (15, 18, Z), (25, 18, Z))
     expect(reader.page.locator(".doing")).to_contain_text("Computing")
-    expect(reader.page.locator(".doing")).to_contain_text("round 1", timeout=PATIENCE)
+    expect(reader.page.locator(".doing")).to_contain_text(re.compile(r"round \d"), timeout=PATIENCE)
     reader.page.mouse.move(*reader.place("Axial", (20, 18, Z)))
     reader.page.mouse.wheel(0, 100)
     soon(lambda: reader.at() == (20, 18, Z - 1), 1)
