@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -27,3 +28,11 @@ def loading(keep: bool = False) -> Iterator[None]:
     finally:
         if looked:
             gc.enable()
+
+
+@cache
+def version(package: str) -> str:
+    """Of an installed package: looked up once, which takes milliseconds."""
+    from importlib import metadata
+
+    return metadata.version(package)

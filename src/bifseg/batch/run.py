@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from bifseg.errors import BifsegError
 from bifseg.evaluation.pool import streamed
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
+from bifseg.loading import version
 from bifseg.networks.checkpoint import load_model
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import model_in_use

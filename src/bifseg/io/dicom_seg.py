@@ -8,7 +8,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +22,7 @@ from bifseg.io.dicom_file import DicomFile, read_file
 from bifseg.io.dicom_headers import packed_headers
 from bifseg.io.dicom_series import frame_order, series_files
 from bifseg.io.labels import PALETTE, TISSUE, Code, label_of
+from bifseg.loading import version
 
 MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from bifseg.imaging.image import Image
 from bifseg.io.atomic import write_atomically
 from bifseg.io.dicom_seg import called, frames_in_order, sources_of
 from bifseg.io.pictures import COLOURS
+from bifseg.loading import version
 
 NEEDED = 'RTSTRUCT needs scikit-image, which is not installed: pip install "bifseg[dicom]"'
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # which the standard has retired, and readers expect

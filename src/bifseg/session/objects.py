@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
+from bifseg.loading import version
 from bifseg.method.timing import peak_memory
 from bifseg.session import interactions as kinds
 from bifseg.session.history import SessionHistory

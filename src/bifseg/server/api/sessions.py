@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.io.formats import FORMATS, upload_endings
 from bifseg.io.labels import LABELS
+from bifseg.loading import version
 from bifseg.method.parameters import PRESETS
 from bifseg.server import views
 from bifseg.server.access.guard import User

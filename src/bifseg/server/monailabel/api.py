@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -19,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bifseg.errors import InvalidInput, NotFound, Stale
 from bifseg.io.formats import upload_endings
+from bifseg.loading import version
 from bifseg.prompts.interaction import Box
 from bifseg.server import views
 from bifseg.server.access.guard import User
