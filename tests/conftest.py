@@ -47,9 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _rank(item.path.relative_to(HERE)))
 
 
+def pytest_collection() -> None:
+    """While modules are imported there is no garbage to look for."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What was imported is no garbage: to look through it took a fifth of a second, hundreds of times."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -137,6 +137,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 """
 
 
+@pytest.mark.server
 def test_accepted_files_hold_the_same_voxels_whatever_lies_in_memory(tmp_path):
     """MALLOC_PERTURB_ fills what malloc gives: a voxel that no byte of the file stands behind would differ."""
     (tmp_path / "seeds").mkdir()

@@ -130,7 +130,7 @@ MUTATION = st.tuples(st.integers(0, 1 << 16), st.integers(0, 255))
 SIZES = st.sampled_from([0, 1, 31, 32, 255, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=500)
 @given(st.sampled_from(FRAMES), st.lists(MUTATION, min_size=1, max_size=6), st.integers(0, 200), st.booleans())
 def test_changed_frames_are_refused_or_read_in_bounds(frame, mutations, cut, early):
     frame = bytearray(frame)
@@ -139,7 +139,7 @@ def test_changed_frames_are_refused_or_read_in_bounds(frame, mutations, cut, ear
     _refused_or_an_array(bytes(frame[: len(frame) - cut] if cut < 20 else frame))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=250)
 @given(st.sampled_from(FRAMES), st.sampled_from([4, 8, 12, 32, 36, 40]), SIZES)
 def test_forged_sizes_inside_a_chunk_are_refused_or_read_in_bounds(frame, at, size):
     frame = bytearray(frame)
@@ -147,7 +147,7 @@ def test_forged_sizes_inside_a_chunk_are_refused_or_read_in_bounds(frame, at, si
     _refused_or_an_array(bytes(frame))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=250)
 @given(st.binary(max_size=300), st.sampled_from([b"", header(shape=(2, 2), chunks=1), header(b"int16", chunks=2)]))
 def test_any_bytes_are_refused_or_read_in_bounds(content, head):
     _refused_or_an_array(head + content)

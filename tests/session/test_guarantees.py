@@ -33,7 +33,7 @@ def situations(draw):
     return image, box, rounds
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(situations(), st.sampled_from(["none", "crf", "auto"]))
 def test_the_three_guarantees_hold_whatever_the_image_box_and_scribbles(situation, refine):
     image, box, rounds = situation

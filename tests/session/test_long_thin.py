@@ -16,7 +16,7 @@ SPACINGS = st.lists(st.floats(0.1, 10), min_size=3, max_size=3)
 
 
 @given(SIDES, SPACINGS, st.integers(8, 128))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_grid_is_at_least_as_fine_and_bounded(shape, spacing, size):
     spacing, d = spacing[: len(shape)], len(shape)
     longest = size * (3 if d == 2 else 1)
@@ -30,7 +30,7 @@ def test_the_grid_is_at_least_as_fine_and_bounded(shape, spacing, size):
 
 
 @given(SIDES, SPACINGS, st.integers(8, 128))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_boxes_up_to_four_times_as_long_as_thin_keep_their_grid(shape, spacing, size):
     spacing, d = spacing[: len(shape)], len(shape)
     sides = np.multiply(shape, spacing)

@@ -34,7 +34,7 @@ def brute(mask, spacing, axis):
 
 
 @given(masks(), spacings, st.integers(0, 2))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_diameter_is_the_longest_distance_there_is(mask, spacing, axis):
     start = (5, 0, 100)
     found, expected = measure(mask, start, spacing, axis), brute(mask, spacing, axis)

@@ -95,7 +95,7 @@ def test_nothing_above_the_quota(archive, tmp_path):
         assert empty(store)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files_are_refused_or_come_back_whole(archive, other, tmp_path, data):
     store, id, path = archive

@@ -54,7 +54,7 @@ def segments(draw) -> Segment:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(segments())
 @example(one())
 @example(one(grid_weights=None, scribbles=np.zeros((4, 5, 6), np.uint8)))
@@ -89,7 +89,7 @@ def test_what_memory_order_the_arrays_have_does_not_matter():
     assert pack(turned) == pack(segment)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_damaged_bytes_are_refused_or_are_still_a_segment(data):
     content = bytearray(pack(one()))

@@ -22,6 +22,7 @@ from bifseg.training.synthetic.phantom import phantom
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
+@pytest.mark.server
 def test_many_open_a_new_store_at_once(tmp_path):
     code = (
         "import sys; from bifseg.storage import Store; sys.stdin.readline(); "

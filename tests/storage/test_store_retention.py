@@ -172,6 +172,7 @@ def test_traces_of_dead_processes_go_and_those_of_live_ones_stay(store):
         assert {path.name for path in (store.folder / "processes").iterdir()} == {name, f"{name}.lock"}
 
 
+@pytest.mark.server
 def test_a_sweep_beside_work_takes_nothing_that_is_acknowledged(store, id):
     """Sweeps that take every orphan, however young, while a process appends: it may be refused, but loses nothing."""
     code = (

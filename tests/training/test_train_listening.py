@@ -136,6 +136,7 @@ def test_a_network_that_grows_answers_as_before():
         torch.testing.assert_close(network(said), smaller(image), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.server
 def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output = tmp_path / "net.safetensors"
@@ -158,6 +159,7 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
         list(train(recipe, volumes, output, minutes=minutes + 1))
 
 
+@pytest.mark.server
 def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_path, volumes, capsys):
     bank, output = str(tmp_path / "bank"), tmp_path / "net.safetensors"
     write_bank(tmp_path / "bank", volumes)
@@ -168,6 +170,7 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert "known are fcn2d, multiscale3d, large2d, large3d" in capsys.readouterr().err
 
 
+@pytest.mark.server
 def test_a_network_learns_to_refine_the_masks_of_another(tmp_path, volumes):
     recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output, proposal = tmp_path / "net.safetensors", load_model("multiscale2d")
