@@ -1,9 +1,12 @@
 """Tables of rows: what is read of them, and what is said of those that are wrong."""
 
+import csv
+import io
 import json
 
 import pytest
 
+from bifseg.batch import run
 from bifseg.batch.table import read_table
 from bifseg.errors import DamagedFile, InvalidInput, MissingFile
 
@@ -91,3 +94,12 @@ def test_what_is_no_table_is_refused(tmp_path, text, name, kind, said):
 def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(MissingFile, match="no table"):
         read_table(tmp_path / "none.csv")
+
+
+def test_no_file_is_called_what_a_spreadsheet_computes():
+    """A scan that somebody called so was a formula in results.csv for whoever opened it."""
+    name = '=HYPERLINK("http://evil")'
+    entry = {"row": 1, "name": "+1", "given": {"image": name}, "sentence": f"{name} is damaged.", "voxels": -3}
+    row = next(csv.DictReader(io.StringIO(run._csv([entry]))))
+    assert (row["image"], row["sentence"]) == (f"./{name}", f" {name} is damaged.")
+    assert (row["name"], row["voxels"]) == (" +1", "-3")

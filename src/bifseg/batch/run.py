@@ -30,6 +30,7 @@ from bifseg.networks.checkpoint import load_model
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import model_in_use
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins to compute
 RESULTS = (
     "row", "name", "status", "uncertainty", "voxels", "millilitres", "area_mm2", "diameter_mm", "diameter_px", "box",
     "model", "image", "mask", "picture", "sentence",
@@ -176,5 +177,12 @@ def _csv(entries: Sequence[Mapping[str, Any]]) -> str:
     for entry in entries:
         model = entry.get("model", {}).get("name", "")
         told = {**entry, "image": entry["given"].get("image", ""), "model": model}
-        writer.writerow({name: told.get(name, "") for name in RESULTS})
+        writer.writerow({name: _no_formula(name, told.get(name, "")) for name in RESULTS})
     return text.getvalue()
+
+
+def _no_formula(column: str, value: object) -> object:
+    """A field that no spreadsheet takes for a formula, whatever files are called: a path is the same path."""
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    return f"./{value}" if column in ("image", "mask", "picture") else f" {value}"
