@@ -16,6 +16,7 @@ from bifseg.imaging.image import Image
 from bifseg.io.untrusted import check_extent
 
 PIECE = 1 << 20  # bytes read, and unpacked, at once
+FED = 1 << 16  # packed bytes at once: what is left of them is copied at the end of each of joined streams
 DENSEST = {"gzip": 1100, "zlib": 1100}  # bytes that deflate makes of one, at most
 MAGIC = {"gzip": b"\x1f\x8b", "bzip2": b"BZh"}
 UNPACKED = "is truncated or damaged: its compressed data cannot be unpacked."
@@ -95,7 +96,7 @@ def unpacking(file: Readable, kind: str) -> Iterator[bytes]:
         if not getattr(machine, "needs_input", True):
             pass  # it has more to say without being fed
         elif len(rest) < 3:
-            rest += file.read(PIECE)
+            rest += file.read(FED)
         if machine.eof:
             if kind == "zlib" or not rest.startswith(MAGIC[kind]):
                 return
