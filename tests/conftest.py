@@ -1,6 +1,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return ByFile(config, log)
 
 
+@cache
 def _kind(file: Path) -> str | None:
     return next((KINDS[str(part)] for part in (file, *file.parents) if str(part) in KINDS), None)
 
 
+@cache
 def _rank(file: Path) -> int:
     if _starts_programs(file):
         return 0
