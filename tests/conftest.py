@@ -15,10 +15,13 @@ KINDS = {
     "test_threads.py": "server",
 }  # fmt: skip
 
-# Files that share a server.
-SERVERS = {"server/api/*": "api", "server/nninteractive/*": "nninteractive"} | dict.fromkeys(
-    ("server/test_server_*", "server/test_work.py", "server/monailabel/test_slicer_passwords.py"), "server"
-)
+# Files that share a server; and those that train, for which torch loads as much again as it does at first.
+TOGETHER = {
+    "server/api/*": "api", "server/nninteractive/*": "nninteractive", "server/test_server_*": "server",
+    "server/test_work.py": "server", "server/monailabel/test_slicer_passwords.py": "server",
+    "training/test_train*": "training", "training/test_join.py": "training", "training/test_recipes.py": "training",
+    "cli/test_cli_train.py": "training",
+}  # fmt: skip
 
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
 # where pytest-xdist runs several tests at once each has one core.
@@ -62,7 +65,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """With ``-n 3``, tests of browsers are one after the other, and so are those that start programs, and those of
-    files that share a server; others are dealt out by file."""
+    files that share a server or what they load; others are dealt out by file."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
@@ -71,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             file = Path(name).relative_to(HERE.name)
             if _starts_programs(file):
                 return "browsers" if _kind(file) == "browser" else "programs"
-            return next((SERVERS[files] for files in SERVERS if file.match(files)), name)
+            return next((TOGETHER[files] for files in TOGETHER if file.match(files)), name)
 
     return ByFile(config, log)
 
