@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from dicom_files import save_dicom
-from program import IDLE, Program
+from program import COLD, IDLE, Program
 
 from bifseg.cli import main
 from bifseg.cli.app import own_folder
@@ -241,7 +241,7 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(monkeypatch, built, caps
 def test_a_scan_that_turns_out_to_be_damaged_late_ends_the_server(built, tmp_path):
     """Who looks at the page is told so as well, and then the server stops, with its worker."""
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(3)])
-    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=LATE) as server:
+    with Process(built, tmp_path / "d", "--no-browser", "--data", tmp_path / "data", code=COLD + LATE) as server:
         with server.enter() as http:
             told = http.get(f"{API}/sessions/{server.session}")
             assert (told.status_code, told.json()["detail"]) == (400, f"{tmp_path / 'd'} is truncated.")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from program import IDLE, MAIN, Program
+from program import COLD, IDLE, MAIN, Program
 
 from bifseg.cli import main
 from bifseg.io.images import write_image
@@ -87,7 +87,8 @@ def test_a_killed_worker_is_not_noticed_and_work_in_progress_is_finished_at_the_
 
 def test_two_servers_on_one_store_take_turns(scan, tmp_path):
     """Each request of one user to the other server, as a balancer would: one session, no step lost."""
-    with Process("--data", tmp_path / "data") as one, Process("--data", tmp_path / "data") as two:
+    command, data = (sys.executable, "-c", COLD + MAIN), tmp_path / "data"
+    with Process("--data", data, command=command) as one, Process("--data", data, command=command) as two:
         clients = [httpx.Client(base_url=server.url, timeout=60) for server in (one, two)]
         id = begin(clients[0], scan)
         stroke = {"points": [[50, 50, 30], [60, 60, 30]], "label": 1, "radius": 2}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from page_reader import PATIENCE, Scan, begun, expect, reading, soon
-from program import Program
+from program import COLD, MAIN, Program
 from serving import serving
 
 from bifseg.io import images
@@ -137,10 +137,10 @@ LINK = re.compile(r"bifseg: open (http://[\d.:]+)/#enter=([\w-]+)&session=(\w+)\
 
 
 class App(Program):
-    """``bifseg app`` as a person starts it."""
+    """``bifseg app`` in a process of its own."""
 
     def __init__(self, data, *scan):
-        command = [sys.executable, "-m", "bifseg", "app", *scan, "--no-browser", "--data", data]
+        command = [sys.executable, "-c", COLD + MAIN, "app", *scan, "--no-browser", "--data", data]
         super().__init__(*command, environment={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

@@ -10,6 +10,10 @@ from bifseg.server.workers.pool import Pool
 async def none(*_): pass
 Pool.start = Pool.start_after = none
 """  # what such a process runs first where nothing is computed: no worker is started, which would load torch
+COLD = """
+from bifseg.server.settings import Settings
+Settings.warm = property(lambda _: False, lambda *_: None)
+"""  # where it does not matter how soon it answers: nothing is tried out and nothing loaded before somebody asks for it
 MAIN = "import sys; from bifseg.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
