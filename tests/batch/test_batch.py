@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from kinds_of_objects import core, scan_and_core
+from quick_learning import quicken
 
 from bifseg.batch import run, work
 from bifseg.batch.run import batch
@@ -19,7 +20,6 @@ from bifseg.cli import main
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
-from bifseg.tasks import learning
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version
 from bifseg.training.synthetic.phantom import phantom
@@ -216,7 +216,7 @@ def test_one_batch_at_a_time_writes_to_a_folder(table, tmp_path):
 
 def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
     """And is done anew once the task has learnt more; a row that names no task of that name is refused."""
-    monkeypatch.setattr(learning, "ROWS", 4000)
+    quicken(monkeypatch)
     image, truth = scan_and_core(9)
     write_image(tmp_path / "scan.nii.gz", image.array, image)
     path = tmp_path / "table.csv"

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from kinds_of_objects import scan_and_core
+from quick_learning import quicken
 
 from bifseg.cli import main
 from bifseg.io.images import read_image, write_image
 from bifseg.networks.checkpoint import load_model
-from bifseg.tasks import learning
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 
 def test_from_finished_objects_to_a_model(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(learning, "ROWS", 4000)
+    quicken(monkeypatch)
     data, box = ["--data", str(tmp_path / "tasks")], ["--box", "4:44,4:44,0"]
 
     def run(*arguments, code=0):

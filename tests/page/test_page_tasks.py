@@ -6,9 +6,9 @@ import pytest
 from api_calls import API
 from kinds_of_objects import one_of_two, scan_and_core
 from page_reader import begun, expect, reading
+from quick_learning import quicken
 
 from bifseg.server.api.bodies.drawing import Mask
-from bifseg.tasks import learning
 from bifseg.tasks.versions import learn_version
 
 PLACE = "4:44,4:44,0"
@@ -19,7 +19,7 @@ def taught(server):
     """A task of Anna's that learnt from three patients, in this process; the server's own learner does nothing."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(server.service.learner, "wake", lambda: None)
-        patched.setattr(learning, "ROWS", 4000)
+        quicken(patched)
         with server.client("anna") as http:
             http.post(f"{API}/tasks", json={"name": "dark core"})
             for seed in range(3):

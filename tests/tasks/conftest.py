@@ -1,14 +1,15 @@
-"""Learning from few pixels takes a second."""
+"""Learning in few steps takes some seconds."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from bifseg.tasks import learning
+from bifseg.tasks import fitting, learning
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_pixels() -> Iterator[None]:
+def few_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(learning, "ROWS", 4000)
+        patched.setattr(fitting, "STEPS", {2: 10, 3: 10})
+        patched.setattr(learning, "STRENGTHS", (0.0, 0.5, 1.0))
         yield

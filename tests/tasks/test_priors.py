@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from kinds_of_objects import BOX, core, scan_and_core
 
 from bifseg.errors import InvalidInput, NotFound
 from bifseg.imaging.image import Image
 from bifseg.method.parameters import Parameters
+from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Stroke
 from bifseg.session.session import Session
 from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
@@ -43,6 +45,33 @@ def test_a_prior_gives_the_masks_of_the_versions_network(task):
     assert all(np.array_equal(one.classifier[name], array) for name, array in other.classifier.items())
 
 
+def test_the_trunk_of_a_prior_is_what_the_version_changed_of_the_shipped_one(task):
+    prior, shipped, learnt = task.prior(2), load_model("default", 2).network.state_dict(), model_in_use(task, 2)
+    changed = {n for n, t in learnt.network.state_dict().items() if not torch.equal(t, shipped[n])}
+    assert set(prior.trunk) == {name for name in changed if not name.startswith("classifier.")}
+    assert all(name.startswith("scores.") or shipped[name].ndim == 1 for name in prior.trunk)  # few of the weights
+    assert sum(array.nbytes for array in prior.arrays.values()) < 100_000
+
+
+def test_objects_with_and_without_a_prior_do_not_see_each_others_trunks(task):
+    image, _ = scan_and_core(12)
+    alone = Session(image).box(BOX)
+    session = Session(image)
+    with_prior = session.box(BOX, prior=task.prior(2))
+    session.undo()
+    assert np.array_equal(session.box(BOX), alone)
+    session.undo()
+    assert np.array_equal(session.box(BOX, prior=task.prior(2)), with_prior)
+    assert not np.array_equal(alone, with_prior)
+
+
+def test_a_trunk_of_another_network_is_refused(task):
+    image, _ = scan_and_core(11)
+    wrong = replace(task.prior(2), trunk={"stages.0.0.1.weight": np.ones(3, np.float32)})
+    with pytest.raises(InvalidInput, match="does not fit the network fcn2d"):
+        Session(image).box(BOX, prior=wrong)
+
+
 def test_a_segment_keeps_its_prior_bit_for_bit_and_one_without_is_as_before(task):
     image, _ = scan_and_core(11)
     session = Session(image)
@@ -51,7 +80,8 @@ def test_a_segment_keeps_its_prior_bit_for_bit_and_one_without_is_as_before(task
     again = unpack(pack(segment))
     assert pack(again) == pack(segment)
     assert (again.prior.task, again.prior.version, again.prior.base) == ("cores", 1, segment.model.sha256)
-    assert all(np.array_equal(again.prior.weights[name], array) for name, array in segment.prior.weights.items())
+    assert all(np.array_equal(again.prior.arrays[name], array) for name, array in segment.prior.arrays.items())
+    assert again.prior.trunk
     assert b"prior" not in pack(replace(segment, prior=None))  # bytes, and so versions, of older objects stay
 
 

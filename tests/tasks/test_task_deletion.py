@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kinds_of_objects import core
+from quick_learning import quicken
 
 from bifseg.errors import InvalidInput, NotFound
-from bifseg.tasks import learning, store, versions
+from bifseg.tasks import store, versions
 from bifseg.tasks.example import About
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version
@@ -17,7 +18,7 @@ NAME = "core"
 @pytest.fixture
 def tasks(tmp_path, monkeypatch):
     """With one that has something to learn, quickly."""
-    monkeypatch.setattr(learning, "ROWS", 2000)
+    quicken(monkeypatch)
     tasks = Tasks(tmp_path)
     task = tasks.task(NAME, new=True)
     for seed in range(3):
@@ -97,7 +98,7 @@ def test_whoever_is_stopped_in_the_middle_has_deleted_it(tasks, monkeypatch):
 
 def test_a_name_is_one_of_a_file(tmp_path, monkeypatch):
     """Eighty letters of four bytes each were 500; with those of three, nothing that was learnt could be written."""
-    monkeypatch.setattr(learning, "ROWS", 2000)
+    quicken(monkeypatch)
     tasks = Tasks(tmp_path)
     with pytest.raises(InvalidInput, match="cannot be named"):
         tasks.task("\U00020000" * 80, new=True)

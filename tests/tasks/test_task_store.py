@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from kinds_of_objects import BOX, core, scan_and_core
+from quick_learning import quicken
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.networks.checkpoint import load_model
@@ -16,6 +17,13 @@ from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version, model_in_use
 
 EXAMPLES = [core(seed) for seed in range(4)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    with pytest.MonkeyPatch.context() as patched:
+        quicken(patched)
+        yield
 
 
 @pytest.fixture(scope="module")

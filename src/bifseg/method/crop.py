@@ -86,6 +86,8 @@ class Crop(Grid):
 
     Attributes
     ----------
+    channels
+        What the trunk sees of the image, float32, normalised: one array for each of its colours.
     relative_distance
         Of scribbles on the grid, see `bifseg.method.evidence.RelativeDistance`.
 
@@ -112,7 +114,7 @@ class Crop(Grid):
             cells = model.network.context_cells
             self._model, self._inside = model, tuple(slice(cells, cells + n) for n in self.shape)
             channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
-            self._seen = [normalise(self._with_context(image, channel, cells)) for channel in channels]
+            self.channels = [normalise(self._with_context(image, channel, cells)) for channel in channels]
         self._coarsest = coarsest_axis(native_spacing(image, box))
         self.relative_distance = RelativeDistance(self.seen01)
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
@@ -179,12 +181,27 @@ class Crop(Grid):
         features = next((kept for known, kept in self._heard if known == key), None)
         if features is None:
             said = self._said(strokes, mask) if listens else None
-            inputs = (seen[None] if said is None else self._guided(seen, said) for seen in self._seen)
+            inputs = (seen[None] if said is None else self._guided(seen, said) for seen in self.channels)
             network, inside = self._model.network, self._inside
             views = [view for channels in inputs for view in self._views(network, channels, inside)]
             features = Features(views, self.shape)
         self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
         return features
+
+    def as_seen(self, array: np.ndarray) -> np.ndarray:
+        """An array as the trunk sees it.
+
+        Parameters
+        ----------
+        array
+            On the grid, or one of `channels`.
+
+        Returns
+        -------
+        ndarray
+            In 3D, the axis of the thickest slices is the network's z.
+        """
+        return array if array.ndim == 2 else array.swapaxes(self._coarsest, 2)
 
     def _proposed(self, network: BoxNetwork) -> np.ndarray:
         """The log-odds of a network that sees the image in the box alone: float32, on the grid."""

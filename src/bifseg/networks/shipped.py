@@ -10,6 +10,7 @@ SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
 CLASSIFIER = "classifier."  # in a network's file, what the names of its classifier's arrays begin with
 SHAPE = "shape"  # there, the name of a mean shape
+TRUNK = "trunk."  # what names of a trunk's weights begin with, beside those of a classifier
 
 
 def shipped() -> list[str]:
@@ -17,9 +18,14 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
+def default_file(dimension: int) -> Path:
+    """The weights of the default for a dimension."""
+    return SHIPPED / f"{DEFAULT[dimension]}.safetensors"
+
+
 def default_sha256(dimension: int) -> str:
     """What `Model.sha256` is of the default for a dimension."""
-    return _sha256(SHIPPED / f"{DEFAULT[dimension]}.safetensors")
+    return _sha256(default_file(dimension))
 
 
 @cache

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
 from bifseg.method.evidence import with_evidence
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, fine_tune, foreground_probability
-from bifseg.method.mean_shape import shape_on_grid
-from bifseg.method.parameters import Parameters, once_taught
+from bifseg.method.parameters import Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+from bifseg.session.priors import expected_shape, trained_classifier, with_weights
 from bifseg.session.state import ModelId, Prior, Segment
 
 
@@ -53,35 +50,17 @@ def begin(
     Segment
         InvalidInput is raised where the weights do not fit.
     """
-    trained = _trained(model, prior)
-    classifier = trained if start is None else _with_weights(trained, start)
+    trained = trained_classifier(model, prior)
+    classifier = trained if start is None else with_weights(trained, start)
     blend = 1.0 if start is None else parameters.blend
     probability = foreground_probability(classifier, crop.features(), trained, blend)
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),
         packed=np.zeros(0, np.uint8),
-        grid_probability=with_evidence(probability, _shape(crop, model, prior, part_of)),
+        grid_probability=with_evidence(probability, expected_shape(crop, model, prior, part_of)),
         part_of=part_of, start=start, prior=prior,
     )  # fmt: skip
-
-
-def tuned_for(model: Model, prior: Prior | None) -> Mapping[str, float]:
-    """The values that precede a preset's where an object begins.
-
-    Parameters
-    ----------
-    model
-        Of its box.
-    prior
-        What a task learnt, if it begins with that.
-
-    Returns
-    -------
-    Mapping
-        As `parameters.preset` takes them.
-    """
-    return model.tuned if prior is None else once_taught(model.tuned, model.dimension)
 
 
 def adapt(
@@ -130,8 +109,8 @@ def adapt(
         Each as soon as it is computed.
     """
     clock = Stopwatch() if clock is None else clock
-    trained = _trained(model, segment.prior)
-    classifier, records, weights = _with_weights(trained, segment.classifier), [], segment.grid_weights
+    trained = trained_classifier(model, segment.prior)
+    classifier, records, weights = with_weights(trained, segment.classifier), [], segment.grid_weights
     probability = segment.grid_probability
     given = segment.given or initial is not None
     if initial is None and segment.given:
@@ -145,7 +124,8 @@ def adapt(
             locked=crop.mask_on_grid(locked) if locked.any() else None,
             initial=None if initial is None else crop.mask_on_grid(initial),
             so_far=None if so_far is None else crop.mask_on_grid(so_far),
-            beside=beside, shape=_shape(crop, model, segment.prior, segment.part_of), trained=trained, seed=seed,
+            beside=beside, shape=expected_shape(crop, model, segment.prior, segment.part_of), trained=trained,
+            seed=seed,
         ):  # fmt: skip
             clock.add(step.milliseconds)
             records.append(record(step))
@@ -208,33 +188,5 @@ def record(step: Round) -> dict:
     return about
 
 
-def _trained(model: Model, prior: Prior | None) -> Classifier:
-    """The classifier that came with the network, or what stands in its place."""
-    if prior is None:
-        return model.network.classifier
-    if prior.base != model.sha256:
-        raise InvalidInput(
-            f"Version {prior.version} of the task {prior.task!r} was learnt with another network "
-            f"({prior.base[:12]}) than {model.name} ({model.sha256[:12]}); begin without the task."
-        )
-    return _with_weights(model.network.classifier, prior.weights)
-
-
-def _shape(crop: Crop, model: Model, prior: Prior | None, part_of: str) -> np.ndarray | None:
-    """What finished objects say of where this one lies in its box; of a part nobody drew a box."""
-    shape = model.shape if prior is None else prior.shape
-    return None if shape is None or part_of else shape_on_grid(shape, crop.axes, crop.shape)
-
-
 def _weights_of(classifier: Classifier) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in classifier.state_dict().items()}
-
-
-def _with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> Classifier:
-    """A copy of the classifier with other weights: the shared one never changes."""
-    adapted = deepcopy(classifier)
-    shapes = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
-    if {name: array.shape for name, array in weights.items()} != shapes:
-        raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
-    adapted.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-    return adapted

@@ -15,6 +15,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import AXES, Box, overlap
 from bifseg.session.crops_ahead import CropsAhead
 from bifseg.session.planes import drawn_in, moved, part_name
+from bifseg.session.priors import seen_by
 from bifseg.session.refine import adapt, begin
 from bifseg.session.shape_interpolation import away, core_and_rest, gaps, goes_on, shape_between
 from bifseg.session.state import Segment, State
@@ -82,7 +83,8 @@ def _carried(
                 break
             clock, model = Stopwatch(), bench.model_of(before)
             following = takewhile(lambda later: later not in drawn, way[k + 1 :])
-            crop = ahead.crop(box, (moved(box, axis, later) for later in following), model, clock)
+            planes = (moved(box, axis, later) for later in following)
+            crop = ahead.crop(box, planes, seen_by(model, before.prior), clock)
             # "A box holds an object" is true where somebody drew it; that it does not is how an object ends.
             ends = before.parameters.but(never_empty=False)
             part = begin(name, crop, model, ends, part_of=root, start=before.classifier, prior=before.prior)
@@ -145,7 +147,7 @@ def interpolated(
                 share, clock = (k + 1) / (b - a), Stopwatch()
                 nearer, name = ends[share > 0.5], part_name(state, root, a + 1 + k)
                 model = bench.model_of(nearer)
-                crop = ahead.crop(box, boxes[k + 1 :], model, clock)
+                crop = ahead.crop(box, boxes[k + 1 :], seen_by(model, nearer.prior), clock)
                 with clock("interpolate"):
                     shape = shape_between(shapes[0], shapes[1], share, spacing).reshape(box.shape)
                 part = begin(

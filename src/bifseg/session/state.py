@@ -16,7 +16,7 @@ from bifseg.imaging.image import Image, slabs
 from bifseg.imaging.orientation import axes_of
 from bifseg.imaging.resampling import resample
 from bifseg.method.parameters import Parameters
-from bifseg.networks.shipped import SHAPE
+from bifseg.networks.shipped import SHAPE, TRUNK
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 from bifseg.session.measure import Measure, measure
 
@@ -31,10 +31,11 @@ class ModelId:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What a task had learnt when an object was begun: a classifier in the place of the trained one, and a shape.
+    """What a task had learnt when an object was begun: a classifier, weights of the trunk, and a shape.
 
-    ``version``: of the task. ``base``: SHA-256 of the network that the classifier belongs to. ``weights``: float32, by
-    name. ``shape``: float32 log-odds, where in their boxes its objects lie, see `bifseg.method.mean_shape`; or None.
+    ``version``: of the task. ``base``: SHA-256 of the network that all weights belong to. ``weights``: the
+    classifier's, float32, by name. ``shape``: float32 log-odds, where in their boxes its objects lie, see
+    `bifseg.method.mean_shape`; or None. ``trunk``: float32, by their names in the network, which has the others.
     """
 
     task: str
@@ -42,11 +43,13 @@ class Prior:
     base: str
     weights: Mapping[str, np.ndarray]
     shape: np.ndarray | None = None
+    trunk: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The weights, and the shape beside them."""
-        return {**self.weights, **({} if self.shape is None else {SHAPE: self.shape})}
+        """All of them, each under a name of its own."""
+        trunk = {TRUNK + name: array for name, array in self.trunk.items()}
+        return {**self.weights, **trunk, **({} if self.shape is None else {SHAPE: self.shape})}
 
     @classmethod
     def of(cls, task: str, version: int, base: str, arrays: Mapping[str, np.ndarray]) -> Prior:
@@ -57,15 +60,16 @@ class Prior:
         task, version, base
             Of the prior.
         arrays
-            Of both kinds.
+            Of all three kinds.
 
         Returns
         -------
         Prior
             With the arrays themselves.
         """
-        weights = {name: array for name, array in arrays.items() if name != SHAPE}
-        return cls(task, version, base, weights, arrays.get(SHAPE))
+        trunk = {name.removeprefix(TRUNK): array for name, array in arrays.items() if name.startswith(TRUNK)}
+        weights = {name: a for name, a in arrays.items() if name != SHAPE and not name.startswith(TRUNK)}
+        return cls(task, version, base, weights, arrays.get(SHAPE), trunk)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,8 @@ from bifseg.method.islands import tidy
 from bifseg.method.parameters import RULES, Parameters, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import Box
-from bifseg.session.refine import obeying, record, tuned_for
+from bifseg.session.priors import seen_by, tuned_for
+from bifseg.session.refine import obeying, record
 from bifseg.session.state import Segment, State
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def tidied(
     """
     for segment in segments:
         clock, own = Stopwatch(), {**_rules(segment.parameters), **shares}
-        crop, locked = bench.crop(segment.box, bench.model_of(segment), clock), state.taken(segment.box, segment.name)
+        crop = bench.crop(segment.box, seen_by(bench.model_of(segment), segment.prior), clock)
+        locked = state.taken(segment.box, segment.name)
         done = yield from _tidied(segment, crop, own, locked=locked, clock=clock)
         state = replace(state, objects={**state.objects, segment.name: done})
     return state

@@ -18,7 +18,8 @@ from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
 from bifseg.session import slices, tidying
 from bifseg.session.crops import Crops
-from bifseg.session.refine import adapt, begin, tuned_for
+from bifseg.session.priors import seen_by, tuned_for
+from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Prior, Segment, State
 
 
@@ -143,7 +144,7 @@ class Workbench(Crops):
             Without a mask.
         """
         model = self.model_for(box)
-        crop = self.crop(box, model, clock)
+        crop = self.crop(box, seen_by(model, prior), clock)
         wanted = self.parameters if parameters is None else parameters
         settings = chosen(wanted, model.dimension, tuned_for(model, prior))
         with clock("classifier"):
@@ -224,7 +225,8 @@ class Workbench(Crops):
         self, state: State, segment: Segment, model: Model, refine: str, initial: np.ndarray | None,
         clock: Stopwatch | None,
     ) -> Generator[Round, None, State]:  # fmt: skip
-        crop, locked = self.crop(segment.box, model, clock), state.taken(segment.box, but=segment.name)
+        crop = self.crop(segment.box, seen_by(model, segment.prior), clock)
+        locked = state.taken(segment.box, but=segment.name)
         done = yield from adapt(
             segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )

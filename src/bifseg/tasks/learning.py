@@ -1,7 +1,7 @@
-"""What the finished objects of a task teach: a network's classifier fitted to them, and their mean shape.
+"""What the finished objects of a task teach: a network fitted to them, and their mean shape.
 
 How much of each is used is decided by leaving patients out: both are made of the others, and the first masks of those
-left out are compared with the shipped network's. The classifier that is used lies between the shipped one and the
+left out are compared with the shipped network's. The network that is used lies between the shipped one and the
 fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape count in
 full or in part, as was best there; where nothing was better than the shipped network by more than chance, it stays.
 """
@@ -9,29 +9,25 @@ full or in part, as was best there; where nothing was better than the shipped ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-import torch
 
 from bifseg.errors import InvalidInput
-from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
 from bifseg.method.mean_shape import mean_shape, shape_on_grid
 from bifseg.method.parameters import once_taught
-from bifseg.networks.base import Classifier
+from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
+from bifseg.tasks.fitting import between, fitted
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped classifier to the fitted one
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
 SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
 LEAST = 3  # patients: with fewer nobody can tell luck from skill
-FOLDS = 5  # at most so many groups of patients are left out in turn
-ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9
-ROWS = 48_000  # pixels that are learnt from, in all: what bounds the time
-ERRORS = 0.5  # standard errors by which a gain has to exceed nothing
+FOLDS = 4  # at most so many groups of patients are left out in turn
+ERRORS = 0.25  # standard errors by which a gain has to exceed nothing
 
 
 Shares = tuple[float, float]  # of `STRENGTHS` and of `SHAPES`
@@ -41,7 +37,7 @@ Shares = tuple[float, float]  # of `STRENGTHS` and of `SHAPES`
 class Proof:
     """Dice of the first masks of examples whose patients were left out, 0 to 1, in the order of the examples.
 
-    ``shipped``: by the network as it was. ``learnt``: for each strength of the classifier and the shape.
+    ``shipped``: by the network as it was. ``learnt``: for each strength of the network and the shape.
     """
 
     shipped: tuple[float, ...]
@@ -72,7 +68,7 @@ class Learnt:
 
     @property
     def strength(self) -> float:
-        """How far the classifier is from the shipped one, 0 to 1."""
+        """How far the network is from the shipped one, 0 to 1."""
         return 0.0 if self.proof is None else self.proof.best[0]
 
     @property
@@ -93,40 +89,27 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     strength, share = proof.best
     if not strength and not share:
         return Learnt(None, proof)
-    network = deepcopy(model.network)
-    if strength:
-        network.classifier = between(network.classifier, _fitted(model, examples, crops, seed), strength)
-        network.requires_grad_(False)
+    network = between(model.network, fitted(model, examples, crops, seed), strength) if strength else model.network
     shape = np.float32(share) * _shape(examples, crops) if share else None
     tuned = once_taught(model.tuned, model.dimension)
     return Learnt(replace(model, network=network, sha256="", tuned=tuned, shape=shape), proof)
 
 
-def between(one: Classifier, other: Classifier, share: float) -> Classifier:
-    """A classifier whose weights are so far on the way from one to another."""
-    made = deepcopy(one)
-    with torch.no_grad():
-        for parameter, there in zip(made.parameters(), other.parameters(), strict=True):
-            parameter.lerp_(there, share)
-    return made
-
-
 def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], patients: list[str], seed: int) -> Proof:
     count = min(FOLDS, len(patients))
     fold = {patient: k % count for k, patient in enumerate(patients)}
-    trained = model.network.classifier
     scores = {shares: [0.0] * len(examples) for shares in product(STRENGTHS, SHAPES)}
     for left_out in range(count):
         known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
         others = [examples[k] for k in known], [crops[k] for k in known]
-        fitted, shape = _fitted(model, *others, seed), _shape(*others)
-        classifiers = {strength: between(trained, fitted, strength) for strength in STRENGTHS}
+        learnt, shape = fitted(model, *others, seed), _shape(*others)
+        networks = {strength: between(model.network, learnt, strength) for strength in STRENGTHS[1:]}
         for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
             if fold[example.patient] != left_out:
                 continue
             here = shape_on_grid(shape, crop.axes, crop.shape)
-            for strength, classifier in classifiers.items():
-                log_odds = crop.features().log_odds(classifier).numpy().reshape(crop.shape)
+            for strength, network in [(0.0, model.network), *networks.items()]:
+                log_odds = _log_odds(crop, example, model, network)
                 for share in SHAPES:
                     scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)
     shipped = scores.pop((0.0, 0.0))
@@ -139,27 +122,11 @@ def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
     return mean_shape(masks, [crop.axes for crop in crops])
 
 
-def _fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> Classifier:
-    """The classifier after gradient descent on pixels of all examples; in each, both classes weigh the same."""
-    rng = np.random.default_rng(seed)
-    features, labels = [], []
-    for example, crop in zip(examples, crops, strict=True):
-        inside = crop.mask_on_grid(example.mask).ravel()
-        views = crop.features().views
-        share = max(1, ROWS // (2 * len(examples) * len(views)))
-        for view in views:
-            for label in (False, True):
-                pixels = np.flatnonzero(inside == label)
-                pixels = rng.choice(pixels, min(share, len(pixels)), replace=False)
-                features.append(view[torch.from_numpy(pixels)])
-                labels.append(torch.full((len(pixels),), float(label)))
-    x, y = torch.cat(features), torch.cat(labels)
-    w = torch.empty(len(y))
-    for side in (y == 0, y == 1):
-        w[side] = 0.5 / max(1, int(side.sum()))
-    classifier = deepcopy(model.network.classifier)
-    descend(classifier, x, y, w, iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
-    return classifier
+def _log_odds(crop: Crop, example: Example, model: Model, network: BoxNetwork) -> np.ndarray:
+    """On the grid of a crop, by another network than the model's."""
+    if network is not model.network:
+        crop = Crop(example.image, example.whole, replace(model, network=network, sha256=""))
+    return crop.features().log_odds(network.classifier).numpy().reshape(crop.shape)
 
 
 def _dice(crop: Crop, log_odds: np.ndarray, example: Example) -> float:

@@ -20,21 +20,20 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
-from bifseg.networks.shipped import CLASSIFIER, SHAPE, default_sha256
+from bifseg.networks.shipped import SHAPE, default_sha256
 from bifseg.session.state import Prior
 from bifseg.tasks.example import About, Example
 from bifseg.tasks.version import Version
+from bifseg.tasks.weights import learnt_arrays
 
 KNOWN = 1 << 14  # examples of which is kept in memory where they came from: a kilobyte each
 NAME, FILE = 240, 200  # bytes of a task's name, and of it in the names of files: systems take 255
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 2  # of `learning`: another one learns anew from the same examples
+LEARNER = 3  # of `learning`: another one learns anew from the same examples
 
 
 class Task:
@@ -166,11 +165,11 @@ class Task:
         version = self.improved(dimension)
         if version is None:
             return None
-        return Prior.of(self.name, version.number, version.base, _learnt(self.checked_weights(version), version.sha256))
+        return Prior.of(self.name, version.number, version.base, self._learnt(version))
 
     def mean_shape(self, version: Version) -> np.ndarray | None:
         """What a version knows of where its objects lie; None where that does not count."""
-        return _learnt(self.checked_weights(version), version.sha256).get(SHAPE) if version.shape else None
+        return self._learnt(version).get(SHAPE) if version.shape else None
 
     def weights(self, version: Version) -> Path:
         """The file of a version's network, which there is where it is better."""
@@ -183,6 +182,9 @@ class Task:
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
             raise DamagedFile(path, "is damaged: its weights are not those that were learnt.")
         return path
+
+    def _learnt(self, version: Version) -> Mapping[str, np.ndarray]:
+        return learnt_arrays(self.checked_weights(version), version.sha256, version.dimension)
 
     def keep(self, version: Version) -> None:
         """Write what is said of a version, which counts from then on."""
@@ -198,6 +200,7 @@ class Task:
         """While it is held, no other process changes the task. NotFound where it was deleted since it was looked up."""
         if self._new:
             (self.folder / "examples").mkdir(parents=True, exist_ok=True)
+            self._new = False  # from now on it may be deleted
         self.check_exists()
         sentence = f"Another process works on the task {self.name!r}; try again when it is done."
         with locked(self.folder / ".lock", sentence, seconds=10):
@@ -302,7 +305,7 @@ class Tasks:
         if task.deleted.exists():  # whoever deleted it was stopped
             self._put_away(task)
         (task.folder / "examples").mkdir(parents=True)
-        return task
+        return Task(task.folder)
 
     def delete(self, name: str) -> None:
         """Forget a task, its examples and versions; it is gone at once, whatever stops the rest."""
@@ -323,13 +326,3 @@ class Tasks:
 def _about(path: Path, digest: str, written: int) -> About:
     """What is known of an example; its file, written once, is opened once."""
     return About.read(path, digest)
-
-
-@lru_cache(maxsize=64)
-def _learnt(path: Path, sha256: str) -> Mapping[str, np.ndarray]:
-    """The weights of a network's classifier, and its mean shape; the same file has them for all times."""
-    try:
-        arrays = load(path.read_bytes())
-    except (SafetensorError, ValueError) as error:
-        raise DamagedFile(path, f"is damaged: {error}.") from error
-    return {name.removeprefix(CLASSIFIER): a for name, a in arrays.items() if name.startswith((CLASSIFIER, SHAPE))}

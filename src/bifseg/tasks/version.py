@@ -11,7 +11,7 @@ class Version:
     """What a task learnt at one moment.
 
     ``base``: SHA-256 of the shipped network that it began with. ``examples``: digests. ``patients``: how many.
-    ``strength``: how far the classifier went from that network's. ``shape``: how much the mean shape counts. Where both
+    ``strength``: how far the network went from that one. ``shape``: how much the mean shape counts. Where both
     are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``, ``learnt``: Dice
     of the examples by the network and, for each of `named`, by what was learnt from others; none with too few patients.
     """

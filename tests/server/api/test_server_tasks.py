@@ -7,11 +7,11 @@ import pytest
 from api_calls import API, STROKE, begin, do, fetch, refused
 from kinds_of_objects import one_of_two, scan_and_core
 from PIL import Image as Picture
+from quick_learning import quicken
 
 from bifseg.evaluation.replay import replay
 from bifseg.io.images import write_image
 from bifseg.server.api.bodies.drawing import Mask
-from bifseg.tasks import learning
 from bifseg.tasks.versions import learn_version
 from bifseg.training.synthetic.phantom import phantom
 
@@ -43,7 +43,7 @@ def learn(server):
     """Have ann's task learn now, in this process; `test_server_learning` sees to the one that does it else."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(server.service.learner, "wake", lambda: None)
-        patched.setattr(learning, "ROWS", 4000)
+        quicken(patched)
 
         def learn(name="core"):
             learn_version(server.service.tasks.of("ann").task(name), 2)

@@ -161,7 +161,7 @@ function curves({ versions }: TaskState): Node[] {
       h('th', { scope: 'row' }, `${objects(one.objects)}, ${one.dimension}D`),
       h('td', {}, percent(one.before ?? 0)),
       h('td', {}, one.used ? percent((one.before ?? 0) + one.gain) : 'no better'),
-      h('td', {}, one.used ? `looks ${share(one.classifier)}, place ${share(one.shape)}` : ''),
+      h('td', {}, one.used ? `looks ${share(one.network)}, place ${share(one.shape)}` : ''),
       h('td', {}, one.rejected ? 'not used' : ''),
     )
   const columns = ['Learnt from', 'First masks before', 'After', 'What counts', '']

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 3071ae7a98b3099d997694050ba3be146dcbc578a9f60c55c9be7284b35fac6d
+// Made by `make types`; do not edit. 6c3871675538b277716aee27ad5301af442ca34a61299eaefb8eb165f6516cc4
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -203,8 +203,8 @@ export interface components {
       patients: number
       /** @description Whether it proved better than the shipped network; else that is used. */
       used: boolean
-      /** @description How far the classifier went from the shipped one, 0 to 1. */
-      classifier: number
+      /** @description How far the network went from the shipped one, 0 to 1. */
+      network: number
       /** @description How much the mean shape of the finished masks counts, 0 to 1. */
       shape: number
       /** @description By the shipped network; null with too few patients. */

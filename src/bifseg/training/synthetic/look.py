@@ -96,8 +96,11 @@ def cast_shadows(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return image * dark * np.exp(-np.float32(rng.uniform(0, 1)) * depth)
 
 
-def augment(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """A real crop as another scanner might have shown it: bias field, gamma, blur, noise, contrast inversion."""
+def augment(rng: np.random.Generator, image: np.ndarray, inverted: float = 0.15) -> np.ndarray:
+    """A real crop as another scanner might have shown it: bias field, gamma, blur, noise, contrast inversion.
+
+    ``inverted``: how often bright is shown as dark.
+    """
     low, high = np.percentile(image, (0.5, 99.5))
     image = np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
     image = image ** np.float32(np.exp(rng.normal(0, 0.25)))
@@ -108,4 +111,4 @@ def augment(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.5), truncate=2.5)
     if rng.random() < 0.5:
         image = image + np.float32(rng.uniform(0, 0.06)) * rng.standard_normal(image.shape, dtype=np.float32)
-    return -image if rng.random() < 0.15 else image
+    return -image if rng.random() < inverted else image

@@ -36,7 +36,7 @@ class LearntInfo(Answer):
     objects: int
     patients: int
     used: Annotated[bool, Field(description="Whether it proved better than the shipped network; else that is used.")]
-    classifier: Annotated[float, Field(description="How far the classifier went from the shipped one, 0 to 1.")]
+    network: Annotated[float, Field(description="How far the network went from the shipped one, 0 to 1.")]
     shape: Annotated[float, Field(description="How much the mean shape of the finished masks counts, 0 to 1.")]
     before: Annotated[float | None, Field(description="By the shipped network; null with too few patients.")]
     gain: Annotated[float, Field(description="How much more it is by what was learnt.")]

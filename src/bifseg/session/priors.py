@@ -1,0 +1,153 @@
+"""What an object is seen and judged by where a task had learnt something when it was begun: see `Prior`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from bifseg.errors import InvalidInput
+from bifseg.method.crop import Crop
+from bifseg.method.mean_shape import shape_on_grid
+from bifseg.method.parameters import once_taught
+from bifseg.networks.base import BoxNetwork, Classifier
+from bifseg.networks.checkpoint import Model
+from bifseg.session.state import Prior
+
+TRUNKS_KEPT = 4  # networks with what tasks had learnt stay in memory; older ones are made again when they are needed
+_kept: dict[str, Model] = {}
+
+
+def seen_by(model: Model, prior: Prior | None) -> Model:
+    """The network by which a box is seen: with the weights of the trunk that a task had learnt.
+
+    Parameters
+    ----------
+    model
+        Of the box.
+    prior
+        What the task had learnt, if the object began with one.
+
+    Returns
+    -------
+    Model
+        To make crops of. InvalidInput is raised where the weights do not fit.
+    """
+    if prior is None or not prior.trunk:
+        return model
+    _check(model, prior)
+    digest = hashlib.sha256(model.sha256.encode())
+    for name, array in sorted(prior.trunk.items()):
+        digest.update(name.encode() + array.tobytes())
+    sha256 = digest.hexdigest()
+    taught = _kept.pop(sha256, None) or replace(model, network=_with_trunk(model, prior), sha256=sha256)
+    _kept[sha256] = taught
+    while len(_kept) > TRUNKS_KEPT:
+        del _kept[next(iter(_kept))]
+    return taught
+
+
+def trained_classifier(model: Model, prior: Prior | None) -> Classifier:
+    """The classifier that came with a network, or what stands in its place.
+
+    Parameters
+    ----------
+    model
+        The network.
+    prior
+        What a task had learnt.
+
+    Returns
+    -------
+    Classifier
+        Not to be changed. InvalidInput is raised where its weights do not fit.
+    """
+    if prior is None:
+        return model.network.classifier
+    _check(model, prior)
+    return with_weights(model.network.classifier, prior.weights)
+
+
+def expected_shape(crop: Crop, model: Model, prior: Prior | None, part_of: str) -> np.ndarray | None:
+    """What finished objects say of where one lies in its box.
+
+    Parameters
+    ----------
+    crop, model
+        Of the box.
+    prior
+        What a task had learnt.
+    part_of
+        The object that this is a part of: nobody drew a box around one.
+
+    Returns
+    -------
+    ndarray or None
+        Log-odds on the grid, float32.
+    """
+    shape = model.shape if prior is None else prior.shape
+    return None if shape is None or part_of else shape_on_grid(shape, crop.axes, crop.shape)
+
+
+def tuned_for(model: Model, prior: Prior | None) -> Mapping[str, float]:
+    """The values that precede a preset's where an object begins.
+
+    Parameters
+    ----------
+    model
+        Of its box.
+    prior
+        What a task had learnt, if it begins with that.
+
+    Returns
+    -------
+    Mapping
+        As `parameters.preset` takes them.
+    """
+    return model.tuned if prior is None else once_taught(model.tuned, model.dimension)
+
+
+def with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> Classifier:
+    """A copy of a classifier with other weights: a shared one never changes.
+
+    Parameters
+    ----------
+    classifier
+        Of which the shapes are.
+    weights
+        float32, by name.
+
+    Returns
+    -------
+    Classifier
+        InvalidInput is raised where the weights do not fit.
+    """
+    adapted = deepcopy(classifier)
+    shapes = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
+    if {name: array.shape for name, array in weights.items()} != shapes:
+        raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
+    adapted.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    return adapted
+
+
+def _check(model: Model, prior: Prior) -> None:
+    if prior.base != model.sha256:
+        raise InvalidInput(
+            f"Version {prior.version} of the task {prior.task!r} was learnt with another network "
+            f"({prior.base[:12]}) than {model.name} ({model.sha256[:12]}); begin without the task."
+        )
+
+
+def _with_trunk(model: Model, prior: Prior) -> BoxNetwork:
+    network = deepcopy(model.network)
+    own = network.state_dict()
+    if any(name not in own or tuple(own[name].shape) != array.shape for name, array in prior.trunk.items()):
+        raise InvalidInput(
+            f"What version {prior.version} of the task {prior.task!r} had learnt does not fit the network {model.name}."
+        )
+    network.load_state_dict(own | {name: torch.from_numpy(array.copy()) for name, array in prior.trunk.items()})
+    return network.requires_grad_(False)

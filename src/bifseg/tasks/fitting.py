@@ -1,0 +1,124 @@
+"""A network is fitted to finished objects: those of its weights that scale and mix what it sees, and the classifier.
+
+These are the scales and biases of normalisations, and the projections: convolutions of one pixel with a bias, which
+bring maps to the classifier. They are so few that an object that begins with a task can keep them; all weights of the
+trunk gain little more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import nn
+
+from bifseg.imaging.intensity import normalise
+from bifseg.method.classifier import descend
+from bifseg.method.crop import Crop
+from bifseg.networks.base import BoxNetwork, Classifier
+from bifseg.networks.checkpoint import Model
+from bifseg.tasks.example import Example
+from bifseg.training.synthetic.look import augment
+from bifseg.training.train import loss_of
+
+ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9  # of the classifier alone, where the trunk cannot learn
+ROWS = 48_000  # pixels that it learns from, in all: what bounds the time
+STEPS = {2: 80, 3: 40}  # of the whole, each with one example: what bounds the time
+RATES = {2: 2e-2, 3: 4e-2}  # the largest learning rate
+WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
+MARGIN = 0.08  # of a box, at most so much of it is cut away on a side: nobody draws a box twice alike
+ANOTHER_LOOK = 0.7  # how often an example is shown as another scanner might
+
+
+def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> BoxNetwork:
+    """A copy of a model's network after gradient descent on all examples."""
+    network = deepcopy(model.network)
+    if not sees_the_image_alone(network):
+        network.classifier = fitted_classifier(network.classifier, examples, crops, seed)
+        return network
+    rng = np.random.default_rng(seed)
+    masks = [crop.as_seen(crop.mask_on_grid(example.mask)) for example, crop in zip(examples, crops, strict=True)]
+    weights = list(_few(network))
+    network.requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad_(True)
+    optimiser = torch.optim.AdamW(weights, weight_decay=0.0)
+    steps, rate = STEPS[model.dimension], RATES[model.dimension]
+    for step in range(steps):
+        k = step % len(examples)
+        channels = crops[k].channels
+        image = crops[k].as_seen(channels[rng.integers(len(channels))])
+        image, mask = shown(rng, image, masks[k], model.flips)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimiser.step()
+    return network.requires_grad_(False)
+
+
+def sees_the_image_alone(network: BoxNetwork) -> bool:
+    """Whether a trunk can be shown an example: no strokes, no surroundings, no other network's answer."""
+    return not network.listens and not network.context_cells and network.first_stage() is None
+
+
+def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool) -> tuple[np.ndarray, np.ndarray]:
+    """An example as another user and another scanner might have shown it: the image float32, the mask bool."""
+    part = []
+    for axis, n in enumerate(mask.shape):
+        inside = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        before, after = (inside[0], n - 1 - inside[-1]) if len(inside) else (0, 0)
+        first, last = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (before, after))
+        step = -1 if flips and rng.random() < 0.5 else 1
+        part.append(slice(first, n - last) if step > 0 else slice(n - last - 1, first - 1 if first else None, -1))
+    image, mask = (np.ascontiguousarray(array[tuple(part)]) for array in (image, mask))
+    if rng.random() < ANOTHER_LOOK:
+        image = augment(rng, image, inverted=0)  # the scans of a task are of one kind
+    return np.ascontiguousarray(normalise(image), np.float32), mask
+
+
+def fitted_classifier(
+    classifier: Classifier, examples: Sequence[Example], crops: Sequence[Crop], seed: int
+) -> Classifier:
+    """A classifier after gradient descent on pixels of all examples; in each, both classes weigh the same."""
+    rng = np.random.default_rng(seed)
+    features, labels = [], []
+    for example, crop in zip(examples, crops, strict=True):
+        inside = crop.mask_on_grid(example.mask).ravel()
+        views = crop.features().views
+        share = max(1, ROWS // (2 * len(examples) * len(views)))
+        for view in views:
+            for label in (False, True):
+                pixels = np.flatnonzero(inside == label)
+                pixels = rng.choice(pixels, min(share, len(pixels)), replace=False)
+                features.append(view[torch.from_numpy(pixels)])
+                labels.append(torch.full((len(pixels),), float(label)))
+    x, y = torch.cat(features), torch.cat(labels)
+    w = torch.empty(len(y))
+    for side in (y == 0, y == 1):
+        w[side] = 0.5 / max(1, int(side.sum()))
+    made = deepcopy(classifier)
+    descend(made, x, y, w, iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
+    return made
+
+
+def between(one: BoxNetwork, other: BoxNetwork, share: float) -> BoxNetwork:
+    """A network whose weights are so far on the way from one to another."""
+    made = deepcopy(one)
+    with torch.no_grad():
+        for parameter, there in zip(made.parameters(), other.parameters(), strict=True):
+            parameter.lerp_(there, share)
+    return made
+
+
+def _few(network: BoxNetwork) -> Iterator[nn.Parameter]:
+    """The weights that are fitted."""
+    for module in network.modules():
+        projects = isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1}
+        if isinstance(module, nn.GroupNorm) or (projects and module.bias is not None):
+            yield from module.parameters()
+    yield from network.classifier.parameters()

@@ -1,0 +1,69 @@
+"""A network is fitted to examples: few of its weights move, and examples are shown as others might show them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from kinds_of_objects import core
+
+from bifseg.imaging.image import Image
+from bifseg.imaging.intensity import normalise
+from bifseg.method.crop import Crop
+from bifseg.networks.checkpoint import load_model
+from bifseg.prompts.interaction import Box
+from bifseg.tasks import fitting
+from bifseg.tasks.fitting import MARGIN, fitted, shown
+
+
+@pytest.mark.parametrize("flips", [True, False])
+def test_what_is_shown_is_a_part_of_the_example_with_all_of_its_object(flips):
+    rng = np.random.default_rng(0)
+    image, mask = np.indices((40, 60))[1].astype(np.float32), np.zeros((40, 60), bool)
+    mask[10:30, 1:50] = True
+    turned = set()
+    for _ in range(40):
+        part, inside = shown(rng, image, mask, flips)
+        assert part.dtype == np.float32
+        assert part.shape == inside.shape
+        assert inside.sum() == mask.sum()
+        assert all(n - 2 * int(MARGIN * n) <= m <= n for n, m in zip(image.shape, part.shape, strict=True))
+        assert part.shape[1] >= 59 - int(MARGIN * 60)  # on the left the object is one column from the border
+        turned.add(bool(part[0, :5].mean() > part[0, -5:].mean()))
+    assert turned == ({True, False} if flips else turned)
+
+
+def test_without_another_look_it_is_the_image_itself(monkeypatch):
+    monkeypatch.setattr(fitting, "ANOTHER_LOOK", 0)
+    monkeypatch.setattr(fitting, "MARGIN", 0)
+    image = normalise(np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32))
+    mask = image > 1
+    part, inside = shown(np.random.default_rng(1), image, mask, flips=False)
+    assert np.allclose(part, image, atol=1e-2)
+    assert np.array_equal(inside, mask)
+
+
+def test_scales_and_projections_are_fitted_and_no_other_weight_of_the_trunk():
+    model, examples = replace(load_model("default", 2), size=64), [core(seed) for seed in range(2)]
+    crops = [Crop(example.image, example.whole, model) for example in examples]
+    network = fitted(model, examples, crops, 0)
+    moved = {
+        name
+        for (name, one), other in zip(model.network.named_parameters(), network.parameters(), strict=True)
+        if not torch.equal(one, other)
+    }
+    assert any(name.startswith("scores.") for name in moved)
+    assert any(name.startswith("classifier.") for name in moved)
+    assert any(name.startswith("stages.0.") for name in moved)
+    kept = {name for name, tensor in model.network.named_parameters() if tensor.ndim == 4 and tensor.shape[-1] > 1}
+    assert not moved & kept
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_in_3d_an_example_is_shown_as_the_trunk_sees_it():
+    rng = np.random.default_rng(0)
+    image = Image(rng.normal(size=(24, 30, 20)).astype(np.float32), (1, 3, 1))  # thick slices along y
+    crop = Crop(image, Box((0, 0, 0), image.shape), load_model("default", 3))
+    (seen,) = crop.channels
+    assert seen.shape == crop.shape
+    assert np.array_equal(crop.as_seen(seen), seen.swapaxes(1, 2))
