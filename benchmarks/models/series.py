@@ -131,7 +131,7 @@ def table(lines: Iterable[dict], rounds: int) -> str:
     groups = by_class(lines)
     parts = [
         "| class | objects, patients | first mask | gain by the task | after each round | with the task "
-        "| strokes to 0.90 | with the task | classifier, shape |",
+        "| strokes to 0.90 | with the task | network, shape |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     gains, before, after = [], 0, 0

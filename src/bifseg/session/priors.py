@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,12 +15,11 @@ from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
 from bifseg.method.mean_shape import shape_on_grid
 from bifseg.method.parameters import once_taught
-from bifseg.networks.base import BoxNetwork, Classifier
+from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.session.state import Prior
 
 TRUNKS_KEPT = 4  # networks with what tasks had learnt stay in memory; older ones are made again when they are needed
-_kept: dict[str, Model] = {}
 
 
 def seen_by(model: Model, prior: Prior | None) -> Model:
@@ -37,18 +37,7 @@ def seen_by(model: Model, prior: Prior | None) -> Model:
     Model
         To make crops of. InvalidInput is raised where the weights do not fit.
     """
-    if prior is None or not prior.trunk:
-        return model
-    _check(model, prior)
-    digest = hashlib.sha256(model.sha256.encode())
-    for name, array in sorted(prior.trunk.items()):
-        digest.update(name.encode() + array.tobytes())
-    sha256 = digest.hexdigest()
-    taught = _kept.pop(sha256, None) or replace(model, network=_with_trunk(model, prior), sha256=sha256)
-    _kept[sha256] = taught
-    while len(_kept) > TRUNKS_KEPT:
-        del _kept[next(iter(_kept))]
-    return taught
+    return model if prior is None or not prior.trunk else _taught(model, prior)
 
 
 def trained_classifier(model: Model, prior: Prior | None) -> Classifier:
@@ -142,12 +131,18 @@ def _check(model: Model, prior: Prior) -> None:
         )
 
 
-def _with_trunk(model: Model, prior: Prior) -> BoxNetwork:
-    network = deepcopy(model.network)
+@lru_cache(maxsize=TRUNKS_KEPT)
+def _taught(model: Model, prior: Prior) -> Model:
+    _check(model, prior)
+    network, digest = deepcopy(model.network), hashlib.sha256(model.sha256.encode())
     own = network.state_dict()
-    if any(name not in own or tuple(own[name].shape) != array.shape for name, array in prior.trunk.items()):
-        raise InvalidInput(
-            f"What version {prior.version} of the task {prior.task!r} had learnt does not fit the network {model.name}."
-        )
-    network.load_state_dict(own | {name: torch.from_numpy(array.copy()) for name, array in prior.trunk.items()})
-    return network.requires_grad_(False)
+    for name, array in sorted(prior.trunk.items()):
+        if name not in own or tuple(own[name].shape) != array.shape:
+            raise InvalidInput(
+                f"What version {prior.version} of the task {prior.task!r} had learnt does not fit the network "
+                f"{model.name}."
+            )
+        own[name] = torch.from_numpy(array.copy())
+        digest.update(name.encode() + array.tobytes())
+    network.load_state_dict(own)
+    return replace(model, network=network.requires_grad_(False), sha256=digest.hexdigest())
