@@ -84,6 +84,20 @@ def test_one_that_is_deleted_by_several_at_once_is_deleted_once(tasks):
     assert tasks.begin(NAME).remembered() == []
 
 
+def test_one_whose_folder_goes_while_somebody_waits_for_it_is_deleted(tasks, monkeypatch):
+    task, whole = tasks.task(NAME), store.locked
+
+    def locked(path, *arguments, **options):
+        monkeypatch.setattr(store, "locked", whole)
+        tasks.delete(NAME)
+        raise FileNotFoundError(path)  # as whoever opens the lock's file then
+
+    monkeypatch.setattr(store, "locked", locked)
+    with pytest.raises(NotFound, match="was deleted meanwhile"):
+        task.add(core(5))
+    assert not list(tasks.folder.iterdir())
+
+
 def test_whoever_is_stopped_in_the_middle_has_deleted_it(tasks, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Tasks, "_put_away", lambda *_: pytest.skip.Exception("killed"))

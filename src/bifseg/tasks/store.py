@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from math import prod
@@ -201,11 +201,25 @@ class Task:
         if self._new:
             (self.folder / "examples").mkdir(parents=True, exist_ok=True)
             self._new = False  # from now on it may be deleted
-        self.check_exists()
-        sentence = f"Another process works on the task {self.name!r}; try again when it is done."
-        with locked(self.folder / ".lock", sentence, seconds=10):
+        with self.holding(".lock", f"Another process works on the task {self.name!r}; try again when it is done."):
             self.check_exists()
             yield
+
+    @contextmanager
+    def holding(self, name: str, sentence: str) -> Iterator[Path]:
+        """Hold one of its locks, a file of this name; InvalidInput with this sentence where another process does.
+
+        NotFound where the task was deleted since it was looked up, whose folder then moves away.
+        """
+        self.check_exists()
+        path = self.folder / name
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(path, sentence, seconds=10))
+            except FileNotFoundError:
+                self.check_exists()
+                raise
+            yield path
 
     @property
     def exists(self) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from bifseg.errors import InvalidInput, NotFound
-from bifseg.io.locked import locked
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.learning import Learnt, Proof, learn
 from bifseg.tasks.store import Task
@@ -22,9 +21,7 @@ def learn_version(task: Task, dimension: int) -> Version:
     same time; NotFound where the task, or one of the examples, was deleted meanwhile.
     """
     sentence = f"Another process learns from the task {task.name!r}; try again when it is done."
-    task.check_exists()
-    lock = task.folder / ".learning"
-    with locked(lock, sentence, seconds=10):
+    with task.holding(".learning", sentence) as lock:
         held = lock.stat().st_ino  # while it is held, no other file has this number
         wanted = task.wanted(dimension)
         if wanted is None:
