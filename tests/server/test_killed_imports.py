@@ -6,13 +6,13 @@ import textwrap
 
 import numpy as np
 import pytest
-from stored_sessions import begun, files, scan
+from stored_sessions import exported, files, scan
 
 from bifseg.errors import TooLarge
 from bifseg.server.settings import Limits
 from bifseg.server.uploads import reading, work
 from bifseg.storage import Store, contents
-from bifseg.storage.transfer import export, verify
+from bifseg.storage.transfer import verify
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 KILLED = textwrap.dedent("""
@@ -37,9 +37,7 @@ KILLED = textwrap.dedent("""
 
 @pytest.fixture
 def archive(tmp_path):
-    with contextlib.closing(Store(tmp_path / "store")) as store:
-        export(store, begun(store), tmp_path / "session.zip")
-    return tmp_path / "session.zip"
+    return exported(tmp_path)
 
 
 @pytest.mark.server

@@ -7,11 +7,11 @@ import sys
 import textwrap
 
 import pytest
-from stored_sessions import begun
+from stored_sessions import exported
 
 from bifseg.errors import StorageFull
 from bifseg.storage import Store
-from bifseg.storage.transfer import export, import_, verify
+from bifseg.storage.transfer import import_, verify
 
 KILLED = textwrap.dedent("""
     import os, sys
@@ -35,9 +35,7 @@ KILLED = textwrap.dedent("""
 
 @pytest.fixture
 def archive(tmp_path):
-    with contextlib.closing(Store(tmp_path / "store")) as store:
-        export(store, begun(store), tmp_path / "session.zip")
-    return tmp_path / "session.zip"
+    return exported(tmp_path)
 
 
 @pytest.mark.server

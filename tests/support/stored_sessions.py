@@ -14,6 +14,7 @@ from bifseg.prompts.interaction import Box
 from bifseg.session.state import ModelId, Segment
 from bifseg.storage import Store
 from bifseg.storage.snapshot import pack
+from bifseg.storage.transfer import export
 
 
 def one(**changes) -> Segment:
@@ -84,6 +85,13 @@ def begun(store: Store) -> str:
             summary={"seconds": 0.5, "milliseconds": {"cut": 1.5}, "rounds": [{"round": 0, "energy": 2.0}]},
         )  # fmt: skip
     return id
+
+
+def exported(folder: Path) -> Path:
+    """A session file of `begun`, in a folder."""
+    with contextlib.closing(Store(folder / "store")) as store:
+        export(store, begun(store), folder / "session.zip")
+    return folder / "session.zip"
 
 
 def headers(store: Store, key: str, owner: str) -> bytes | None:

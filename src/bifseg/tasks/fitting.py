@@ -2,7 +2,7 @@
 
 These are the scales and biases of normalisations, and the projections: convolutions of one pixel with a bias, which
 bring maps to the classifier. They are so few that an object that begins with a task can keep them; all weights of the
-trunk gain little more.
+trunk gain little more. No network that ships listens; one that does learns its classifier only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 from bifseg.training.synthetic.look import augment
-from bifseg.training.train import loss_of
+from bifseg.training.train import cosine_rate, loss_of
 
 ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9  # of the classifier alone, where the trunk cannot learn
 ROWS = 48_000  # pixels that it learns from, in all: what bounds the time
@@ -52,7 +52,7 @@ def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], see
         image = crops[k].as_seen(channels[rng.integers(len(channels))])
         image, mask = shown(rng, image, masks[k], model.flips)
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / steps))
+            group["lr"] = cosine_rate(rate, step, steps, WARM_UP)
         loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
         optimiser.zero_grad()
         loss.backward()

@@ -103,12 +103,12 @@ def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], pat
         known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
         others = [examples[k] for k in known], [crops[k] for k in known]
         learnt, shape = fitted(model, *others, seed), _shape(*others)
-        networks = {strength: between(model.network, learnt, strength) for strength in STRENGTHS[1:]}
+        networks = {share: between(model.network, learnt, share) if share else model.network for share in STRENGTHS}
         for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
             if fold[example.patient] != left_out:
                 continue
             here = shape_on_grid(shape, crop.axes, crop.shape)
-            for strength, network in [(0.0, model.network), *networks.items()]:
+            for strength, network in networks.items():
                 log_odds = _log_odds(crop, example, model, network)
                 for share in SHAPES:
                     scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)

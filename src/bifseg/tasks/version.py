@@ -49,5 +49,5 @@ class Version:
 
 
 def named(strength: float, shape: float) -> str:
-    """What a version calls scores of a classifier and a shape."""
+    """What a version calls scores of a network and a shape."""
     return f"{strength}, shape {shape}" if shape else str(strength)

@@ -42,7 +42,12 @@ def rate_at(phase: Phase, step: int) -> float:
     """The learning rate, ``step`` steps into a phase."""
     if phase.halving:
         return phase.rate * 0.5 ** (step // phase.halving)
-    return phase.rate * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / phase.cosine))
+    return cosine_rate(phase.rate, step, phase.cosine, WARM_UP)
+
+
+def cosine_rate(rate: float, step: int, steps: int, warm_up: int) -> float:
+    """A learning rate that warms up over some steps, and falls along half a cosine of ``steps``."""
+    return rate * min(1, (step + 1) / warm_up) * 0.5 * (1 + np.cos(np.pi * step / steps))
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor, dice_loss: float = 0.5) -> torch.Tensor:
