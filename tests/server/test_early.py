@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import save_dicom
+from readers import FORKING
 from starlette.routing import Route
 
 from bifseg.errors import NotFound, StorageFull
@@ -125,9 +126,9 @@ def test_what_headers_say_is_known_from_the_reading(tmp_path, monkeypatch):
     """To look at them once more, in another process, took as long as to draw the slices."""
     save_dicom(tmp_path / "d", [(1, 2, 4 * k) for k in range(4)])
     service = Service(Settings(tmp_path / "data"))
-    scan = reading.read_image(tmp_path / "d", service.store.folder, Limits())
+    scan = reading.read_image(tmp_path / "d", service.store.folder, Limits(), template=FORKING)
     row = service.store.show_image(scan.image, "local", scan.headers)
-    looked = read_series(write(tmp_path / "headers", scan.headers), service.store.folder, Limits())
+    looked = read_series(write(tmp_path / "headers", scan.headers), service.store.folder, Limits(), FORKING)
     assert scan.facts == looked
     assert scan.facts.display.modality
     monkeypatch.setattr(series, "read_series", lambda *_: pytest.fail("they were looked at again"))
@@ -146,7 +147,7 @@ def test_what_there_is_to_say_of_a_readable_series_is_heard(tmp_path):
     path = next((tmp_path / "d").iterdir())
     (tmp_path / "d" / "copy").write_bytes(path.read_bytes())
     heard: list[str] = []
-    reading.read_image(tmp_path / "d", tmp_path, Limits(), hear=heard.append)
+    reading.read_image(tmp_path / "d", tmp_path, Limits(), template=FORKING, hear=heard.append)
     assert len(heard) == 1
     assert "left out" in heard[0]
 

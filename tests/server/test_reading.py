@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import save_dicom
+from readers import FORKING
 
 from bifseg.errors import TooLarge
 from bifseg.imaging.colours import joined
@@ -47,7 +48,7 @@ def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     same = images.read_image(file)
     for path, folder in ((file, tmp_path), (Path(file.name), Path())):
-        image, headers, _ = reading.read_image(path, folder, LIMITS)
+        image, headers, _ = reading.read_image(path, folder, LIMITS, template=FORKING)
         np.testing.assert_array_equal(image.array, same.array)
         np.testing.assert_array_equal(image.affine, same.affine)
         assert (image.array.dtype, image.planar, headers) == (same.array.dtype, same.planar, None)
@@ -56,21 +57,23 @@ def test_an_image_comes_back_as_it_is(file, tmp_path, monkeypatch):
 
 def test_labels_come_back_and_have_to_fit(file, tmp_path):
     like = images.read_image(file)
-    np.testing.assert_array_equal(reading.read_labels(file, tmp_path, LIMITS, like, name="The map"), NOISE)
+    np.testing.assert_array_equal(
+        reading.read_labels(file, tmp_path, LIMITS, like, name="The map", template=FORKING), NOISE
+    )
     with pytest.raises(ValueError, match=r"^The map lies elsewhere"):
-        reading.read_labels(file, tmp_path, LIMITS, Image(NOISE, (1, 2, 4)), name="The map")
+        reading.read_labels(file, tmp_path, LIMITS, Image(NOISE, (1, 2, 4)), name="The map", template=FORKING)
     assert left(tmp_path) == []
 
 
 def test_an_array_comes_back_with_its_shape(tmp_path):
     path = tmp_path / "a.nnia"
     path.write_bytes(nnia.pack(NOISE[None]))
-    array, shape = reading.read_array(path, tmp_path, LIMITS)
+    array, shape = reading.read_array(path, tmp_path, LIMITS, template=FORKING)
     np.testing.assert_array_equal(array, NOISE)
     assert shape == (1, *NOISE.shape)
     path.write_bytes(nnia.pack(NOISE))
     with pytest.raises(ValueError, match="it needs four axes"):
-        reading.read_array(path, tmp_path, LIMITS)
+        reading.read_array(path, tmp_path, LIMITS, template=FORKING)
 
 
 HOSTILE = [
@@ -175,7 +178,7 @@ def test_what_is_unpacked_lies_in_the_stores_folder(tmp_path, monkeypatch):
         reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS)
     assert Path(seen.read_text()).is_relative_to(tmp_path / "temporary")
     monkeypatch.undo()
-    assert reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS)[0].shape == (5, 6, 4)
+    assert reading.read_image(tmp_path / "d.zip", tmp_path, LIMITS, template=FORKING)[0].shape == (5, 6, 4)
 
 
 def test_an_array_of_nothing_but_a_header_is_not_unpacked(tmp_path):
@@ -186,7 +189,7 @@ def test_an_array_of_nothing_but_a_header_is_not_unpacked(tmp_path):
     assert len(content) < 400_000
     (tmp_path / "a.nnia").write_bytes(content)
     with pytest.raises(TooLarge, match="at most"):
-        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits(), template=FORKING)
     assert left(tmp_path) == []
 
 
@@ -195,9 +198,9 @@ def test_the_server_itself_takes_no_memory_for_an_array(tmp_path):
     array = np.random.default_rng(0).integers(0, 9999, (1, 256, 256, 200)).astype(np.uint16)  # 26 MB
     (tmp_path / "a.nnia").write_bytes(nnia.pack(array))
     with contextlib.closing(Store(tmp_path / "store")) as store:
-        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+        reading.read_array(tmp_path / "a.nnia", tmp_path, Limits(), template=FORKING)
         tracemalloc.start()
-        read, _ = reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+        read, _ = reading.read_array(tmp_path / "a.nnia", tmp_path, Limits(), template=FORKING)
         store.add_image(Image(read), "ann")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from readers import FORKING
 
 from bifseg.imaging.image import Image
 from bifseg.server.nninteractive.nnia import pack
@@ -66,7 +67,7 @@ def test_it_can_be_segmented_and_its_mask_is_a_mask(ann, row):
 def test_a_client_of_nninteractive_sends_it_in_colour(tmp_path):
     channels = np.ascontiguousarray(np.moveaxis(COLOURS, 3, 0))
     (tmp_path / "a.nnia").write_bytes(pack(channels))
-    array, shape = reading.read_array(tmp_path / "a.nnia", tmp_path, Limits())
+    array, shape = reading.read_array(tmp_path / "a.nnia", tmp_path, Limits(), template=FORKING)
     assert shape == (3, 60, 40, 1)
     np.testing.assert_array_equal(Image(array).colours, COLOURS)
 

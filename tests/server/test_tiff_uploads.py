@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from readers import FORKING
 
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput
 from bifseg.io import images
@@ -46,7 +47,7 @@ def test_a_stack_is_read_as_by_the_command_line(tmp_path):
     for suffix in (".tif", ".tiff"):
         path = tmp_path / f"a{suffix}"
         tifffile.imwrite(path, STACK, photometric="minisblack", compression="zlib")
-        image, headers, _ = reading.read_image(path, tmp_path, LIMITS)
+        image, headers, _ = reading.read_image(path, tmp_path, LIMITS, template=FORKING)
         np.testing.assert_array_equal(image.array, STACK.T)
         assert headers is None
         assert not image.calibrated
@@ -75,7 +76,7 @@ def test_what_kept_readers_busy_costs_one_sentence(tmp_path, monkeypatch, what):
     path.write_bytes(HOSTILE[what]())
     start = time.monotonic()
     with pytest.raises(BifsegError, match=r"^The upload") as caught:
-        reading.read_image(path, tmp_path, LIMITS)
+        reading.read_image(path, tmp_path, LIMITS, template=FORKING)
     assert "\n" not in str(caught.value)
     assert "patient" not in str(caught.value)
     assert time.monotonic() - start < 60

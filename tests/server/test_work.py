@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from api_calls import API, refused
+from readers import FORKING
 
 from bifseg.errors import TooLarge
 from bifseg.imaging.image import Image
@@ -44,11 +45,11 @@ def test_a_surface_without_end_is_refused(tmp_path, kept):
     whole = Box((0, 0, 0), image.shape)
     options = {"format": "stl", "voxels": voxels, "headers": None, "names": ["object"]}
     with pytest.raises(TooLarge, match=r"^A file \.stl would come to more than is allowed"):
-        work.written(board, whole, image, tmp_path, LIMITS, **options)
+        work.written(board, whole, image, tmp_path, LIMITS, FORKING, **options)
     with pytest.raises(TooLarge, match=r"^A file \.stl cannot be written: it took more"):
-        work.written(board, whole, image, tmp_path, replace(LIMITS, seconds_per_reading=0.01), **options)
+        work.written(board, whole, image, tmp_path, replace(LIMITS, seconds_per_reading=0.01), FORKING, **options)
     board[2:] = 0
-    with work.written(board, whole, image, tmp_path, LIMITS, **options) as file:
+    with work.written(board, whole, image, tmp_path, LIMITS, FORKING, **options) as file:
         assert file.read(6) == b"bifseg"
     assert not list((tmp_path / "temporary").iterdir())
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 import uvicorn
+from readers import TEMPLATE
 
 from bifseg.server.app import build_app
 from bifseg.server.run import Server
@@ -39,7 +40,7 @@ class Served:
 @contextlib.contextmanager
 def serving(settings: Settings, computes: bool = True) -> Iterator[Served]:
     """A server that runs until the end of the block; one that never computes starts no worker, which loads torch."""
-    app = build_app(settings)
+    app = build_app(settings, TEMPLATE)
     if not computes:
         app.state.service.pool = no_workers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
