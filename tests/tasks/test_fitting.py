@@ -13,7 +13,7 @@ from bifseg.method.crop import Crop
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Box
 from bifseg.tasks import fitting
-from bifseg.tasks.fitting import MARGIN, fitted, shown
+from bifseg.tasks.fitting import MARGIN, Adam, fitted, shown
 
 
 @pytest.mark.parametrize("flips", [True, False])
@@ -43,7 +43,25 @@ def test_without_another_look_it_is_the_image_itself(monkeypatch):
     assert np.array_equal(inside, mask)
 
 
-def test_scales_and_projections_are_fitted_and_no_other_weight_of_the_trunk():
+def test_steps_are_those_of_torchs_own_class_bit_for_bit():
+    torch.manual_seed(0)
+    first = [torch.randn(3, 4), torch.randn(5)]
+    ours, theirs = ([weight.clone().requires_grad_() for weight in first] for _ in range(2))
+    adam, oracle = Adam(ours), torch.optim.AdamW(theirs, weight_decay=0.0)
+    for k in range(20):
+        rate = 0.1 / (k + 1)
+        for weights in (ours, theirs):
+            for weight in weights:
+                weight.grad = (weight.detach() * (k - 9)).sin()
+        adam.step(rate)
+        oracle.param_groups[0]["lr"] = rate
+        oracle.step()
+        assert all(map(torch.equal, ours, theirs))
+    assert not any(map(torch.equal, ours, first))
+
+
+def test_scales_and_projections_are_fitted_and_no_other_weight_of_the_trunk(monkeypatch):
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", None)  # who makes one waits two seconds for a compiler
     model, examples = replace(load_model("default", 2), size=64), [core(seed) for seed in range(2)]
     crops = [Crop(example.image, example.whole, model) for example in examples]
     network = fitted(model, examples, crops, 0)

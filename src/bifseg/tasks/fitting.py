@@ -13,6 +13,7 @@ from copy import deepcopy
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 from bifseg.imaging.intensity import normalise
 from bifseg.method.classifier import descend
@@ -44,21 +45,38 @@ def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], see
     network.requires_grad_(False)
     for weight in weights:
         weight.requires_grad_(True)
-    optimiser = torch.optim.AdamW(weights, weight_decay=0.0)
+    descent = Adam(weights)
     steps, rate = STEPS[model.dimension], RATES[model.dimension]
     for step in range(steps):
         k = step % len(examples)
         channels = crops[k].channels
         image = crops[k].as_seen(channels[rng.integers(len(channels))])
         image, mask = shown(rng, image, masks[k], model.flips)
-        for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(rate, step, steps, WARM_UP)
         loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
-        optimiser.zero_grad()
+        network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, CLIP)
-        optimiser.step()
+        descent.step(cosine_rate(rate, step, steps, WARM_UP))
     return network.requires_grad_(False)
+
+
+class Adam:
+    """`torch.optim.Adam` by the function that it calls: a process that makes such a class loads PyTorch's compiler,
+    for two seconds."""
+
+    def __init__(self, weights: Sequence[torch.Tensor]) -> None:
+        self._weights = list(weights)
+        self._means, self._squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+        self._steps = [torch.tensor(0.0) for _ in weights]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move all weights by their gradients."""
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        adam(
+            self._weights, gradients, self._means, self._squares, [], self._steps, amsgrad=False, beta1=0.9,
+            beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
 
 
 def sees_the_image_alone(network: BoxNetwork) -> bool:
