@@ -55,7 +55,7 @@ def about(job: dict, options: dict) -> Generator[dict, None, dict]:
     return {
         "options": options,
         "threads": os.environ["OMP_NUM_THREADS"],
-        "torch": "torch" in sys.modules,
+        "loaded": sorted({"numpy", "torch"} & sys.modules.keys()),
         "interrupt": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
         "descriptors": [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()],
     }
