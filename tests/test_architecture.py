@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -17,8 +18,9 @@ MODULES = [m.name for m in pkgutil.walk_packages(bifseg.__path__, "bifseg.")]
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_are_true(name):
     module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, extraglobs={"np": importlib.import_module("numpy")})
-    assert failed == 0
+    if ">>>" in inspect.getsource(module):  # nine of ten have none, and to look for them takes two seconds
+        failed, _ = doctest.testmod(module, extraglobs={"np": importlib.import_module("numpy")})
+        assert failed == 0
     assert module.__doc__
 
 
