@@ -1,6 +1,7 @@
 """Between slices: an object carried until it ends, and shapes between two that were drawn; one undo each."""
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 
 from bifseg import Image, Session
 from bifseg.errors import InvalidInput
+from bifseg.networks.checkpoint import load_model
 from bifseg.session.shape_interpolation import core_and_rest, gaps, goes_on, shape_between
 from bifseg.storage.durable import DurableSession
 
+MODEL = replace(load_model("default", 2), size=64)  # a quarter of the time
 SHAPE, SPACING = (48, 48, 24), (1.0, 1.0, 2.0)
 X, Y, Z = np.ogrid[:48, :48, :24]
 CYLINDER = ((X - 24) ** 2 + (Y - 24) ** 2 <= 81) & (Z >= 5) & (Z < 19)
@@ -33,7 +36,7 @@ def dice(a, b):
 
 def drawn(truth, planes):
     """A session in which the object was drawn by hand in some planes."""
-    session = Session(scan(truth))
+    session = Session(scan(truth), MODEL)
     session.box((*BOX, planes[0]), "vessel", initial=truth, refine="none")
     for plane in planes[1:]:
         session.propagate(plane, refine="none")
@@ -44,7 +47,7 @@ def drawn(truth, planes):
 
 def taught(truth, noise=10.0):
     """A session that learnt from strokes in the plane 12 what the object looks like."""
-    session = Session(scan(truth, noise))
+    session = Session(scan(truth, noise), MODEL)
     session.box((*BOX, 12), "vessel")
     strokes = np.where(truth, 1, 2) * ((X % 4 == 0) & (Z == 12))
     strokes[:8] = strokes[40:] = strokes[:, :8] = strokes[:, 40:] = 0
