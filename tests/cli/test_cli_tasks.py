@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from kinds_of_objects import scan_and_core
-from quick_learning import quicken
+from quick_learning import coarsen, quicken
 
 from bifseg.cli import main
 from bifseg.io.images import read_image, write_image
@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
 
 def test_from_finished_objects_to_a_model(folder, tmp_path, capsys, monkeypatch):
     quicken(monkeypatch)
+    coarsen(monkeypatch)
     data, box = ["--data", str(tmp_path / "tasks")], ["--box", "4:44,4:44,0"]
 
     def run(*arguments, code=0):

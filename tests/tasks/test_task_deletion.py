@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kinds_of_objects import core
-from quick_learning import quicken
+from quick_learning import coarsen, quicken
 
 from bifseg.errors import InvalidInput, NotFound
 from bifseg.tasks import store, versions
@@ -19,6 +19,7 @@ NAME = "core"
 def tasks(tmp_path, monkeypatch):
     """With one that has something to learn, quickly."""
     quicken(monkeypatch)
+    coarsen(monkeypatch)
     tasks = Tasks(tmp_path)
     task = tasks.task(NAME, new=True)
     for seed in range(3):
@@ -113,6 +114,7 @@ def test_whoever_is_stopped_in_the_middle_has_deleted_it(tasks, monkeypatch):
 def test_a_name_is_one_of_a_file(tmp_path, monkeypatch):
     """Eighty letters of four bytes each were 500; with those of three, nothing that was learnt could be written."""
     quicken(monkeypatch)
+    coarsen(monkeypatch)
     tasks = Tasks(tmp_path)
     with pytest.raises(InvalidInput, match="cannot be named"):
         tasks.task("\U00020000" * 80, new=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from kinds_of_objects import BOX, core, scan_and_core
-from quick_learning import quicken
+from quick_learning import coarsen, quicken
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
 from bifseg.networks.checkpoint import load_model
@@ -23,6 +23,7 @@ EXAMPLES = [core(seed) for seed in range(4)]
 def quick():
     with pytest.MonkeyPatch.context() as patched:
         quicken(patched)
+        coarsen(patched)
         yield
 
 
