@@ -6,7 +6,7 @@ CLIENT := monailabel==0.8.5  # its client, to test our server with; what the res
 NODE := $(shell node -e 'console.log(parseFloat(process.versions.node) < 20 ? "" : "yes")' 2>/dev/null)
 DATA ?= $(BIFSEG_DATA)
 PAGE := src/bifseg/server/static/index.html
-# Of pytest: files at once, as tests/conftest.py deals them out. Of three, one mostly waits for a server or a browser.
+# Of pytest: files at once, as tests/conftest.py deals them out. Of four, two mostly wait for a server or a browser.
 PARALLEL = -n $(1) --dist loadscope --no-loadscope-reorder
 NO_NODE := The page needs Node.js 20 or newer: install it and call make again, or pip install a wheel of bifseg, which contains it.
 
@@ -38,7 +38,7 @@ test: setup $(if $(NODE),page)
 	@$(MAKE) --no-print-directory -j 3 test-python $(SLOW) $(if $(NODE),test-page)
 
 test-python:
-	$(BIN)/python -m pytest $(call PARALLEL,3)
+	$(BIN)/python -m pytest $(call PARALLEL,4)
 
 test-page:
 	npm --prefix web test

@@ -23,6 +23,9 @@ TOGETHER = {
     "cli/test_cli_train.py": "training",
 }  # fmt: skip
 
+# Folders of tests that compute or start most. In the others, no file takes more than a few seconds.
+LONG = ("server", "training", "batch", "evaluation", "tasks")
+
 # Read when torch is loaded, here and in the processes that tests start. Threads that wait for work do not spin, and
 # where pytest-xdist runs several tests at once each has one core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -39,8 +42,8 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test by where it lies, but for those marked already, and those that need real images.
 
-    Those that start programs or browsers come first, then servers and training: what takes longest, lest one worker
-    of pytest-xdist be left with it at the end.
+    Those that start programs or browsers come first, then what else takes long, lest one worker of pytest-xdist be left
+    with it at the end.
     """
     for item in items:
         file = item.path.relative_to(HERE)
@@ -64,7 +67,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """With ``-n 3``, tests of browsers are one after the other, and so are those that start programs, and those of
+    """With ``-n 4``, tests of browsers are one after the other, and so are those that start programs, and those of
     files that share a server or what they load; others are dealt out by file."""
     from xdist.scheduler import LoadScopeScheduling
 
@@ -88,7 +91,7 @@ def _kind(file: Path) -> str | None:
 def _rank(file: Path) -> int:
     if _starts_programs(file):
         return 0
-    return 1 if file.parts[0] in ("server", "training") else 2
+    return 1 if file.parts[0] in LONG or len(file.parts) == 1 else 2
 
 
 def _starts_programs(file: Path) -> bool:
