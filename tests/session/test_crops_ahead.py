@@ -10,6 +10,8 @@ from phantom_sessions import DRAWN, PLANE, QUICK
 from bifseg import Session
 from bifseg.session import crops_ahead
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 @pytest.fixture
 def _two_threads():

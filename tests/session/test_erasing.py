@@ -7,6 +7,8 @@ from phantom_sessions import BOX, DRAWN, PLANE, QUICK, states_equal
 from bifseg import Box, Session, Stroke
 from bifseg.prompts.painting import rasterise
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 WRONG = Stroke([(22, 10, 10), (27, 10, 10)], label=1, radius=1)
 
 

@@ -7,6 +7,8 @@ from phantom_sessions import BOX, PLANE, QUICK
 import bifseg
 from bifseg import Session
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 def test_objects_are_locked_selected_removed_and_saved_as_labels(scan, tmp_path):
     image, _ = scan

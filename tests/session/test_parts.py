@@ -7,6 +7,8 @@ from phantom_sessions import BOX, DRAWN, PLANE, QUICK
 import bifseg
 from bifseg import Image, Session, Stroke
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 def in_a_plane(image):
     """A session with an object in a plane that was corrected there."""

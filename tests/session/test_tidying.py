@@ -6,6 +6,8 @@ from phantom_sessions import BOX, DRAWN, PLANE, QUICK, states_equal
 
 from bifseg import Image, Session, Stroke
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 STROKES = [Stroke([(18, 14, 10), (18, 12, 10)], 1), Stroke([(8, 8, 10), (10, 8, 10)], 2)]
 SOME = {"fill_holes": 0.05, "drop_islands": 0.5}
 

@@ -7,6 +7,8 @@ from phantom_sessions import BOX, PLANE, QUICK, states_equal
 from bifseg import Session, Stroke
 from bifseg.networks.checkpoint import DEFAULT
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 def frozen(session):
     """What a user can see now, copied."""

@@ -3,10 +3,18 @@
 import contextlib
 
 import pytest
+from coarse_grids import coarse_grids
 from stored_sessions import begun, scan
 
 from bifseg.storage import Store
 from bifseg.storage.transfer import export
+
+
+@pytest.fixture(autouse=True, scope="module")
+def coarse():
+    """It does not matter how good the masks are that are stored."""
+    with coarse_grids():
+        yield
 
 
 @pytest.fixture
