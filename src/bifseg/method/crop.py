@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -16,11 +17,13 @@ from bifseg.method.energy import Energy
 from bifseg.method.evidence import RelativeDistance
 from bifseg.method.grid import LONGEST_2D, THINNEST, Grid, native_spacing
 from bifseg.method.parameters import Parameters
+from bifseg.method.stack import is_stack, slices_log_odds
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import BoxNetwork, Classifier
-from bifseg.networks.checkpoint import Model
+from bifseg.networks.checkpoint import Model, load_model
 from bifseg.networks.execution import write_features
 from bifseg.networks.guidance import guidance
+from bifseg.networks.shipped import default_sha256
 from bifseg.prompts.interaction import Box
 
 HEARD = 2  # features of so many different strokes are kept: of those before an interaction, and after it
@@ -115,6 +118,7 @@ class Crop(Grid):
             self._model, self._inside = model, tuple(slice(cells, cells + n) for n in self.shape)
             channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
             self.channels = [normalise(self._with_context(image, channel, cells)) for channel in channels]
+            self._grey = native
         self._coarsest = coarsest_axis(native_spacing(image, box))
         self.relative_distance = RelativeDistance(self.seen01)
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
@@ -187,6 +191,16 @@ class Crop(Grid):
             features = Features(views, self.shape)
         self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
         return features
+
+    @cached_property
+    def slices(self) -> np.ndarray | None:
+        """What the default 2D network says of every slice of a stack: log-odds on the grid, float32.
+
+        None of what is no stack, and where another network than the default looks at the box: it is asked alone.
+        """
+        if self._model.sha256 != default_sha256(3) or not is_stack(self.native_spacing):
+            return None
+        return slices_log_odds(self._grey, self.native_spacing, self.shape, load_model("default", 2))
 
     def as_seen(self, array: np.ndarray) -> np.ndarray:
         """An array as the trunk sees it.

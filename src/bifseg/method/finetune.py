@@ -20,6 +20,7 @@ from bifseg.method.crop import Crop, Features
 from bifseg.method.energy import Energy, fixed_labels
 from bifseg.method.evidence import scribble_evidence, sum_of, with_evidence, with_persistence
 from bifseg.method.parameters import Parameters
+from bifseg.method.stack import beside_slices, share_of_slices
 from bifseg.method.timing import Stopwatch
 from bifseg.method.weight_map import scribble_distances, weight_map
 from bifseg.networks.base import Classifier
@@ -131,11 +132,14 @@ def fine_tune(
             evidence = with_persistence(evidence, so_far, parameters.persistence)
     with clock("features"):
         features = crop.features(scribbles, so_far)
+        slices = crop.slices if parameters.slices else None
+        share = 0.0 if slices is None else share_of_slices(slices, scribbles, parameters.slices)
     with clock("classifier"):
         probability = foreground_probability(classifier, features, trained, parameters.blend)
     for index in range(rounds + 1):
         with clock("cut"):
-            belief = with_evidence(probability, evidence)
+            seen = probability if slices is None else beside_slices(probability, slices, share)
+            belief = with_evidence(seen, evidence)
             if index == 0 and initial is not None:
                 labels = np.where(fixed == 0, initial, fixed == FOREGROUND)
             else:

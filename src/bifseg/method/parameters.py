@@ -47,6 +47,7 @@ class Parameters:
     nearness: float = 0.0  # log-odds for the label whose scribbles are geodesically nearer; the paper has none
     persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
+    slices: float = 0.0  # share of a 2D network's log-odds in a stack of thick slices; the paper has none
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
     never_empty: bool = False  # a label update that finds nothing gives way to p > 0.5: a box holds an object
     rounds: int = 4  # of (label update, network update); a last label update follows
@@ -85,8 +86,8 @@ class Parameters:
                 raise InvalidInput(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
             raise InvalidInput(f"share is {self.share}; it must be 0 or more and below 1.")
-        shares = {"blend": self.blend, "fill_holes": self.fill_holes, "drop_islands": self.drop_islands}
-        for name, value in shares.items():
+        for name in ("slices", "blend", "fill_holes", "drop_islands"):
+            value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InvalidInput(f"{name} is {value}; it must lie between 0 and 1.")
         if not 0 <= self.t0 <= self.t1 <= 1:
@@ -177,8 +178,8 @@ _FAST = Parameters(
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(
-        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, fill_holes=0.005,
-        drop_islands=0.1,
+        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, slices=0.5,
+        fill_holes=0.005, drop_islands=0.1,
     ),
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""

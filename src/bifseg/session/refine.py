@@ -12,6 +12,7 @@ from bifseg.method.evidence import with_evidence
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, fine_tune, foreground_probability
 from bifseg.method.parameters import Parameters
+from bifseg.method.stack import beside_slices
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
@@ -54,6 +55,8 @@ def begin(
     classifier = trained if start is None else with_weights(trained, start)
     blend = 1.0 if start is None else parameters.blend
     probability = foreground_probability(classifier, crop.features(), trained, blend)
+    if parameters.slices and crop.slices is not None:
+        probability = beside_slices(probability, crop.slices, parameters.slices)
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 6c3871675538b277716aee27ad5301af442ca34a61299eaefb8eb165f6516cc4
+// Made by `make types`; do not edit. 0ce9395dcc9c2da3e888a1cbda3243e4eb95033559ab3c1208badfb32ae57563
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -332,6 +332,8 @@ export interface components {
       persistence: number
       /** @default 0 */
       appearance: number
+      /** @default 0 */
+      slices: number
       /** @default 1 */
       blend: number
       /** @default false */
