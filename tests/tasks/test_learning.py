@@ -9,9 +9,10 @@ from kinds_of_objects import BOX, core, one_of_two, scan_and_core, scan_and_one_
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
+from bifseg.method.crop import Crop
 from bifseg.networks.checkpoint import load_model
 from bifseg.session.session import Session
-from bifseg.tasks import fitting
+from bifseg.tasks import fitting, learning
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between
 from bifseg.tasks.learning import Proof, learn
@@ -134,3 +135,16 @@ def test_between_two_networks_lie_all_shares():
 def test_examples_of_another_dimension_are_refused():
     with pytest.raises(InvalidInput, match="for 3D boxes, and so must be all examples"):
         learn(load_model("default", 3), [core(0)])
+
+
+def test_in_a_stack_what_was_learnt_has_to_be_better_than_the_network_and_its_slices():
+    model = load_model("multiscale3d", 3)
+    array, mask = (np.repeat(one, 6, axis=2) for one in (scan_and_core(0)[0].array, scan_and_core(0)[1]))
+    example = Example.of(Image(array, (1, 1, 6)), mask, ((4, 44), (4, 44), (0, 6)), "patient 0")
+    crop = Crop(example.image, example.whole, model)
+    alone = crop.features().log_odds(model.network.classifier).numpy().reshape(crop.shape)
+    np.testing.assert_allclose(
+        learning._log_odds(crop, example, model, model.network), (alone + crop.slices) / 2, atol=1e-4
+    )
+    fitted = between(model.network, model.network, 0.5)  # the same weights, yet no longer the network that ships
+    np.testing.assert_allclose(learning._log_odds(crop, example, model, fitted), alone, atol=1e-4)
