@@ -25,7 +25,7 @@ def test_twenty_objects_can_be_searched_and_a_usual_name_brings_its_colour(brows
         expect(rows).to_have_count(20)
         search = reader.page.get_by_label("Search the objects")
         search.press_sequentially("node")
-        with server.client("anna") as http:  # the list is built anew while somebody types
+        with server.client("anna") as http, reader.acting():  # the list is built anew while somebody types
             assert http.post(f"/api/v1/sessions/{session}/select", json={"name": "node 18"}).status_code == 200
         expect(reader.page.locator(".objects .row.current")).to_contain_text("node 18")
         reader.page.keyboard.type(" 7")
