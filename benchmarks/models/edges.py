@@ -3,7 +3,8 @@
 A simulated user works on each object as in `bifseg.evaluation.loop`; after the box, one and three rounds of scribbles:
 Dice, surface Dice at 1 voxel and at 2 mm, all in %, and roughness, the area of the mask's surface (the length of its
 contour) over that of the truth's. Means over objects, each data set's, then all; a line for each variation of one
-parameter, and under it its paired difference to the base with its 95 % interval (bootstrap over patients).
+parameter, or of some at once, and under it its paired difference to the base with its 95 % interval (bootstrap over
+patients).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--fold", choices=tuple(FOLDS), default="develop", help="report: what nothing was chosen on")
     parser.add_argument("--model", default="default")
     parser.add_argument("--base", nargs="*", default=[], metavar="NAME=VALUE", help="changes to the preset fast")
-    parser.add_argument("--vary", nargs="*", default=[], metavar="NAME=A,B,...", help="one at a time")
+    parser.add_argument("--vary", nargs="*", default=[], metavar="NAME=A,B,...", help="one at a time; A=1+B=2: at once")
     parser.add_argument("--size", type=int, default=0, help="working grid; 0: the model's")
     parser.add_argument("--limit", type=int, default=60, help="objects, spread over the fold")
     parser.add_argument("--only", default="", help="data sets whose names hold this")
@@ -52,8 +53,9 @@ def main() -> None:
     base = base.but(**dict(parsed(text, base) for text in arguments.base))
     variants = {"base": base}
     for text in arguments.vary:
-        name, values = text.split("=")
-        variants |= {f"{name}={v}": base.but(**dict([parsed(f"{name}={v}", base)])) for v in values.split(",")}
+        name, values = text.split("=", 1)
+        for one in [text] if "+" in text else [f"{name}={value}" for value in values.split(",")]:
+            variants[one] = base.but(**dict(parsed(change, base) for change in one.split("+")))
 
     print(f"{len(found)} objects, model {model.name} {model.sha256[:8]}, size {model.size}, base {base}")
     scores: dict[str, list[np.ndarray]] = {name: [] for name in variants}
@@ -70,7 +72,8 @@ def main() -> None:
         reference = np.array(scores["base"])[chosen]
         for name in variants:
             rows = np.array(scores[name])[chosen]
-            print(f"{group[10:28] or 'all':18s}{name:24s}" + "".join(f"{v:8.2f}" for v in rows.mean(axis=0).ravel()))
+            heading = f"{group[10:28] or 'all':18s}{name[:23]:24s}"
+            print(heading + "".join(f"{v:8.2f}" for v in rows.mean(axis=0).ravel()))
             if name != "base" and not group:
                 gaps = (rows - reference).reshape(len(rows), -1)
                 for title, gap in zip([f"{m}, {t}" for t in titles for m in MEASURES], gaps.T, strict=True):
