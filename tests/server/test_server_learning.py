@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 
+import impatient_learner
 import pytest
 from kinds_of_objects import core
 
@@ -51,6 +52,7 @@ async def until(true, seconds=120.0):
 
 def test_one_that_is_killed_is_started_again_and_the_next_server_goes_on(tasks, monkeypatch):
     monkeypatch.setattr(learning, "AFTER", 0.01)
+    monkeypatch.setattr(learning, "PROGRAM", (impatient_learner.__file__,))
     task = begun(tasks)
 
     async def killed():

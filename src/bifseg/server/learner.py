@@ -13,6 +13,7 @@ from bifseg.server.log import failure
 from bifseg.server.tasks import UserTasks
 from bifseg.threads import limited, waits
 
+PROGRAM = ("-m", "bifseg.server.workers.learning")  # what Python runs in the process
 AFTER = 10.0  # seconds until a process that died is started again
 TRIES = 3  # of one that dies, until somebody adds another object
 
@@ -80,7 +81,7 @@ class Learner:
 
     async def _run(self, folders: list[str]) -> int:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bifseg.server.workers.learning", *folders,
+            sys.executable, *PROGRAM, *folders,
             stdin=asyncio.subprocess.PIPE, env={**os.environ, **waits(), **limited(self._threads)},
         )  # fmt: skip
         try:
