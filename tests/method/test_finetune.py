@@ -184,7 +184,7 @@ def test_a_cut_that_would_remove_the_object_gives_way_to_the_network(case):
 
 def test_the_mask_so_far_counts_once_there_are_scribbles(case):
     crop, classifier, truth, dimension = case
-    base = FAST[dimension].but(rounds=0, appearance=0.0, evidence=0.0, nearness=0.0, slices=0.0)
+    base = FAST[dimension].but(rounds=0, appearance=0.0, evidence=0.0, nearness=0.0)
     scribbles, so_far = scribbles_on(truth, np.random.default_rng(0)), np.roll(truth, 3, 0)
 
     def log_odds(strokes, **changes):

@@ -7,7 +7,7 @@ from bifseg.imaging.image import Image
 from bifseg.method import stack
 from bifseg.method.crop import Crop
 from bifseg.method.finetune import fine_tune
-from bifseg.method.parameters import FAST
+from bifseg.method.parameters import FAST, preset
 from bifseg.method.stack import MOST, beside_slices, is_stack, share_of_slices, slices_log_odds
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
@@ -96,18 +96,18 @@ def stacked():
     return model, box, Crop(Image(array, spacing=THICK), box, model)
 
 
-def test_only_a_stack_beside_the_default_network_is_asked_about(stacked):
+def test_only_stacks_have_slices_and_the_default_network_alone_asks(stacked):
     model, box, crop = stacked
     assert crop.slices.shape == crop.shape
     array = np.pad(cylinder(), ((6, 6), (6, 6), (2, 2)), constant_values=0.0)
     assert Crop(Image(array, spacing=(1, 1, 1.5)), box, model).slices is None
-    assert Crop(Image(array, spacing=THICK), box, load_model("pcnet", 3)).slices is None
+    shares = {name: preset("fast", 3, load_model(name, 3).tuned).slices for name in ("multiscale3d", "pcnet")}
+    assert shares == {"multiscale3d": 0.5, "pcnet": 0.0}
 
 
 def test_a_session_uses_them_and_scribbles_hold(stacked):
     model, _, crop = stacked
-    with_them, without = FAST[3], FAST[3].but(slices=0.0)
-    assert with_them.slices == 0.5
+    with_them, without = preset("fast", 3, model.tuned), FAST[3]
     first = {p.slices: begin("object", crop, model, p).grid_probability for p in (with_them, without)}
     np.testing.assert_array_equal(first[0.5], beside_slices(first[0.0], crop.slices, 0.5))
     segment = begin("object", crop, model, with_them)
@@ -129,6 +129,6 @@ def test_without_a_share_nobody_looks(stacked, monkeypatch):
     monkeypatch.setattr(type(crop), "slices", property(lambda self: pytest.fail("looked")))
     classifier = model.network.classifier
     scribbles = np.zeros(crop.shape, np.uint8)
-    for _ in fine_tune(crop, classifier, FAST[3].but(slices=0.0, rounds=0), scribbles=scribbles, trained=classifier):
+    for _ in fine_tune(crop, classifier, FAST[3].but(rounds=0), scribbles=scribbles, trained=classifier):
         pass
-    begin("object", crop, model, FAST[3].but(slices=0.0))
+    begin("object", crop, model, FAST[3])

@@ -137,14 +137,15 @@ def test_examples_of_another_dimension_are_refused():
         learn(load_model("default", 3), [core(0)])
 
 
-def test_in_a_stack_what_was_learnt_has_to_be_better_than_the_network_and_its_slices():
+def test_in_a_stack_a_network_is_tried_beside_what_slices_say():
     model = load_model("multiscale3d", 3)
     array, mask = (np.repeat(one, 6, axis=2) for one in (scan_and_core(0)[0].array, scan_and_core(0)[1]))
     example = Example.of(Image(array, (1, 1, 6)), mask, ((4, 44), (4, 44), (0, 6)), "patient 0")
     crop = Crop(example.image, example.whole, model)
     alone = crop.features().log_odds(model.network.classifier).numpy().reshape(crop.shape)
-    np.testing.assert_allclose(
-        learning._log_odds(crop, example, model, model.network), (alone + crop.slices) / 2, atol=1e-4
-    )
-    fitted = between(model.network, model.network, 0.5)  # the same weights, yet no longer the network that ships
-    np.testing.assert_allclose(learning._log_odds(crop, example, model, fitted), alone, atol=1e-4)
+    same = between(model.network, model.network, 0.5)
+    for network in (model.network, same):
+        odds = learning._log_odds(crop, example, model, network)
+        np.testing.assert_allclose(odds, (alone + crop.slices) / 2, atol=1e-4)
+    untuned = replace(model, tuned={})
+    np.testing.assert_allclose(learning._log_odds(crop, example, untuned, same), alone, atol=1e-4)

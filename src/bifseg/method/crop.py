@@ -23,7 +23,6 @@ from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.networks.execution import write_features
 from bifseg.networks.guidance import guidance
-from bifseg.networks.shipped import default_sha256
 from bifseg.prompts.interaction import Box
 
 HEARD = 2  # features of so many different strokes are kept: of those before an interaction, and after it
@@ -196,9 +195,9 @@ class Crop(Grid):
     def slices(self) -> np.ndarray | None:
         """What the default 2D network says of every slice of a stack: log-odds on the grid, float32.
 
-        None of what is no stack, and where another network than the default looks at the box: it is asked alone.
+        None of what is no stack.
         """
-        if self._model.sha256 != default_sha256(3) or not is_stack(self.native_spacing):
+        if not is_stack(self.native_spacing):
             return None
         return slices_log_odds(self._grey, self.native_spacing, self.shape, load_model("default", 2))
 

@@ -178,8 +178,8 @@ _FAST = Parameters(
 FAST = {
     2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
     3: _FAST.but(
-        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, slices=0.5,
-        fill_holes=0.005, drop_islands=0.1,
+        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, fill_holes=0.005,
+        drop_islands=0.1,
     ),
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""

@@ -17,7 +17,7 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
 from bifseg.method.mean_shape import mean_shape, shape_on_grid
-from bifseg.method.parameters import once_taught, preset
+from bifseg.method.parameters import once_taught
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
@@ -123,14 +123,13 @@ def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
 
 
 def _log_odds(crop: Crop, example: Example, model: Model, network: BoxNetwork) -> np.ndarray:
-    """On the grid of a crop, by the model's network, as it ships, or by another."""
+    """On the grid of a crop, by another network than the model's; in a stack, with what its slices say."""
+    seen = crop
     if network is not model.network:
-        crop = Crop(example.image, example.whole, replace(model, network=network, sha256=""))
-    odds = crop.features().log_odds(network.classifier).numpy().reshape(crop.shape)
-    if crop.slices is None:
-        return odds
-    share = np.float32(preset("fast", model.dimension, model.tuned).slices)
-    return (1 - share) * odds + share * crop.slices
+        seen = Crop(example.image, example.whole, replace(model, network=network, sha256=""))
+    odds = seen.features().log_odds(network.classifier).numpy().reshape(crop.shape)
+    share = np.float32(model.tuned.get("slices", 0.0))
+    return (1 - share) * odds + share * crop.slices if share and crop.slices is not None else odds
 
 
 def _dice(crop: Crop, log_odds: np.ndarray, example: Example) -> float:
