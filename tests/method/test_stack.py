@@ -89,24 +89,27 @@ def test_shares_are_between_the_two():
     assert np.isfinite(beside_slices(p, answers, 0.5)).all()
 
 
+def crop_of(model, spacing):
+    array = np.pad(cylinder(), ((6, 6), (6, 6), (2, 2)))
+    return Crop(Image(array, spacing=spacing), Box((4, 4, 1), (48, 54, 10)), model)
+
+
 @pytest.fixture(scope="module")
 def stacked():
-    model, array = load_model("multiscale3d", 3), np.pad(cylinder(), ((6, 6), (6, 6), (2, 2)), constant_values=0.0)
-    box = Box((4, 4, 1), (48, 54, 10))
-    return model, box, Crop(Image(array, spacing=THICK), box, model)
+    model = load_model("multiscale3d", 3)
+    return model, crop_of(model, THICK)
 
 
 def test_only_stacks_have_slices_and_the_default_network_alone_asks(stacked):
-    model, box, crop = stacked
+    model, crop = stacked
     assert crop.slices.shape == crop.shape
-    array = np.pad(cylinder(), ((6, 6), (6, 6), (2, 2)), constant_values=0.0)
-    assert Crop(Image(array, spacing=(1, 1, 1.5)), box, model).slices is None
+    assert crop_of(model, (1, 1, 1.5)).slices is None
     shares = {name: preset("fast", 3, load_model(name, 3).tuned).slices for name in ("multiscale3d", "pcnet")}
     assert shares == {"multiscale3d": 0.5, "pcnet": 0.0}
 
 
 def test_a_session_uses_them_and_scribbles_hold(stacked):
-    model, _, crop = stacked
+    model, crop = stacked
     with_them, without = preset("fast", 3, model.tuned), FAST[3]
     first = {p.slices: begin("object", crop, model, p).grid_probability for p in (with_them, without)}
     np.testing.assert_array_equal(first[0.5], beside_slices(first[0.0], crop.slices, 0.5))
@@ -125,7 +128,7 @@ def test_a_session_uses_them_and_scribbles_hold(stacked):
 
 
 def test_without_a_share_nobody_looks(stacked, monkeypatch):
-    model, _, crop = stacked
+    model, crop = stacked
     monkeypatch.setattr(type(crop), "slices", property(lambda self: pytest.fail("looked")))
     classifier = model.network.classifier
     scribbles = np.zeros(crop.shape, np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bifseg.method.evidence import agreement
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 LEVELS = 64  # bins of the histograms
@@ -76,7 +77,5 @@ def _histogram(levels: np.ndarray) -> np.ndarray:
 
 
 def _beyond_chance(ratio: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> float:
-    """How much better than a coin the sign of ``ratio`` tells levels inside from levels outside: 0 to 1. Classes count
-    alike, and one without levels not at all."""
-    right = [np.mean((ratio > 0)[levels] == of) for levels, of in ((inside, True), (outside, False)) if len(levels)]
-    return max(0.0, 2 * float(np.mean(right)) - 1)
+    """How much better than a coin the sign of ``ratio`` tells levels inside from levels outside: 0 to 1."""
+    return max(0.0, 2 * agreement(ratio > 0, inside, outside) - 1)

@@ -153,6 +153,30 @@ def with_persistence(evidence: np.ndarray | None, so_far: np.ndarray, strength: 
     return kept if evidence is None else np.add(kept, evidence, out=kept)
 
 
+def agreement(positive: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> float:
+    """How often an answer is right where the labels are known; both labels weigh alike, one that is nowhere not at all.
+
+    Parameters
+    ----------
+    positive
+        bool, what the answer takes for foreground.
+    inside, outside
+        Indices into it, or masks of its shape, of what is foreground and background; one of them has a pixel.
+
+    Returns
+    -------
+    float
+        0 to 1; 0.5 is chance.
+
+    Examples
+    --------
+    >>> agreement(np.array([True, True, False]), np.array([0, 2]), np.array([1]))
+    0.25
+    """
+    known = (positive[inside], True), (positive[outside], False)
+    return float(np.mean([np.mean(part == label) for part, label in known if part.size]))
+
+
 def with_evidence(probability: np.ndarray, evidence: np.ndarray | None) -> np.ndarray:
     """The probability of the foreground after evidence was added to its log-odds.
 

@@ -17,6 +17,7 @@ from bifseg.imaging.intensity import normalise
 from bifseg.imaging.resampling import resample, working_shape
 from bifseg.method.classifier import log_odds
 from bifseg.method.energy import CERTAIN
+from bifseg.method.evidence import agreement
 from bifseg.method.grid import LONGEST_2D
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.execution import write_features
@@ -100,9 +101,9 @@ def share_of_slices(slices: np.ndarray, scribbles: np.ndarray, share: float) -> 
     float
         0 to ``share``. Both labels weigh alike; one that nobody scribbled, nothing.
     """
-    signs = (FOREGROUND, slices > 0), (BACKGROUND, slices < 0)
-    right = [float(np.mean(agrees[scribbles == label])) for label, agrees in signs if (scribbles == label).any()]
-    return share * (sum(right) / len(right) if right else 1.0)
+    if not scribbles.any():
+        return share
+    return share * agreement(slices > 0, scribbles == FOREGROUND, scribbles == BACKGROUND)
 
 
 def beside_slices(probability: np.ndarray, slices: np.ndarray, share: float) -> np.ndarray:

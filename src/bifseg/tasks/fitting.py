@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from typing import cast
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class Adam:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move all weights by their gradients."""
-        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        gradients = [cast("torch.Tensor", weight.grad) for weight in self._weights]  # in the order of the weights
         adam(
             self._weights, gradients, self._means, self._squares, [], self._steps, amsgrad=False, beta1=0.9,
             beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
