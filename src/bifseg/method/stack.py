@@ -25,6 +25,7 @@ from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 THICK = 2.0  # times as thick as their pixels are wide: slices of a stack are at least that
 MOST = 24  # slices that are looked at; of more, the answers are interpolated: bounds the time
+AT_ONCE = 4  # as many as a picture has views: threads that share a single slice wait for each other most of the time
 LARGEST = 30.0  # log-odds; beyond them a probability is 0 or 1
 
 
@@ -75,12 +76,14 @@ def slices_log_odds(volume: np.ndarray, spacing: Sequence[float], shape: tuple[i
     size = model.size
     plane = working_shape([volume.shape[a] for a in sides], [spacing[a] for a in sides], size, size * LONGEST_2D)
     seen[sides[0]], seen[sides[1]] = plane
-    slices = np.moveaxis(normalise(resample(volume, seen)), across, 0)
-    features = torch.empty((1, *plane, model.network.channels))
+    slices = np.ascontiguousarray(np.moveaxis(normalise(resample(volume, seen)), across, 0))
+    features = torch.empty((AT_ONCE, *plane, model.network.channels))
     answers = np.empty(slices.shape, np.float32)
-    for one, answer in zip(slices, answers, strict=True):
-        write_features(model.network, torch.from_numpy(np.ascontiguousarray(one))[None, None], features)
-        answer[...] = log_odds(model.network.classifier, features.flatten(0, -2)).numpy().reshape(plane)
+    for start in range(0, len(slices), AT_ONCE):
+        some = torch.from_numpy(slices[start : start + AT_ONCE])[:, None]
+        write_features(model.network, some, features[: len(some)])
+        odds = log_odds(model.network.classifier, features[: len(some)].flatten(0, -2))
+        answers[start : start + AT_ONCE] = odds.numpy().reshape(-1, *plane)
     return resample(np.moveaxis(answers, 0, across), shape)
 
 

@@ -30,6 +30,7 @@ def begin(
     part_of: str = "",
     start: Mapping[str, np.ndarray] | None = None,
     prior: Prior | None = None,
+    clock: Stopwatch | None = None,
 ) -> Segment:
     """An object of which only the box is known: no mask yet.
 
@@ -45,6 +46,8 @@ def begin(
         Weights to begin with instead of the trained classifier's.
     prior
         What a task learnt, in the place of what the model brings.
+    clock
+        Takes the time of the stages "features" and "classifier".
 
     Returns
     -------
@@ -54,9 +57,13 @@ def begin(
     trained = trained_classifier(model, prior)
     classifier = trained if start is None else with_weights(trained, start)
     blend = 1.0 if start is None else parameters.blend
-    probability = foreground_probability(classifier, crop.features(), trained, blend)
-    if parameters.slices and crop.slices is not None:
-        probability = beside_slices(probability, crop.slices, parameters.slices)
+    clock = Stopwatch() if clock is None else clock
+    with clock("features"):
+        features, slices = crop.features(), crop.slices if parameters.slices else None
+    with clock("classifier"):
+        probability = foreground_probability(classifier, features, trained, blend)
+        if slices is not None:
+            probability = beside_slices(probability, slices, parameters.slices)
     return Segment(
         name, crop.box, ModelId(model.name, model.sha256), parameters, _weights_of(classifier),
         scribbles=np.zeros(crop.box.shape, np.uint8),

@@ -147,8 +147,7 @@ class Workbench(Crops):
         crop = self.crop(box, seen_by(model, prior), clock)
         wanted = self.parameters if parameters is None else parameters
         settings = chosen(wanted, model.dimension, tuned_for(model, prior))
-        with clock("classifier"):
-            return begin(name, crop, model, settings, part_of=part_of, start=start, prior=prior)
+        return begin(name, crop, model, settings, part_of=part_of, start=start, prior=prior, clock=clock)
 
     def begun(
         self,
