@@ -3,14 +3,13 @@ import stat
 
 import numpy as np
 import pytest
-from durable_sessions import BOX, SCRIBBLE, do
+from durable_sessions import BOX, SCAN, SCRIBBLE, do
 
 from bifseg.cli import main
 from bifseg.io.images import read_labels
 from bifseg.server.access.tokens import Tokens
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
-from bifseg.training.synthetic.phantom import phantom
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def id(folder):
     store = Store(folder)
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann", title="left kidney")
+    id = store.create(store.add_image(SCAN, "ann"), "ann", title="left kidney")
     session = DurableSession(store, id)
     do(session, BOX)
     do(session, SCRIBBLE)
@@ -49,7 +48,7 @@ def test_list_and_show(capsys, folder, id):
 
 def test_no_code_of_a_title_reaches_the_terminal(capsys, tmp_path):
     store = Store(tmp_path)
-    store.create(store.add_image(phantom(11)[0], "ann"), "ann", title="kid\x1b]0;ney\x07\nnew [bold]line")
+    store.create(store.add_image(SCAN, "ann"), "ann", title="kid\x1b]0;ney\x07\nnew [bold]line")
     store.close()
     _, out, _ = run(capsys, "sessions", "list", "--data", tmp_path)
     assert "kid?]0;ney??new [bold]line" in out
@@ -71,7 +70,7 @@ def test_export_import_delete(capsys, folder, id, tmp_path):
     new = out.strip()
     assert code == 0
     one, two = Store(folder), Store(other)
-    np.testing.assert_array_equal(one.state(id).labels((128, 128, 64)), two.state(new).labels((128, 128, 64)))
+    np.testing.assert_array_equal(one.state(id).labels(SCAN.shape), two.state(new).labels(SCAN.shape))
     assert two.session(new).owner == "bob"
     one.close()
     two.close()

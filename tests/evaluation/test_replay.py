@@ -1,18 +1,16 @@
 import numpy as np
 import pytest
-from durable_sessions import BOX, PLANE, SCRIBBLE, do
+from durable_sessions import BOX, PLANE, SCAN, SCRIBBLE, do
 
 from bifseg.errors import NotFound
 from bifseg.evaluation.replay import replay, surviving
 from bifseg.networks.checkpoint import DEFAULT, SHIPPED
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
-from bifseg.training.synthetic.phantom import phantom
 
-SCAN, _ = phantom(11)
 MORE = {
     "kind": "scribble",
-    "scribbles": {"strokes": [{"points": [[35, 35, 30], [40, 35, 30]], "label": 2, "radius": 1}]},
+    "scribbles": {"strokes": [{"points": [[17, 17, 15], [20, 17, 15]], "label": 2, "radius": 1}]},
 }
 
 
@@ -22,7 +20,7 @@ def recorded(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
     id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
-    for step in (BOX, MORE, {"kind": "undo"}, SCRIBBLE, {"kind": "resize", "box": "28:92,28:92,20:40"}, PLANE, MORE):
+    for step in (BOX, MORE, {"kind": "undo"}, SCRIBBLE, {"kind": "resize", "box": "14:46,14:46,10:20"}, PLANE, MORE):
         do(session, step)
     yield store, id
     store.close()
@@ -73,9 +71,9 @@ def test_the_new_scribbles_alone_go_to_a_method(recorded, monkeypatch):
     foreground = int((store.state(id).objects["object 1"].scribbles == 1).sum())
     background = int((store.state(id).objects["slice"].scribbles == 2).sum())
     assert heard == [
-        ("box", "30:90,30:90,20:40"), ("scribbles", foreground, 0),
-        ("box", "28:92,28:92,20:40"), ("scribbles", foreground, 0),
-        ("box", "30:90,30:90,30"), ("scribbles", 0, background),
+        ("box", BOX["box"]), ("scribbles", foreground, 0),
+        ("box", "14:46,14:46,10:20"), ("scribbles", foreground, 0),
+        ("box", PLANE["box"]), ("scribbles", 0, background),
     ]  # fmt: skip
 
 
@@ -115,23 +113,23 @@ def test_renamed_removed_and_selected_objects_keep_their_methods(store, monkeypa
 def test_a_part_is_an_object_to_other_methods_and_erasers_are_nothing(store, monkeypatch):
     id = store.create(store.add_image(SCAN, "ann"), "ann")
     session = DurableSession(store, id)
-    eraser = {"points": [[37, 35, 30]], "label": 0, "radius": 9}
-    elsewhere = {"points": [[70, 70, 30]], "label": 1}
+    eraser = {"points": [[18, 17, 15]], "label": 0, "radius": 5}
+    elsewhere = {"points": [[35, 35, 15]], "label": 1}
     steps = [
         {**PLANE, "refine": "none"}, {**MORE, "refine": "none"},
         {"kind": "scribble", "scribbles": {"strokes": [eraser]}, "refine": "none"},
-        {"kind": "propagate", "to": 31}, {"kind": "select", "name": "slice"},
+        {"kind": "propagate", "to": 16}, {"kind": "select", "name": "slice"},
         {"kind": "scribble", "scribbles": {"strokes": [elsewhere]}, "refine": "none"},
-        {"kind": "scribble", "scribbles": {"strokes": [{**eraser, "points": [[70, 70, 30]]},
-                                                       {**elsewhere, "points": [[50, 40, 30]]}]}, "refine": "none"},
+        {"kind": "scribble", "scribbles": {"strokes": [{**eraser, "points": [[35, 35, 15]]},
+                                                       {**elsewhere, "points": [[25, 20, 15]]}]}, "refine": "none"},
     ]  # fmt: skip
     for step in steps:
         do(session, step)
     assert [row.same for row in replay(store, id)] == [True] * 7
     rows, heard = names_and_calls(store, id, monkeypatch)
-    assert rows == [(1, "slice"), (2, "slice"), (4, "slice @31"), (6, "slice"), (7, "slice")]
+    assert rows == [(1, "slice"), (2, "slice"), (4, "slice @16"), (6, "slice"), (7, "slice")]
     assert heard[0] == PLANE["box"]
-    assert heard[2:] == [PLANE["box"][:-2] + "31", 1, 1]
+    assert heard[2:] == [PLANE["box"][:-2] + "16", 1, 1]
 
 
 def test_what_belongs_to_other_objects_is_not_the_methods(store, monkeypatch):
@@ -143,14 +141,14 @@ def test_what_belongs_to_other_objects_is_not_the_methods(store, monkeypatch):
     taken = int(store.state(id).objects["slice"].mask.sum())
     last = list(replay(store, id, "grabcut"))[-1]
     assert taken > 0
-    assert last.voxels == 60 * 60 * 20 - taken
+    assert last.voxels == 30 * 30 * 10 - taken
 
 
 def test_arrays_and_given_masks_are_replayed(store):
     id = store.create(store.add_image(SCAN, "ann"), "ann")
-    mask = np.zeros((20, 20, 4), np.uint8)
-    mask[5:15, 5:15] = 1
-    given = {"blob": store.add_array(mask), "box": "40:60,40:60,28:32"}
+    mask = np.zeros((10, 10, 4), np.uint8)
+    mask[2:8, 2:8] = 1
+    given = {"blob": store.add_array(mask), "box": "20:30,20:30,13:17"}
     session = DurableSession(store, id)
     do(session, {**BOX, "initial": given, "refine": "none"})
     do(session, {"kind": "scribble", "scribbles": {"labels": given}})
@@ -163,7 +161,7 @@ def test_a_changed_record_is_not_the_same(store):
     """What says "same" does look: another seed, and so another classifier, is found."""
     id = store.create(store.add_image(SCAN, "ann"), "ann", seed=1)
     session = DurableSession(store, id)
-    do(session, BOX)
+    do(session, PLANE)
     do(session, SCRIBBLE)
     assert [row.same for row in replay(store, id)] == [True, True]
     with store.transaction() as connection:
@@ -173,10 +171,10 @@ def test_a_changed_record_is_not_the_same(store):
 
 def test_a_model_that_the_server_knows_by_name(store, tmp_path):
     file = tmp_path / "mine.safetensors"
-    file.write_bytes((SHIPPED / f"{DEFAULT[3]}.safetensors").read_bytes())
+    file.write_bytes((SHIPPED / f"{DEFAULT[2]}.safetensors").read_bytes())
     id = store.create(store.add_image(SCAN, "ann"), "ann", model="mine")
     models = {"mine": file}
-    do(DurableSession(store, id, models=models), BOX)
+    do(DurableSession(store, id, models=models), PLANE)
     assert [row.same for row in replay(store, id, models=models)] == [True]
     assert [row.number for row in replay(store, id, "network", models=models)] == [1]
     with pytest.raises(FileNotFoundError, match="Unknown model 'mine'"):
@@ -185,10 +183,10 @@ def test_a_model_that_the_server_knows_by_name(store, tmp_path):
 
 def test_a_journal_that_does_not_lead_where_it_says(store):
     id = store.create(store.add_image(SCAN, "ann"), "ann")
-    do(DurableSession(store, id), BOX)
+    do(DurableSession(store, id), PLANE)
     with store.transaction() as connection:
         connection.execute("UPDATE entries SET request = json_set(request, '$.name', 'other')")
-    with pytest.raises(ValueError, match="entry 1 does not lead to the object 'object 1'"):
+    with pytest.raises(ValueError, match="entry 1 does not lead to the object 'slice'"):
         list(replay(store, id))
 
 

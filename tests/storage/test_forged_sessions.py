@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from durable_sessions import PLANE, do
+from durable_sessions import PLANE, SCAN, do
 from rewritten_sessions import at, empty, npy, rewritten, sha_of, with_array, with_part
 from stored_sessions import files, one, scan
 
@@ -15,7 +15,6 @@ from bifseg.prompts.interaction import Box
 from bifseg.storage.durable import DurableSession
 from bifseg.storage.snapshot import pack
 from bifseg.storage.transfer import export, import_
-from bifseg.training.synthetic.phantom import phantom
 
 FIRST = ("entries", 0, "state")
 OBJECT = (*FIRST, "objects", "object 1")
@@ -197,7 +196,7 @@ def test_forged_contents_add_nothing(archive, other, tmp_path, what):
 
 def test_a_forged_classifier_is_found_when_it_is_needed(other, tmp_path):
     """Import knows no networks; who goes on with such an object is told in a sentence."""
-    id = other.create(other.add_image(phantom(11)[0], "ann"), "ann")
+    id = other.create(other.add_image(SCAN, "ann"), "ann")
     do(DurableSession(other, id), PLANE)
     segment = other.state(id).objects["slice"]
     forged = pack(replace(segment, classifier={"x": np.zeros(3, np.float32)}))

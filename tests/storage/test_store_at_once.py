@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from durable_sessions import PLANE, do
+from durable_sessions import PLANE, SCAN, do
 from stored_sessions import append, files, scan
 
 from bifseg.errors import Busy
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
-from bifseg.training.synthetic.phantom import phantom
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -109,7 +108,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(store, id):
 
 def test_parts_of_one_interaction_are_written_at_once(store, monkeypatch):
     """One after the other, each waited for the disk three times: with ten slices up to 0.4 s."""
-    id = store.create(store.add_image(phantom(11)[0], "ann"), "ann")
+    id = store.create(store.add_image(SCAN, "ann"), "ann")
     session, both, put = DurableSession(store, id), threading.Barrier(2), store.blobs.put
     do(session, PLANE)
 
@@ -118,5 +117,5 @@ def test_parts_of_one_interaction_are_written_at_once(store, monkeypatch):
         return put(content)
 
     monkeypatch.setattr(store.blobs, "put", waiting)
-    told = do(session, {"kind": "propagate", "to": [30, 33]})
+    told = do(session, {"kind": "propagate", "to": [15, 18]})
     assert len(told["objects"]) == 3

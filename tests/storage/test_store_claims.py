@@ -8,13 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from durable_sessions import BOX, drain
+from durable_sessions import BOX, SCAN, drain
 from stored_sessions import append
 
 from bifseg.errors import Busy, NotFound
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
-from bifseg.training.synthetic.phantom import phantom
 
 
 def test_who_undoes_takes_the_session_from_one_that_was_too_slow(store, id):
@@ -68,7 +67,7 @@ def test_a_claim_is_renewed_when_a_quarter_of_its_time_is_over(store, monkeypatc
     monkeypatch.setattr("bifseg.storage.durable.CLAIMED", claimed)
     renewed, renew = [], store.renew
     monkeypatch.setattr(store, "renew", lambda *given: (renewed.append(given), renew(*given)))
-    session = DurableSession(store, store.create(store.add_image(phantom(11)[0], "ann"), "ann"))
+    session = DurableSession(store, store.create(store.add_image(SCAN, "ann"), "ann"))
     steps, _ = drain(session, BOX)
     assert len(renewed) == each * len(steps)
 

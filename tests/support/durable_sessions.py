@@ -1,8 +1,12 @@
-"""Interactions with the phantom as a journal keeps them, and how a durable session does one."""
+"""A small phantom, interactions with it as a journal keeps them, and how a durable session does one."""
 
-BOX = {"kind": "box", "box": "30:90,30:90,20:40"}
-PLANE = {"kind": "box", "box": "30:90,30:90,30", "name": "slice"}
-STROKE = {"points": [[50, 50, 30], [60, 60, 30]], "label": 1, "radius": 2}
+from bifseg.training.synthetic.phantom import phantom
+
+SCAN, _ = phantom(11, (64, 64, 32))
+
+BOX = {"kind": "box", "box": "15:45,15:45,10:20"}
+PLANE = {"kind": "box", "box": "15:45,15:45,15", "name": "slice"}
+STROKE = {"points": [[25, 25, 15], [30, 30, 15]], "label": 1, "radius": 1}
 SCRIBBLE = {"kind": "scribble", "scribbles": {"strokes": [STROKE]}}
 
 
