@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bifseg.networks.checkpoint import Model, load_model
-from bifseg.tasks import fitting, versions
+from bifseg.tasks import fitting, learning, versions
 
 
 def quicken(patched: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,11 @@ def quicken(patched: pytest.MonkeyPatch) -> None:
 
 
 def coarsen(patched: pytest.MonkeyPatch) -> None:
-    """Have tasks learn on a grid of 64 pixels: a quarter of the pixels that sessions without a task use."""
+    """Have tasks learn coarsely: on a quarter of the pixels that sessions without a task use, in few steps, and all of
+    what they learnt is used or nothing."""
+    patched.setattr(fitting, "ROWS", 2000)
+    patched.setattr(fitting, "ITERATIONS", 40)
+    patched.setattr(learning, "STRENGTHS", (0.0, 1.0))
     patched.setattr(versions, "load_model", _coarse)
 
 

@@ -14,6 +14,7 @@ from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Stroke
 from bifseg.session.session import Session
 from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
+from bifseg.tasks import learning
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version, model_in_use
@@ -25,7 +26,9 @@ def task(tmp_path_factory):
     assert task.prior(2) is None
     for seed in range(3):
         task.add(core(seed))
-    learn_version(task, 2)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(learning, "STRENGTHS", (0.0, 1.0))
+        learn_version(task, 2)
     return task
 
 
