@@ -15,12 +15,12 @@ KINDS = {
     "test_threads.py": "server",
 }  # fmt: skip
 
-# Files that share a server; and those that train, for which torch loads as much again as it does at first.
+# Files that share a server; and those that make an optimiser, for which torch loads as much again as it does at first.
 TOGETHER = {
     "server/api/*": "api", "server/nninteractive/*": "nninteractive", "server/test_server_*": "server",
     "server/test_work.py": "server", "server/monailabel/test_slicer_passwords.py": "server",
     "training/test_train*": "training", "training/test_join.py": "training", "training/test_recipes.py": "training",
-    "cli/test_cli_train.py": "training",
+    "cli/test_cli_train.py": "training", "tasks/test_fitting.py": "training", "test_contributing.py": "training",
 }  # fmt: skip
 
 # Folders of tests that compute or start most. In the others, no file takes more than a few seconds.
@@ -105,6 +105,15 @@ def data() -> Path:
     if not any(folder.glob("Dataset*")):
         pytest.skip(f"no shared data in {folder}; set BIFSEG_DATA to the folder that holds Dataset*")
     return folder
+
+
+@pytest.fixture(scope="module")
+def coarse() -> Iterator[None]:
+    """Sessions compute less in a module where it does not matter how good masks are."""
+    from coarse_grids import coarse_grids
+
+    with coarse_grids():
+        yield
 
 
 @pytest.fixture

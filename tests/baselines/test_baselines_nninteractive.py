@@ -4,17 +4,18 @@ import gc
 import socket
 import sys
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
-
-pytest.importorskip("nnInteractive.inference.remote", reason="pip install 'bifseg[nninteractive]'")
-
 from nninteractive_server import serving
 
 from bifseg.baselines.nninteractive import NNInteractive, flat_box
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
+
+# Not imported before it is needed: it takes half a second.
+pytestmark = pytest.mark.skipif(find_spec("nnInteractive") is None, reason="pip install 'bifseg[nninteractive]'")
 
 OBJECT, DECOY, HOLE, AROUND = 100.0, 60.0, 30.0, 0.0
 BOX = Box.parse("2:14,3:15,4:10")

@@ -9,6 +9,8 @@ from bifseg import Image
 from bifseg.cli import main
 from bifseg.io.images import read_image, write_image
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 X, Y, Z = np.ogrid[:48, :48, :24]
 CYLINDER = ((X - 24) ** 2 + (Y - 24) ** 2 <= 81) & (Z >= 5) & (Z < 19)
 

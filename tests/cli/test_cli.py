@@ -17,6 +17,8 @@ from bifseg.io.images import read_image, read_labels, write_image
 from bifseg.method.parameters import preset
 from bifseg.networks.checkpoint import SHIPPED
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 PLANE = "4:28,6:30,8"
 CUBE = "4:28,6:30,4:14"
 OTHER = "20:31,2:20,4:14"

@@ -10,6 +10,8 @@ from bifseg.cli import main
 from bifseg.evaluation.methods import STANDARD
 from bifseg.evaluation.results import KEY
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -45,7 +47,7 @@ def test_volumes_users_networks_and_protocols(capsys, folder, tmp_path):
     path = tmp_path / "r.jsonl"
     common = (folder, "--labels", "box", "--limit", 1, "-o", path)
     run(capsys, *common, "--dimension", 3, "--methods", "crf", "--users", "sloppy", "--rounds", 1)
-    run(capsys, *common, "--dimension", 3, "--methods", "geos", "--protocol", "challenge")
+    run(capsys, *common, "--dimension", 3, "--methods", "grabcut", "--protocol", "challenge")
     run(
         capsys,
         *common,

@@ -11,6 +11,8 @@ from bifseg.server.access.tokens import Tokens
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -35,7 +35,7 @@ def targets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(targets):
-    return plan(targets, FAST, ["default"], ["careful", "sloppy"], [0], "rounds", 2)
+    return plan(targets, FAST, ["multiscale2d"], ["careful", "sloppy"], [0], "rounds", 2)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_rows_hold_what_the_format_promises(targets, runs, undisturbed):
         assert row["user_seconds"] >= row["seconds"] >= 0
     assert [row["step"] for row in rows[:6]] == [0, 1, 2, 0, 1, 2]
     assert {row["network"] for row in rows if row["method"] == "growcut"} == {None}
-    assert {row["network"] for row in rows if row["method"] == "crf"} == {"fcn2d"}
+    assert {row["network"] for row in rows if row["method"] == "crf"} == {"multiscale2d"}
     assert {row["seen"] for row in rows} == {False}
     assert len({tuple(row[name] for name in KEY) for row in rows}) == 12
     # The refinements of one network get the same first scribbles.
@@ -114,8 +114,8 @@ def test_a_benchmark_killed_at_some_moment_goes_on(targets, undisturbed, tmp_pat
     folder, path = targets[0].case.labels_path.parent.parent, tmp_path / "r.jsonl"
     command = [
         sys.executable, "-c", "import sys; from bifseg.cli import main; sys.exit(main())", "benchmark", str(folder),
-        "--labels", "box", "--methods", ",".join(FAST), "--users", "careful,sloppy", "--repeats", "1", "--rounds", "2",
-        "-o", str(path),
+        "--labels", "box", "--methods", ",".join(FAST), "--networks", "multiscale2d", "--users", "careful,sloppy",
+        "--repeats", "1", "--rounds", "2", "-o", str(path),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240

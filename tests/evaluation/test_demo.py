@@ -12,6 +12,7 @@ from bifseg.io.images import read_image, write_image
 from bifseg.training.synthetic.phantom import phantom
 
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("coarse")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from bifseg.networks.checkpoint import DEFAULT, SHIPPED
 from bifseg.storage import Store
 from bifseg.storage.durable import DurableSession
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 MORE = {
     "kind": "scribble",
     "scribbles": {"strokes": [{"points": [[17, 17, 15], [20, 17, 15]], "label": 2, "radius": 1}]},

@@ -12,6 +12,8 @@ from bifseg.cli import main
 from bifseg.evaluation import sheets
 from bifseg.io.datasets import open_dataset
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def case(request):
     if request.param == 2:
         ranges[2] = z
     box = Box.of(ranges, image.shape)
-    model = load_model("default", request.param)
+    model = replace(load_model("default", request.param), size={2: 64, 3: 24}[request.param])
     crop = Crop(image, box, model)
     return crop, model.network.classifier, crop.mask_on_grid(truth[box.slices]), request.param
 

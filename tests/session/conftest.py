@@ -1,7 +1,6 @@
-"""What tests of sessions share: a scan, and a way to compute less."""
+"""What tests of sessions share: a scan."""
 
 import pytest
-from coarse_grids import coarse_grids
 
 from bifseg.training.synthetic.phantom import phantom
 
@@ -10,10 +9,3 @@ from bifseg.training.synthetic.phantom import phantom
 def scan():
     image, labels = phantom(seed=2, shape=(40, 36, 20))
     return image, labels
-
-
-@pytest.fixture(scope="module")
-def coarse():
-    """Where it does not matter how good masks are."""
-    with coarse_grids():
-        yield

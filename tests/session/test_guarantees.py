@@ -1,11 +1,14 @@
 """What README promises of every mask holds whatever the image, the box and the scribbles."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phantom_sessions import QUICK, inside_box
 
 from bifseg import Box, Image, Session
+
+pytestmark = pytest.mark.usefixtures("coarse")
 
 
 @st.composite
