@@ -1,4 +1,5 @@
 from itertools import product
+from operator import add
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def automaton(image, scribbles, reach):
         new_label, new_strength = label.copy(), strength.copy()
         for p in np.ndindex(image.shape):
             for step in steps:
-                q = tuple(np.add(p, step))
+                q = tuple(map(add, p, step))
                 if all(0 <= a < n for a, n in zip(q, image.shape, strict=True)):
                     attack = (1 - abs(image[p] - image[q]) / strongest) * strength[q]
                     if attack > new_strength[p]:

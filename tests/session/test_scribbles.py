@@ -10,6 +10,8 @@ from bifseg import Box, Image, Session, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import merge
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 def test_scribbles_come_as_labels_masks_or_strokes(scan):
     image, _ = scan
