@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
-from nnInteractive.inference.remote.serialization import pack_array, unpack_array
 
 
 class Refused(Exception):
@@ -92,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
+        from nnInteractive.inference.remote.serialization import unpack_array  # half a second: not to collect tests
+
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.trouble == "hang up":
             self.close_connection = True
@@ -210,6 +211,8 @@ class Handler(BaseHTTPRequestHandler):
             return b"", {"ran_prediction": said["run_prediction"], "bbox": None}
         pairs, part = found
         meta = {"ran_prediction": True, "bbox": pairs, "dtype": str(part.dtype), "shape": list(part.shape)}
+        from nnInteractive.inference.remote.serialization import pack_array
+
         return pack_array(part), meta
 
 
