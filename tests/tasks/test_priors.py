@@ -17,6 +17,7 @@ from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
 from bifseg.tasks import learning
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
+from bifseg.tasks.strokes import parameters_of
 from bifseg.tasks.versions import learn_version, model_in_use
 
 
@@ -118,6 +119,38 @@ def test_a_shape_is_kept_with_the_object_and_refused_where_it_cannot_be_one(task
         unpack_prior(about, pack_prior(replace(prior, shape=shape.ravel())))
     with pytest.raises(InvalidInput, match="of 3D boxes, and this one is 2D"):
         Session(image).box(BOX, prior=replace(prior, shape=np.zeros((4, 4, 4), np.float32)))
+
+
+def test_an_object_is_judged_by_the_parameters_that_its_prior_brings(task):
+    image, _ = scan_and_core(11)
+    session = Session(image, parameters={"preset": "fast", "reach": 0.25})
+    prior = replace(task.prior(2), tuned={"evidence": 4.0, "reach": 0.0625})
+    session.box(BOX, prior=prior)
+    segment = session.state.objects["object 1"]
+    assert (segment.parameters.evidence, segment.parameters.reach) == (4.0, 0.25)  # who asks for a value gets it
+    assert unpack(pack(segment)).prior.tuned == prior.tuned
+    about = {"task": "cores", "version": 1, "base": prior.base}
+    assert unpack_prior(about, pack_prior(prior)).tuned == prior.tuned
+    for wrong, sentence in (({"loudness": 1.0}, "Unknown parameter loudness"), ({"reach": -1.0}, "reach is -1.0")):
+        with pytest.raises(InvalidInput, match=sentence):
+            unpack_prior(about, pack_prior(replace(prior, tuned=wrong)))
+    with pytest.raises(InvalidInput, match="had learnt is damaged"):
+        unpack_prior(about, pack_prior(replace(prior, tuned={"reach": np.ones(2)})))
+
+
+def test_a_version_brings_the_parameters_it_was_tried_with(tmp_path, task, monkeypatch):
+    from bifseg.tasks import learning
+
+    monkeypatch.setattr(learning, "_drawn_on", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
+    own = Tasks(tmp_path).begin("own")
+    for seed in range(3):
+        own.add(core(seed))
+    version = learn_version(own, 2)
+    assert own.version(version.number) == version
+    assert (version.reach, version.drawn_on["long"]) == ("long", (0.6, 0.6, 0.7))
+    assert own.prior(2).tuned == {"evidence": 4.0}
+    assert model_in_use(own, 2).tuned == {**load_model("default", 2).tuned, "evidence": 4.0}
+    assert task.prior(2).tuned == parameters_of(task.current(2).reach, 2)
 
 
 def test_what_is_no_prior_is_refused(task):

@@ -12,6 +12,7 @@ TUNED: dict[str, dict[str, float]] = {"multiscale3d": {"slices": 0.5}}  # found 
 CLASSIFIER = "classifier."  # in a network's file, what the names of its classifier's arrays begin with
 SHAPE = "shape"  # there, the name of a mean shape
 TRUNK = "trunk."  # what names of a trunk's weights begin with, beside those of a classifier
+PARAMETER = "parameter."  # what names of parameters begin with there
 
 
 def shipped() -> list[str]:

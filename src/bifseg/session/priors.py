@@ -97,7 +97,7 @@ def tuned_for(model: Model, prior: Prior | None) -> Mapping[str, float]:
     Mapping
         As `parameters.preset` takes them.
     """
-    return model.tuned if prior is None else once_taught(model.tuned, model.dimension)
+    return model.tuned if prior is None else {**once_taught(model.tuned, model.dimension), **prior.tuned}
 
 
 def with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> Classifier:

@@ -16,7 +16,7 @@ from bifseg.imaging.image import Image, slabs
 from bifseg.imaging.orientation import axes_of
 from bifseg.imaging.resampling import resample
 from bifseg.method.parameters import Parameters
-from bifseg.networks.shipped import SHAPE, TRUNK
+from bifseg.networks.shipped import PARAMETER, SHAPE, TRUNK
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 from bifseg.session.measure import Measure, measure
 
@@ -36,6 +36,7 @@ class Prior:
     ``version``: of the task. ``base``: SHA-256 of the network that all weights belong to. ``weights``: the
     classifier's, float32, by name. ``shape``: float32 log-odds, where in their boxes its objects lie, see
     `bifseg.method.mean_shape`; or None. ``trunk``: float32, by their names in the network, which has the others.
+    ``tuned``: parameters by name, which precede a preset's; exact in single precision.
     """
 
     task: str
@@ -44,12 +45,14 @@ class Prior:
     weights: Mapping[str, np.ndarray]
     shape: np.ndarray | None = None
     trunk: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tuned: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All of them, each under a name of its own."""
         trunk = {TRUNK + name: array for name, array in self.trunk.items()}
-        return {**self.weights, **trunk, **({} if self.shape is None else {SHAPE: self.shape})}
+        tuned = {PARAMETER + name: np.float32(value)[None] for name, value in self.tuned.items()}
+        return {**self.weights, **trunk, **tuned, **({} if self.shape is None else {SHAPE: self.shape})}
 
     @classmethod
     def of(cls, task: str, version: int, base: str, arrays: Mapping[str, np.ndarray]) -> Prior:
@@ -60,16 +63,20 @@ class Prior:
         task, version, base
             Of the prior.
         arrays
-            Of all three kinds.
+            Of all four kinds.
 
         Returns
         -------
         Prior
-            With the arrays themselves.
+            With the arrays themselves. ValueError is raised for a parameter that is more than one number.
         """
-        trunk = {name.removeprefix(TRUNK): array for name, array in arrays.items() if name.startswith(TRUNK)}
-        weights = {name: a for name, a in arrays.items() if name != SHAPE and not name.startswith(TRUNK)}
-        return cls(task, version, base, weights, arrays.get(SHAPE), trunk)
+        trunk, tuned = (
+            {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+            for kind in (TRUNK, PARAMETER)
+        )
+        weights = {name: a for name, a in arrays.items() if name != SHAPE and not name.startswith((TRUNK, PARAMETER))}
+        parameters = {name: array.item() for name, array in tuned.items()}
+        return cls(task, version, base, weights, arrays.get(SHAPE), trunk, parameters)
 
 
 @dataclass(frozen=True, eq=False)

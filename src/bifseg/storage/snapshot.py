@@ -136,6 +136,7 @@ def _prior(task: object, version: object, base: object, arrays: Mapping[str, np.
     if not (isinstance(task, str) and len(task) <= 80 and type(version) is int and isinstance(base, str) and arrays):
         raise InvalidInput("it does not say which task learnt it")
     prior = Prior.of(task, version, base, arrays)
+    Parameters().but(**prior.tuned)  # refuses what is no parameter
     if prior.shape is not None and (prior.shape.ndim not in (2, 3) or 0 in prior.shape.shape):
         raise InvalidInput(f"a mean shape has two or three axes, and this one has the shape {prior.shape.shape}")
     return prior

@@ -4,44 +4,50 @@ How much of each is used is decided by leaving patients out: both are made of th
 left out are compared with the shipped network's. The network that is used lies between the shipped one and the
 fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape count in
 full or in part, as was best there; where nothing was better than the shipped network by more than chance, it stays.
+How far strokes count from then on is tried on the same objects, see `bifseg.tasks.strokes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
 from bifseg.method.mean_shape import mean_shape, shape_on_grid
-from bifseg.method.parameters import once_taught
+from bifseg.method.parameters import once_taught, preset
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between, fitted
+from bifseg.tasks.strokes import AS_EVER, after_strokes, parameters_of
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
 SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
 LEAST = 3  # patients: with fewer nobody can tell luck from skill
 FOLDS = 4  # at most so many groups of patients are left out in turn
 ERRORS = 0.25  # standard errors by which a gain has to exceed nothing
-
+TRIED = 8  # examples that strokes are tried on, at most: what bounds the time
 
 Shares = tuple[float, float]  # of `STRENGTHS` and of `SHAPES`
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Proof:
     """Dice of the first masks of examples whose patients were left out, 0 to 1, in the order of the examples.
 
-    ``shipped``: by the network as it was. ``learnt``: for each strength of the network and the shape.
+    ``shipped``: by the network as it was. ``learnt``: for each strength of the network and the shape. ``drawn_on``: of
+    some of them with the best of these, after rounds of strokes, for each reach of `bifseg.tasks.strokes`.
     """
 
     shipped: tuple[float, ...]
     learnt: Mapping[Shares, tuple[float, ...]]
+    drawn_on: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def gains(self, shares: Shares) -> np.ndarray:
         """Of each example."""
@@ -50,13 +56,13 @@ class Proof:
     @property
     def best(self) -> Shares:
         """Those with the largest gain that is surely one; 0 each where none is."""
-        best, most = (0.0, 0.0), 0.0
-        for shares in self.learnt:
-            gains = self.gains(shares)
-            low = gains.mean() - ERRORS * gains.std(ddof=1) / np.sqrt(len(gains))
-            if low > most:
-                best, most = shares, float(low)
-        return best
+        return _surest({shares: self.gains(shares) for shares in self.learnt}, (0.0, 0.0))
+
+    @property
+    def reach(self) -> str:
+        """Of strokes: the best by the same rule; as ever where none is."""
+        gains = {reach: np.subtract(scores, self.drawn_on[AS_EVER]) for reach, scores in self.drawn_on.items()}
+        return _surest(gains, AS_EVER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,35 +91,85 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     if len(patients) < LEAST:
         return Learnt(None, None)
     crops = [Crop(example.image, example.whole, model) for example in examples]
-    proof = _proof(model, examples, crops, patients, seed)
+    folds = [_fold(model, examples, crops, own, seed) for own in _groups(examples, patients)]
+    proof = _proof(model, examples, crops, folds)
     strength, share = proof.best
     if not strength and not share:
         return Learnt(None, proof)
+    tuned = once_taught(model.tuned, model.dimension)
+    proof = replace(proof, drawn_on=_drawn_on(replace(model, tuned=tuned), examples, crops, folds, proof.best))
     network = between(model.network, fitted(model, examples, crops, seed), strength) if strength else model.network
     shape = np.float32(share) * _shape(examples, crops) if share else None
-    tuned = once_taught(model.tuned, model.dimension)
+    tuned |= parameters_of(proof.reach, model.dimension)
     return Learnt(replace(model, network=network, sha256="", tuned=tuned, shape=shape), proof)
 
 
-def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], patients: list[str], seed: int) -> Proof:
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """Examples that are left out, by their numbers, and what the others teach."""
+
+    left_out: Sequence[int]
+    network: BoxNetwork
+    shape: np.ndarray
+
+
+def _groups(examples: Sequence[Example], patients: Sequence[str]) -> Iterator[list[int]]:
     count = min(FOLDS, len(patients))
-    fold = {patient: k % count for k, patient in enumerate(patients)}
+    for group in (patients[k::count] for k in range(count)):
+        yield [k for k, example in enumerate(examples) if example.patient in group]
+
+
+def _fold(
+    model: Model, examples: Sequence[Example], crops: Sequence[Crop], left_out: Sequence[int], seed: int
+) -> _Fold:
+    known = [k for k in range(len(examples)) if k not in left_out]
+    others = [examples[k] for k in known], [crops[k] for k in known]
+    return _Fold(left_out, fitted(model, *others, seed), _shape(*others))
+
+
+def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold]) -> Proof:
     scores = {shares: [0.0] * len(examples) for shares in product(STRENGTHS, SHAPES)}
-    for left_out in range(count):
-        known = [k for k, example in enumerate(examples) if fold[example.patient] != left_out]
-        others = [examples[k] for k in known], [crops[k] for k in known]
-        learnt, shape = fitted(model, *others, seed), _shape(*others)
-        networks = {share: between(model.network, learnt, share) if share else model.network for share in STRENGTHS}
-        for k, (example, crop) in enumerate(zip(examples, crops, strict=True)):
-            if fold[example.patient] != left_out:
-                continue
-            here = shape_on_grid(shape, crop.axes, crop.shape)
+    for fold in folds:
+        networks = {share: _at(model, fold.network, share) for share in STRENGTHS}
+        for k in fold.left_out:
+            example, crop = examples[k], crops[k]
+            here = shape_on_grid(fold.shape, crop.axes, crop.shape)
             for strength, network in networks.items():
                 log_odds = _log_odds(crop, example, model, network)
                 for share in SHAPES:
                     scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)
     shipped = scores.pop((0.0, 0.0))
     return Proof(tuple(shipped), {shares: tuple(own) for shares, own in scores.items()})
+
+
+def _drawn_on(
+    model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold], shares: Shares
+) -> dict[str, tuple[float, ...]]:
+    """Scores after strokes, see `Proof.drawn_on`; ``model``: with the parameters of one that was taught."""
+    strength, share = shares
+    parameters = preset("fast", model.dimension, model.tuned)
+    rows = []
+    for fold, k in [(one, k) for one in folds for k in one.left_out][:TRIED]:
+        network = _at(model, fold.network, strength)
+        crop = _seen_by(network, model, crops[k], examples[k])
+        shape = np.float32(share) * shape_on_grid(fold.shape, crop.axes, crop.shape) if share else None
+        rows.append(after_strokes(crop, network, crop.mask_on_grid(examples[k].mask), shape, parameters, k))
+    return {reach: tuple(row[reach] for row in rows) for reach in rows[0]}
+
+
+def _at(model: Model, learnt: BoxNetwork, strength: float) -> BoxNetwork:
+    """A network so far on the way from the model's to the one that was fitted."""
+    return between(model.network, learnt, strength) if strength else model.network
+
+
+def _surest(gains: Mapping[Key, np.ndarray], none: Key) -> Key:
+    """That with the largest mean gain but for `ERRORS` of its standard error; ``none`` where no such is above 0."""
+    best, most = none, 0.0
+    for key, own in gains.items():
+        low = own.mean() - ERRORS * own.std(ddof=1) / np.sqrt(len(own))
+        if low > most:
+            best, most = key, float(low)
+    return best
 
 
 def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
@@ -124,12 +180,16 @@ def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
 
 def _log_odds(crop: Crop, example: Example, model: Model, network: BoxNetwork) -> np.ndarray:
     """On the grid of a crop, by another network than the model's; in a stack, with what its slices say."""
-    seen = crop
-    if network is not model.network:
-        seen = Crop(example.image, example.whole, replace(model, network=network, sha256=""))
+    seen = _seen_by(network, model, crop, example)
     odds = seen.features().log_odds(network.classifier).numpy().reshape(crop.shape)
     share = np.float32(model.tuned.get("slices", 0.0))
     return (1 - share) * odds + share * crop.slices if share and crop.slices is not None else odds
+
+
+def _seen_by(network: BoxNetwork, model: Model, crop: Crop, example: Example) -> Crop:
+    if network is model.network:
+        return crop
+    return Crop(example.image, example.whole, replace(model, network=network, sha256=""))
 
 
 def _dice(crop: Crop, log_odds: np.ndarray, example: Example) -> float:

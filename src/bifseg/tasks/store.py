@@ -33,7 +33,7 @@ from bifseg.tasks.weights import learnt_arrays
 KNOWN = 1 << 14  # examples of which is kept in memory where they came from: a kilobyte each
 NAME, FILE = 240, 200  # bytes of a task's name, and of it in the names of files: systems take 255
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 4  # of `learning`: another one learns anew from the same examples
+LEARNER = 5  # of `learning`: another one learns anew from the same examples
 
 
 class Task:
@@ -246,8 +246,9 @@ class Task:
         try:
             told = json.loads(path.read_bytes())
             told |= {name: tuple(told[name]) for name in ("examples", "shipped")}
-            if told["learnt"] is not None:
-                told["learnt"] = {strength: tuple(scores) for strength, scores in told["learnt"].items()}
+            for kind in ("learnt", "drawn_on"):
+                if told.get(kind) is not None:
+                    told[kind] = {name: tuple(scores) for name, scores in told[kind].items()}
             rejected = path.with_suffix(".rejected").exists() or bool(self.taken_out & set(told["examples"]))
             return Version(**told, rejected=rejected)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

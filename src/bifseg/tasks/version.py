@@ -14,6 +14,7 @@ class Version:
     ``strength``: how far the network went from that one. ``shape``: how much the mean shape counts. Where both
     are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``, ``learnt``: Dice
     of the examples by the network and, for each of `named`, by what was learnt from others; none with too few patients.
+    ``reach``: how far strokes count, see `bifseg.tasks.strokes`. ``drawn_on``: what that was chosen by.
     """
 
     number: int
@@ -28,6 +29,8 @@ class Version:
     learnt: Mapping[str, tuple[float, ...]] | None = None
     rejected: bool = False
     shape: float = 0.0
+    reach: str = ""
+    drawn_on: Mapping[str, tuple[float, ...]] | None = None
 
     @property
     def better(self) -> bool:

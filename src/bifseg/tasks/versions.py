@@ -57,6 +57,7 @@ def _kept(task: Task, wanted: Version, base: Model, learnt: Learnt) -> Version:
         card = {
             "task": task.name, "version": version.number, "base": base.name, "base_sha256": base.sha256,
             "examples": len(version.examples), "strength": version.strength, "shape": version.shape,
+            "reach": version.reach,
             "gain": round(version.gain, 4),
             "data": f"{len(version.examples)} objects of the task {task.name}; {base.card.get('data', '')}",
         }  # fmt: skip
@@ -73,4 +74,5 @@ def _proved(proof: Proof) -> dict[str, Any]:
         return tuple(round(score, 5) for score in scores)
 
     learnt = {named(*share): rounded(scores) for share, scores in proof.learnt.items()}
-    return {"shipped": rounded(proof.shipped), "learnt": learnt}
+    drawn_on = {reach: rounded(scores) for reach, scores in proof.drawn_on.items()}
+    return {"shipped": rounded(proof.shipped), "learnt": learnt, "reach": proof.reach, "drawn_on": drawn_on}

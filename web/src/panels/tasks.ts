@@ -148,12 +148,16 @@ function places({ name, in_use }: TaskState, shape: (task: string, version: numb
     })
 }
 
+function whatCounts({ network, shape, reach }: LearntInfo): string {
+  const share = (value: number) => `${Math.round(100 * value)} %`
+  return `looks ${share(network)}, place ${share(shape)}${reach && `, reach of strokes ${reach}`}`
+}
+
 /** A row for each time that something was learnt: the first mask's Dice on objects that were left out. */
 function curves({ versions }: TaskState): Node[] {
   const judged = versions.filter((one) => one.before !== null)
   if (!judged.length) return [h('p', { class: 'hint' }, `Nothing yet: it takes objects of ${PATIENTS} patients.`)]
   const percent = (value: number) => `${(100 * value).toFixed(1)} %`
-  const share = (value: number) => `${Math.round(100 * value)} %`
   const row = (one: LearntInfo) =>
     h(
       'tr',
@@ -161,7 +165,7 @@ function curves({ versions }: TaskState): Node[] {
       h('th', { scope: 'row' }, `${objects(one.objects)}, ${one.dimension}D`),
       h('td', {}, percent(one.before ?? 0)),
       h('td', {}, one.used ? percent((one.before ?? 0) + one.gain) : 'no better'),
-      h('td', {}, one.used ? `looks ${share(one.network)}, place ${share(one.shape)}` : ''),
+      h('td', {}, one.used ? whatCounts(one) : ''),
       h('td', {}, one.rejected ? 'not used' : ''),
     )
   const columns = ['Learnt from', 'First masks before', 'After', 'What counts', '']

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 0ce9395dcc9c2da3e888a1cbda3243e4eb95033559ab3c1208badfb32ae57563
+// Made by `make types`; do not edit. b2b60aafb9d2e538e55246209249fafce6964070e1b1d21876ccf7786ff57214
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -207,6 +207,8 @@ export interface components {
       network: number
       /** @description How much the mean shape of the finished masks counts, 0 to 1. */
       shape: number
+      /** @description How far strokes count: long, short, shorter, or as ever, which is empty. */
+      reach: string
       /** @description By the shipped network; null with too few patients. */
       before: number | null
       /** @description How much more it is by what was learnt. */

@@ -207,6 +207,6 @@ def _finished(about: About) -> FinishedInfo:
 def _learnt(version: Version) -> LearntInfo:
     return LearntInfo(
         version=version.number, dimension=version.dimension, objects=len(version.examples), patients=version.patients,
-        used=version.better, network=version.strength, shape=version.shape,
+        used=version.better, network=version.strength, shape=version.shape, reach=version.reach,
         before=version.before, gain=version.gain, rejected=version.rejected,
     )  # fmt: skip
