@@ -78,7 +78,7 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
         rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
-            "strength": learnt.strength, "shape": learnt.shape, "learning_seconds": round(seconds, 1),
+            "strength": learnt.strength, "shape": learnt.shape, "reach": learnt.reach, "learning_seconds": round(seconds, 1),
             **{kind: {key: [row[key] for row in own] for key in ("dice", "strokes")} for kind, own in rows.items()},
         }  # fmt: skip
 
@@ -131,7 +131,7 @@ def table(lines: Iterable[dict], rounds: int) -> str:
     groups = by_class(lines)
     parts = [
         "| class | objects, patients | first mask | gain by the task | after each round | with the task "
-        "| strokes to 0.90 | with the task | network, shape |",
+        "| strokes to 0.90 | with the task | network, shape, reach |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     gains, before, after = [], 0, 0
@@ -144,7 +144,7 @@ def table(lines: Iterable[dict], rounds: int) -> str:
         gains.append(gain.mean())
         before, after = before + sum(strokes["shipped"]), after + sum(strokes["task"])
         later = {kind: _means(own, kind)[1:] for kind in ("shipped", "task")}
-        used = {line["order"]: f"{line['strength']:g}, {line['shape']:g}" for line in own}
+        used = {line["order"]: f"{line['strength']:g}, {line['shape']:g}, {line['reach'] or 'as ever'}" for line in own}
         parts.append(
             f"| {name} | {len(own)}, {len(set(patients))} | {first['shipped'].mean():.1f} | {gain.mean():+.1f} "
             f"[{low:+.1f}, {high:+.1f}] | {_told(later['shipped'])} | {_told(later['task'])} "

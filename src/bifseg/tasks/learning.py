@@ -82,6 +82,11 @@ class Learnt:
         """How much the mean shape counts, 0 to 1."""
         return 0.0 if self.proof is None else self.proof.best[1]
 
+    @property
+    def reach(self) -> str:
+        """How far strokes count, see `bifseg.tasks.strokes`."""
+        return AS_EVER if self.proof is None else self.proof.reach
+
 
 def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     """Fit a model to examples of its dimension: the same examples in the same order give the same weights."""
