@@ -43,6 +43,29 @@ def test_the_descent_is_that_of_automatic_differentiation(case, iterations, rate
         torch.testing.assert_close(own, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_a_rate_that_is_too_large_is_halved_until_the_loss_falls(case):
+    classifier, x, y, w = case
+    other = copy.deepcopy(classifier)
+    before, after = descend(classifier, x, y, w, iterations=40, rate=32.0, momentum=0.9)
+    assert after < before
+    half = next(r for r in (16.0, 8.0, 4.0, 2.0) if (losses := descended(other, x, y, w, r)) and losses[1] <= losses[0])
+    assert (before, after) == pytest.approx(descended(other, x, y, w, half), rel=1e-3)
+
+
+def descended(classifier, x, y, w, rate):
+    """By one rate alone."""
+    return by_autograd(copy.deepcopy(classifier), x, y, w, 40, rate, 0.9)
+
+
+def test_where_no_rate_lowers_the_loss_all_stays_as_it_was(case):
+    classifier, x, y, w = case
+    before = copy.deepcopy(classifier)
+    losses = descend(classifier, x, y, w, iterations=40, rate=1e6, momentum=0.9)
+    assert losses[0] == losses[1]
+    for own, expected in zip(classifier.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(own, expected)
+
+
 def test_no_iterations_change_nothing(case):
     classifier, x, y, w = case
     before = {name: t.clone() for name, t in classifier.state_dict().items()}

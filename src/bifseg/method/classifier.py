@@ -11,6 +11,7 @@ from torch import nn
 from bifseg.networks.base import Classifier
 
 CHUNK = 1 << 14  # rows at once: their hidden layer stays in the cache
+HALVINGS = 4  # of a rate that is too large, at most
 
 
 def log_odds(classifier: Classifier, features: torch.Tensor) -> torch.Tensor:
@@ -51,6 +52,9 @@ def descend(
 ) -> tuple[float, float]:
     """Gradient descent on Eq. 12, the weighted cross entropy.
 
+    It never ends above where it began: a descent that would is done again at half the rate, `HALVINGS` times at most, and
+    then not at all. One in sixty is, and without that now and then a mask was lost by strokes that were right.
+
     Parameters
     ----------
     classifier
@@ -72,32 +76,40 @@ def descend(
     first, last = classifier.linear
     direction, offset = _difference(last.weight), _difference(last.bias)
     parameters = [first.weight, first.bias, direction, offset]
-    velocity = [torch.zeros_like(p) for p in parameters]
-    # What moves the difference of the two logits moves both of them, in opposite directions: twice as fast.
-    rates = [rate, rate, 2 * rate, 2 * rate]
-    started = direction.clone(), offset.clone()
+    started = [p.clone() for p in parameters]
     hidden, z = torch.empty(len(x), len(direction)), torch.empty(len(x))
 
     def loss() -> float:
+        _forward(first, direction, offset, x, hidden, z)
         return float(w @ (torch.nn.functional.softplus(z) - y * z))
 
-    before = None
-    for _ in range(iterations):
-        _forward(first, direction, offset, x, hidden, z)
-        before = loss() if before is None else before
-        residual = z.sigmoid_().sub_(y).mul_(w)
-        of_direction = hidden.T @ residual
-        through = hidden.sign_().mul_(residual[:, None])  # a unit passes the gradient on where it is active
-        gradient = [(through.T @ x) * direction[:, None], through.sum(0) * direction, of_direction, residual.sum()]
-        for p, v, g, r in zip(parameters, velocity, gradient, rates, strict=True):
-            p -= r * v.mul_(momentum).add_(g)
-    for parameter, now, then in zip((last.weight, last.bias), (direction, offset), started, strict=True):
+    def run(rate: float) -> float:
+        velocity = [torch.zeros_like(p) for p in parameters]
+        # What moves the difference of the two logits moves both of them, in opposite directions: twice as fast.
+        rates = [rate, rate, 2 * rate, 2 * rate]
+        for _ in range(iterations):
+            _forward(first, direction, offset, x, hidden, z)
+            residual = z.sigmoid_().sub_(y).mul_(w)
+            of_direction = hidden.T @ residual
+            through = hidden.sign_().mul_(residual[:, None])  # a unit passes the gradient on where it is active
+            gradient = [(through.T @ x) * direction[:, None], through.sum(0) * direction, of_direction, residual.sum()]
+            for p, v, g, r in zip(parameters, velocity, gradient, rates, strict=True):
+                p -= r * v.mul_(momentum).add_(g)
+        return loss()
+
+    before = loss()
+    for halved in range(HALVINGS + 1):
+        if (after := run(rate / 2**halved)) <= before:
+            break
+        for parameter, then in zip(parameters, started, strict=True):
+            parameter.copy_(then)
+    else:
+        after = before
+    for parameter, now, then in zip((last.weight, last.bias), (direction, offset), started[2:], strict=True):
         half = (now - then) / 2
         parameter[0] -= half
         parameter[1] += half
-    _forward(first, direction, offset, x, hidden, z)
-    after = loss()
-    return (after if before is None else before), after
+    return before, after
 
 
 def _forward(
