@@ -78,7 +78,8 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
         rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
-            "strength": learnt.strength, "shape": learnt.shape, "reach": learnt.reach, "learning_seconds": round(seconds, 1),
+            "strength": learnt.strength, "shape": learnt.shape, "reach": learnt.reach,
+            "learning_seconds": round(seconds, 1),
             **{kind: {key: [row[key] for row in own] for key in ("dice", "strokes")} for kind, own in rows.items()},
         }  # fmt: skip
 

@@ -17,7 +17,7 @@ from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
 from bifseg.tasks import learning
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
-from bifseg.tasks.strokes import parameters_of
+from bifseg.tasks.strokes import REACHES, parameters_of
 from bifseg.tasks.versions import learn_version, model_in_use
 
 
@@ -141,6 +141,7 @@ def test_an_object_is_judged_by_the_parameters_that_its_prior_brings(task):
 def test_a_version_brings_the_parameters_it_was_tried_with(tmp_path, task, monkeypatch):
     from bifseg.tasks import learning
 
+    monkeypatch.setitem(REACHES, 2, {"": {}, "long": {"evidence": 4.0}})
     monkeypatch.setattr(learning, "_drawn_on", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
     own = Tasks(tmp_path).begin("own")
     for seed in range(3):

@@ -9,10 +9,9 @@ How far strokes count from then on is tried on the same objects, see `bifseg.tas
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TypeVar
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between, fitted
-from bifseg.tasks.strokes import AS_EVER, after_strokes, parameters_of
+from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, parameters_of
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
 SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
@@ -34,7 +33,6 @@ ERRORS = 0.25  # standard errors by which a gain has to exceed nothing
 TRIED = 8  # examples that strokes are tried on, at most: what bounds the time
 
 Shares = tuple[float, float]  # of `STRENGTHS` and of `SHAPES`
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,18 @@ class Proof:
     @property
     def best(self) -> Shares:
         """Those with the largest gain that is surely one; 0 each where none is."""
-        return _surest({shares: self.gains(shares) for shares in self.learnt}, (0.0, 0.0))
+        best, most = (0.0, 0.0), 0.0
+        for shares in self.learnt:
+            gains = self.gains(shares)
+            low = gains.mean() - ERRORS * gains.std(ddof=1) / np.sqrt(len(gains))
+            if low > most:
+                best, most = shares, float(low)
+        return best
 
     @property
     def reach(self) -> str:
-        """Of strokes: the best by the same rule; as ever where none is."""
-        gains = {reach: np.subtract(scores, self.drawn_on[AS_EVER]) for reach, scores in self.drawn_on.items()}
-        return _surest(gains, AS_EVER)
+        """Of strokes, see `bifseg.tasks.strokes`."""
+        return best_reach(self.drawn_on)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +156,8 @@ def _drawn_on(
     """Scores after strokes, see `Proof.drawn_on`; ``model``: with the parameters of one that was taught."""
     strength, share = shares
     parameters = preset("fast", model.dimension, model.tuned)
+    if len(REACHES[model.dimension]) == 1:
+        return {}
     rows = []
     for fold, k in [(one, k) for one in folds for k in one.left_out][:TRIED]:
         network = _at(model, fold.network, strength)
@@ -165,16 +170,6 @@ def _drawn_on(
 def _at(model: Model, learnt: BoxNetwork, strength: float) -> BoxNetwork:
     """A network so far on the way from the model's to the one that was fitted."""
     return between(model.network, learnt, strength) if strength else model.network
-
-
-def _surest(gains: Mapping[Key, np.ndarray], none: Key) -> Key:
-    """That with the largest mean gain but for `ERRORS` of its standard error; ``none`` where no such is above 0."""
-    best, most = none, 0.0
-    for key, own in gains.items():
-        low = own.mean() - ERRORS * own.std(ddof=1) / np.sqrt(len(own))
-        if low > most:
-            best, most = key, float(low)
-    return best
 
 
 def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:

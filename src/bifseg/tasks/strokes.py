@@ -6,7 +6,7 @@ Which of the two holds for a kind of object, its finished ones tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -20,10 +20,12 @@ from bifseg.training.simulated_user import correct
 
 AS_EVER = ""
 REACHES: dict[int, dict[str, dict[str, float]]] = {
-    2: {AS_EVER: {}, "long": {"evidence": 4.0}},
+    2: {AS_EVER: {}},  # more and less evidence, and nearness, were worth less than `CLEAR`
     3: {AS_EVER: {}, "short": {"nearness": 0.0}, "shorter": {"nearness": 0.0, "reach": 0.0625}},
 }
 """By dimension and name, the parameters that are tried; powers of two, for they are kept in single precision."""
+
+CLEAR = 0.02  # of Dice that another reach has to gain: hands that train networks are not those of a user
 
 ROUNDS, HANDS = 2, 2  # of strokes, and so many different series of them for each example
 
@@ -67,6 +69,24 @@ def after_strokes(
                 scores.append(2 * float((labels & truth).sum()) / max(1, int(labels.sum()) + int(truth.sum())))
         found[name] = float(np.mean(scores))
     return found
+
+
+def best_reach(scores: Mapping[str, Sequence[float]]) -> str:
+    """The reach to use.
+
+    Parameters
+    ----------
+    scores
+        By reach: `after_strokes` of some examples.
+
+    Returns
+    -------
+    str
+        As ever, unless another one is clearly better.
+    """
+    means = {reach: float(np.mean(own)) for reach, own in scores.items()}
+    best = max(means, key=lambda reach: means[reach], default=AS_EVER)
+    return best if best != AS_EVER and means[best] >= means[AS_EVER] + CLEAR else AS_EVER
 
 
 def parameters_of(reach: str, dimension: int) -> Mapping[str, float]:

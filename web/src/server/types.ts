@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. b2b60aafb9d2e538e55246209249fafce6964070e1b1d21876ccf7786ff57214
+// Made by `make types`; do not edit. 0b4fc65210d380265b6d8cc71c15dc0342a91fa8c142d1be15f6373f9bb97c44
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -207,7 +207,7 @@ export interface components {
       network: number
       /** @description How much the mean shape of the finished masks counts, 0 to 1. */
       shape: number
-      /** @description How far strokes count: long, short, shorter, or as ever, which is empty. */
+      /** @description How far strokes count: short, shorter, or as ever, which is empty. */
       reach: string
       /** @description By the shipped network; null with too few patients. */
       before: number | null
