@@ -229,7 +229,7 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(gap[1][0] > 0.01 for gap in told["2D"]["gaps"]["identified"].values())  # a box tells them apart
     assert told["2D"]["gaps"]["nested"]["slicseg"][1][0] < -0.2  # twenty points, of those that share one
     assert all(-0.012 < flat["slicseg"][step][0] < -0.005 for step in range(2, 6))  # a point, half a point at the end
-    assert flat["slicseg"][5][2] < 0  # surely
+    assert all(flat["slicseg"][step][2] > 0 for step in range(1, 6))  # surely at no time
     seconds = {method: one["seconds"] for method, one in told["2D"]["reached"].items()}
     faster = {method for method, value in seconds.items() if value < seconds["bifseg"]}
     assert faster <= {"crf"}
