@@ -21,6 +21,7 @@ TOGETHER = {
     "server/test_work.py": "server", "server/monailabel/test_slicer_passwords.py": "server",
     "training/test_train*": "training", "training/test_join.py": "training", "training/test_recipes.py": "training",
     "cli/test_cli_train.py": "training", "tasks/test_fitting.py": "training", "test_contributing.py": "training",
+    "networks/test_networks.py": "training", "networks/test_checkpoint.py": "training",
 }  # fmt: skip
 
 # Folders of tests that compute or start most. In the others, no file takes more than a few seconds.

@@ -29,15 +29,17 @@ def of_some_size(seed):
     return Example.of(Image(array.astype(np.float32)[..., None], (1, 1, 1)), truth[..., None], BOX, f"patient {seed}")
 
 
-def learnt_in(steps):
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(fitting, "STEPS", {2: steps})
-        return learn(MODEL, [core(seed) for seed in range(3)])
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Enough where what is learnt is not looked at."""
+    monkeypatch.setattr(fitting, "STEPS", {2: 10})
 
 
 @pytest.fixture(scope="module")
 def learnt():
-    return learnt_in(80)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fitting, "STEPS", {2: 50})
+        return learn(MODEL, [core(seed) for seed in range(3)])
 
 
 def dice(mask, truth):
@@ -57,7 +59,7 @@ def test_a_new_object_of_the_kind_begins_better(learnt):
 
 def test_the_shipped_network_is_not_touched_and_the_same_examples_give_the_same_weights():
     before = [parameter.clone() for parameter in MODEL.network.parameters()]
-    learnt, again = learnt_in(10), learnt_in(10)
+    learnt, again = (learn(MODEL, [core(seed) for seed in range(3)]) for _ in range(2))
     assert learnt.strength > 0
     assert again.proof == learnt.proof
     for one, other in zip(again.model.network.parameters(), learnt.model.network.parameters(), strict=True):
