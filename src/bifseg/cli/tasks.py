@@ -189,6 +189,6 @@ def _sentence(task: Task, version: Version) -> str:
     told = (
         f"first masks of objects left out go from Dice {shipped:.1f} to {shipped + 100 * version.gain:.1f} % "
         f"(the network goes {version.strength:.0%} of the way, the mean shape counts {version.shape:.0%}"
-        f"{f', reach of strokes: {version.reach}' if version.reach else ''})"
+        f"{f', the reach of strokes is {version.reach}' if version.reach else ''})"
     )
     return head + told + (", rejected" if version.rejected else "")

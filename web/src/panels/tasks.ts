@@ -150,7 +150,8 @@ function places({ name, in_use }: TaskState, shape: (task: string, version: numb
 
 function whatCounts({ network, shape, reach }: LearntInfo): string {
   const share = (value: number) => `${Math.round(100 * value)} %`
-  return `looks ${share(network)}, place ${share(shape)}${reach && `, reach of strokes ${reach}`}`
+  const strokes = reach ? `; strokes reach ${reach === 'short' ? '' : 'much '}less far` : ''
+  return `looks ${share(network)}, place ${share(shape)}${strokes}`
 }
 
 /** A row for each time that something was learnt: the first mask's Dice on objects that were left out. */
