@@ -147,3 +147,17 @@ def test_log_odds_are_those_of_the_classifier_whichever_was_asked_last(monkeypat
             crop.features().log_odds(classifiers[k]), log_odds(classifiers[k], crop.features().views[0])
         )
     assert len(computed) == 4  # 0, 1, 2 and, forgotten meanwhile, 0 again
+
+
+def test_by_another_network_a_crop_is_seen_as_one_made_anew():
+    one, other = (Model("m", made("multiscale3d", seed), "multiscale", NETWORKS["multiscale3d"], 24) for seed in (0, 1))
+    image = Image(np.random.default_rng(0).normal(size=(20, 24, 6)).astype(np.float32), (1, 1, 4))
+    box = Box((0, 0, 0), image.shape)
+    crop, anew = Crop(image, box, one), Crop(image, box, other)
+    before, slices = crop.features().views[0].clone(), crop.slices
+    again = crop.seen_by(other.network)
+    assert torch.equal(again.features().views[0], anew.features().views[0])
+    assert not torch.equal(before, again.features().views[0])
+    assert torch.equal(crop.features().views[0], before)  # this one is still as its own network sees it
+    assert again.slices is slices  # no matter of the network
+    assert crop.seen_by(one.network) is crop

@@ -147,7 +147,7 @@ def test_in_a_stack_a_network_is_tried_beside_what_slices_say():
     alone = crop.features().log_odds(model.network.classifier).numpy().reshape(crop.shape)
     same = between(model.network, model.network, 0.5)
     for network in (model.network, same):
-        odds = learning._log_odds(crop, example, model, network)
+        odds = learning._log_odds(crop, model, network)
         np.testing.assert_allclose(odds, (alone + crop.slices) / 2, atol=1e-4)
     untuned = replace(model, tuned={})
-    np.testing.assert_allclose(learning._log_odds(crop, example, untuned, same), alone, atol=1e-4)
+    np.testing.assert_allclose(learning._log_odds(crop, untuned, same), alone, atol=1e-4)

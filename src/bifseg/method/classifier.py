@@ -53,7 +53,7 @@ def descend(
     """Gradient descent on Eq. 12, the weighted cross entropy.
 
     It never ends above where it began: a descent that would is done again at half the rate, `HALVINGS` times at most,
-    and then not at all. In 2D one in sixty is; without that, now and then a mask was lost by strokes that were right.
+    and then not at all. In 2D one in fifty is; without that, now and then a mask was lost by strokes that were right.
 
     Parameters
     ----------

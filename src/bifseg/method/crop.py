@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 
@@ -114,18 +116,41 @@ class Crop(Grid):
                     "show; draw several shorter boxes along it."
                 )
             cells = model.network.context_cells
-            self._model, self._inside = model, tuple(slice(cells, cells + n) for n in self.shape)
+            self._inside = tuple(slice(cells, cells + n) for n in self.shape)
             channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
             self.channels = [normalise(self._with_context(image, channel, cells)) for channel in channels]
             self._grey = native
         self._coarsest = coarsest_axis(native_spacing(image, box))
         self.relative_distance = RelativeDistance(self.seen01)
         self._energy: tuple[tuple[float, float, int], Energy] | None = None
-        self._heard: list[tuple[bytes, Features]] = []
         with clock("features"):
-            first = model.network.first_stage()
-            self._proposal = None if first is None else self._proposed(first)
-            self.features()
+            self._look(model)
+
+    def seen_by(self, network: BoxNetwork) -> Crop:
+        """The same crop by another network; what depends on none is shared.
+
+        Parameters
+        ----------
+        network
+            Of the same architecture.
+
+        Returns
+        -------
+        Crop
+            As one made anew; this one, where that is its network.
+        """
+        if network is self._model.network:
+            return self
+        other = copy(self)
+        other._look(replace(self._model, network=network, sha256=""))
+        return other
+
+    def _look(self, model: Model) -> None:
+        self._model = model
+        self._heard: list[tuple[bytes, Features]] = []
+        first = model.network.first_stage()
+        self._proposal = None if first is None else self._proposed(first)
+        self.features()
 
     def _with_context(self, image: Image, channel: np.ndarray, cells: int) -> np.ndarray:
         """One of the image's channels (x, y, z) on the grid, and ``cells`` points around it on every side."""

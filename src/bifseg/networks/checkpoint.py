@@ -21,7 +21,7 @@ from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import Design, build
 from bifseg.networks.base import BoxNetwork
-from bifseg.networks.shipped import DEFAULT, SHAPE, SHIPPED, TUNED, shipped
+from bifseg.networks.shipped import DEFAULT, SHAPE, SHIPPED, shipped, tuned_of
 
 VERSION = "1"
 
@@ -131,7 +131,7 @@ def _by_name(name: str, size: int, tuned: dict, card: dict, flips: bool, shape: 
 @cache
 def _read_shipped(path: Path) -> Model:
     model = _read(path)
-    return replace(model, tuned={**model.tuned, **TUNED.get(path.stem, {})})
+    return replace(model, tuned=tuned_of(path.stem, model.tuned))
 
 
 def _read(path: Path) -> Model:

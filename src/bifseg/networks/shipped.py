@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,11 @@ PARAMETER = "parameter."  # what names of parameters begin with there
 def shipped() -> list[str]:
     """Names of the models inside the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def tuned_of(name: str, written: Mapping[str, float]) -> dict[str, float]:
+    """The parameters that a shipped network is used with: those written in its file, and those found since."""
+    return {**written, **TUNED.get(name, {})}
 
 
 def default_file(dimension: int) -> Path:

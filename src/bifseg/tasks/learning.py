@@ -23,7 +23,7 @@ from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between, fitted
-from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, parameters_of
+from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, dice, parameters_of
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
 SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
@@ -143,9 +143,10 @@ def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], fol
             example, crop = examples[k], crops[k]
             here = shape_on_grid(fold.shape, crop.axes, crop.shape)
             for strength, network in networks.items():
-                log_odds = _log_odds(crop, example, model, network)
+                log_odds = _log_odds(crop, model, network)
                 for share in SHAPES:
-                    scores[strength, share][k] = _dice(crop, log_odds + np.float32(share) * here, example)
+                    mask = crop.mask_in_box(log_odds + np.float32(share) * here > 0)  # without a cut
+                    scores[strength, share][k] = dice(mask, example.mask)
     shipped = scores.pop((0.0, 0.0))
     return Proof(tuple(shipped), {shares: tuple(own) for shares, own in scores.items()})
 
@@ -154,14 +155,13 @@ def _drawn_on(
     model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold], shares: Shares
 ) -> dict[str, tuple[float, ...]]:
     """Scores after strokes, see `Proof.drawn_on`; ``model``: with the parameters of one that was taught."""
-    strength, share = shares
-    parameters = preset("fast", model.dimension, model.tuned)
     if len(REACHES[model.dimension]) == 1:
         return {}
-    rows = []
+    strength, share = shares
+    parameters, rows = preset("fast", model.dimension, model.tuned), []
     for fold, k in [(one, k) for one in folds for k in one.left_out][:TRIED]:
         network = _at(model, fold.network, strength)
-        crop = _seen_by(network, model, crops[k], examples[k])
+        crop = crops[k].seen_by(network)
         shape = np.float32(share) * shape_on_grid(fold.shape, crop.axes, crop.shape) if share else None
         rows.append(after_strokes(crop, network, crop.mask_on_grid(examples[k].mask), shape, parameters, k))
     return {reach: tuple(row[reach] for row in rows) for reach in rows[0]}
@@ -178,21 +178,8 @@ def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
     return mean_shape(masks, [crop.axes for crop in crops])
 
 
-def _log_odds(crop: Crop, example: Example, model: Model, network: BoxNetwork) -> np.ndarray:
+def _log_odds(crop: Crop, model: Model, network: BoxNetwork) -> np.ndarray:
     """On the grid of a crop, by another network than the model's; in a stack, with what its slices say."""
-    seen = _seen_by(network, model, crop, example)
-    odds = seen.features().log_odds(network.classifier).numpy().reshape(crop.shape)
+    odds = crop.seen_by(network).features().log_odds(network.classifier).numpy().reshape(crop.shape)
     share = np.float32(model.tuned.get("slices", 0.0))
     return (1 - share) * odds + share * crop.slices if share and crop.slices is not None else odds
-
-
-def _seen_by(network: BoxNetwork, model: Model, crop: Crop, example: Example) -> Crop:
-    if network is model.network:
-        return crop
-    return Crop(example.image, example.whole, replace(model, network=network, sha256=""))
-
-
-def _dice(crop: Crop, log_odds: np.ndarray, example: Example) -> float:
-    """Of a mask without a cut, in the box."""
-    mask = crop.mask_in_box(log_odds > 0)
-    return 2 * float((mask & example.mask).sum()) / max(1, int(mask.sum()) + int(example.mask.sum()))

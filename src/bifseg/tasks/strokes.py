@@ -66,7 +66,7 @@ def after_strokes(
             for _ in range(ROUNDS):
                 scribbles = correct(rng, scribbles, labels, truth)
                 labels = _last(update(classifier, settings, scribbles=scribbles, so_far=labels))
-                scores.append(2 * float((labels & truth).sum()) / max(1, int(labels.sum()) + int(truth.sum())))
+                scores.append(dice(labels, truth))
         found[name] = float(np.mean(scores))
     return found
 
@@ -92,6 +92,11 @@ def best_reach(scores: Mapping[str, Sequence[float]]) -> str:
 def parameters_of(reach: str, dimension: int) -> Mapping[str, float]:
     """What a reach changes: parameters by name."""
     return REACHES[dimension][reach]
+
+
+def dice(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Of two masks, bool, 0 to 1: that of `bifseg.evaluation.metrics`, which lies above, but 0 where both are empty."""
+    return 2 * float((mask & truth).sum()) / max(1, int(mask.sum()) + int(truth.sum()))
 
 
 def _last(rounds: Iterator[Round]) -> np.ndarray:

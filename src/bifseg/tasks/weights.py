@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
+from safetensors import SafetensorError, safe_open
 
 from bifseg.errors import DamagedFile
 from bifseg.method.parameters import once_taught
-from bifseg.networks.shipped import CLASSIFIER, PARAMETER, SHAPE, TRUNK, TUNED, default_file
+from bifseg.networks.shipped import CLASSIFIER, PARAMETER, SHAPE, TRUNK, default_file, tuned_of
 
 
 @lru_cache(maxsize=64)
@@ -25,13 +23,12 @@ def learnt_arrays(path: Path, sha256: str, dimension: int) -> Mapping[str, np.nd
     The same file has them for all times: ``sha256`` is its own. DamagedFile is raised where it cannot be read.
     """
     try:
-        content = path.read_bytes()
-        arrays, tuned = load(content), _tuned(content)
-    except (SafetensorError, ValueError, KeyError, struct.error) as error:
+        arrays, tuned = _read(path)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedFile(path, f"is damaged: {error}.") from error
     shipped = default_file(dimension)
-    base = load(shipped.read_bytes())
-    known = once_taught({**_tuned(shipped.read_bytes()), **TUNED.get(shipped.stem, {})}, dimension)
+    base, written = _read(shipped)
+    known = once_taught(tuned_of(shipped.stem, written), dimension)
     changed = {name: value for name, value in tuned.items() if known.get(name) != value}
     learnt = {PARAMETER + name: np.float32(value)[None] for name, value in changed.items()}
     for name, array in arrays.items():
@@ -42,7 +39,7 @@ def learnt_arrays(path: Path, sha256: str, dimension: int) -> Mapping[str, np.nd
     return learnt
 
 
-def _tuned(content: bytes) -> dict[str, float]:
-    """What `bifseg.networks.checkpoint.save_model` wrote of a model's parameters."""
-    (size,) = struct.unpack_from("<Q", content)
-    return json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["tuned"])
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The arrays and the parameters of a network's file."""
+    with safe_open(path, framework="np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["tuned"])  # noqa: SIM118
