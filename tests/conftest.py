@@ -1,4 +1,5 @@
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -61,9 +62,15 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported is no garbage: to look through it took a fifth of a second, hundreds of times."""
+    """What was imported is no garbage: to look through it took a fifth of a second, hundreds of times.
+
+    And what does not pass its messages on, as torch's seventy loggers, would be told to pytest six times a test.
+    """
     gc.freeze()
     gc.enable()
+    for logger in logging.Logger.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.hookimpl(optionalhook=True)

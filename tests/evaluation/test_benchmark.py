@@ -18,6 +18,7 @@ from labelled_sets import write_set
 
 from bifseg.cli import main
 from bifseg.evaluation import benchmark as module
+from bifseg.evaluation import cost
 from bifseg.evaluation.benchmark import benchmark, judge, plan
 from bifseg.evaluation.cost import measured, only_new_garbage
 from bifseg.evaluation.metrics import dice, nsd
@@ -211,6 +212,7 @@ def test_garbage_is_looked_for_among_what_is_new():
             self.itself = self
 
     gc.unfreeze()
+    cost._frozen_before.cache_clear()
     try:
         old = weakref.ref(Ring())
         with only_new_garbage():
@@ -222,6 +224,7 @@ def test_garbage_is_looked_for_among_what_is_new():
         assert old() is None
     finally:
         gc.freeze()
+        cost._frozen_before.cache_clear()
 
 
 def test_memory_and_time_of_a_call_are_its_own():

@@ -10,6 +10,6 @@ from bifseg.tasks import fitting, learning
 @pytest.fixture(autouse=True, scope="module")
 def few_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(fitting, "STEPS", {2: 10, 3: 10})
+        patched.setattr(fitting, "STEPS", {2: 8, 3: 5})
         patched.setattr(learning, "STRENGTHS", (0.0, 0.5, 1.0))
         yield

@@ -32,13 +32,13 @@ def of_some_size(seed):
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     """Enough where what is learnt is not looked at."""
-    monkeypatch.setattr(fitting, "STEPS", {2: 10})
+    monkeypatch.setattr(fitting, "STEPS", {2: 5})
 
 
 @pytest.fixture(scope="module")
 def learnt():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(fitting, "STEPS", {2: 50})
+        patched.setattr(fitting, "STEPS", {2: 35})
         return learn(MODEL, [core(seed) for seed in range(3)])
 
 

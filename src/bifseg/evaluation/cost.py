@@ -6,6 +6,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +34,8 @@ def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
 @contextlib.contextmanager
 def only_new_garbage() -> Iterator[None]:
     """In the block `measured` looks for garbage among what was made in it alone, not among all that was imported."""
-    ours = not gc.get_freeze_count()
+
+    ours = not _frozen_before()
     if ours:
         gc.freeze()
     try:
@@ -41,6 +43,12 @@ def only_new_garbage() -> Iterator[None]:
     finally:
         if ours:
             gc.unfreeze()
+
+
+@cache
+def _frozen_before() -> bool:
+    """Whether somebody else in this process froze objects; asked once, for they are counted one by one."""
+    return gc.get_freeze_count() > 0
 
 
 def _start() -> int | None:

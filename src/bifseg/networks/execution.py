@@ -7,7 +7,6 @@ Normalisation, upsampling and the features themselves are float32 always.
 
 from __future__ import annotations
 
-import copy
 import os
 import platform
 from functools import cache
@@ -18,6 +17,7 @@ from torch import nn
 
 from bifseg.errors import InvalidInput
 from bifseg.networks.base import BoxNetwork, upsampled
+from bifseg.networks.copies import copied
 from bifseg.networks.threads import calm
 
 SLICES = 8  # upsampled at once
@@ -107,7 +107,7 @@ def _prepared(network: BoxNetwork, dtype: torch.dtype) -> BoxNetwork:
     state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in network.parameters())
     kept = _made.setdefault(network, {})
     if dtype not in kept or kept[dtype][0] != state:  # never made, or trained since
-        made = copy.deepcopy(network).eval().requires_grad_(False)
+        made = copied(network).eval().requires_grad_(False)
         _replace(made, dtype)
         kept[dtype] = state, made
     return kept[dtype][1]

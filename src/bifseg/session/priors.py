@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,6 +16,7 @@ from bifseg.method.mean_shape import shape_on_grid
 from bifseg.method.parameters import once_taught
 from bifseg.networks.base import Classifier
 from bifseg.networks.checkpoint import Model
+from bifseg.networks.copies import copied
 from bifseg.session.state import Prior
 
 TRUNKS_KEPT = 4  # networks with what tasks had learnt stay in memory; older ones are made again when they are needed
@@ -115,7 +115,7 @@ def with_weights(classifier: Classifier, weights: Mapping[str, np.ndarray]) -> C
     Classifier
         InvalidInput is raised where the weights do not fit.
     """
-    adapted = deepcopy(classifier)
+    adapted = copied(classifier)
     shapes = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
     if {name: array.shape for name, array in weights.items()} != shapes:
         raise InvalidInput("The object's classifier does not fit its network. Resize its box, and it begins anew.")
@@ -134,7 +134,7 @@ def _check(model: Model, prior: Prior) -> None:
 @lru_cache(maxsize=TRUNKS_KEPT)
 def _taught(model: Model, prior: Prior) -> Model:
     _check(model, prior)
-    network, digest = deepcopy(model.network), hashlib.sha256(model.sha256.encode())
+    network, digest = copied(model.network), hashlib.sha256(model.sha256.encode())
     own = network.state_dict()
     for name, array in sorted(prior.trunk.items()):
         if name not in own or tuple(own[name].shape) != array.shape:

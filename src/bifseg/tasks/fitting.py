@@ -8,7 +8,6 @@ trunk gain little more. No network that ships listens; one that does learns its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import cast
 
 import numpy as np
@@ -21,6 +20,7 @@ from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model
+from bifseg.networks.copies import copied
 from bifseg.tasks.example import Example
 from bifseg.training.synthetic.look import augment
 from bifseg.training.train import cosine_rate, loss_of
@@ -36,7 +36,7 @@ ANOTHER_LOOK = 0.7  # how often an example is shown as another scanner might
 
 def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> BoxNetwork:
     """A copy of a model's network after gradient descent on all examples."""
-    network = deepcopy(model.network)
+    network = copied(model.network)
     if not sees_the_image_alone(network):
         network.classifier = fitted_classifier(network.classifier, examples, crops, seed)
         return network
@@ -120,14 +120,14 @@ def fitted_classifier(
     w = torch.empty(len(y))
     for side in (y == 0, y == 1):
         w[side] = 0.5 / max(1, int(side.sum()))
-    made = deepcopy(classifier)
+    made = copied(classifier)
     descend(made, x, y, w, iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
     return made
 
 
 def between(one: BoxNetwork, other: BoxNetwork, share: float) -> BoxNetwork:
     """A network whose weights are so far on the way from one to another."""
-    made = deepcopy(one)
+    made = copied(one)
     with torch.no_grad():
         for parameter, there in zip(made.parameters(), other.parameters(), strict=True):
             parameter.lerp_(there, share)

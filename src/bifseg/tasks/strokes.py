@@ -7,7 +7,6 @@ Which of the two holds for a kind of object, its finished ones tell.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -16,6 +15,7 @@ from bifseg.method.crop import Crop
 from bifseg.method.finetune import Round, fine_tune
 from bifseg.method.parameters import Parameters
 from bifseg.networks.base import BoxNetwork
+from bifseg.networks.copies import copied
 from bifseg.training.simulated_user import correct
 
 AS_EVER = ""
@@ -54,14 +54,14 @@ def after_strokes(
         By reach: the mean Dice after each round by each hand, 0 to 1.
     """
     update = partial(fine_tune, crop, shape=shape, trained=network.classifier)
-    begun = deepcopy(network.classifier)
+    begun = copied(network.classifier)
     none = np.zeros(crop.shape, np.uint8)
     first = _last(update(begun, parameters if parameters.unsupervised else parameters.but(rounds=0), scribbles=none))
     found = {}
     for name, changes in REACHES[truth.ndim].items():
         settings, scores = parameters.but(**changes), []
         for hand in range(HANDS):
-            rng, classifier = np.random.default_rng((seed, hand)), deepcopy(begun)
+            rng, classifier = np.random.default_rng((seed, hand)), copied(begun)
             scribbles, labels = none, first
             for _ in range(ROUNDS):
                 scribbles = correct(rng, scribbles, labels, truth)

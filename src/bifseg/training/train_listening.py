@@ -11,7 +11,6 @@ with its weights, moments and clock; only the boxes under way are drawn anew.
 
 from __future__ import annotations
 
-import copy
 import math
 import platform
 import tempfile
@@ -30,6 +29,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
+from bifseg.networks.copies import copied
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
 from bifseg.training.join import two_stages
@@ -248,7 +248,7 @@ def _proposing(proposal: Model, recipe: ListeningRecipe, device: str) -> Callabl
         raise InvalidInput(
             f"{proposal.name} cannot propose masks here: give a network for {recipe.dimension}D that does not listen."
         )
-    network = copy.deepcopy(proposal.network).to(device)
+    network = copied(proposal.network).to(device)
 
     @torch.no_grad()
     def mask(images: torch.Tensor) -> torch.Tensor:
