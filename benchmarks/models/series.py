@@ -13,6 +13,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +29,7 @@ from bifseg.evaluation.simulated_users import user_of
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
 from bifseg.io.datasets import open_dataset
+from bifseg.method.label_fusion import Look, fused_shape, stretched
 from bifseg.method.parameters import Parameters
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.tasks.example import Example
@@ -71,11 +73,13 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
     others = [target for target in shuffled[given.finished :] if patient_of(target) not in known][: given.objects]
     start = time.process_time()
     shipped, examples = load_model("default", given.dimension), [example_of(target) for target in finished]
-    learnt, network = taught(shipped, examples, folder / f"{name}-{order}.safetensors", given.tuned)
+    learnt = taught(shipped, examples, given.tuned)
     seconds = time.process_time() - start
+    looks = [example.look for example in examples]
     for target in map(Target.unread, others):
         rows = {"shipped": worked_on(target, shipped.name, given.rounds)}
-        rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
+        with network_for(target, learnt, looks, shipped, folder) as network:
+            rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
             "strength": learnt.strength, "shape": learnt.shape, "reach": learnt.reach,
@@ -84,17 +88,30 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
         }  # fmt: skip
 
 
-def taught(shipped: Model, finished: Sequence[Example], path: Path, tuned: Sequence[str] = ()) -> tuple[Learnt, str]:
-    """What examples teach, and the network to go on with: the file of what was learnt, or the shipped one's name.
-
-    ``path``: one for each, for networks are kept by their paths. ``tuned``: NAME=VALUE, other settings for it.
-    """
+def taught(shipped: Model, finished: Sequence[Example], tuned: Sequence[str] = ()) -> Learnt:
+    """What examples teach. ``tuned``: NAME=VALUE, other settings for it."""
     learnt = learn(shipped, finished)
     if learnt.model is None:
-        return learnt, shipped.name
+        return learnt
     changes = dict(parsed(text, Parameters()) for text in tuned)
-    save_model(replace(learnt.model, tuned={**learnt.model.tuned, **changes}), path)
-    return learnt, str(path)
+    return replace(learnt, model=replace(learnt.model, tuned={**learnt.model.tuned, **changes}))
+
+
+@contextmanager
+def network_for(target: Target, learnt: Learnt, looks: Sequence[Look], shipped: Model, folder: Path) -> Iterator[str]:
+    """The network that an object begins with: a file of its own, since it says where in its box the object lies; or
+    the shipped one's name."""
+    if learnt.model is None:
+        yield shipped.name
+        return
+    target = target.unread()  # its arrays are gone after this call
+    box, shape = Hand(user_of("careful"), target, 0).box(), None
+    if learnt.shape:
+        shape = np.float32(learnt.shape) * fused_shape(stretched(target.image, box), looks)
+    with TemporaryDirectory(dir=folder) as place:  # networks are kept by their paths
+        path = Path(place) / "network.safetensors"
+        save_model(replace(learnt.model, shape=shape), path)
+        yield str(path)
 
 
 def worked_on(target: Target, network: str, rounds: int) -> list[dict]:

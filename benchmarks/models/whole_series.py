@@ -22,6 +22,7 @@ from benchmarks.models.series import (
     by_class,
     example_of,
     judged,
+    network_for,
     options,
     patient_of,
     taught,
@@ -32,6 +33,7 @@ from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
 from bifseg.io.datasets import open_dataset
 from bifseg.networks.checkpoint import load_model
+from bifseg.tasks.learning import Learnt
 
 SETS = {2: ("Dataset101_ACDC", "Dataset107_AbdomenCT2D"), 3: ("Dataset101_ACDC", "Dataset108_Hippocampus")}
 FEWEST = 8  # patients of a class
@@ -53,13 +55,15 @@ def one_of_each_patient(dimension: int, fold: str) -> Iterator[tuple[str, list[T
 def whole_series(name: str, targets: Sequence[Target], order: int, given: argparse.Namespace, folder: Path) -> Iterator:
     rng = np.random.default_rng((order, len(targets)))
     shipped = load_model("default", given.dimension)
-    network, finished = shipped.name, []
+    learnt, looks, finished = Learnt(None, None), [], []
     for k, index in enumerate(rng.permutation(len(targets))[: given.length]):
         target = targets[index]
         if k in LEARNT:
-            _, network = taught(shipped, finished, folder / f"{name}-{order}-{k}.safetensors")
+            learnt, looks = taught(shipped, finished), [one.look for one in finished]
         told = {"shipped": _told(worked_on(target, shipped.name, given.rounds))}
-        told["task"] = told["shipped"] if network == shipped.name else _told(worked_on(target, network, given.rounds))
+        with network_for(target, learnt, looks, shipped, folder) as network:
+            same = network == shipped.name
+            told["task"] = told["shipped"] if same else _told(worked_on(target, network, given.rounds))
         yield {"class": name, "order": order, "finished": k, "patient": patient_of(target), **told}
         finished.append(example_of(target))
 

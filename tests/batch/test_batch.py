@@ -237,7 +237,8 @@ def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
     learn_version(task, 2)
     made = batch(read_table(path), tmp_path / "out", settings)
     assert made.kept == 1
-    assert made.entries[0]["model"]["name"] == "core-v1-2d"
+    assert [entry["prior"] for entry in made.entries] == [{"task": "core", "version": 1}, None]
+    assert "fcn2d, core version 1" in (tmp_path / "out/results.csv").read_text()
     assert before == dice("scan-2") < 0.5 < 0.9 < dice("scan")
 
 

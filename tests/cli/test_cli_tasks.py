@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from kinds_of_objects import scan_and_core
 from quick_learning import coarsen, quicken
@@ -65,13 +64,14 @@ def test_from_finished_objects_to_a_model(folder, tmp_path, capsys, monkeypatch)
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
     used = json.loads(report.read_text())
     assert used["command"]["task"] == "core"
-    assert used["objects"][0]["model"] == {"name": "core-v3-2d", "sha256": about["versions"][2]["sha256"]}
+    assert used["objects"][0]["prior"] == {"task": "core", "version": 3}
 
     model, again = tmp_path / "core.safetensors", tmp_path / "again.nii.gz"
     run("tasks", "export", "core", "-o", model, "--dimension", 2, *data)
     assert load_model(model).card["task"] == "core"
     run("segment", folder / "scan3.nii.gz", *box, "-o", again, "--model", model)
-    assert np.array_equal(read_image(again).array > 0, mask)
+    mask = read_image(again).array > 0  # by the weights alone: where the object lies the finished ones know
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.8
 
     run("tasks", "reject", "core", 3, *data)
     assert run("tasks", "list", *data) == "core: 3 in 2D (the shipped network)\n"

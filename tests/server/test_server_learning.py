@@ -8,7 +8,7 @@ from collections import Counter
 
 import impatient_learner
 import pytest
-from kinds_of_objects import core
+from kinds_of_objects import BOX, core, scan_and_core
 
 from bifseg.errors import DamagedFile
 from bifseg.server import learner as learning
@@ -16,6 +16,7 @@ from bifseg.server.learner import Learner
 from bifseg.server.tasks import UserTasks
 from bifseg.server.workers.learning import following, wanted_in
 from bifseg.storage import Store
+from bifseg.tasks.priors import prior_of
 
 
 @pytest.fixture
@@ -79,7 +80,8 @@ def test_one_that_is_killed_is_started_again_and_the_next_server_goes_on(tasks, 
     asyncio.run(again())
     (version,) = task.versions()
     assert version.strength > 0
-    assert task.prior(2).version == 1
+    image, _ = scan_and_core(3)
+    assert prior_of(task, image, BOX).version == 1
     assert not task.pending(2)
 
 

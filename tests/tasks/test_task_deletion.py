@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from kinds_of_objects import core
 from quick_learning import coarsen, quicken
@@ -138,8 +139,8 @@ def test_where_an_example_came_from_is_read_once(tasks, monkeypatch):
 
 
 def test_an_example_is_packed_once(tasks, monkeypatch):
-    packed, whole = [], store.np.savez_compressed
-    monkeypatch.setattr(store.np, "savez_compressed", lambda *a, **b: packed.append(1) or whole(*a, **b))
+    packed, whole = [], np.savez_compressed
+    monkeypatch.setattr(np, "savez_compressed", lambda *a, **b: packed.append(1) or whole(*a, **b))
     example = core(7)
     len(example.packed())
     tasks.task(NAME).add(example)

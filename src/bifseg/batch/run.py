@@ -28,7 +28,6 @@ from bifseg.io.locked import locked
 from bifseg.loading import version
 from bifseg.networks.checkpoint import load_model
 from bifseg.tasks.store import Tasks
-from bifseg.tasks.versions import model_in_use
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet begins to compute
 RESULTS = (
@@ -144,9 +143,11 @@ def _fingerprint(row: Row, settings: Settings) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _learnt(task: str, settings: Settings) -> list[str]:
+def _learnt(task: str, settings: Settings) -> list:
+    """What the versions in use have learnt, and from which objects."""
     try:
-        return [model_in_use(Tasks(Path(settings.tasks)).task(task), dimension).sha256 for dimension in (2, 3)]
+        versions = map(Tasks(Path(settings.tasks)).task(task).improved, (2, 3))
+        return [version and (version.sha256, version.shape, version.examples) for version in versions]
     except BifsegError:
         return []  # its rows will say why
 
@@ -175,7 +176,8 @@ def _csv(entries: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(text, RESULTS, lineterminator="\n")
     writer.writeheader()
     for entry in entries:
-        model = entry.get("model", {}).get("name", "")
+        model, prior = entry.get("model", {}).get("name", ""), entry.get("prior")
+        model += f", {prior['task']} version {prior['version']}" if prior else ""
         told = {**entry, "image": entry["given"].get("image", ""), "model": model}
         writer.writerow({name: _no_formula(name, told.get(name, "")) for name in RESULTS})
     return text.getvalue()

@@ -23,8 +23,8 @@ from bifseg.prompts.scribbles import only_label
 from bifseg.session.picture import picture
 from bifseg.session.session import Session
 from bifseg.session.state import Segment
+from bifseg.tasks.priors import prior_of
 from bifseg.tasks.store import Tasks
-from bifseg.tasks.versions import model_in_use
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,15 @@ def _segmented(row: Row, settings: Settings) -> tuple[dict[str, Any], bytes, byt
         box = Box.around(initial, settings.margin)
     else:
         box = place_of(read_image(row.previous), scan, label, settings.margin, row.previous)
-    model = (
-        model_in_use(Tasks(Path(settings.tasks)).task(row.task), box.dimension) if row.task else _chosen(row, settings)
-    )
+    prior = prior_of(Tasks(Path(settings.tasks)).task(row.task), scan, box) if row.task else None
+    model = "default" if row.task else _chosen(row, settings)
     session = Session(scan, model, settings.parameters, settings.seed)
-    mask = session.box(box, row.name, initial=initial, refine=settings.refine)
+    mask = session.box(box, row.name, initial=initial, refine=settings.refine, prior=prior)
     segment, report = session.state.objects[row.name], session.report()["objects"][0]
     sizes = ("voxels", "millilitres", "area_mm2", "diameter_mm", "diameter_px")
     about = {
         "box": str(box), **{name: report[name] for name in sizes if name in report},
-        "uncertainty": round(doubt(segment), 4), "model": report["model"],
+        "uncertainty": round(doubt(segment), 4), "model": report["model"], "prior": report["prior"],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path, shown = Path(folder) / file, Path(folder) / "picture.png"

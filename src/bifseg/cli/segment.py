@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from bifseg.imaging.image import Image
-    from bifseg.networks.checkpoint import Model
     from bifseg.prompts.interaction import Box
     from bifseg.session.session import Session
+    from bifseg.tasks.store import Task
 
 BOX = "Voxel ranges x,y,z in file order, half-open; a single index makes it a plane. Repeat it for several objects."
 
@@ -103,10 +103,11 @@ def segment(
             headers = headers_for(output, image, series)
             begun = _mask(initial, label, scan)
             found = _boxes(boxes, begun, scan)
-            version = _version(task, task_data, found)
-            session = Session(scan, version or model, {"preset": preset, **changes}, seed)
+            known = _task(task, task_data)
+            session = Session(scan, model, {"preset": preset, **changes}, seed)
         with clock("segment"):
-            objects = [_object(session, *each, begun, refine, say) for each in zip_longest(found, names, corrections)]
+            wanted = zip_longest(found, names, corrections)
+            objects = [_object(session, *each, begun, known, refine, say) for each in wanted]
             further = _further(session, interpolate, to, refine, say)
 
         def result() -> dict:
@@ -181,17 +182,13 @@ def _boxes(texts: list[str], initial: np.ndarray | None, scan: Image) -> list[Bo
     return boxes or ([] if initial is None else [Box.around(initial)])
 
 
-def _version(task: str, folder: Path | None, boxes: list[Box]) -> Model | None:
-    """The network of a task's version in use; None where no task is named."""
-    if not task:
+def _task(name: str, folder: Path | None) -> Task | None:
+    """The one of a name; None where none is named."""
+    if not name:
         return None
     from bifseg.cli.tasks import tasks_in
-    from bifseg.tasks.versions import model_in_use
 
-    dimensions = {box.dimension for box in boxes}
-    if len(dimensions) > 1:
-        raise InvalidInput("A task's network is for boxes in 2D or in 3D; give boxes of one kind with --task.")
-    return model_in_use(tasks_in(folder).task(task), dimensions.pop())
+    return tasks_in(folder).task(name)
 
 
 def _object(
@@ -200,17 +197,20 @@ def _object(
     name: str | None,
     scribbles: Path | None,
     initial: np.ndarray | None,
+    task: Task | None,
     refine: str,
     say: Callable[..., None],
 ) -> dict:
     """Begin an object and correct it; returns what was done, ready for JSON."""
     from bifseg.io.images import read_labels
+    from bifseg.tasks.priors import prior_of
 
     say(f"Box {box}")
     if name in session.names:
         _part(session, box, name, refine)
     else:
-        session.box(box, name, initial=initial, refine=refine)
+        prior = None if task is None else prior_of(task, session.image, box)
+        session.box(box, name, initial=initial, refine=refine, prior=prior)
     reports = [session.report()["objects"][-1]]
     if scribbles:
         say("Scribbles")

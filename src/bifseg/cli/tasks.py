@@ -126,7 +126,7 @@ def export(
 
     task = tasks_in(data).task(name)
     version = task.improved(dimension)
-    if version is None:
+    if version is None or not version.strength:
         raise InvalidInput(f"The task {name!r} uses the shipped network in {dimension}D; there is nothing to export.")
     check_model(output)
     weights = task.checked_weights(version)
@@ -188,7 +188,7 @@ def _sentence(task: Task, version: Version) -> str:
         )
     told = (
         f"first masks of objects left out go from Dice {shipped:.1f} to {shipped + 100 * version.gain:.1f} % "
-        f"(the network goes {version.strength:.0%} of the way, the mean shape counts {version.shape:.0%}"
+        f"(the network goes {version.strength:.0%} of the way, their place counts {version.shape:.0%}"
         f"{f', the reach of strokes is {version.reach}' if version.reach else ''})"
     )
     return head + told + (", rejected" if version.rejected else "")

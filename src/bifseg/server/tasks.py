@@ -16,6 +16,7 @@ from bifseg.storage.journal import check_current
 from bifseg.storage.rows import ImageRow, SessionRow
 from bifseg.storage.snapshot import pack_prior
 from bifseg.tasks.example import Example
+from bifseg.tasks.priors import prior_of
 from bifseg.tasks.store import Task, Tasks
 
 MOST = 200  # tasks of a user
@@ -55,7 +56,7 @@ class UserTasks:
             raise StorageFull(f"You have {MOST} tasks, as many as this server lets one user have; delete some.")
         return tasks.begin(name)
 
-    def prior(self, session: SessionRow, name: str, dimension: int) -> dict | None:
+    def prior(self, session: SessionRow, name: str, box: str) -> dict | None:
         """What an object of a session's begins with, as the journal names it; None where it is the shipped network.
 
         The weights are kept with the session: what becomes of the task later changes nothing in it. InvalidInput for
@@ -66,7 +67,8 @@ class UserTasks:
             raise InvalidInput(
                 f"A task teaches the default network, and this session uses {session.model}; begin without a task."
             )
-        prior = task.prior(dimension)
+        image = self._store.image(session.image)
+        prior = prior_of(task, image, Box.parse(box, image.shape))
         if prior is None:
             return None
         blob = self._store.add_blob(pack_prior(prior))

@@ -111,7 +111,7 @@ class Session(SessionObjects):
         scribbles
             As in `scribble`.
         prior
-            What a task learnt of such objects, in the place of the trained classifier; see `bifseg.tasks.store`.
+            What a task learnt of such objects, in the place of the trained classifier; see `bifseg.tasks.priors`.
 
         Returns
         -------

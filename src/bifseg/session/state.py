@@ -171,6 +171,7 @@ class Segment:
             "box": str(self.box),
             "voxels": int(np.count_nonzero(self.mask)),
             "model": {"name": self.model.name, "sha256": self.model.sha256},
+            "prior": None if self.prior is None else {"task": self.prior.task, "version": self.prior.version},
             "parameters": self.parameters.as_dict(),
             "milliseconds": {stage: round(ms, 2) for stage, ms in self.milliseconds.items()},
             "rounds": list(self.rounds),

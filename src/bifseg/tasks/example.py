@@ -14,6 +14,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
+from bifseg.method.label_fusion import Look, look_of
 from bifseg.prompts.interaction import Box, overlap
 
 SAME = 0.5  # of their union, that two masks of one scan have in common if they are of one object
@@ -113,6 +114,11 @@ class Example:
     def whole(self) -> Box:
         """The box around all of `image`."""
         return Box((0, 0, 0), self.box.shape)
+
+    @property
+    def look(self) -> Look:
+        """What tells another object where in its box it lies."""
+        return look_of(self.image, self.whole, self.mask)
 
     @cached_property
     def digest(self) -> str:

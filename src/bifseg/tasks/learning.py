@@ -1,9 +1,10 @@
-"""What the finished objects of a task teach: a network fitted to them, and their mean shape.
+"""What the finished objects of a task teach: a network fitted to them, and where in its box such an object lies.
 
 How much of each is used is decided by leaving patients out: both are made of the others, and the first masks of those
 left out are compared with the shipped network's. The network that is used lies between the shipped one and the
-fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape count in
-full or in part, as was best there; where nothing was better than the shipped network by more than chance, it stays.
+fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape, see
+`bifseg.method.label_fusion`, count in full or in part, as was best there; where nothing was better than the shipped
+network by more than chance, it stays.
 How far strokes count from then on is tried on the same objects, see `bifseg.tasks.strokes`.
 """
 
@@ -17,7 +18,8 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.method.crop import Crop
-from bifseg.method.mean_shape import mean_shape, shape_on_grid
+from bifseg.method.label_fusion import Look, fused_shape
+from bifseg.method.mean_shape import shape_on_grid
 from bifseg.method.parameters import once_taught, preset
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
@@ -26,7 +28,9 @@ from bifseg.tasks.fitting import between, fitted
 from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, dice, parameters_of
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
-SHAPES = (0.0, 0.25, 0.5, 1.0)  # what the log-odds of the mean shape are multiplied with
+SHAPES = {2: (0.0, 0.25, 0.5, 1.0), 3: (0.0, 1.0)}
+"""By dimension, what the log-odds of the shape are multiplied with. In 3D a part of them makes some first masks better
+than all of them, and masks after strokes worse."""
 LEAST = 3  # patients: with fewer nobody can tell luck from skill
 FOLDS = 4  # at most so many groups of patients are left out in turn
 ERRORS = 0.25  # standard errors by which a gain has to exceed nothing
@@ -82,7 +86,7 @@ class Learnt:
 
     @property
     def shape(self) -> float:
-        """How much the mean shape counts, 0 to 1."""
+        """How much the shape counts, 0 to 1: of each box its own, so that the model has none."""
         return 0.0 if self.proof is None else self.proof.best[1]
 
     @property
@@ -99,7 +103,8 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     if len(patients) < LEAST:
         return Learnt(None, None)
     crops = [Crop(example.image, example.whole, model) for example in examples]
-    folds = [_fold(model, examples, crops, own, seed) for own in _groups(examples, patients)]
+    looks = [example.look for example in examples]
+    folds = [_fold(model, examples, crops, looks, own, seed) for own in _groups(examples, patients)]
     proof = _proof(model, examples, crops, folds)
     strength, share = proof.best
     if not strength and not share:
@@ -107,18 +112,17 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     tuned = once_taught(model.tuned, model.dimension)
     proof = replace(proof, drawn_on=_drawn_on(replace(model, tuned=tuned), examples, crops, folds, proof.best))
     network = between(model.network, fitted(model, examples, crops, seed), strength) if strength else model.network
-    shape = np.float32(share) * _shape(examples, crops) if share else None
     tuned |= parameters_of(proof.reach, model.dimension)
-    return Learnt(replace(model, network=network, sha256="", tuned=tuned, shape=shape), proof)
+    return Learnt(replace(model, network=network, sha256="", tuned=tuned), proof)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """Examples that are left out, by their numbers, and what the others teach."""
+    """Examples that are left out, by their numbers, and what the others teach: a network, and of each its shape."""
 
     left_out: Sequence[int]
     network: BoxNetwork
-    shape: np.ndarray
+    shapes: Mapping[int, np.ndarray]
 
 
 def _groups(examples: Sequence[Example], patients: Sequence[str]) -> Iterator[list[int]]:
@@ -128,23 +132,29 @@ def _groups(examples: Sequence[Example], patients: Sequence[str]) -> Iterator[li
 
 
 def _fold(
-    model: Model, examples: Sequence[Example], crops: Sequence[Crop], left_out: Sequence[int], seed: int
+    model: Model,
+    examples: Sequence[Example],
+    crops: Sequence[Crop],
+    looks: Sequence[Look],
+    left_out: Sequence[int],
+    seed: int,
 ) -> _Fold:
     known = [k for k in range(len(examples)) if k not in left_out]
-    others = [examples[k] for k in known], [crops[k] for k in known]
-    return _Fold(left_out, fitted(model, *others, seed), _shape(*others))
+    network = fitted(model, [examples[k] for k in known], [crops[k] for k in known], seed)
+    shapes = {k: fused_shape(looks[k].image, [looks[other] for other in known]) for k in left_out}
+    return _Fold(left_out, network, shapes)
 
 
 def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold]) -> Proof:
-    scores = {shares: [0.0] * len(examples) for shares in product(STRENGTHS, SHAPES)}
+    scores = {shares: [0.0] * len(examples) for shares in product(STRENGTHS, SHAPES[model.dimension])}
     for fold in folds:
         networks = {share: _at(model, fold.network, share) for share in STRENGTHS}
         for k in fold.left_out:
             example, crop = examples[k], crops[k]
-            here = shape_on_grid(fold.shape, crop.axes, crop.shape)
+            here = shape_on_grid(fold.shapes[k], crop.axes, crop.shape)
             for strength, network in networks.items():
                 log_odds = _log_odds(crop, model, network)
-                for share in SHAPES:
+                for share in SHAPES[model.dimension]:
                     mask = crop.mask_in_box(log_odds + np.float32(share) * here > 0)  # without a cut
                     scores[strength, share][k] = dice(mask, example.mask)
     shipped = scores.pop((0.0, 0.0))
@@ -162,7 +172,7 @@ def _drawn_on(
     for fold, k in [(one, k) for one in folds for k in one.left_out][:TRIED]:
         network = _at(model, fold.network, strength)
         crop = crops[k].seen_by(network)
-        shape = np.float32(share) * shape_on_grid(fold.shape, crop.axes, crop.shape) if share else None
+        shape = np.float32(share) * shape_on_grid(fold.shapes[k], crop.axes, crop.shape) if share else None
         rows.append(after_strokes(crop, network, crop.mask_on_grid(examples[k].mask), shape, parameters, k))
     return {reach: tuple(row[reach] for row in rows) for reach in rows[0]}
 
@@ -170,12 +180,6 @@ def _drawn_on(
 def _at(model: Model, learnt: BoxNetwork, strength: float) -> BoxNetwork:
     """A network so far on the way from the model's to the one that was fitted."""
     return between(model.network, learnt, strength) if strength else model.network
-
-
-def _shape(examples: Sequence[Example], crops: Sequence[Crop]) -> np.ndarray:
-    """The mean of all examples, each of which counts as one."""
-    masks = [example.mask.reshape(crop.native_shape) for example, crop in zip(examples, crops, strict=True)]
-    return mean_shape(masks, [crop.axes for crop in crops])
 
 
 def _log_odds(crop: Crop, model: Model, network: BoxNetwork) -> np.ndarray:

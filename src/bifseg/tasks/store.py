@@ -12,28 +12,24 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-import numpy as np
-
 from bifseg.errors import BifsegError, DamagedFile, InvalidInput, NotFound
 from bifseg.io.atomic import write_atomically, write_json
 from bifseg.io.locked import locked
-from bifseg.networks.shipped import SHAPE, default_sha256
-from bifseg.session.state import Prior
+from bifseg.networks.shipped import default_sha256
 from bifseg.tasks.example import About, Example
 from bifseg.tasks.version import Version
-from bifseg.tasks.weights import learnt_arrays
 
 KNOWN = 1 << 14  # examples of which is kept in memory where they came from: a kilobyte each
 NAME, FILE = 240, 200  # bytes of a task's name, and of it in the names of files: systems take 255
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 5  # of `learning`: another one learns anew from the same examples
+LEARNER = 6  # of `learning`: another one learns anew from the same examples
 
 
 class Task:
@@ -60,7 +56,7 @@ class Task:
 
     def example(self, digest: str) -> Example:
         """The one of a digest; NotFound where it is not remembered."""
-        path = self._path_of(digest)
+        path = self.path_of(digest)
         try:
             return Example.unpacked(path.read_bytes())
         except InvalidInput as error:
@@ -68,7 +64,7 @@ class Task:
 
     def voxels(self, digest: str) -> int:
         """How many voxels the box of an example has; NotFound as of `example`."""
-        return prod(self._about(self._path_of(digest)).box.shape)
+        return prod(self._about(self.path_of(digest)).box.shape)
 
     def add(self, example: Example) -> None:
         """Remember an object; an earlier state of the same one, and the oldest beyond `MOST`, are forgotten.
@@ -98,7 +94,7 @@ class Task:
     def remove(self, digest: str) -> None:
         """Forget an object; versions that learnt from it are used no more, from the same moment on."""
         with self.locked():
-            path = self._path_of(digest)
+            path = self.path_of(digest)
             write_atomically(self._tombstone(digest), b"")
             path.unlink()
 
@@ -160,17 +156,6 @@ class Task:
         decided = {name: getattr(wanted, name) for name in ("learner", "base", "examples", "patients")}
         return before[-1] if before and replace(before[-1], **decided) == before[-1] else None
 
-    def prior(self, dimension: int) -> Prior | None:
-        """What a new object begins with; None: with the shipped network. Raises DamagedFile as `checked_weights`."""
-        version = self.improved(dimension)
-        if version is None:
-            return None
-        return Prior.of(self.name, version.number, version.base, self._learnt(version))
-
-    def mean_shape(self, version: Version) -> np.ndarray | None:
-        """What a version knows of where its objects lie; None where that does not count."""
-        return self._learnt(version).get(SHAPE) if version.shape else None
-
     def weights(self, version: Version) -> Path:
         """The file of a version's network, which there is where it is better."""
         name = self.name.encode()[:FILE].decode(errors="ignore")
@@ -182,9 +167,6 @@ class Task:
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != version.sha256:
             raise DamagedFile(path, "is damaged: its weights are not those that were learnt.")
         return path
-
-    def _learnt(self, version: Version) -> Mapping[str, np.ndarray]:
-        return learnt_arrays(self.checked_weights(version), version.sha256, version.dimension)
 
     def keep(self, version: Version) -> None:
         """Write what is said of a version, which counts from then on."""
@@ -269,7 +251,8 @@ class Task:
         except InvalidInput as error:
             raise DamagedFile(path, str(error)) from error
 
-    def _path_of(self, digest: str) -> Path:
+    def path_of(self, digest: str) -> Path:
+        """The file of an example; NotFound where it is not remembered."""
         found = [path for path in self._example_files() if self._digest(path) == digest]
         if not found:
             raise NotFound(f"The task {self.name!r} does not hold the object {digest[:32]!r}.")

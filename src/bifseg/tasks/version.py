@@ -11,9 +11,10 @@ class Version:
     """What a task learnt at one moment.
 
     ``base``: SHA-256 of the shipped network that it began with. ``examples``: digests. ``patients``: how many.
-    ``strength``: how far the network went from that one. ``shape``: how much the mean shape counts. Where both
-    are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``, ``learnt``: Dice
-    of the examples by the network and, for each of `named`, by what was learnt from others; none with too few patients.
+    ``strength``: how far the network went from that one. ``shape``: how much the place of its objects counts. Where
+    both are 0 the shipped network stays, and there are no weights. ``sha256``: of the weights. ``shipped``,
+    ``learnt``: Dice of the examples by the network and, for each of `named`, by what was learnt from others; none with
+    too few patients.
     ``reach``: how far strokes count, see `bifseg.tasks.strokes`. ``drawn_on``: what that was chosen by.
     """
 

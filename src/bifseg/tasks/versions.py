@@ -56,9 +56,8 @@ def _kept(task: Task, wanted: Version, base: Model, learnt: Learnt) -> Version:
     if learnt.model is not None:
         card = {
             "task": task.name, "version": version.number, "base": base.name, "base_sha256": base.sha256,
-            "examples": len(version.examples), "strength": version.strength, "shape": version.shape,
-            "reach": version.reach,
-            "gain": round(version.gain, 4),
+            "examples": len(version.examples), "strength": version.strength, "reach": version.reach,
+            "gain": _by_weights(learnt),
             "data": f"{len(version.examples)} objects of the task {task.name}; {base.card.get('data', '')}",
         }  # fmt: skip
         path = task.weights(version)
@@ -67,6 +66,13 @@ def _kept(task: Task, wanted: Version, base: Model, learnt: Learnt) -> Version:
         version = replace(version, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     task.keep(version)
     return version
+
+
+def _by_weights(learnt: Learnt) -> float:
+    """What a file of weights gains, which does not know where in their boxes objects lie."""
+    if learnt.proof is None or not learnt.strength:
+        return 0.0
+    return round(float(learnt.proof.gains((learnt.strength, 0.0)).mean()), 4)
 
 
 def _proved(proof: Proof) -> dict[str, Any]:

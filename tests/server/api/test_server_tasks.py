@@ -1,6 +1,7 @@
 """Tasks over the API: learnt in the background, kept with sessions, and nobody else's."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,7 +178,8 @@ def test_a_versions_mean_shape_can_be_looked_at(ann, taught, learn, server):
     assert grey[30, 30] > 180  # x and y of this scan run to the left and back, as in the picture
     assert grey[95, 95] < 75
     refused(ann.get(f"{API}/tasks/one of two/versions/99/shape"), 404, "no version 99")
-    refused(ann.get(f"{API}/tasks/core/versions/1/shape"), 404, "does not count")
+    own.keep(replace(own.version(1), number=2, shape=0.0))
+    refused(ann.get(f"{API}/tasks/one of two/versions/2/shape"), 404, "does not count")
     ann.delete(f"{API}/tasks/one of two")
 
 

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 0b4fc65210d380265b6d8cc71c15dc0342a91fa8c142d1be15f6373f9bb97c44
+// Made by `make types`; do not edit. 5ff02843a8c4637c60f43304276420c73a45827aa573bb6822e5b11b90367076
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -205,7 +205,7 @@ export interface components {
       used: boolean
       /** @description How far the network went from the shipped one, 0 to 1. */
       network: number
-      /** @description How much the mean shape of the finished masks counts, 0 to 1. */
+      /** @description How much counts where in their boxes the finished objects lie, 0 to 1. */
       shape: number
       /** @description How far strokes count: short, shorter, or as ever, which is empty. */
       reach: string

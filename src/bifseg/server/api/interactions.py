@@ -140,7 +140,7 @@ def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
         if isinstance(mask := getattr(body, name, None), Mask):
             told[name] = stored(mask)
     if (task := getattr(body, "task", None)) is not None:
-        prior = service.tasks.prior(session, task, Box.parse(told["box"], shape).dimension)
+        prior = service.tasks.prior(session, task, told["box"])
         told |= {} if prior is None else {"prior": prior}
     scribbles = getattr(body, "scribbles", None)
     if scribbles is not None and scribbles.labels is not None:

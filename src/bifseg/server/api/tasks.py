@@ -20,6 +20,7 @@ from bifseg.server.api.versions import Expected
 from bifseg.server.service import Service
 from bifseg.session.picture import picture, shape_picture
 from bifseg.tasks.example import About
+from bifseg.tasks.priors import mean_shape_of
 from bifseg.tasks.store import Task
 from bifseg.tasks.version import Version
 
@@ -116,9 +117,9 @@ async def picture_of_shape(task: Named, version: Annotated[int, Path(ge=1)], ser
 
     def draw() -> bytes:
         own = service.tasks.of(user).task(task)
-        shape = own.mean_shape(own.version(version))
+        shape = mean_shape_of(own, own.version(version))
         if shape is None:
-            raise NotFound(f"In version {version} of the task {task!r} the mean shape does not count.")
+            raise NotFound(f"In version {version} of the task {task!r} the place of its objects does not count.")
         return png(shape_picture(shape, SIDE))
 
     return Response(await _run(service.quick, user, draw), media_type="image/png")
@@ -159,12 +160,12 @@ async def restore_learnt(task: Named, body: Chosen, service: Served, user: User)
 async def model_of_task(
     task: Named, service: Served, user: User, dimension: Annotated[int, Query(ge=2, le=3)]
 ) -> Response:
-    """The network with what was learnt, as a model for every command; it holds weights, a mean shape and no image."""
+    """The network with what was learnt, as a model for every command; it holds weights and no image."""
 
     def read() -> FileReply:
         own = service.tasks.of(user).task(task)
         version = own.improved(dimension)
-        if version is None:
+        if version is None or not version.strength:
             raise InvalidInput(f"The task {task!r} uses the shipped network in {dimension}D; there is nothing to save.")
         path = own.checked_weights(version)
         name = f"task-v{version.number}-{dimension}d.safetensors"

@@ -37,7 +37,7 @@ class LearntInfo(Answer):
     patients: int
     used: Annotated[bool, Field(description="Whether it proved better than the shipped network; else that is used.")]
     network: Annotated[float, Field(description="How far the network went from the shipped one, 0 to 1.")]
-    shape: Annotated[float, Field(description="How much the mean shape of the finished masks counts, 0 to 1.")]
+    shape: Annotated[float, Field(description="How much counts where in their boxes the finished objects lie, 0 to 1.")]
     reach: Annotated[str, Field(description="How far strokes count: short, shorter, or as ever, which is empty.")]
     before: Annotated[float | None, Field(description="By the shipped network; null with too few patients.")]
     gain: Annotated[float, Field(description="How much more it is by what was learnt.")]
