@@ -32,6 +32,7 @@ from bifseg.io.datasets import open_dataset
 from bifseg.method.label_fusion import Look, fused_shape, stretched
 from bifseg.method.parameters import Parameters
 from bifseg.networks.checkpoint import Model, load_model, save_model
+from bifseg.prompts.interaction import Box
 from bifseg.tasks.example import Example
 from bifseg.tasks.learning import Learnt, learn
 
@@ -59,10 +60,14 @@ def classes(dimension: int, fold: str, least: int) -> Iterator[tuple[str, list[T
                 yield f"{name.split('_', 1)[1]} {label}", own
 
 
+def box_of(target: Target) -> Box:
+    """As the careful user draws it, for an example as in a session."""
+    return Hand(user_of("careful"), target, 0).box()
+
+
 def example_of(target: Target) -> Example:
     target = target.unread()  # its arrays are gone after this call
-    box = Hand(user_of("careful"), target, 0).box()
-    return Example.of(target.image, target.truth, box, patient_of(target))
+    return Example.of(target.image, target.truth, box_of(target), patient_of(target))
 
 
 def series(name: str, targets: Sequence[Target], order: int, given: argparse.Namespace, folder: Path) -> Iterator[dict]:
@@ -78,8 +83,10 @@ def series(name: str, targets: Sequence[Target], order: int, given: argparse.Nam
     looks = [example.look for example in examples]
     for target in map(Target.unread, others):
         rows = {"shipped": worked_on(target, shipped.name, given.rounds)}
-        with network_for(target, learnt, looks, shipped, folder) as network:
-            rows["task"] = rows["shipped"] if network == shipped.name else worked_on(target, network, given.rounds)
+        rows["task"] = rows["shipped"]
+        if learnt.model is not None:
+            with network_for(target, learnt.model, learnt.shape, looks, folder) as network:
+                rows["task"] = worked_on(target, network, given.rounds)
         yield {
             "class": name, "order": order, "case": target.case.name, "patient": patient_of(target),
             "strength": learnt.strength, "shape": learnt.shape, "reach": learnt.reach,
@@ -98,19 +105,13 @@ def taught(shipped: Model, finished: Sequence[Example], tuned: Sequence[str] = (
 
 
 @contextmanager
-def network_for(target: Target, learnt: Learnt, looks: Sequence[Look], shipped: Model, folder: Path) -> Iterator[str]:
-    """The network that an object begins with: a file of its own, since it says where in its box the object lies; or
-    the shipped one's name."""
-    if learnt.model is None:
-        yield shipped.name
-        return
+def network_for(target: Target, model: Model, share: float, looks: Sequence[Look], folder: Path) -> Iterator[str]:
+    """A model that was learnt, in a file of its own: it also says where in its box this object lies."""
     target = target.unread()  # its arrays are gone after this call
-    box, shape = Hand(user_of("careful"), target, 0).box(), None
-    if learnt.shape:
-        shape = np.float32(learnt.shape) * fused_shape(stretched(target.image, box), looks)
+    shape = np.float32(share) * fused_shape(stretched(target.image, box_of(target)), looks) if share else None
     with TemporaryDirectory(dir=folder) as place:  # networks are kept by their paths
         path = Path(place) / "network.safetensors"
-        save_model(replace(learnt.model, shape=shape), path)
+        save_model(replace(model, shape=shape), path)
         yield str(path)
 
 

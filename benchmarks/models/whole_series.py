@@ -61,9 +61,10 @@ def whole_series(name: str, targets: Sequence[Target], order: int, given: argpar
         if k in LEARNT:
             learnt, looks = taught(shipped, finished), [one.look for one in finished]
         told = {"shipped": _told(worked_on(target, shipped.name, given.rounds))}
-        with network_for(target, learnt, looks, shipped, folder) as network:
-            same = network == shipped.name
-            told["task"] = told["shipped"] if same else _told(worked_on(target, network, given.rounds))
+        told["task"] = told["shipped"]
+        if learnt.model is not None:
+            with network_for(target, learnt.model, learnt.shape, looks, folder) as network:
+                told["task"] = _told(worked_on(target, network, given.rounds))
         yield {"class": name, "order": order, "finished": k, "patient": patient_of(target), **told}
         finished.append(example_of(target))
 

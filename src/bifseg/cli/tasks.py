@@ -125,8 +125,8 @@ def export(
     from bifseg.io.atomic import write_together
 
     task = tasks_in(data).task(name)
-    version = task.improved(dimension)
-    if version is None or not version.strength:
+    version = task.exportable(dimension)
+    if version is None:
         raise InvalidInput(f"The task {name!r} uses the shipped network in {dimension}D; there is nothing to export.")
     check_model(output)
     weights = task.checked_weights(version)

@@ -34,7 +34,6 @@ def measured(call: Callable[[], T]) -> tuple[T, float, float | None]:
 @contextlib.contextmanager
 def only_new_garbage() -> Iterator[None]:
     """In the block `measured` looks for garbage among what was made in it alone, not among all that was imported."""
-
     ours = not _frozen_before()
     if ours:
         gc.freeze()

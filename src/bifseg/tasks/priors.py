@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bifseg.errors import DamagedFile, InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.method.label_fusion import Look, fused_shape, stretched
 from bifseg.method.mean_shape import mean_shape
 from bifseg.networks.shipped import SHAPE
 from bifseg.prompts.interaction import Box
 from bifseg.session.state import Prior
-from bifseg.tasks.example import Example
 from bifseg.tasks.store import Task
 from bifseg.tasks.version import Version
 from bifseg.tasks.weights import learnt_arrays
@@ -78,13 +76,10 @@ def _learnt(task: Task, version: Version) -> Mapping[str, np.ndarray]:
 def _looks(task: Task, version: Version) -> list[Look]:
     """Of the examples that it learnt from, as far as they are remembered."""
     there = {about.digest for about in task.remembered(version.dimension)}
-    return [_look(task.path_of(digest)) for digest in version.examples if digest in there]
+    return [_look(task.folder, digest) for digest in version.examples if digest in there]
 
 
 @lru_cache(maxsize=SEEN)
-def _look(path: Path) -> Look:
-    """Of an example, whose file is written once, under a name made of its content."""
-    try:
-        return Example.unpacked(path.read_bytes()).look
-    except InvalidInput as error:
-        raise DamagedFile(path, str(error)) from error
+def _look(folder: Path, digest: str) -> Look:
+    """Of an example of the task in a folder; what has a digest never changes."""
+    return Task(folder).example(digest).look

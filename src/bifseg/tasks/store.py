@@ -56,7 +56,7 @@ class Task:
 
     def example(self, digest: str) -> Example:
         """The one of a digest; NotFound where it is not remembered."""
-        path = self.path_of(digest)
+        path = self._path_of(digest)
         try:
             return Example.unpacked(path.read_bytes())
         except InvalidInput as error:
@@ -64,7 +64,7 @@ class Task:
 
     def voxels(self, digest: str) -> int:
         """How many voxels the box of an example has; NotFound as of `example`."""
-        return prod(self._about(self.path_of(digest)).box.shape)
+        return prod(self._about(self._path_of(digest)).box.shape)
 
     def add(self, example: Example) -> None:
         """Remember an object; an earlier state of the same one, and the oldest beyond `MOST`, are forgotten.
@@ -94,7 +94,7 @@ class Task:
     def remove(self, digest: str) -> None:
         """Forget an object; versions that learnt from it are used no more, from the same moment on."""
         with self.locked():
-            path = self.path_of(digest)
+            path = self._path_of(digest)
             write_atomically(self._tombstone(digest), b"")
             path.unlink()
 
@@ -138,6 +138,11 @@ class Task:
         """The version in use, where it proved better than the shipped network."""
         version = self.current(dimension)
         return version if version is not None and version.better else None
+
+    def exportable(self, dimension: int) -> Version | None:
+        """The version in use, where its network is another than the shipped one."""
+        version = self.improved(dimension)
+        return version if version is not None and version.strength else None
 
     def pending(self, dimension: int) -> bool:
         """Whether there are examples that were not learnt from yet."""
@@ -251,8 +256,7 @@ class Task:
         except InvalidInput as error:
             raise DamagedFile(path, str(error)) from error
 
-    def path_of(self, digest: str) -> Path:
-        """The file of an example; NotFound where it is not remembered."""
+    def _path_of(self, digest: str) -> Path:
         found = [path for path in self._example_files() if self._digest(path) == digest]
         if not found:
             raise NotFound(f"The task {self.name!r} does not hold the object {digest[:32]!r}.")

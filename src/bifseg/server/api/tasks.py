@@ -164,8 +164,8 @@ async def model_of_task(
 
     def read() -> FileReply:
         own = service.tasks.of(user).task(task)
-        version = own.improved(dimension)
-        if version is None or not version.strength:
+        version = own.exportable(dimension)
+        if version is None:
             raise InvalidInput(f"The task {task!r} uses the shipped network in {dimension}D; there is nothing to save.")
         path = own.checked_weights(version)
         name = f"task-v{version.number}-{dimension}d.safetensors"
