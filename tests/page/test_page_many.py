@@ -32,6 +32,11 @@ def test_twenty_objects_can_be_searched_and_a_usual_name_brings_its_colour(brows
         expect(search).to_have_value("node 7")
         expect(rows).to_have_count(3)  # with node 17, and the one worked on
         expect(rows.first).to_contain_text("node 7")
+        search.select_text()
+        with server.client("anna") as http, reader.acting():
+            assert http.post(f"/api/v1/sessions/{session}/select", json={"name": "node 17"}).status_code == 200
+        reader.page.keyboard.type("node 7")  # in the place of what was selected
+        expect(search).to_have_value("node 7")
         with reader.acting():
             reader.page.get_by_role("button", name="Rename node 7").click()
             field = reader.page.get_by_role("dialog").get_by_label("Name")

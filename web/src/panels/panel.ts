@@ -82,7 +82,7 @@ export class Panel {
     this.keep(this.view, [look, window, around.mapped], () => viewControls(around, this.wishes))
   }
 
-  /** Build a section anew only where what it shows has changed; what has the focus keeps it, and its caret. */
+  /** Build a section anew only where what it shows has changed; what has the focus keeps it, and what is selected. */
   private keep(section: HTMLElement, shown: unknown, build: () => Node[]): void {
     const key = JSON.stringify(shown)
     if (this.built.get(section) === key) return
@@ -90,13 +90,14 @@ export class Panel {
     const active = section.contains(document.activeElement) ? document.activeElement : null
     const nowhere = document.activeElement === document.body && section === this.objects
     const focused = active?.getAttribute('data-key') ?? (nowhere ? this.left : null)
-    const caret = active instanceof HTMLInputElement ? active.selectionEnd : null
+    const typing = active instanceof HTMLInputElement ? active : null
+    const selected = [typing?.selectionStart ?? null, typing?.selectionEnd ?? null] as const
     section.replaceChildren(...build())
     if (!focused) return
     const again = section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)
     again?.focus()
     this.left = again?.matches(':disabled') ? focused : null
-    if (again instanceof HTMLInputElement && caret !== null) again.setSelectionRange(caret, caret)
+    if (again instanceof HTMLInputElement && selected[0] !== null) again.setSelectionRange(...selected)
   }
 
   // ---- objects
