@@ -168,19 +168,3 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
     assert "known are fcn2d, multiscale3d, large2d, large3d" in capsys.readouterr().err
-
-
-@pytest.mark.server
-def test_a_network_learns_to_refine_the_masks_of_another(tmp_path, volumes):
-    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
-    output, proposal = tmp_path / "net.safetensors", load_model("multiscale2d")
-    list(train(recipe, volumes, output, minutes=0.02, proposal=proposal))
-    model = load_model(output, 2)
-    assert model.architecture == "two-stage"
-    assert model.card["steps"] > 0
-    assert model.card["proposal"]["name"] == "multiscale2d"
-    for name, tensor in proposal.network.state_dict().items():
-        kept = model.network.proposal.state_dict()[name]
-        torch.testing.assert_close(kept, tensor, rtol=1e-3, atol=1e-3)  # written in float16
-    with pytest.raises(ValueError, match="give a network for 2D that does not listen"):
-        next(train(recipe, volumes, tmp_path / "no.safetensors", minutes=0.02, proposal=model))

@@ -1,4 +1,4 @@
-"""The command line: ``bifseg app``, ``segment``, ``batch``, ``demo``, ``train``, ``join``, ``tune``, ``benchmark``,
+"""The command line: ``bifseg app``, ``segment``, ``batch``, ``demo``, ``train``, ``tune``, ``benchmark``,
 ``report``, ``tasks``, ``serve``, ``sessions``, ``token``, ``info``, ``doctor``.
 
 Every refusal is one sentence on stderr and exit code 2, and leaves no output behind; a bug is a trace and exit code 1.
@@ -21,7 +21,7 @@ from bifseg.threads import sleep_while_waiting
 
 COMMANDS = {
     "app": "app:app", "segment": "segment:segment", "batch": "batch:batch", "demo": "demo:demo",
-    "train": "train:train", "join": "join:join", "tune": "tune:tune", "benchmark": "benchmark:benchmark",
+    "train": "train:train", "tune": "tune:tune", "benchmark": "benchmark:benchmark",
     "report": "report:report", "serve": "serve:serve", "info": "info:info", "doctor": "doctor:doctor",
     "tasks": "tasks:tasks_app", "sessions": "sessions:sessions_app", "token": "token:token_app",
 }  # fmt: skip

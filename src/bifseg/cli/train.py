@@ -71,13 +71,6 @@ def train(
     ] = "",
     minutes: Annotated[float, typer.Option(min=0.01, help="Of --listening: how long, earlier runs counted in.")] = 60,
     workers: Annotated[int, typer.Option(min=1, help="Of --listening: processes that draw strokes.")] = 1,
-    proposal: Annotated[
-        str,
-        typer.Option(
-            help="Of --listening: a network that does not listen and gives the first masks; what is trained refines "
-            "them, and OUTPUT holds both."
-        ),
-    ] = "",
     pack: Annotated[
         bool, typer.Option(help="Of --listening: only write to OUTPUT, in one file, all it needs.")
     ] = False,
@@ -92,7 +85,7 @@ def train(
         return
     check_model(output)
     if listening:
-        _listen(listening, dataset[0], output, minutes, workers, device, seed, start, proposal, bf16)
+        _listen(listening, dataset[0], output, minutes, workers, device, seed, start, bf16)
         return
 
     import torch
@@ -165,7 +158,6 @@ def _listen(
     device: str,
     seed: int,
     start: str,
-    proposal: str,
     bf16: bool,
 ) -> None:
     """`training.listen.train`, shown line by line."""
@@ -181,12 +173,12 @@ def _listen(
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
     recipe = RECIPES[name]
-    began, proposing = (load_model(one, recipe.dimension) if one else None for one in (start, proposal))
+    began = load_model(start, recipe.dimension) if start else None
     volumes = list(permissive_volumes(source)) if source.is_dir() else read_bank(source, os.cpu_count() or 1)
     output.parent.mkdir(parents=True, exist_ok=True)
     for record in train(
         recipe, volumes, output, minutes=minutes, workers=workers, device=device, seed=seed, start=began,
-        proposal=proposing, bf16=bf16,
+        bf16=bf16,
     ):  # fmt: skip
         if "loss" in record:
             dice = " ".join("  -  " if value is None else f"{value:.3f}" for value in record["dice"])

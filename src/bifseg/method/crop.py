@@ -148,8 +148,6 @@ class Crop(Grid):
     def _look(self, model: Model) -> None:
         self._model = model
         self._heard: list[tuple[bytes, Features]] = []
-        first = model.network.first_stage()
-        self._proposal = None if first is None else self._proposed(first)
         self.features()
 
     def _with_context(self, image: Image, channel: np.ndarray, cells: int) -> np.ndarray:
@@ -241,16 +239,10 @@ class Crop(Grid):
         """
         return array if array.ndim == 2 else array.swapaxes(self._coarsest, 2)
 
-    def _proposed(self, network: BoxNetwork) -> np.ndarray:
-        """The log-odds of a network that sees the image in the box alone: float32, on the grid."""
-        views = self._views(network, normalise(self.array)[None], tuple(slice(0, n) for n in self.shape))
-        return Features(views, self.shape).log_odds(network.classifier).numpy().reshape(self.shape)
-
     def _said(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
         """What a listening trunk sees beside the image, the same for all colours: float32, on the grid, the channels of
-        `guidance.CHANNELS` but for the image, then what a first stage proposed, if the network has one."""
-        box, proposals = np.ones(self.shape, np.float32), [] if self._proposal is None else [self._proposal]
-        return np.stack([box, *guidance(self.image01, scribbles, mask), *proposals])
+        `guidance.CHANNELS` but for the image."""
+        return np.stack([np.ones(self.shape, np.float32), *guidance(self.image01, scribbles, mask)])
 
     def _guided(self, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
         """The input of a listening trunk: float32, the image and what was said, over box and context."""

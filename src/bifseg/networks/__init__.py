@@ -19,8 +19,6 @@ from bifseg.errors import InvalidInput
 if TYPE_CHECKING:
     from bifseg.networks.base import BoxNetwork
 
-Design = tuple[str, dict[str, Any]]  # of a network: its architecture and its settings, as `build` takes them
-
 
 @dataclass(frozen=True)
 class Network:
@@ -28,8 +26,7 @@ class Network:
 
     ``dimensions``: 2, 3 or both; a class for both takes ``dimension``. ``settings``: what `bifseg train` builds it with
     where `training.recipes` has no recipe of ours for it. ``printed``: the printed widths; None where none were
-    printed. ``listens``: whether strokes are among its input, so that it is trained by ``--listening``. ``composed``:
-    whether it is made of networks that were trained apart.
+    printed. ``listens``: whether strokes are among its input, so that it is trained by ``--listening``.
     """
 
     title: str
@@ -38,7 +35,6 @@ class Network:
     settings: Mapping[str, Any] = field(default_factory=dict)
     printed: Mapping[str, Any] | None = None
     listens: bool = False
-    composed: bool = False
 
     @property
     def kind(self) -> type[BoxNetwork]:
@@ -53,8 +49,6 @@ NETWORKS: dict[str, Network] = {
     "multiscale": Network("multi-scale", "bifseg.networks.multiscale:MultiScaleNet", (2, 3)),
     "fcn": Network("FCN", "bifseg.networks.fcn:FCN", (2,)),
     "listening": Network("listening", "bifseg.networks.listening:ListeningNet", (2, 3), listens=True),
-    "with-slices": Network("with slices", "bifseg.networks.slices:WithSlices", (3,), composed=True),
-    "two-stage": Network("two-stage", "bifseg.networks.two_stage:TwoStage", (2, 3), composed=True),
     "unet": Network("U-Net", "bifseg.networks.compared:UNet", (2,), printed={}),
     "deepmedic": Network("DeepMedic", "bifseg.networks.compared:DeepMedic", (3,), printed={}),
     "highres3dnet": Network("HighRes3DNet", "bifseg.networks.compared:HighRes3DNet", (3,), printed={}),
@@ -76,5 +70,5 @@ def trainable() -> str:
     return ", ".join(
         f"{name} ({', '.join(f'{d}D' for d in entry.dimensions)})"
         for name, entry in NETWORKS.items()
-        if not (entry.listens or entry.composed)
+        if not entry.listens
     )

@@ -35,11 +35,6 @@ class BoxNetwork(nn.Module):
     listens: bool = False  # whether it sees `guidance.CHANNELS`, and not the image alone
     context_cells: int = 0  # points of the working grid that it sees around the box
 
-    def first_stage(self) -> BoxNetwork | None:
-        """The network whose log-odds, from the box alone, are one more channel of this one's input; None: there is
-        none."""
-        return None
-
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, ...) normalised image -> (N, C, ...) features."""
         parts = [cropped(upsampled(maps, size), image.shape[2:]) for maps, size in self.parts(image)]
@@ -75,11 +70,6 @@ def position(box: torch.Tensor) -> torch.Tensor:
         axes.append(2 * (at - (at * inside).sum() / count) / (count - 1).clamp_min(1))
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     return torch.cat([grid, grid.abs()])[None]
-
-
-def trunk_state(network: BoxNetwork) -> dict[str, torch.Tensor]:
-    """The weights of a network without its classifier's."""
-    return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("classifier.")}
 
 
 def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 
 from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
-from bifseg.networks import Design, build
+from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.shipped import DEFAULT, SHAPE, SHIPPED, shipped, tuned_of
 
@@ -50,10 +50,6 @@ class Model:
     @property
     def dimension(self) -> int:
         return self.network.dimension
-
-    @property
-    def design(self) -> Design:
-        return self.architecture, self.settings
 
     def __reduce__(self) -> tuple:
         """To another process, the weights of a shipped model travel by its name."""

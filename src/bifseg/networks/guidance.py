@@ -12,7 +12,6 @@ LIMIT = 5 * REACH  # what is farther away is not near at all
 STEP = 0.01  # what the length of one voxel adds to a distance
 CHANNELS = ("image", "box", "mask", "object strokes", "background strokes", "near object", "near background")
 """Of a listening trunk's input, in their order. ``mask``: what was segmented before these strokes, or nothing."""
-STROKES = slice(3, 5)  # of the channels
 
 
 def nearness(image01: np.ndarray, scribbles: np.ndarray) -> np.ndarray:

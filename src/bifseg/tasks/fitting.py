@@ -81,8 +81,8 @@ class Adam:
 
 
 def sees_the_image_alone(network: BoxNetwork) -> bool:
-    """Whether a trunk can be shown an example: no strokes, no surroundings, no other network's answer."""
-    return not network.listens and not network.context_cells and network.first_stage() is None
+    """Whether a trunk can be shown an example: no strokes, no surroundings."""
+    return not network.listens and not network.context_cells
 
 
 def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -160,8 +160,6 @@ def own(
     entry = NETWORKS.get(network)
     if entry is not None and entry.listens:
         raise InvalidInput(f"The network {network!r} hears strokes; train it with --listening.")
-    if entry is not None and entry.composed:
-        raise InvalidInput(f"The network {network!r} is made of others; train those.")
     if entry is None or dimension not in entry.dimensions:
         raise InvalidInput(f"There is no network {network!r} for {dimension}D; known are {trainable()}.")
     if not 0 <= synthetic <= 1:

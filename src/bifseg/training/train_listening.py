@@ -15,7 +15,7 @@ import math
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -24,15 +24,12 @@ import torch
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
-from bifseg.imaging.intensity import normalise
 from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
-from bifseg.networks.copies import copied
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
-from bifseg.training.join import two_stages
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
@@ -118,13 +115,9 @@ def train(
     workers: int = 1,
     seed: int = 0,
     start: Model | None = None,
-    proposal: Model | None = None,
     bf16: bool = False,
 ) -> Iterator[dict]:
     """Train for so many minutes in all, earlier runs with this output counted in; yields a record every 50 steps.
-
-    With a ``proposal``, a network that does not listen, the first masks are its, and what is trained is to refine
-    them: nothing is learnt from a box without strokes.
 
     Writes ``output`` (the averaged weights), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
@@ -137,7 +130,6 @@ def train(
     average.load_state_dict(network.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu")
-    proposing = None if proposal is None else _proposing(proposal, recipe, device)
     state = RunState(output)
     step, seconds = state.resume(network, average, optimiser)
     begun = step
@@ -171,15 +163,6 @@ def train(
                     under_way.jobs = []
                 with watch("input"):
                     x = batches.input(under_way, device).contiguous(memory_format=layout)
-                if proposing is not None and under_way.seen == 0:
-                    with watch("proposal"):
-                        image_in_box = slice(None), slice(1), *under_way.boxes.inside
-                        mask = proposing(x[image_in_box])
-                    with watch("boxes"):
-                        if waiting is not None:
-                            number = _go_on(batches, ring, *waiting, number)
-                        waiting, number = None, _go_on(batches, ring, slot, mask, number)
-                    continue
                 for group in optimiser.param_groups:
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
@@ -232,31 +215,11 @@ def train(
         "hardware": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "data": sorted({one.source for one in volumes}), "last": record,
     }  # fmt: skip
-    for role, model in (("start", start), ("proposal", proposal)):
-        if model is not None:
-            card[role] = {"name": model.name, "sha256": model.sha256}
+    if start is not None:
+        card["start"] = {"name": start.name, "sha256": start.sha256}
     model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
-    if proposal is not None:
-        model = two_stages(proposal, model)
     save_model(model, output, half=True)
     yield {"step": step, "seconds": seconds, "finished": True}
-
-
-def _proposing(proposal: Model, recipe: ListeningRecipe, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """From images of boxes alone, (N, 1, ...), to the masks of a network that does not listen: bool (N, ...)."""
-    if proposal.network.listens or proposal.dimension != recipe.dimension:
-        raise InvalidInput(
-            f"{proposal.name} cannot propose masks here: give a network for {recipe.dimension}D that does not listen."
-        )
-    network = copied(proposal.network).to(device)
-
-    @torch.no_grad()
-    def mask(images: torch.Tensor) -> torch.Tensor:
-        seen = [torch.from_numpy(normalise(image.cpu().numpy()))[None, None].to(device) for image in images[:, 0]]
-        logits = torch.cat([network(one) for one in seen])
-        return logits[:, 1] > logits[:, 0]
-
-    return mask
 
 
 def _go_on(batches: Batches, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
