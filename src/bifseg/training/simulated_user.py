@@ -178,6 +178,8 @@ def _outline(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> n
     count = np.bincount(bins)
     sums = np.stack([np.bincount(bins, weights=column) for column in pixels.T], 1)
     ring = sums[count > 0] / count[count > 0, None]
+    if len(ring) < 2:
+        return ring
     steps = np.linalg.norm(np.diff(ring, axis=0), axis=1)
     gaps = np.flatnonzero(steps > max(6.0, 6 * np.median(steps)))  # the ring was in pieces: keep the first
     return ring[: gaps[0] + 1] if len(gaps) else ring
