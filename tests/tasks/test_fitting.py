@@ -1,46 +1,16 @@
-"""A network is fitted to examples: few of its weights move, and examples are shown as others might show them."""
+"""A network is fitted to examples, and few of its weights move."""
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from kinds_of_objects import core
 
 from bifseg.imaging.image import Image
-from bifseg.imaging.intensity import normalise
 from bifseg.method.crop import Crop
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Box
-from bifseg.tasks import fitting
-from bifseg.tasks.fitting import MARGIN, Adam, fitted, shown
-
-
-@pytest.mark.parametrize("flips", [True, False])
-def test_what_is_shown_is_a_part_of_the_example_with_all_of_its_object(flips):
-    rng = np.random.default_rng(0)
-    image, mask = np.indices((40, 60))[1].astype(np.float32), np.zeros((40, 60), bool)
-    mask[10:30, 1:50] = True
-    turned = set()
-    for _ in range(40):
-        part, inside = shown(rng, image, mask, flips)
-        assert part.dtype == np.float32
-        assert part.shape == inside.shape
-        assert inside.sum() == mask.sum()
-        assert all(n - 2 * int(MARGIN * n) <= m <= n for n, m in zip(image.shape, part.shape, strict=True))
-        assert part.shape[1] >= 59 - int(MARGIN * 60)  # on the left the object is one column from the border
-        turned.add(bool(part[0, :5].mean() > part[0, -5:].mean()))
-    assert turned == ({True, False} if flips else turned)
-
-
-def test_without_another_look_it_is_the_image_itself(monkeypatch):
-    monkeypatch.setattr(fitting, "ANOTHER_LOOK", 0)
-    monkeypatch.setattr(fitting, "MARGIN", 0)
-    image = normalise(np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32))
-    mask = image > 1
-    part, inside = shown(np.random.default_rng(1), image, mask, flips=False)
-    assert np.allclose(part, image, atol=1e-2)
-    assert np.array_equal(inside, mask)
+from bifseg.tasks.fitting import Adam, fitted
 
 
 def test_steps_are_those_of_torchs_own_class_bit_for_bit():

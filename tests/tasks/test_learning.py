@@ -114,6 +114,44 @@ def test_only_what_is_better_beyond_chance_is_used(gains, best):
     assert Proof(shipped, learnt).best == best
 
 
+@pytest.mark.parametrize(
+    ("after", "best"),
+    [
+        ({0.0: 0.6, 1.0: 0.9}, (1.0, 1.0)),  # (0.7 + 2 * 0.9) / 3 against (0.8 + 2 * 0.7) / 3
+        ({0.0: 0.8, 1.0: 0.8}, (1.0, 0.0)),
+        ({0.0: 0.2, 1.0: 0.3}, (1.0, 0.0)),  # with the other reach
+        ({0.0: 0.0, 1.0: 0.8, None: 0.95}, (0.0, 0.0)),  # the shipped network ends better
+    ],
+)
+def test_what_counts_is_what_masks_after_strokes_want_too(monkeypatch, after, best):
+    first = {(0.0, 1.0): 0.55, (1.0, 0.0): 0.8, (1.0, 1.0): 0.7, (0.5, 0.0): 0.6, (0.5, 1.0): 0.4}
+    proof = Proof((0.5, 0.5), {shares: (dice, dice) for shares, dice in first.items()})
+    assert proof.best == proof.surest == (1.0, 0.0)
+    tried = []
+
+    def drawn(model, examples, crops, folds, shares, reaches):
+        if not any(shares):
+            return {"": (after.get(None, 0.6),) * 2}
+        tried.append(shares)
+        return {"": (after[shares[1]],) * 2, "short": (0.7,) * 2}
+
+    monkeypatch.setattr(learning, "_after_strokes", drawn)
+    chosen = learning._drawn_on(load_model("default", 3), [], [], [], proof)
+    assert tried == [(1.0, 0.0), (1.0, 1.0)]
+    assert chosen.best == best
+    if any(best):
+        assert chosen.drawn_on[""] == (after[best[1]],) * 2
+    else:
+        assert not chosen.drawn_on
+        assert chosen.reach == ""
+
+
+def test_a_shape_that_makes_first_masks_worse_is_not_tried(monkeypatch):
+    proof = Proof((0.5, 0.5), {(1.0, 0.0): (0.8, 0.8), (1.0, 1.0): (0.4, 0.5)})
+    monkeypatch.setattr(learning, "_after_strokes", lambda *given: {"": (0.5 + 0.4 * given[4][1],) * 2})
+    assert learning._drawn_on(load_model("default", 2), [], [], [], proof).best == (1.0, 0.0)
+
+
 def test_where_an_object_lies_is_learnt_beside_how_it_looks():
     examples = [one_of_two(seed) for seed in range(4)]
     learnt = learn(MODEL, examples)

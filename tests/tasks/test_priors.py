@@ -150,7 +150,7 @@ def test_a_version_brings_the_parameters_it_was_tried_with(tmp_path, task, monke
     from bifseg.tasks import learning
 
     monkeypatch.setitem(REACHES, 2, {"": {}, "long": {"evidence": 4.0}})
-    monkeypatch.setattr(learning, "_drawn_on", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
+    monkeypatch.setattr(learning, "_after_strokes", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
     own = Tasks(tmp_path).begin("own")
     for seed in range(3):
         own.add(core(seed))

@@ -10,7 +10,6 @@ from bifseg.imaging.image import Image
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import Parameters, preset
 from bifseg.networks.checkpoint import load_model
-from bifseg.tasks import strokes
 from bifseg.tasks.example import Example
 from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, parameters_of
 
@@ -25,32 +24,31 @@ def disc():
     return Example.of(Image(array.astype(np.float32)[..., None], (1, 1, 1)), (far < 14)[..., None], BOX, "patient")
 
 
-def tried(reaches, monkeypatch, seed=0, example=None):
-    monkeypatch.setitem(strokes.REACHES, 2, reaches)
+def tried(reaches, seed=0, example=None):
     example = example or core(0)
     crop = Crop(example.image, example.whole, MODEL)
     truth = crop.mask_on_grid(example.mask)
-    return after_strokes(crop, MODEL.network, truth, None, preset("fast", 2), seed)
+    return after_strokes(crop, MODEL.network, truth, None, preset("fast", 2), reaches, seed)
 
 
-def test_the_same_hands_draw_for_every_reach(monkeypatch):
-    found = tried({AS_EVER: {}, "same": {}, "none": {"evidence": 0.0}}, monkeypatch)
+def test_the_same_hands_draw_for_every_reach():
+    found = tried({AS_EVER: {}, "same": {}, "none": {"evidence": 0.0}})
     assert found["same"] == found[AS_EVER]
     assert found["none"] != found[AS_EVER]
     assert all(0 < score < 1 for score in found.values())
-    assert tried({AS_EVER: {}}, monkeypatch) == {AS_EVER: found[AS_EVER]}
-    assert tried({AS_EVER: {}}, monkeypatch, seed=1) != {AS_EVER: found[AS_EVER]}
+    assert tried({AS_EVER: {}}) == {AS_EVER: found[AS_EVER]}
+    assert tried({AS_EVER: {}}, seed=1) != {AS_EVER: found[AS_EVER]}
 
 
-def test_strokes_that_take_right_parts_along_score_less(monkeypatch):
-    found = tried({AS_EVER: {}, "all over": {"evidence": 20.0, "reach": 10.0}}, monkeypatch, example=disc())
+def test_strokes_that_take_right_parts_along_score_less():
+    found = tried({AS_EVER: {}, "all over": {"evidence": 20.0, "reach": 10.0}}, example=disc())
     assert found[AS_EVER] > 0.75
     assert found["all over"] < found[AS_EVER] - 0.1
 
 
-def test_the_shipped_network_is_not_touched(monkeypatch):
+def test_the_shipped_network_is_not_touched():
     before = [parameter.clone() for parameter in MODEL.network.parameters()]
-    tried({AS_EVER: {}}, monkeypatch)
+    tried({AS_EVER: {}})
     assert all((one == other).all() for one, other in zip(before, MODEL.network.parameters(), strict=True))
 
 

@@ -15,23 +15,21 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
-from bifseg.imaging.intensity import normalise
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.copies import copied
+from bifseg.networks.execution import convolved_by_onednn
+from bifseg.tasks.augmentation import shown
 from bifseg.tasks.example import Example
-from bifseg.training.synthetic.look import augment
 from bifseg.training.train import cosine_rate, loss_of
 
 ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9  # of the classifier alone, where the trunk cannot learn
 ROWS = 48_000  # pixels that it learns from, in all: what bounds the time
-STEPS = {2: 80, 3: 40}  # of the whole, each with one example: what bounds the time
+STEPS = {2: 160, 3: 80}  # of the whole, each with one example: what bounds the time
 RATES = {2: 2e-2, 3: 4e-2}  # the largest learning rate
 WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
-MARGIN = 0.08  # of a box, at most so much of it is cut away on a side: nobody draws a box twice alike
-ANOTHER_LOOK = 0.7  # how often an example is shown as another scanner might
 
 
 def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> BoxNetwork:
@@ -48,16 +46,17 @@ def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], see
         weight.requires_grad_(True)
     descent = Adam(weights)
     steps, rate = STEPS[model.dimension], RATES[model.dimension]
-    for step in range(steps):
-        k = step % len(examples)
-        channels = crops[k].channels
-        image = crops[k].as_seen(channels[rng.integers(len(channels))])
-        image, mask = shown(rng, image, masks[k], model.flips)
-        loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
-        network.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, CLIP)
-        descent.step(cosine_rate(rate, step, steps, WARM_UP))
+    with convolved_by_onednn(network):
+        for step in range(steps):
+            k = step % len(examples)
+            channels = crops[k].channels
+            image = crops[k].as_seen(channels[rng.integers(len(channels))])
+            image, mask = shown(rng, image, masks[k], model.flips)
+            loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
+            network.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, CLIP)
+            descent.step(cosine_rate(rate, step, steps, WARM_UP))
     return network.requires_grad_(False)
 
 
@@ -83,21 +82,6 @@ class Adam:
 def sees_the_image_alone(network: BoxNetwork) -> bool:
     """Whether a trunk can be shown an example: no strokes, no surroundings."""
     return not network.listens and not network.context_cells
-
-
-def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool) -> tuple[np.ndarray, np.ndarray]:
-    """An example as another user and another scanner might have shown it: the image float32, the mask bool."""
-    part = []
-    for axis, n in enumerate(mask.shape):
-        inside = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
-        before, after = (inside[0], n - 1 - inside[-1]) if len(inside) else (0, 0)
-        first, last = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (before, after))
-        step = -1 if flips and rng.random() < 0.5 else 1
-        part.append(slice(first, n - last) if step > 0 else slice(n - last - 1, first - 1 if first else None, -1))
-    image, mask = (np.ascontiguousarray(array[tuple(part)]) for array in (image, mask))
-    if rng.random() < ANOTHER_LOOK:
-        image = augment(rng, image, inverted=0)  # the scans of a task are of one kind
-    return np.ascontiguousarray(normalise(image), np.float32), mask
 
 
 def fitted_classifier(

@@ -4,8 +4,9 @@ How much of each is used is decided by leaving patients out: both are made of th
 left out are compared with the shipped network's. The network that is used lies between the shipped one and the
 fitted one (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), and the log-odds of the shape, see
 `bifseg.method.label_fusion`, count in full or in part, as was best there; where nothing was better than the shipped
-network by more than chance, it stays.
-How far strokes count from then on is tried on the same objects, see `bifseg.tasks.strokes`.
+network by more than chance, it stays. Then strokes are drawn on the same objects, see `bifseg.tasks.strokes`: they have
+a say in how much the shape counts and in whether the shipped network is better in the end, and choose how far they
+count themselves.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between, fitted
-from bifseg.tasks.strokes import AS_EVER, REACHES, after_strokes, best_reach, dice, parameters_of
+from bifseg.tasks.strokes import AS_EVER, REACHES, ROUNDS, after_strokes, best_reach, dice, parameters_of
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the way from the shipped network to the fitted one
-SHAPES = {2: (0.0, 0.25, 0.5, 1.0), 3: (0.0, 1.0)}
-"""By dimension, what the log-odds of the shape are multiplied with. In 3D a part of them makes some first masks better
-than all of them, and masks after strokes worse."""
+SHAPES = {2: (0.0, 0.25, 0.5), 3: (0.0, 1.0)}
+"""By dimension, what the log-odds of the shape are multiplied with. In 2D all of them are right less often than few
+objects say. In 3D a part of them makes some first masks better than all of them, and masks after strokes worse."""
 LEAST = 3  # patients: with fewer nobody can tell luck from skill
 FOLDS = 4  # at most so many groups of patients are left out in turn
 ERRORS = 0.25  # standard errors by which a gain has to exceed nothing
@@ -44,12 +45,14 @@ class Proof:
     """Dice of the first masks of examples whose patients were left out, 0 to 1, in the order of the examples.
 
     ``shipped``: by the network as it was. ``learnt``: for each strength of the network and the shape. ``drawn_on``: of
-    some of them with the best of these, after rounds of strokes, for each reach of `bifseg.tasks.strokes`.
+    some of them, after rounds of strokes, for each reach of `bifseg.tasks.strokes`. ``shares``: what was best once
+    strokes had been tried, too; None where they were not.
     """
 
     shipped: tuple[float, ...]
     learnt: Mapping[Shares, tuple[float, ...]]
     drawn_on: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    shares: Shares | None = None
 
     def gains(self, shares: Shares) -> np.ndarray:
         """Of each example."""
@@ -57,7 +60,12 @@ class Proof:
 
     @property
     def best(self) -> Shares:
-        """Those with the largest gain that is surely one; 0 each where none is."""
+        """What is used, 0 each for the shipped network alone: what strokes said, else `surest`."""
+        return self.surest if self.shares is None else self.shares
+
+    @property
+    def surest(self) -> Shares:
+        """Those with the largest gain of first masks that is surely one; 0 each where none is."""
         best, most = (0.0, 0.0), 0.0
         for shares in self.learnt:
             gains = self.gains(shares)
@@ -106,13 +114,13 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
     looks = [example.look for example in examples]
     folds = [_fold(model, examples, crops, looks, own, seed) for own in _groups(examples, patients)]
     proof = _proof(model, examples, crops, folds)
+    if proof.best != (0.0, 0.0):
+        proof = _drawn_on(model, examples, crops, folds, proof)
     strength, share = proof.best
     if not strength and not share:
         return Learnt(None, proof)
-    tuned = once_taught(model.tuned, model.dimension)
-    proof = replace(proof, drawn_on=_drawn_on(replace(model, tuned=tuned), examples, crops, folds, proof.best))
     network = between(model.network, fitted(model, examples, crops, seed), strength) if strength else model.network
-    tuned |= parameters_of(proof.reach, model.dimension)
+    tuned = {**once_taught(model.tuned, model.dimension), **parameters_of(proof.reach, model.dimension)}
     return Learnt(replace(model, network=network, sha256="", tuned=tuned), proof)
 
 
@@ -162,19 +170,48 @@ def _proof(model: Model, examples: Sequence[Example], crops: Sequence[Crop], fol
 
 
 def _drawn_on(
-    model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold], shares: Shares
+    model: Model, examples: Sequence[Example], crops: Sequence[Crop], folds: Sequence[_Fold], proof: Proof
+) -> Proof:
+    """The proof with what strokes say of shapes and reaches, and of whether the shipped network is better in the end.
+
+    First masks and those after each round weigh the same. Shapes that make first masks worse than the shipped network's
+    are not tried.
+    """
+    after = _after_strokes(model, examples, crops, folds, (0.0, 0.0), {AS_EVER: {}})
+    best, most = replace(proof, shares=(0.0, 0.0)), _score(proof.shipped, after[AS_EVER])
+    strength, _ = proof.surest
+    taught = replace(model, tuned=once_taught(model.tuned, model.dimension))
+    for shares in ((strength, share) for share in SHAPES[model.dimension]):
+        if shares in proof.learnt and proof.gains(shares).mean() > 0:
+            after = _after_strokes(taught, examples, crops, folds, shares, REACHES[model.dimension])
+            tried = replace(proof, drawn_on=after, shares=shares)
+            score = _score(proof.learnt[shares], after[tried.reach])
+            best, most = (tried, score) if score > most else (best, most)
+    return best
+
+
+def _score(first: Sequence[float], after: Sequence[float]) -> float:
+    return (float(np.mean(first)) + ROUNDS * float(np.mean(after))) / (1 + ROUNDS)
+
+
+def _after_strokes(
+    model: Model,
+    examples: Sequence[Example],
+    crops: Sequence[Crop],
+    folds: Sequence[_Fold],
+    shares: Shares,
+    reaches: Mapping[str, Mapping[str, float]],
 ) -> dict[str, tuple[float, ...]]:
-    """Scores after strokes, see `Proof.drawn_on`; ``model``: with the parameters of one that was taught."""
-    if len(REACHES[model.dimension]) == 1:
-        return {}
+    """By reach, of each example in the order of the folds; ``model``: with its parameters."""
     strength, share = shares
     parameters, rows = preset("fast", model.dimension, model.tuned), []
     for fold, k in [(one, k) for one in folds for k in one.left_out][:TRIED]:
         network = _at(model, fold.network, strength)
         crop = crops[k].seen_by(network)
         shape = np.float32(share) * shape_on_grid(fold.shapes[k], crop.axes, crop.shape) if share else None
-        rows.append(after_strokes(crop, network, crop.mask_on_grid(examples[k].mask), shape, parameters, k))
-    return {reach: tuple(row[reach] for row in rows) for reach in rows[0]}
+        truth = crop.mask_on_grid(examples[k].mask)
+        rows.append(after_strokes(crop, network, truth, shape, parameters, reaches, k))
+    return {reach: tuple(row[reach] for row in rows) for reach in reaches}
 
 
 def _at(model: Model, learnt: BoxNetwork, strength: float) -> BoxNetwork:

@@ -31,7 +31,13 @@ ROUNDS, HANDS = 2, 2  # of strokes, and so many different series of them for eac
 
 
 def after_strokes(
-    crop: Crop, network: BoxNetwork, truth: np.ndarray, shape: np.ndarray | None, parameters: Parameters, seed: int
+    crop: Crop,
+    network: BoxNetwork,
+    truth: np.ndarray,
+    shape: np.ndarray | None,
+    parameters: Parameters,
+    reaches: Mapping[str, Mapping[str, float]],
+    seed: int,
 ) -> dict[str, float]:
     """How good masks are once there are strokes.
 
@@ -43,8 +49,8 @@ def after_strokes(
         bool, its mask on the crop's grid.
     shape
         float32 log-odds, where it may lie; or None.
-    parameters
-        What the reaches of `REACHES` change.
+    parameters, reaches
+        By name, what of them is tried, such as `REACHES` has it for each dimension.
     seed
         Of the strokes: the same hands draw for every reach.
 
@@ -58,7 +64,7 @@ def after_strokes(
     none = np.zeros(crop.shape, np.uint8)
     first = _last(update(begun, parameters if parameters.unsupervised else parameters.but(rounds=0), scribbles=none))
     found = {}
-    for name, changes in REACHES[truth.ndim].items():
+    for name, changes in reaches.items():
         settings, scores = parameters.but(**changes), []
         for hand in range(HANDS):
             rng, classifier = np.random.default_rng((seed, hand)), copied(begun)

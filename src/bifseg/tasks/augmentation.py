@@ -1,0 +1,80 @@
+"""One finished object is shown in many ways: few examples teach more where none is seen twice alike.
+
+Another user draws another box, another scanner shows other grey levels, and another patient has another shape: a smooth
+random deformation, as in elastic augmentation (Simard et al., ICDAR 2003). The object fills its box as before, for
+that is what the network is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from bifseg.imaging.intensity import normalise
+from bifseg.training.synthetic.look import augment
+from bifseg.training.synthetic.scene import Field
+
+MARGIN = 0.08  # of a box, at most so much of it is cut away on a side: nobody draws a box twice alike
+ANOTHER_LOOK = 0.7  # how often an example is shown as another scanner might
+ANOTHER_SHAPE = 0.7  # how often as of another patient
+BEND = 0.05  # of a box's side: standard deviation of how far a point is moved
+TURN = 0.075  # standard deviation of shears and stretches
+CELLS = 4  # of the random field that bends, along a side
+
+
+def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool) -> tuple[np.ndarray, np.ndarray]:
+    """An example as another user, scanner and patient might have shown it: the image float32, the mask bool.
+
+    ``flips``: whether the network may see it reflected.
+    """
+    if rng.random() < ANOTHER_SHAPE:
+        image, mask = deformed(rng, image, mask)
+    part = []
+    for axis, n in enumerate(mask.shape):
+        first, last = _extent(mask, axis) or (0, n - 1)
+        before, after = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (first, n - 1 - last))
+        step = -1 if flips and rng.random() < 0.5 else 1
+        part.append(slice(before, n - after) if step > 0 else slice(n - after - 1, before - 1 if before else None, -1))
+    image, mask = (np.ascontiguousarray(array[tuple(part)]) for array in (image, mask))
+    if rng.random() < ANOTHER_LOOK:
+        image = augment(rng, image, inverted=0)  # the scans of a task are of one kind
+    return np.ascontiguousarray(normalise(image), np.float32), mask
+
+
+def deformed(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask bent alike, then stretched so that the object reaches from where to where it did."""
+    dimension = mask.ndim
+    turn = np.eye(dimension) + rng.normal(0, TURN, (dimension, dimension))
+    bends = [Field.random(rng, dimension, CELLS) for _ in range(dimension)]
+    middle = (np.array(mask.shape).reshape(-1, *[1] * dimension) - 1) / 2
+
+    def origins(axes: Sequence[np.ndarray]) -> np.ndarray:
+        """Where the points of the grid spanned by these coordinates come from: (d, ...), in pixels."""
+        inside = [axis / max(1, n - 1) * 2 - 1 for axis, n in zip(axes, mask.shape, strict=True)]
+        straight = np.tensordot(turn, np.stack(np.meshgrid(*inside, indexing="ij")), 1)
+        return middle * (1 + straight + 2 * BEND * np.stack([bend(inside) for bend in bends]))
+
+    wide = [np.arange(-(n // 4), n + n // 4, dtype=float) for n in mask.shape]  # it may reach out of its box
+    bent, stretched = _at(mask, origins(wide), outside=0) > 0.5, []
+    for k, n in enumerate(mask.shape):
+        before, after = _extent(mask, k), _extent(bent, k)
+        if before is None or after is None or before[0] == before[1] or after[0] == after[1]:
+            return image, mask  # there is next to nothing to bend
+        scale = (after[1] - after[0]) / (before[1] - before[0])
+        stretched.append(wide[k][after[0]] + scale * (np.arange(n) - before[0]))
+    where = origins(stretched)
+    return _at(image, where), _at(mask, where, outside=0) > 0.5
+
+
+def _at(array: np.ndarray, where: np.ndarray, outside: float | None = None) -> np.ndarray:
+    """Linearly interpolated: float32. ``outside``: what there is around the array; None: what its border has."""
+    mode, value = ("nearest", 0.0) if outside is None else ("grid-constant", outside)
+    return ndimage.map_coordinates(array.astype(np.float32, copy=False), where, order=1, mode=mode, cval=value)
+
+
+def _extent(mask: np.ndarray, axis: int) -> tuple[int, int] | None:
+    """The first and last index along an axis where it holds; None where it does nowhere."""
+    inside = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+    return (int(inside[0]), int(inside[-1])) if len(inside) else None
