@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bifseg.networks.checkpoint import Model, load_model
-from bifseg.tasks import fitting, learning, versions
+from bifseg.tasks import cross_validation, fitting, versions
 
 
 def quicken(patched: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def coarsen(patched: pytest.MonkeyPatch) -> None:
     what they learnt is used or nothing."""
     patched.setattr(fitting, "ROWS", 2000)
     patched.setattr(fitting, "ITERATIONS", 40)
-    patched.setattr(learning, "STRENGTHS", (0.0, 1.0))
+    patched.setattr(cross_validation, "STRENGTHS", (0.0, 1.0))
     patched.setattr(versions, "load_model", _coarse)
 
 

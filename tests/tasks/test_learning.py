@@ -14,10 +14,11 @@ from bifseg.method.label_fusion import fused_shape, stretched
 from bifseg.networks.checkpoint import load_model
 from bifseg.prompts.interaction import Box
 from bifseg.session.session import Session
-from bifseg.tasks import fitting, learning
+from bifseg.tasks import cross_validation, fitting
+from bifseg.tasks.cross_validation import CrossValidation, Proof
 from bifseg.tasks.example import Example
 from bifseg.tasks.fitting import between
-from bifseg.tasks.learning import Proof, learn
+from bifseg.tasks.learning import learn
 
 MODEL = replace(load_model("default", 2), size=64)  # a quarter of the time
 
@@ -84,11 +85,11 @@ def test_two_patients_are_too_few_to_tell_luck_from_skill():
 
 
 def test_objects_of_one_patient_are_left_out_together(monkeypatch):
-    from bifseg.tasks import learning
-
-    seen, fitted = [], learning.fitted
+    seen, fitted = [], cross_validation.fitted
     monkeypatch.setattr(
-        learning, "fitted", lambda model, examples, *rest: seen.append(examples) or fitted(model, examples, *rest)
+        cross_validation,
+        "fitted",
+        lambda model, examples, *rest: seen.append(examples) or fitted(model, examples, *rest),
     )
     examples = [core(k, f"patient {k % 3}") for k in range(5)]
     learn(MODEL, examples)
@@ -129,14 +130,14 @@ def test_what_counts_is_what_masks_after_strokes_want_too(monkeypatch, after, be
     assert proof.best == proof.surest == (1.0, 0.0)
     tried = []
 
-    def drawn(model, examples, crops, folds, shares, reaches):
+    def drawn(validation, shares, tuned, reaches):
         if not any(shares):
             return {"": (after.get(None, 0.6),) * 2}
         tried.append(shares)
         return {"": (after[shares[1]],) * 2, "short": (0.7,) * 2}
 
-    monkeypatch.setattr(learning, "_after_strokes", drawn)
-    chosen = learning._drawn_on(load_model("default", 3), [], [], [], proof)
+    monkeypatch.setattr(CrossValidation, "_after_strokes", drawn)
+    chosen = CrossValidation(load_model("default", 3), [], [], 0).drawn_on(proof)
     assert tried == [(1.0, 0.0), (1.0, 1.0)]
     assert chosen.best == best
     if any(best):
@@ -148,8 +149,8 @@ def test_what_counts_is_what_masks_after_strokes_want_too(monkeypatch, after, be
 
 def test_a_shape_that_makes_first_masks_worse_is_not_tried(monkeypatch):
     proof = Proof((0.5, 0.5), {(1.0, 0.0): (0.8, 0.8), (1.0, 1.0): (0.4, 0.5)})
-    monkeypatch.setattr(learning, "_after_strokes", lambda *given: {"": (0.5 + 0.4 * given[4][1],) * 2})
-    assert learning._drawn_on(load_model("default", 2), [], [], [], proof).best == (1.0, 0.0)
+    monkeypatch.setattr(CrossValidation, "_after_strokes", lambda *given: {"": (0.5 + 0.4 * given[1][1],) * 2})
+    assert CrossValidation(load_model("default", 2), [], [], 0).drawn_on(proof).best == (1.0, 0.0)
 
 
 def test_where_an_object_lies_is_learnt_beside_how_it_looks():
@@ -190,7 +191,7 @@ def test_in_a_stack_a_network_is_tried_beside_what_slices_say():
     alone = crop.features().log_odds(model.network.classifier).numpy().reshape(crop.shape)
     same = between(model.network, model.network, 0.5)
     for network in (model.network, same):
-        odds = learning._log_odds(crop, model, network)
+        odds = cross_validation._log_odds(crop, model, network)
         np.testing.assert_allclose(odds, (alone + crop.slices) / 2, atol=1e-4)
     untuned = replace(model, tuned={})
-    np.testing.assert_allclose(learning._log_odds(crop, untuned, same), alone, atol=1e-4)
+    np.testing.assert_allclose(cross_validation._log_odds(crop, untuned, same), alone, atol=1e-4)

@@ -17,7 +17,7 @@ from bifseg.networks.checkpoint import load_model, save_model
 from bifseg.prompts.interaction import Box, Stroke
 from bifseg.session.session import Session
 from bifseg.storage.snapshot import pack, pack_prior, unpack, unpack_prior
-from bifseg.tasks import learning, store
+from bifseg.tasks import cross_validation, store
 from bifseg.tasks.example import Example
 from bifseg.tasks.priors import mean_shape_of, prior_of
 from bifseg.tasks.store import Tasks
@@ -34,7 +34,7 @@ def task(tmp_path_factory):
     for seed in range(3):
         task.add(core(seed))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(learning, "STRENGTHS", (0.0, 1.0))
+        patched.setattr(cross_validation, "STRENGTHS", (0.0, 1.0))
         learn_version(task, 2)
     return task
 
@@ -147,10 +147,10 @@ def test_an_object_is_judged_by_the_parameters_that_its_prior_brings(task):
 
 
 def test_a_version_brings_the_parameters_it_was_tried_with(tmp_path, task, monkeypatch):
-    from bifseg.tasks import learning
+    from bifseg.tasks.cross_validation import CrossValidation
 
     monkeypatch.setitem(REACHES, 2, {"": {}, "long": {"evidence": 4.0}})
-    monkeypatch.setattr(learning, "_after_strokes", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
+    monkeypatch.setattr(CrossValidation, "_after_strokes", lambda *_: {"": (0.5, 0.5, 0.5), "long": (0.6, 0.6, 0.7)})
     own = Tasks(tmp_path).begin("own")
     for seed in range(3):
         own.add(core(seed))

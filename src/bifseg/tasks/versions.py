@@ -9,7 +9,8 @@ from typing import Any
 
 from bifseg.errors import InvalidInput, NotFound
 from bifseg.networks.checkpoint import Model, load_model, save_model
-from bifseg.tasks.learning import Learnt, Proof, learn
+from bifseg.tasks.cross_validation import Proof
+from bifseg.tasks.learning import Learnt, learn
 from bifseg.tasks.store import Task
 from bifseg.tasks.version import Version, named
 
