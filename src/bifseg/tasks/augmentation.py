@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from bifseg.imaging.image import extent
 from bifseg.imaging.intensity import normalise
 from bifseg.training.synthetic.look import augment
 from bifseg.training.synthetic.scene import Field
@@ -32,9 +33,8 @@ def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: 
     if rng.random() < ANOTHER_SHAPE:
         image, mask = deformed(rng, image, mask)
     part = []
-    for axis, n in enumerate(mask.shape):
-        first, last = _extent(mask, axis) or (0, n - 1)
-        before, after = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (first, n - 1 - last))
+    for n, (start, stop) in zip(mask.shape, extent(mask) or [(0, n) for n in mask.shape], strict=True):
+        before, after = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (start, n - stop))
         step = -1 if flips and rng.random() < 0.5 else 1
         part.append(slice(before, n - after) if step > 0 else slice(n - after - 1, before - 1 if before else None, -1))
     image, mask = (np.ascontiguousarray(array[tuple(part)]) for array in (image, mask))
@@ -57,13 +57,13 @@ def deformed(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> t
         return middle * (1 + straight + 2 * BEND * np.stack([bend(inside) for bend in bends]))
 
     wide = [np.arange(-(n // 4), n + n // 4, dtype=float) for n in mask.shape]  # it may reach out of its box
-    bent, stretched = _at(mask, origins(wide), outside=0) > 0.5, []
-    for k, n in enumerate(mask.shape):
-        before, after = _extent(mask, k), _extent(bent, k)
-        if before is None or after is None or before[0] == before[1] or after[0] == after[1]:
-            return image, mask  # there is next to nothing to bend
-        scale = (after[1] - after[0]) / (before[1] - before[0])
-        stretched.append(wide[k][after[0]] + scale * (np.arange(n) - before[0]))
+    before, after = extent(mask), extent(_at(mask, origins(wide), outside=0) > 0.5)
+    if before is None or after is None or any(stop - start < 2 for start, stop in (*before, *after)):
+        return image, mask  # there is next to nothing to bend
+    stretched = [
+        axis[there] + (end - 1 - there) / (stop - 1 - start) * (np.arange(n) - start)
+        for axis, n, (start, stop), (there, end) in zip(wide, mask.shape, before, after, strict=True)
+    ]
     where = origins(stretched)
     return _at(image, where), _at(mask, where, outside=0) > 0.5
 
@@ -72,9 +72,3 @@ def _at(array: np.ndarray, where: np.ndarray, outside: float | None = None) -> n
     """Linearly interpolated: float32. ``outside``: what there is around the array; None: what its border has."""
     mode, value = ("nearest", 0.0) if outside is None else ("grid-constant", outside)
     return ndimage.map_coordinates(array.astype(np.float32, copy=False), where, order=1, mode=mode, cval=value)
-
-
-def _extent(mask: np.ndarray, axis: int) -> tuple[int, int] | None:
-    """The first and last index along an axis where it holds; None where it does nowhere."""
-    inside = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
-    return (int(inside[0]), int(inside[-1])) if len(inside) else None

@@ -90,14 +90,16 @@ export class Panel {
     const active = section.contains(document.activeElement) ? document.activeElement : null
     const nowhere = document.activeElement === document.body && section === this.objects
     const focused = active?.getAttribute('data-key') ?? (nowhere ? this.left : null)
-    const typing = active instanceof HTMLInputElement ? active : null
-    const selected = [typing?.selectionStart ?? null, typing?.selectionEnd ?? null] as const
+    const typed = active instanceof HTMLInputElement ? active : { selectionStart: null, selectionEnd: null }
+    const { selectionStart, selectionEnd } = typed // null of what is no text
     section.replaceChildren(...build())
     if (!focused) return
     const again = section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focused)}"]`)
     again?.focus()
     this.left = again?.matches(':disabled') ? focused : null
-    if (again instanceof HTMLInputElement && selected[0] !== null) again.setSelectionRange(...selected)
+    if (again instanceof HTMLInputElement && selectionStart !== null) {
+      again.setSelectionRange(selectionStart, selectionEnd)
+    }
   }
 
   // ---- objects
