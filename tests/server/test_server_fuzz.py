@@ -56,6 +56,15 @@ def client(server):
         yield client
 
 
+def _first_box(client, session):
+    """A first box after installing makes machine code, which may take longer than these limits allow beside others."""
+    for _ in range(5):
+        response = client.post(f"{API}/sessions/{session}/box", json={"box": "1:12,2:13,1:7"})
+        if response.status_code != 503:
+            break
+    assert response.status_code == 200, response.text
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of schemathesis and what it stands on
 def test_made_up_requests_get_the_answers_that_are_documented(server, client):
     """Half of the requests go to a session there is, half of the boxes are possible ones."""
@@ -73,7 +82,7 @@ def test_made_up_requests_get_the_answers_that_are_documented(server, client):
     conforms = [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]
     image = client.post(f"{API}/images/open", json={"path": "a/scan.nrrd"}).json()["key"]
     ids = [client.post(f"{API}/sessions", json={"image": image}).json()["id"]]
-    assert client.post(f"{API}/sessions/{ids[0]}/box", json={"box": "1:12,2:13,1:7"}).status_code == 200
+    _first_box(client, ids[0])
     answered, failed = {}, []
 
     def ask(operation, mode):
