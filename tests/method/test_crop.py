@@ -1,4 +1,7 @@
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -161,3 +164,10 @@ def test_by_another_network_a_crop_is_seen_as_one_made_anew():
     assert torch.equal(crop.features().views[0], before)  # this one is still as its own network sees it
     assert again.slices is slices  # no matter of the network
     assert crop.seen_by(one.network) is crop
+
+
+def test_bfloat16_is_not_chosen_where_onednn_may_not_use_it():
+    program = "from bifseg.networks.execution import chosen; print(chosen())"
+    hidden = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "BIFSEG_PRECISION": ""}
+    told = subprocess.run([sys.executable, "-c", program], env=hidden, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["torch.float32"]

@@ -63,7 +63,7 @@ def test_the_thick_axis_may_be_any(plane, axis):
 def test_of_many_slices_some_are_looked_at(plane, monkeypatch):
     looked = []
     write = stack.write_features
-    monkeypatch.setattr(stack, "write_features", lambda *given: looked.append(len(given[1])) or write(*given))
+    monkeypatch.setattr(stack, "write_features", lambda *a, **how: looked.append(len(a[1])) or write(*a, **how))
     answer = slices_log_odds(cylinder(60), THICK, (20, 23, 60), plane)
     assert (sum(looked), answer.shape) == (MOST, (20, 23, 60))
 
@@ -135,3 +135,11 @@ def test_without_a_share_nobody_looks(stacked, monkeypatch):
     for _ in fine_tune(crop, classifier, FAST[3].but(rounds=0), scribbles=scribbles, trained=classifier):
         pass
     begin("object", crop, model, FAST[3])
+
+
+def test_slices_are_multiplied_in_float32_on_every_cpu(plane, monkeypatch):
+    asked = []
+    write = stack.write_features
+    monkeypatch.setattr(stack, "write_features", lambda *a, **how: asked.append(how["precision"]) or write(*a, **how))
+    slices_log_odds(cylinder(4), THICK, (20, 23, 4), plane)
+    assert set(asked) == {"float32"}

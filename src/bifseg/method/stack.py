@@ -26,6 +26,7 @@ from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 THICK = 2.0  # times as thick as their pixels are wide: slices of a stack are at least that
 MOST = 24  # slices that are looked at; of more, the answers are interpolated: bounds the time
 AT_ONCE = 4  # as many as a picture has views: threads that share a single slice wait for each other most of the time
+PRECISION = "float32"  # as the 3D network's: a mask in 3D is the same on every CPU
 LARGEST = 30.0  # log-odds; beyond them a probability is 0 or 1
 
 
@@ -81,7 +82,7 @@ def slices_log_odds(volume: np.ndarray, spacing: Sequence[float], shape: tuple[i
     answers = np.empty(slices.shape, np.float32)
     for start in range(0, len(slices), AT_ONCE):
         some = torch.from_numpy(slices[start : start + AT_ONCE])[:, None]
-        write_features(model.network, some, features[: len(some)])
+        write_features(model.network, some, features[: len(some)], precision=PRECISION)
         odds = log_odds(model.network.classifier, features[: len(some)].flatten(0, -2))
         answers[start : start + AT_ONCE] = odds.numpy().reshape(-1, *plane)
     return resample(np.moveaxis(answers, 0, across), shape)

@@ -118,9 +118,10 @@ def _has_onednn() -> bool:
 
 @cache
 def _has_bfloat16() -> bool:
-    return _has_onednn() and any(
-        getattr(torch.cpu, f"_is_{kind}_supported", bool)() for kind in ("avx512_bf16", "amx_tile")
-    )
+    """Whether the CPU multiplies it in hardware, and oneDNN may: its environment can hide what a CPU has."""
+    allowed = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)
+    kinds = (getattr(torch.cpu, f"_is_{kind}_supported", bool) for kind in ("avx512_bf16", "amx_tile"))
+    return _has_onednn() and allowed() and any(kind() for kind in kinds)
 
 
 # Weights are packed once per network: packing is as dear as multiplying where maps are small.
