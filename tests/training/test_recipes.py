@@ -27,6 +27,8 @@ def test_the_printed_recipe_is_the_papers():
     )
     assert recipe.settings["width"] == 64
     assert own("pcnet", 3, "paper").size == 80
+    assert recipe.as_dict()["initial"] == "he"
+    assert "initial" not in own("pnet", 2).as_dict()
 
 
 def test_own_recipes_share_out_what_is_synthetic_and_go_on_more_slowly():

@@ -15,7 +15,7 @@ from tiny import SCENES, TINY, instances
 from bifseg.networks.checkpoint import load_model
 from bifseg.training.recipes import SHIPPED, Phase, own
 from bifseg.training.sources import Mixture, Sources
-from bifseg.training.train import loss_of, rate_at, train, validate
+from bifseg.training.train import loss_of, rate_at, train, untrained, validate
 from bifseg.training.training_set import TrainingSet
 
 
@@ -161,6 +161,23 @@ def test_rates_warm_up_and_fall_or_are_halved():
     assert rates[999] < 1e-4
     printed = own("pnet", 2, "paper").phases[0]
     assert [rate_at(printed, k) for k in (0, 4999, 5000, 10_000)] == [1e-3, 1e-3, 5e-4, 2.5e-4]
+
+
+@pytest.mark.parametrize(("name", "dimension"), [("pnet", 2), ("pcnet", 3)])
+def test_printed_networks_begin_with_weights_that_let_the_image_through(name, dimension):
+    """Thirteen convolutions without a norm: with PyTorch's own weights nothing of it is left at the end."""
+    printed = own(name, dimension, "paper")
+    small = printed.but(settings={key: max(8, value // 4) for key, value in printed.settings.items()})
+    images = torch.randn(2, 1, *[24] * dimension)
+    gap = {}
+    for initial in ("he", "torch"):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            *_, (last, _) = untrained(small.but(initial=initial)).parts(images)
+        gap[initial] = (last[0] - last[1]).std().item()
+    assert printed.initial == "he"
+    assert gap["he"] > 0.02
+    assert gap["torch"] < 1e-3
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -40,6 +40,7 @@ class Recipe:
     dice_loss: float = 0.5  # weight of a soft Dice loss beside the cross entropy
     clip: float = 1.0  # largest norm of a gradient; 0: any
     average: float = 0.998  # of the weights that are saved: an exponential moving average; 0: the last ones
+    initial: str = "torch"  # weights: PyTorch's own, or "he", for layers without a norm between them (He et al. 2015)
     flips: bool = False  # whether the model looks at every crop flipped, too
     mean_of: tuple[int, ...] = ()  # steps: in the end, the mean of what was saved after each (stochastic averaging)
 
@@ -63,8 +64,10 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def as_dict(self) -> dict:
-        """Ready for JSON; what is at its default is left out of the mixtures."""
+        """Ready for JSON; what is at its default is left out of the mixtures, and initial weights that are."""
         told = dataclasses.asdict(self)
+        if self.initial == "torch":
+            del told["initial"]
         for phase in told["phases"]:
             phase["mixture"] = {k: v for k, v in phase["mixture"].items() if v != getattr(Mixture(), k)}
         return told
@@ -176,7 +179,7 @@ def own(
         return base.but(
             settings=settings, size={2: 128, 3: 80}[dimension], batch=1,
             phases=(Phase(steps or 60_000, 1e-3, mixture, halving=5000),),
-            optimiser="sgd", weight_decay=5e-4, dice_loss=0.0, clip=0.0, average=0.0,
+            optimiser="sgd", weight_decay=5e-4, dice_loss=0.0, clip=0.0, average=0.0, initial="he",
         )  # fmt: skip
     raise InvalidInput(f"Unknown recipe {recipe!r}; known are fast, paper.")
 

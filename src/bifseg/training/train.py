@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import distributed
+from torch import distributed, nn
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
@@ -83,7 +83,7 @@ def train(
     if recipe.batch % world:
         raise InvalidInput(f"A batch of {recipe.batch} cannot be shared out to {world} processes.")
     torch.manual_seed(seed)
-    network, average = (build(recipe.architecture, **recipe.settings) for _ in range(2))
+    network, average = (untrained(recipe) for _ in range(2))
     if start is not None:
         network.load_state_dict(start.network.state_dict())
     average.load_state_dict(network.state_dict())
@@ -137,6 +137,22 @@ def train(
                     save_model(model, output.with_suffix(f".step{step + 1}.safetensors"))
             run.log(record)
         yield record
+
+
+def untrained(recipe: Recipe) -> BoxNetwork:
+    """A recipe's network with its initial weights, drawn from PyTorch's global generator.
+
+    PyTorch's own shrink what passes a convolution and a ReLU to 41 % (the square root of a sixth): of thirteen without
+    a norm between them the last see nothing of the image, and learn next to nothing. He's keep it as large as it was.
+    """
+    network = build(recipe.architecture, **recipe.settings)
+    if recipe.initial == "he":
+        for layer in network.modules():
+            if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+    return network
 
 
 @torch.no_grad()
