@@ -51,9 +51,9 @@ check: setup
 check-python:
 	$(BIN)/python -m pytest -q -m "unit and not data" $(call PARALLEL,2) $(addprefix --ignore=tests/,server page benchmarks)
 
-# The same without what only POSIX has, and on the plainest CPU: what other machines will do.
+# The same without what only POSIX has, and on the plainest CPU: what other machines will do. Windows has locks of its own.
 portable: .venv/dev
-	PYTHONPATH=tests/support/without_posix $(BIN)/python -m pytest -q -m unit
+	PYTHONPATH=tests/support/without_posix $(BIN)/python -m pytest -q -m unit -W "ignore:only soft file lock"
 
 plainest: .venv/dev
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -q -m unit
