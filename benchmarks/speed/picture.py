@@ -67,7 +67,7 @@ def _sizes(axes: Axes, found: Sequence[Measurement], dimension: int) -> None:
         words.append((taken[-1].median, moment, colour))
         least = min(least, *(m.median for m in taken))
     limits = [(side, m.limit) for side, m in curve(found, dimension, FIRST, "features") if m.limit]
-    if limits:
+    if limits and limits[-1][1] > least / BELOW:  # else it lies below the axis
         axes.plot(*zip(*limits, strict=True), color=MUTED, linewidth=1.4, linestyle=(0, (4, 2)), zorder=3)
         words.append((limits[-1][1], "limit of the\nnetwork", MUTED))
     sides = sorted({side for moment in MOMENTS for side, _ in curve(found, dimension, moment)})
