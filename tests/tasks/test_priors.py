@@ -243,6 +243,30 @@ def test_every_box_has_a_shape_of_its_own_and_no_image_of_another_one(of_two):
         assert "shape" not in set(file.keys())
 
 
+def test_another_box_is_given_a_shape_of_its_own_by_the_task_that_the_object_began_with(of_two):
+    image, _ = scan_and_one_of_two(10)
+    larger = ((0, 48), (2, 46), 0)
+    first, there = prior_of(of_two, image, BOX), prior_of(of_two, image, larger)
+    wanted = Session(image).box(larger, prior=there)
+
+    def resized(begun, asked):
+        session = Session(image)
+        session.box(BOX, prior=begun)
+        return session.resize(larger, prior=asked), session.state.objects["object 1"].prior
+
+    mask, kept = resized(first, there)
+    assert np.array_equal(mask, wanted)
+    assert kept is there
+    stretched_mask, kept = resized(first, None)
+    assert not np.array_equal(stretched_mask, wanted)
+    assert kept is first
+    for begun, asked in (
+        (first, replace(there, task="another")), (first, replace(there, base="0" * 64)), (None, there),
+    ):  # fmt: skip
+        _, kept = resized(begun, asked)
+        assert kept is begun
+
+
 def test_an_object_that_was_forgotten_votes_no_more(of_two, monkeypatch):
     image, _ = scan_and_one_of_two(10)
     place = image, Box.of(BOX, image.shape)

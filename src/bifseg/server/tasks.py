@@ -74,6 +74,14 @@ class UserTasks:
         blob = self._store.add_blob(pack_prior(prior))
         return {"task": prior.task, "version": prior.version, "base": prior.base, "blob": blob}
 
+    def prior_again(self, session: SessionRow, box: str) -> dict | None:
+        """The same for another box of a session's current object, where that began with a task which is still there."""
+        state = self._store.history(session.id).state
+        begun = state["objects"].get(state["current"], {}).get("prior")
+        with suppress(NotFound):
+            return None if begun is None else self.prior(session, begun["task"], box)
+        return None
+
     def accept(
         self, session: SessionRow, name: str, object: str, expected: Collection[str] | None = None
     ) -> list[Example]:

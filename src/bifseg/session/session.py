@@ -161,13 +161,23 @@ class Session(SessionObjects):
         """
         return self._do(kinds.Scribble(labels, foreground=foreground, background=background, refine=refine))
 
-    def resize(self, ranges: Box | Sequence, *, scribbles: Labels | None = None, refine: str = "auto") -> np.ndarray:
+    def resize(
+        self,
+        ranges: Box | Sequence,
+        *,
+        scribbles: Labels | None = None,
+        refine: str = "auto",
+        prior: Prior | None = None,
+    ) -> np.ndarray:
         """Give the current object another box, in which it begins anew with its scribbles that lie there.
 
         Parameters
         ----------
         ranges, scribbles, refine
             As in `box`; the dimension may be another, and scribbles are further ones.
+        prior
+            What the task that the object began with says of this box. Without it, and for an object that began
+            otherwise, what the object began with is used again, stretched to the box.
 
         Returns
         -------
@@ -179,7 +189,7 @@ class Session(SessionObjects):
         InvalidInput
             As `box` and `scribble`, and for a part that would leave its plane.
         """
-        return self._do(kinds.Resize(ranges, scribbles=scribbles, refine=refine))
+        return self._do(kinds.Resize(ranges, scribbles=scribbles, refine=refine, prior=prior))
 
     def propagate(self, to: int | str | Sequence[int], name: str | None = None, *, refine: str = "auto") -> np.ndarray:
         """Carry the current object, drawn in a plane, on to others across the same axis: a new part in each.

@@ -103,6 +103,21 @@ def test_the_same_key_is_the_same_interaction_whatever_was_learnt_meanwhile(ann,
     assert ann.post(f"{API}/tasks/core/restore", json={}).json()["in_use"][0]["used"]
 
 
+def test_for_another_box_the_task_is_asked_again(server, ann, taught, tmp_path):
+    id, _ = scan_of(ann, 14, tmp_path)
+    do(ann, id, "box", {"box": PLACE, **TASK})
+    done = do(ann, id, "resize", {"box": "3:45,3:45,0"})
+    first, second = (entry["request"]["prior"] for entry in ann.get(f"{API}/sessions/{id}/history").json())
+    assert done["objects"][0]["prior"] == {"task": "core", "version": second["version"]}
+    assert (first["task"], first["version"]) == (second["task"], second["version"])
+    mask = fetch(ann, f"sessions/{id}/mask")[0]
+    assert all(step.same for step in replay(server.service.store, id))
+    do(ann, id, "remove", {"name": "object 1"})
+    do(ann, id, "box", {"box": "3:45,3:45,0", **TASK})
+    assert np.array_equal(fetch(ann, f"sessions/{id}/mask")[0], mask)
+    assert ann.get(f"{API}/sessions/{id}/history").json()[-1]["request"]["prior"] == second
+
+
 def test_what_a_session_began_with_outlives_the_task(server, ann, learn, tmp_path):
     """Undo, replay, export and erasing give the same masks when the task is gone."""
     ann.post(f"{API}/tasks", json={"name": "short"})

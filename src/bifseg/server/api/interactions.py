@@ -139,9 +139,13 @@ def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
     for name in ("initial", "labels"):
         if isinstance(mask := getattr(body, name, None), Mask):
             told[name] = stored(mask)
-    if (task := getattr(body, "task", None)) is not None:
+    prior = None
+    if isinstance(body, Resize):
+        prior = service.tasks.prior_again(session, told["box"])
+    elif (task := getattr(body, "task", None)) is not None:
         prior = service.tasks.prior(session, task, told["box"])
-        told |= {} if prior is None else {"prior": prior}
+    if prior is not None:
+        told["prior"] = prior
     scribbles = getattr(body, "scribbles", None)
     if scribbles is not None and scribbles.labels is not None:
         told["scribbles"] = {"labels": stored(scribbles.labels)}
@@ -189,7 +193,10 @@ async def scribble(act: Acting, body: Correct) -> Answered:
 
 @router.post("/sessions/{id}/resize", **DONE)
 async def resize(act: Acting, body: Resize) -> Answered:
-    """Give the current object another box; those of its scribbles that lie in it stay."""
+    """Give the current object another box; those of its scribbles that lie in it stay.
+
+    One that began with a task is asked about anew, by what the task has learnt until now.
+    """
     return await act("resize", body)
 
 

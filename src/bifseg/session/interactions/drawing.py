@@ -45,12 +45,11 @@ class DrawBox(Interaction):
 
     @classmethod
     def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> DrawBox:
-        initial, prior = request.get("initial"), request.get("prior")
-        if prior is not None and not isinstance(prior, Prior):  # whoever keeps sessions puts it in its place
-            raise InvalidInput("What a task learnt cannot be given in JSON; name the task.")
+        initial = request.get("initial")
         return cls(
             Box.parse(text_of(request, "box"), shape), request.get("name"), refine=request.get("refine", "auto"),
-            initial=None if initial is None else arrays(initial), scribbles=scribbles_of(request, arrays), prior=prior,
+            initial=None if initial is None else arrays(initial), scribbles=scribbles_of(request, arrays),
+            prior=_prior_of(request),
         )  # fmt: skip
 
     def painted(self, state: State, shape: Sequence[int]) -> tuple[Labels | None, Box | None]:
@@ -117,11 +116,14 @@ class Resize(Interaction):
     _: KW_ONLY
     scribbles: Labels | None = None
     refine: str = "auto"
+    prior: Prior | None = None
 
     @classmethod
     def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> Resize:
-        box = Box.parse(text_of(request, "box"), shape)
-        return cls(box, scribbles=scribbles_of(request, arrays), refine=request.get("refine", "auto"))
+        return cls(
+            Box.parse(text_of(request, "box"), shape), scribbles=scribbles_of(request, arrays),
+            refine=request.get("refine", "auto"), prior=_prior_of(request),
+        )  # fmt: skip
 
     def painted(self, state: State, shape: Sequence[int]) -> tuple[Labels | None, Box | None]:
         return self.scribbles, Box.of(self.ranges, shape)
@@ -140,11 +142,15 @@ class Resize(Interaction):
         if old.given:
             initial = np.zeros(box.shape, bool)
             initial[here] = old.mask[there]
-        fits = old.model.sha256 == bench.model_for(box).sha256
+        network = bench.model_for(box).sha256
+        start, prior = (old.start, old.prior) if old.model.sha256 == network else (None, None)
+        asked = self.prior
+        if asked is not None and old.prior is not None and (asked.task, asked.base) == (old.prior.task, network):
+            start, prior = start if asked.version == old.prior.version else None, asked
         return bench.begun(
             state, box, old.name, self.refine, initial=initial, scribbles=self.scribbles, kept=kept,
             parameters=bench.parameters_for(box, old),
-            part_of=old.part_of, start=old.start if fits else None, prior=old.prior if fits else None,
+            part_of=old.part_of, start=start, prior=prior,
         )  # fmt: skip
 
 
@@ -160,6 +166,13 @@ class Refine(Interaction):
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
         return bench.refined(state, current(state), "auto")
+
+
+def _prior_of(request: Mapping) -> Prior | None:
+    prior = request.get("prior")
+    if prior is not None and not isinstance(prior, Prior):  # whoever keeps sessions puts it in its place
+        raise InvalidInput("What a task learnt cannot be given in JSON; name the task.")
+    return prior
 
 
 def _plane(box: Box) -> tuple[int, int] | None:
