@@ -218,7 +218,7 @@ def tune(data: Path, name: str, output: Path, count: int, samples: int) -> None:
     })  # fmt: skip
 
 
-def report(rows: Path, tuned: Path | None, curve: Path | None, folder: Path) -> None:
+def report(rows: Path, tuned: Path | None, curves: Mapping[str, Path], folder: Path) -> None:
     """Write paper.json, from which the tables of docs/explanation/paper.md are made, and the figure."""
     found = read(rows)
     if not found:
@@ -228,7 +228,7 @@ def report(rows: Path, tuned: Path | None, curve: Path | None, folder: Path) -> 
     numbers = {
         **experiment_tables.summary(found),
         "tuned": json.loads(tuned.read_bytes()) if tuned is not None and tuned.exists() else old.get("tuned"),
-        "curve": old.get("curve") if curve is None else experiment_tables.curve(read(curve)),
+        "curves": {name: experiment_tables.curve(read(log)) for name, log in curves.items()} or old.get("curves", {}),
         "users": user_times.predictions(folder),
     }
     write_json(before, numbers)
@@ -250,7 +250,7 @@ def main() -> None:
     two.add_argument("--samples", type=int, default=0, help="pixels of a network update; 0: all, as printed")
     two.add_argument("-o", "--output", type=Path, required=True)
     three = commands.add_parser("report", help="write docs/results/paper.json and its figure")
-    three.add_argument("--curve", type=Path, help="the log of the training, .jsonl")
+    three.add_argument("--curve", nargs="+", default=[], metavar="NAME=LOG", help="logs of the training, .jsonl")
     for command in (one, three):
         command.add_argument("-o" if command is one else "--rows", dest="rows", type=Path, required=True, help=".jsonl")
         command.add_argument("--tuned", type=Path, help="what `tune` wrote")
@@ -262,7 +262,8 @@ def main() -> None:
     elif arguments.command == "tune":
         tune(arguments.data, arguments.model, arguments.output, arguments.objects, arguments.samples)
     else:
-        report(arguments.rows, arguments.tuned, arguments.curve, RESULTS)
+        curves = {name: Path(log) for name, _, log in (told.partition("=") for told in arguments.curve)}
+        report(arguments.rows, arguments.tuned, curves, RESULTS)
 
 
 if __name__ == "__main__":

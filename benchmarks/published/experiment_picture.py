@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.published.experiment_tables import PARTS, PHASES, ROUNDS, title
+from benchmarks.published.experiment_tables import PARTS, PHASES, PRINTED, ROUNDS
 from bifseg.evaluation.methods import METHODS
 from bifseg.io.atomic import write_atomically
 
@@ -25,8 +25,8 @@ def draw(numbers: Mapping, folder: Path) -> None:
 
     models = [one for one in numbers["models"] if one["label"] == "RV"]
     places = list(range(len(models)))
-    names = [f"{title(one).replace(', ', chr(10))}\n{100 * one['network']['mean']:.0f}" for one in models]
-    figure = Figure(figsize=(11, 6.8), dpi=90, layout="constrained")
+    names = [f"{_short(one)}: {100 * one['network']['mean']:.0f}" for one in models]
+    figure = Figure(figsize=(13, 7), dpi=90, layout="constrained")
     panels = figure.subplots(2, 3)
     for row, (phase, words) in zip(panels, PHASES.items(), strict=True):
         dices, worth, rounds = row
@@ -46,7 +46,7 @@ def draw(numbers: Mapping, folder: Path) -> None:
         for one in models:
             means = one["printed"][phase]["means"]
             values = [100 * means[key]["mean"] for key in ("crf", *(f"{k} rounds" for k in ROUNDS))]
-            rounds.plot((0, *ROUNDS), values, marker="o", ms=3.5, label=title(one))
+            rounds.plot((0, *ROUNDS), values, marker="o", ms=3.5, label=_short(one))
         worth.axhline(0, color=GREY, lw=1)
         dices.set_title(f"Dice of RV, {words}, %", fontsize=9)
         worth.set_title("BIFSeg less BIFSeg without a part, points", fontsize=9)
@@ -55,12 +55,19 @@ def draw(numbers: Mapping, folder: Path) -> None:
             axes.grid(color="#e3e6ea")
             axes.set_axisbelow(True)
             axes.tick_params(labelsize=8)
-            axes.legend(fontsize=7)
+            aside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if axes is rounds else {}
+            axes.legend(fontsize=7, **aside)
     for axes in panels[:, :2].flat:
-        axes.set_xticks(places, names, fontsize=7)
+        axes.set_xticks(places, names, fontsize=7, rotation=35, ha="right", rotation_mode="anchor")
     for axes in panels[1][:2]:
         axes.set_xlabel("network, and its own Dice of RV in %", fontsize=8)
     panels[1][2].set_xlabel("rounds; 0 is one cut", fontsize=8)
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     write_atomically(folder / NAME, file.getvalue())
+
+
+def _short(model: Mapping) -> str:
+    """What a model is called below an axis: of the run as printed, its seed and thousands of steps."""
+    printed = PRINTED.fullmatch(model["name"])
+    return f"seed {printed[1]}, {model['steps'] / 1000:g} k" if printed else model["name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from bifseg.evaluation.statistics import bootstrap
 
 PRINTED_ROUNDS = 4
 ROUNDS = (1, 2, 4, 8)
+AVERAGED = 500  # steps, whose losses are averaged in a curve
+SHOWN = (500, 1000, 2500, 5000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000)  # steps of a curve in its table
+PRINTED = re.compile(r"paper(\d+)\.step\d+")  # names of the run's models: the seed, and how far it was
 PHASES = {"box": "without scribbles", "scribbles": "after one round of scribbles"}
 SETTINGS = {"printed": "printed parameters", "tuned": "tuned on ACDC", "ships": "as it ships"}
 PARTS = {
@@ -118,7 +122,7 @@ def _gap(rows: Sequence[Mapping], above: Sequence[float], below: Sequence[float]
     return [round(float(gap.mean()), 5), *(round(end, 5) for end in bootstrap(gap, patients))]
 
 
-def curve(log: Sequence[Mapping], every: int = 100) -> list[dict]:
+def curve(log: Sequence[Mapping], every: int = AVERAGED) -> list[dict]:
     """Of a run's log: the mean loss of so many steps each, and the hours that they had taken by then."""
     parts = [log[k : k + every] for k in range(0, len(log), every)]
     return [
@@ -190,12 +194,16 @@ def networks(numbers: Mapping) -> str:
 
 
 def progress(numbers: Mapping) -> str:
-    """The curve of the run: loss by step, at most ten lines."""
-    found = numbers["curve"] or []
-    every = max(1, -(-len(found) // 10))
-    shown = found[every - 1 :: every]
-    lines = [[f"{one['step']:,}", f"{one['loss']:.3f}", f"{one['hours']:.2f}"] for one in shown]
-    return table(["steps, of 60,000", "cross entropy, mean of the last 100", "hours"], lines)
+    """The curves of all runs: loss by step, at `SHOWN`, and how long each took."""
+    curves = {name: {one["step"]: one for one in curve} for name, curve in numbers["curves"].items()}
+    shown = [step for step in SHOWN if any(step in curve for curve in curves.values())]
+    lines = [
+        [f"{step:,}", *(f"{curve[step]['loss']:.3f}" if step in curve else "" for curve in curves.values())]
+        for step in shown
+    ]
+    ends = [max(curve.values(), key=lambda one: one["step"]) for curve in curves.values()]
+    lines.append(["steps in all, and hours", *(f"{end['step']:,}, {end['hours']:.2f} h" for end in ends)])
+    return table([f"steps, of 60,000; cross entropy, mean of the last {AVERAGED}", *curves], lines)
 
 
 def tuned(numbers: Mapping) -> str:
@@ -214,8 +222,8 @@ def tuned(numbers: Mapping) -> str:
 
 def title(model: Mapping) -> str:
     """What a model is called in a table's head."""
-    printed = model["name"].startswith("paper.step")
-    return f"P-Net as printed, {model['steps']:,} steps" if printed else model["name"]
+    printed = PRINTED.fullmatch(model["name"])
+    return f"P-Net as printed, seed {printed[1]}, {model['steps']:,} steps" if printed else model["name"]
 
 
 def _mark(model: Mapping) -> str:

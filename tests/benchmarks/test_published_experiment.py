@@ -106,8 +106,9 @@ def numbers():
     rows = [row("good", f"p{k}", 0.8 + 0.01 * k, 0.05) for k in range(4)]
     rows += [row("poor", f"p{k}", 0.3 + 0.01 * k, -0.05) for k in range(4)]
     found = experiment_tables.summary(rows)
-    log = [{"step": k + 1, "loss": 0.7 - 0.001 * k, "seconds": 36.0 * (k + 1)} for k in range(250)]
-    return {**found, "curve": experiment_tables.curve(log), "tuned": None, "users": []}
+    log = [{"step": k + 1, "loss": 0.7 - 0.0001 * k, "seconds": 36.0 * (k + 1)} for k in range(1250)]
+    curves = {"seed 0": experiment_tables.curve(log), "seed 1": experiment_tables.curve(log[:600])}
+    return {**found, "curves": curves, "tuned": None, "users": []}
 
 
 def test_models_stand_in_the_order_of_their_own_masks_with_paired_differences(numbers):
@@ -139,7 +140,12 @@ def test_tables_say_what_the_numbers_say(numbers):
     )
     assert "than +CRF | without scribbles | 4 / 4 of 4 | 0 / 0 of 4 |" in experiment_tables.parts(numbers)
     assert "| good | 100 | 0.10 | A: 3 objects | 81.5±1.3 |" in experiment_tables.networks(numbers)
-    assert "| 200 | 0.550 | 2.00 |" in experiment_tables.progress(numbers)
+    assert "| 500 | 0.675 | 0.675 |" in experiment_tables.progress(numbers)
+    assert "| 1,000 | 0.625 |  |" in experiment_tables.progress(numbers)
+    assert "| steps in all, and hours | 1,000, 10.00 h | 500, 5.00 h |" in experiment_tables.progress(numbers)
+    assert experiment_tables.title({"name": "paper1.step2500", "steps": 2500}) == (
+        "P-Net as printed, seed 1, 2,500 steps"
+    )
     assert experiment_tables.tuned(numbers) == "Not searched yet."
     searched = {"model": "good", "objects": 8, "classes": ["LV"], "settings": 3, "before": 0.5, "after": 0.6}
     text = experiment_tables.tuned({**numbers, "tuned": {**searched, "found": {"lam": 1.0}}})
