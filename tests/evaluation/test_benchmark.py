@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -161,6 +160,7 @@ def test_a_file_that_is_something_else_is_left_alone(runs, tmp_path):
 
 def test_a_full_disk_ends_it_with_a_sentence_and_whole_runs(runs, undisturbed, tmp_path):
     path = tmp_path / "r.jsonl"
+    resource = pytest.importorskip("resource")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limit[1]))

@@ -1,6 +1,5 @@
 import json
 import pickle
-import resource
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +78,7 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path, model, damage, sent
 
 
 def test_a_header_that_asks_for_a_huge_network_costs_no_memory(tmp_path, model):
+    resource = pytest.importorskip("resource")
     path = tmp_path / "m.safetensors"
     save_model(model, path)
     edited(path, settings=json.dumps({"dimension": 2, "widths": [30_000, 30_000, 30_000]}))

@@ -5,7 +5,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -177,6 +176,8 @@ def changed(draw: st.DrawFn, content: bytes) -> bytes:
 
 def read_changed_files(folder: Path) -> dict:
     """Read many changed files, each as an upload: how often each outcome came, and the memory that it took."""
+    import resource
+
     originals, outcomes = seeds(folder), {"slowest": 0.0}
     for suffix, content in originals.items():
         (folder / f"whole{suffix}").write_bytes(content)
@@ -244,6 +245,8 @@ def test_a_whole_mask_comes_back():
 
 
 if __name__ == "__main__":
+    import resource
+
     limit = 8 << 30
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     print(json.dumps(read_changed_files(Path(sys.argv[1]))))

@@ -1,4 +1,3 @@
-import resource
 import struct
 
 import blosc2
@@ -99,6 +98,7 @@ def test_a_damaged_frame_is_refused_with_what_is_wrong(frame, message):
 
 @pytest.mark.parametrize("shape", [(LIMIT + 1,), (1 << 62, 1 << 62), (100_000, 100_000), (1, 1 << 40, 1, 1)])
 def test_declared_sizes_beyond_the_limit_are_refused_before_memory_is_reserved(shape):
+    resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(TooLarge, match=f"at most {LIMIT} are taken"):
         nnia.unpack(header(shape=shape, chunks=1), LIMIT)
