@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
@@ -96,7 +97,8 @@ def test_a_plane(scan, out, run):
     assert np.isfinite([record["energy"] for record in box["rounds"]]).all()
     assert set(content["milliseconds"]) == {"open", "segment", "write"}
     assert content["versions"]["bifseg"]
-    assert 50 < content["peak_memory_mib"] < 4096
+    peak = content["peak_memory_mib"]  # Windows does not tell
+    assert 50 < peak < 4096 if find_spec("resource") else peak is None
     assert re.match(rf"object 1: {voxels} voxels, [\d.e-]+ ml, [\d.]+ s, energy ", said)
     assert sorted(path.name for path in out.iterdir()) == ["m.nii.gz", "p.nii.gz", "run.json", "u.nrrd"]
 

@@ -1,6 +1,7 @@
 """``bifseg benchmark``: what it writes and says, and that every mistake is one sentence."""
 
 import json
+import sys
 
 import pytest
 from labelled_sets import write_set
@@ -107,6 +108,8 @@ def test_a_case_that_cannot_be_read_is_named_and_left_out(capsys, tmp_path):
     ],
 )  # fmt: skip
 def test_every_mistake_is_one_sentence_and_nothing_is_written(capsys, folder, tmp_path, monkeypatch, changes, message):
+    if "--cluster" in changes and sys.platform != "win32":
+        pytest.importorskip("resource")  # without it Dask is not imported on POSIX
     monkeypatch.chdir(tmp_path)
     assert main(["benchmark", str(folder), "--rounds", "0", "-o", "out/r.jsonl", *changes]) == 2
     said = capsys.readouterr()
