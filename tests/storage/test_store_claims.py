@@ -87,7 +87,7 @@ def test_a_claim_ends_with_its_process(store, id):
         process.stdout.readline()
         with pytest.raises(Busy):
             store.claim(id, "worker", 60)
-        process.terminate()
+        process.kill()
     assert store.claim(id, "worker", 60) == 2
 
 

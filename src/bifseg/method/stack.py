@@ -26,7 +26,7 @@ from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 THICK = 2.0  # times as thick as their pixels are wide: slices of a stack are at least that
 MOST = 24  # slices that are looked at; of more, the answers are interpolated: bounds the time
 AT_ONCE = 4  # as many as a picture has views: threads that share a single slice wait for each other most of the time
-PRECISION = "float32"  # as the 3D network's: a mask in 3D is the same on every CPU
+PRECISION = "float32"  # as the 3D network's: on all CPUs masks in 3D are the same but for rounding
 LARGEST = 30.0  # log-odds; beyond them a probability is 0 or 1
 
 

@@ -8,6 +8,7 @@ import builtins
 import io
 import os
 import signal
+import subprocess
 import sys
 
 GONE = ("/proc/", "/dev/shm")
@@ -21,6 +22,8 @@ for module, names in (
     for name in names.split():
         if hasattr(module, name):
             delattr(module, name)
+
+subprocess.Popen.kill = subprocess.Popen.terminate  # as on Windows; here it would ask for SIGKILL
 
 
 def _without(opener):
