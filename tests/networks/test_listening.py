@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from bifseg import Box, Image, Session
+from bifseg.errors import InvalidInput
 from bifseg.imaging.resampling import resample
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import FAST
@@ -19,6 +20,7 @@ SMALL = {
     "multiscale": {"dimension": 3, "widths": [8, 16, 24], "context": 4},
     "listening": {"dimension": 3, "widths": [8, 16, 24], "blocks": [1, 1], "context": 4},
 }
+HALVED = {**SMALL["listening"], "finest": 2}
 
 
 def model_of(architecture, size=24, flips=False):
@@ -199,3 +201,40 @@ def test_every_recipe_builds_a_network_that_listens(name):
     assert network.listens
     assert network.context_cells == recipe.settings["context"]
     assert network.dimension == recipe.dimension
+
+
+@pytest.mark.parametrize("settings", [SMALL["listening"], HALVED], ids=["whole", "halved"])
+@pytest.mark.parametrize("first", [(4, 5, 4), (5, 4, 5)])
+def test_logits_at_some_points_are_those_of_all_of_them(settings, first):
+    torch.manual_seed(1)
+    network, said = build("listening", **settings), torch.randn(2, len(CHANNELS), 24, 20, 19)
+    said[:, 1] = 0
+    said[:, 1, 4:-4, 4:-4, 4:-4] = 1
+    points = tuple(slice(start, n - 4, network.finest) for start, n in zip(first, said.shape[2:], strict=True))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            network.logits_at(said, points),
+            network(said)[(slice(None), slice(None), *points)],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+def test_a_network_of_half_resolution_answers_on_every_point_and_hears_strokes():
+    torch.manual_seed(2)
+    network, said = build("listening", **HALVED).eval(), torch.zeros(1, len(CHANNELS), 27, 22, 19)
+    said[:, 1, 4:-4, 4:-4, 4:-4] = 1
+    with torch.inference_mode():
+        silent = network(said)
+        said[0, 3, 12, 12, 9] = 1
+        heard = network(said)
+    assert silent.shape == (1, 2, 27, 22, 19)
+    changed = (heard - silent).abs().amax((0, 1)) > 1e-6
+    assert changed[12, 12, 9]
+    assert changed.sum() > 8  # not only where the stroke is: the trunk heard it
+
+
+@pytest.mark.parametrize("wrong", [{"finest": 3}, {"finest": 2, "context": 1}])
+def test_a_resolution_that_cannot_be_is_refused(wrong):
+    with pytest.raises(InvalidInput, match="possible are 1 and 2"):
+        build("listening", **{**HALVED, **wrong})

@@ -11,6 +11,7 @@ from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import simulated_user
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
+from bifseg.training.batches import Batches
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 from bifseg.training.train_listening import ListeningRecipe, grow, train
@@ -144,6 +145,31 @@ def test_a_network_that_grows_answers_as_before():
 
 
 @pytest.mark.server
+def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path, volumes):
+    settings = {"dimension": 3, "widths": [8, 16, 16], "blocks": [1, 1], "context": 4, "finest": 2}
+    recipe = ListeningRecipe("listening", settings, size=24, batch=2, under_way=2, warm_up=5, rounds=(0.5, 0.5))
+    output = tmp_path / "net.safetensors"
+    list(train(recipe, volumes, output, minutes=0.03, bf16=True))
+    model = load_model(output)
+    assert model.network.finest == 2
+    assert model.card["steps"] > 0
+    assert all(torch.isfinite(weight).all() for weight in model.network.parameters())
+
+
+def test_the_next_batches_are_those_that_are_rendered_when_asked(tmp_path, volumes):
+    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2)
+    renderer = Renderer(volumes, 2, 32, 8)
+    batches = Batches(recipe, renderer, 1, tmp_path, seed=3)
+    try:
+        for number in (5, 6, 9):
+            made, asked = batches.begin(0, number).boxes, renderer.batch((3, number, 0), 2)
+            assert torch.equal(made.images, asked.images)
+            assert torch.equal(made.truth, asked.truth)
+    finally:
+        batches.close()
+
+
+@pytest.mark.server
 def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output = tmp_path / "net.safetensors"
@@ -174,4 +200,4 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert bifseg([*start, "fcn2d", "--minutes", "0.02", "--start", "fcn2d"]) == 0
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
-    assert "known are fcn2d, multiscale3d, large2d, large3d" in capsys.readouterr().err
+    assert "known are fcn2d, multiscale3d, listening3d, large2d, large3d" in capsys.readouterr().err

@@ -65,8 +65,8 @@ def train(
     listening: Annotated[
         str,
         typer.Option(
-            help="Train a network that hears strokes: fcn2d, multiscale3d or, for a GPU, large2d, large3d; DATASET is "
-            "the folder of the data sets, or what --pack made of it."
+            help="Train a network that hears strokes: fcn2d, multiscale3d, listening3d or, for a GPU, large2d, "
+            "large3d; DATASET is the folder of the data sets, or what --pack made of it."
         ),
     ] = "",
     minutes: Annotated[float, typer.Option(min=0.01, help="Of --listening: how long, earlier runs counted in.")] = 60,

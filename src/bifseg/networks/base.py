@@ -34,6 +34,7 @@ class BoxNetwork(nn.Module):
     halves: bool = True  # whether bfloat16 convolutions were found to leave the masks as good
     listens: bool = False  # whether it sees `guidance.CHANNELS`, and not the image alone
     context_cells: int = 0  # points of the working grid that it sees around the box
+    finest: int = 1  # points of the working grid along a side of one of its finest maps' pixels
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, ...) normalised image -> (N, C, ...) features."""
@@ -48,8 +49,16 @@ class BoxNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        logits = self.classifier(self.features(image).movedim(1, -1))
-        return logits.movedim(-1, 1)
+        return self._classified(self.features(image))
+
+    def logits_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
+        """Logits (N, 2, ...) at some points of the image (N, c, ...): what training asks for. ``points``: a slice with
+        a start and a stop for each axis, whose steps are 1 or `finest`."""
+        some = slice(None), slice(None), *points
+        return self._classified(self.features(image)[some])
+
+    def _classified(self, features: torch.Tensor) -> torch.Tensor:
+        return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
 
 
 def as_they_are(said: torch.Tensor) -> torch.Tensor:

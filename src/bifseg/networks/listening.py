@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, position, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -30,8 +30,10 @@ class ListeningNet(BoxNetwork):
 
     ``widths``: channels per scale, fine to coarse. ``blocks``: residual blocks per scale but the finest. ``context``:
     pixels of the working grid that it sees around the box, on every side. ``compressed``: feature channels that
-    each of the next two scales but the coarsest contributes. The classifier sees the decoder's maps and, as they
-    are, the image and the user's strokes, so that what adapts to an image knows its intensities.
+    each of the next two scales but the coarsest contributes. ``finest``: 2 where the finest scale has half the
+    resolution of the working grid: a CPU has no time for wide maps of a whole volume. The classifier sees the
+    decoder's maps and, as they are, the image and the user's strokes, so that what adapts to an image knows its
+    intensities.
 
     Only few layers work at full resolution: that is where an encoder-decoder spends its time on a CPU. Where in the
     box a pixel lies enters at half of it. All images of a batch have the same box.
@@ -48,13 +50,16 @@ class ListeningNet(BoxNetwork):
         context: int,
         compressed: int = 8,
         hidden: int = 32,
+        finest: int = 1,
     ) -> None:
         super().__init__()
-        self.dimension, self.context_cells = dimension, context
+        if finest not in (1, 2) or context < finest:
+            raise ValueError(f"finest is {finest} and context {context}; possible are 1 and 2, and no less context")
+        self.dimension, self.context_cells, self.finest = dimension, context, finest
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d
         fine, *coarse = widths
         entering = [fine + 2 * dimension, *coarse[:-1]]
-        self.stem = _convolution(dimension, len(CHANNELS), fine)
+        self.stem = _convolution(dimension, len(CHANNELS), fine, stride=finest)
         self.down = nn.ModuleList(
             nn.Sequential(*_convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
             for a, b, count in zip(entering, coarse, blocks, strict=True)
@@ -67,22 +72,51 @@ class ListeningNet(BoxNetwork):
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
         """``image``: (N, 7, ...), the channels of `guidance.CHANNELS` over the box and its context."""
-        size = image.shape[2:]
+        image = padded(image, self.finest)
+        maps = self._maps(image)
+        fine = next(maps)
+        yield fine, image.shape[2:]
+        yield torch.cat(list(maps), dim=1), image.shape[2:]
+        yield as_they_are(image), image.shape[2:]
+
+    def logits_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
+        """Of maps of half the resolution only those points are made that are asked for, an eighth of a volume."""
+        if self.finest == 1 or any(part.step != self.finest for part in points):
+            return super().logits_at(image, points)
+        maps = torch.cat([one.to(image.dtype) for one in self._maps(padded(image, self.finest))], dim=1)
+        for axis, part in enumerate(points, start=2):
+            maps = _every_second(maps, axis, part)
+        some = slice(None), slice(None), *points
+        said = as_they_are(image)[some]
+        return self._classified(torch.cat([maps, said], dim=1))
+
+    def _maps(self, image: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What the classifier sees of the decoder: its finest maps, then those of the next two scales, which have at
+        most half of the working grid's resolution."""
         x = self.stem(image)
         encoded = [x]
-        x = torch.cat([x, position(image[:1, 1:2]).expand(len(image), *[-1] * (image.ndim - 1)).to(x.dtype)], dim=1)
+        every = [slice(None, None, self.finest)] * self.dimension
+        some = slice(None, 1), slice(1, 2), *every
+        box = image[some]
+        x = torch.cat([x, position(box).expand(len(image), *[-1] * (image.ndim - 1)).to(x.dtype)], dim=1)
         for down in self.down:
             x = down(x)
             encoded.append(x)
-        half = encoded[1].shape[2:]
+        half = encoded[2 - self.finest].shape[2:]
         outputs = {}
         for k in reversed(range(len(self.up))):
             x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
             outputs[k] = x
-        yield outputs[0], size
-        compressed = [upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1)]
-        yield torch.cat(compressed, dim=1), size
-        yield as_they_are(image), size
+        yield outputs[0]
+        yield from (upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1))
+
+
+def _every_second(maps: torch.Tensor, axis: int, points: slice) -> torch.Tensor:
+    """`upsampled` to twice the size along an axis, and of that every second point."""
+    first, second = points.start // 2, points.start % 2
+    count = (points.stop - points.start + 1) // 2
+    near = maps.narrow(axis, first, count)
+    return torch.lerp(near, maps.narrow(axis, first + 2 * second - 1, count), 0.25)
 
 
 def _convolution(dimension: int, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bifseg.training.train_listening import ListeningRecipe
 
 SCRIBBLED_FIRST = 0.2  # share of boxes that come with scribbles before anything was segmented
+AHEAD = 4  # batches that are rendered before they are needed
 FORGOTTEN = 0.25  # share of answers that are not shown to the network as the mask so far
 
 
@@ -51,15 +52,17 @@ class Batches:
         self.arrays = SharedArrays.create(folder, recipe.under_way * recipe.batch, voxels)
         context = multiprocessing.get_context("spawn")
         self.users = ProcessPoolExecutor(workers, context, attach, self.arrays.about)
+        self._painter = ThreadPoolExecutor(1) if renderer.device == "cpu" else None
+        self._ahead: dict[int, Future[Boxes]] = {}
 
     def begin(self, slot: int, number: int) -> UnderWay:
         """A fresh batch in a slot of the ring."""
         rng = np.random.default_rng((self.seed, number, 1))
         size = self.recipe.batch
-        boxes = self.renderer.batch((self.seed, number, 0), size)
-        under_way = UnderWay(
-            boxes, range(slot * size, (slot + 1) * size), number, int(rng.integers(1, self.recipe.rounds + 1))
-        )
+        shares = self.recipe.rounds
+        rounds = int(rng.choice(len(shares), p=shares))
+        under_way = UnderWay(self._rendered(number), range(slot * size, (slot + 1) * size), number, rounds)
+        boxes = under_way.boxes
         count = math.prod(under_way.shape)
         inside = (slice(None), *boxes.inside)
         rows = slice(under_way.places.start, under_way.places.stop)
@@ -72,6 +75,18 @@ class Batches:
             if rng.random() < SCRIBBLED_FIRST:
                 self._ask(under_way, place, first=True)
         return under_way
+
+    def _rendered(self, number: int) -> Boxes:
+        """The boxes of a batch; on a CPU those of the next ones are made while the network learns."""
+        if self._painter is None:
+            return self._boxes(number)
+        for coming in range(number, number + AHEAD):
+            if coming not in self._ahead:
+                self._ahead[coming] = self._painter.submit(self._boxes, coming)
+        return self._ahead.pop(number).result()
+
+    def _boxes(self, number: int) -> Boxes:
+        return self.renderer.batch((self.seed, number, 0), self.recipe.batch)
 
     def answer(self, under_way: UnderWay, mask: torch.Tensor) -> None:
         """The network's masks (N, ...) of the boxes: users look at them and correct what is wrong."""
@@ -110,3 +125,5 @@ class Batches:
 
     def close(self) -> None:
         self.users.shutdown(cancel_futures=True)
+        if self._painter is not None:
+            self._painter.shutdown(cancel_futures=True)

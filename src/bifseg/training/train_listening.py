@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -41,8 +42,8 @@ MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
 class ListeningRecipe:
     """Everything a run is a function of, but for seed, data and clock.
 
-    ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: a box is seen at most so often after
-    the first time; ``average``: decay of the weights that are kept.
+    ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
+    twice and so on, with more strokes every time; ``average``: decay of the weights that are kept.
     """
 
     architecture: str
@@ -50,7 +51,7 @@ class ListeningRecipe:
     size: int
     batch: int
     under_way: int = 16
-    rounds: int = 3
+    rounds: tuple[float, ...] = (0, 1 / 3, 1 / 3, 1 / 3)
     rate: float = 1.5e-3
     warm_up: int = 200  # steps
     weight_decay: float = 3e-3
@@ -69,6 +70,11 @@ RECIPES = {
     "multiscale3d": ListeningRecipe(
         "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96], "context": 8}, size=48, batch=3, under_way=6,
         average=0.998,
+    ),
+    "listening3d": ListeningRecipe(
+        "listening",
+        {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
+        size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15),
     ),
     "large2d": ListeningRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
@@ -135,6 +141,7 @@ def train(
     begun = step
     renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.settings["context"], recipe.shares, device)
     record: dict[str, Any] = {}
+    rng = np.random.default_rng((seed, step))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         batches = Batches(recipe, renderer, workers, Path(folder), seed)
         try:
@@ -147,7 +154,7 @@ def train(
             clock = time.perf_counter() - seconds
             saved = time.perf_counter()
             waiting: tuple[int, torch.Tensor] | None = None  # the last step's slot and masks, not yet looked at
-            tally = torch.zeros(recipe.rounds + 1, 3, device=device)  # per round: boxes, their Dice, their loss
+            tally = torch.zeros(len(recipe.rounds), 3, device=device)  # per round: boxes, their Dice, their loss
             watch = Stopwatch()
             while True:
                 seconds = time.perf_counter() - clock
@@ -167,12 +174,11 @@ def train(
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
                     )
-                inside = slice(None), *under_way.boxes.inside
-                truth = under_way.boxes.truth[inside]
+                points = _some(under_way.boxes.inside, network.finest, rng)
+                some = slice(None), *points
+                truth = under_way.boxes.truth[some]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    features_in_box = slice(None), *inside
-                    features = network.features(x)[features_in_box]
-                    logits = network.classifier(features.movedim(1, -1)).movedim(-1, 1)
+                    logits = network.logits_at(x, points)
                 loss = loss_of(logits, truth)
                 optimiser.zero_grad()
                 loss.backward()
@@ -190,7 +196,7 @@ def train(
                 if waiting is not None:
                     with watch("boxes"):
                         number = _go_on(batches, ring, *waiting, number)
-                waiting = slot, mask
+                waiting = slot, _everywhere(mask, network.finest)
                 step += 1
                 if step % 50 == 0:
                     record = _record(step, seconds, tally)
@@ -220,6 +226,18 @@ def train(
     model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
     save_model(model, output, half=True)
     yield {"step": step, "seconds": seconds, "finished": True}
+
+
+def _some(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
+    """Every so many points of a box, from a random one on."""
+    return tuple(slice(part.start + int(rng.integers(step)), part.stop, step) for part in inside)
+
+
+def _everywhere(mask: torch.Tensor, step: int) -> torch.Tensor:
+    """A mask of `_some` points (N, ...) on all of them."""
+    for axis in range(1, mask.ndim if step > 1 else 1):
+        mask = mask.repeat_interleave(step, axis)
+    return mask
 
 
 def _go_on(batches: Batches, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
