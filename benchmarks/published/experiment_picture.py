@@ -1,4 +1,4 @@
-"""The paper's experiment in one picture: what each part of the method is worth as the network gets better."""
+"""The paper's experiment in one picture: what each part of the method is worth as training goes on."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ CLAIMS = (
 
 
 def summary(rows: Sequence[Mapping]) -> dict:
-    """Models in the order of their own Dice on the unseen class, each with its values and paired differences."""
+    """Models, their values and paired differences: the run as printed along its steps, then others by their Dice."""
     objects: dict[tuple, dict] = defaultdict(dict)  # whose settings may have been judged one after the other
     for row in rows:
         own = objects[tuple(row[key] for key in ("sha256", "label", "case", "plane"))]
@@ -60,12 +60,19 @@ def summary(rows: Sequence[Mapping]) -> dict:
     for own in objects.values():
         groups[own["sha256"], own["label"]].append(own)
     found = [_model(own) for own in groups.values()]
-    found.sort(key=lambda one: (one["label"] != "RV", one["label"], one["network"]["mean"]))
+    found.sort(key=_place)
     dates = sorted(row["date"] for row in rows)
     return {
         "dates": [dates[0], dates[-1]], "machine": rows[-1]["machine"],
         "parameters": next(iter(objects.values()))["settings"]["printed"], "models": found,
     }  # fmt: skip
+
+
+def _place(model: Mapping) -> tuple:
+    """Where a model stands among all."""
+    printed = PRINTED.fullmatch(model["name"])
+    own = (0, model["steps"], int(printed[1])) if printed else (1, model["network"]["mean"], 0)
+    return model["label"] != "RV", model["label"], *own
 
 
 def _model(rows: Sequence[Mapping]) -> dict:
