@@ -119,7 +119,7 @@ def test_a_crop_tells_the_trunk_what_was_said(architecture, coarsest):
     heard = crop.features(scribbles)
     marks = heard.views[0].reshape(*crop.shape, -1)[..., -4].numpy()
     np.testing.assert_array_equal(marks, scribbles == 1)
-    np.testing.assert_array_equal(heard.views[0].reshape(*crop.shape, -1)[..., -6], crop.channels[0][crop._inside])
+    np.testing.assert_array_equal(heard.views[0].reshape(*crop.shape, -1)[..., -6], crop.channels[0][crop.inside])
     assert crop.features(scribbles) is heard
     assert crop.features() is nothing
     masked = crop.features(scribbles, scribbles == 1)

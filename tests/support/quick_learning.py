@@ -11,7 +11,7 @@ from bifseg.tasks import cross_validation, fitting, versions
 def quicken(patched: pytest.MonkeyPatch) -> None:
     """Have tasks learn so while this is patched; tests/tasks has the trunk learn, too."""
     patched.setattr(fitting, "ROWS", 4000)
-    patched.setattr(fitting, "sees_the_image_alone", lambda network: False)
+    patched.setattr(fitting, "learns_in_trunk", lambda network: False)
 
 
 def coarsen(patched: pytest.MonkeyPatch) -> None:

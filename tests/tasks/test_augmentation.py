@@ -72,3 +72,15 @@ def test_the_same_seed_bends_alike():
     image = mask.astype(np.float32)
     one, other = (deformed(np.random.default_rng(3), image, mask)[0] for _ in range(2))
     assert np.array_equal(one, other)
+
+
+def test_with_what_lies_around_the_box_the_object_is_whole_and_the_context_as_wide_as_before():
+    rng = np.random.default_rng(1)
+    image, mask = rng.normal(size=(40, 44, 36)).astype(np.float32), ellipsoid((28, 32, 24))
+    for _ in range(10):
+        part, inside = shown(rng, image, mask, True, context=6)
+        assert part.shape == tuple(n + 12 for n in inside.shape)
+        for axis, (n, seen) in enumerate(zip(mask.shape, inside.shape, strict=True)):
+            assert n - 2 * int(MARGIN * n) <= seen <= n
+            (first, last), (begun, ended) = ends(mask, axis), ends(inside, axis)
+            assert ended - begun == pytest.approx(last - first, abs=2)

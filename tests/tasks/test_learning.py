@@ -187,7 +187,7 @@ def test_in_a_stack_a_network_is_tried_beside_what_slices_say():
     model = load_model("multiscale3d", 3)
     array, mask = (np.repeat(one, 6, axis=2) for one in (scan_and_core(0)[0].array, scan_and_core(0)[1]))
     example = Example.of(Image(array, (1, 1, 6)), mask, ((4, 44), (4, 44), (0, 6)), "patient 0")
-    crop = Crop(example.image, example.whole, model)
+    crop = Crop(example.image, example.box_in_image, model)
     alone = crop.features().log_odds(model.network.classifier).numpy().reshape(crop.shape)
     same = between(model.network, model.network, 0.5)
     for network in (model.network, same):

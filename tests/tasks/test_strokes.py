@@ -26,7 +26,7 @@ def disc():
 
 def tried(reaches, seed=0, example=None):
     example = example or core(0)
-    crop = Crop(example.image, example.whole, MODEL)
+    crop = Crop(example.image, example.box_in_image, MODEL)
     truth = crop.mask_on_grid(example.mask)
     return after_strokes(crop, MODEL.network, truth, None, preset("fast", 2), reaches, seed)
 

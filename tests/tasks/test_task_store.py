@@ -10,7 +10,9 @@ from kinds_of_objects import BOX, core, scan_and_core
 from quick_learning import coarsen, quicken
 
 from bifseg.errors import DamagedFile, InvalidInput, NotFound
+from bifseg.imaging.image import Image
 from bifseg.networks.checkpoint import load_model
+from bifseg.tasks import example as examples_of_tasks
 from bifseg.tasks import store
 from bifseg.tasks.example import Example
 from bifseg.tasks.store import Tasks
@@ -43,6 +45,23 @@ def files(folder):
 
 def digests(task):
     return [example.digest for example in task.examples()]
+
+
+def test_as_much_is_kept_around_a_box_as_the_default_network_looks_at(monkeypatch):
+    monkeypatch.setattr(examples_of_tasks, "surroundings", lambda dimension: {2: 0.0, 3: 0.25}[dimension])
+    rng = np.random.default_rng(0)
+    scan, mask = Image(rng.normal(size=(30, 40, 12)).astype(np.float32), (1, 1, 4)), np.zeros((30, 40, 12), bool)
+    mask[6:16, 8:20, 4:7] = True
+    one = Example.of(scan, mask, ((4, 18), (6, 26), (3, 8)), "p")
+    assert one.margins == ((4, 6), (6, 6), (3, 3))  # a quarter of 20 mm and one voxel more, or up to the border
+    assert np.array_equal(one.image.voxels, scan.voxels[0:24, 0:32, 0:11])
+    assert np.array_equal(one.image.voxels[one.box_in_image.slices], scan.voxels[one.box.slices])
+    assert np.array_equal(one.mask_in_image, mask[0:24, 0:32, 0:11])
+    again = Example.unpacked(one.packed())
+    assert again.margins == one.margins
+    assert again.digest == one.digest
+    assert np.array_equal(again.look.mask, one.look.mask)
+    assert Example.of(scan, mask, ((4, 18), (6, 26), 5), "p").margins == examples_of_tasks.ALONE
 
 
 def test_an_example_comes_back_as_it_was():

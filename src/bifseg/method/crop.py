@@ -24,7 +24,7 @@ from bifseg.method.timing import Stopwatch
 from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.networks.execution import write_features
-from bifseg.networks.guidance import guidance
+from bifseg.networks.guidance import guidance, heard
 from bifseg.prompts.interaction import Box
 
 HEARD = 2  # features of so many different strokes are kept: of those before an interaction, and after it
@@ -92,6 +92,8 @@ class Crop(Grid):
     ----------
     channels
         What the trunk sees of the image, float32, normalised: one array for each of its colours.
+    inside
+        Where the box lies in them.
     relative_distance
         Of scribbles on the grid, see `bifseg.method.evidence.RelativeDistance`.
 
@@ -116,7 +118,7 @@ class Crop(Grid):
                     "show; draw several shorter boxes along it."
                 )
             cells = model.network.context_cells
-            self._inside = tuple(slice(cells, cells + n) for n in self.shape)
+            self.inside = tuple(slice(cells, cells + n) for n in self.shape)
             channels = [image.array] if image.colours is None else np.moveaxis(image.colours, 3, 0)
             self.channels = [normalise(self._with_context(image, channel, cells)) for channel in channels]
             self._grey = native
@@ -206,10 +208,9 @@ class Crop(Grid):
         key = strokes.tobytes() + (b"" if mask is None else np.packbits(mask).tobytes()) if listens else b""
         features = next((kept for known, kept in self._heard if known == key), None)
         if features is None:
-            said = self._said(strokes, mask) if listens else None
-            inputs = (seen[None] if said is None else self._guided(seen, said) for seen in self.channels)
-            network, inside = self._model.network, self._inside
-            views = [view for channels in inputs for view in self._views(network, channels, inside)]
+            said = guidance(self.image01, strokes, mask) if listens else None
+            inputs = (seen[None] if said is None else heard(seen, self.inside, said) for seen in self.channels)
+            views = [view for channels in inputs for view in self._views(self._model.network, channels)]
             features = Features(views, self.shape)
         self._heard = [(key, features), *(pair for pair in self._heard if pair[1] is not features)][:HEARD]
         return features
@@ -239,21 +240,8 @@ class Crop(Grid):
         """
         return array if array.ndim == 2 else array.swapaxes(self._coarsest, 2)
 
-    def _said(self, scribbles: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """What a listening trunk sees beside the image, the same for all colours: float32, on the grid, the channels of
-        `guidance.CHANNELS` but for the image."""
-        return np.stack([np.ones(self.shape, np.float32), *guidance(self.image01, scribbles, mask)])
-
-    def _guided(self, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
-        """The input of a listening trunk: float32, the image and what was said, over box and context."""
-        channels = np.zeros((1 + len(said), *seen.shape), np.float32)
-        channels[0] = seen
-        box = slice(1, None), *self._inside
-        channels[box] = said
-        return channels
-
-    def _views(self, network: BoxNetwork, channels: np.ndarray, inside: tuple[slice, ...]) -> list[torch.Tensor]:
-        """Features (pixels, C), in the part ``inside``, of what a trunk sees (c, ...), as it lies and, where the model
+    def _views(self, network: BoxNetwork, channels: np.ndarray) -> list[torch.Tensor]:
+        """Features (pixels, C), in the part `inside`, of what a trunk sees (c, ...), as it lies and, where the model
         says so, flipped; in 3D the axis of the thickest slices is the network's z."""
         d = len(self.shape)
         flips = [flip for flip in product((False, True), repeat=d) if self._model.flips or not any(flip)]
@@ -261,7 +249,7 @@ class Crop(Grid):
         image = torch.from_numpy(np.stack([np.flip(channels, tuple(axis + 1 for axis in flipped)) for flipped in axes]))
         # NumPy asks for huge pages, torch does not: the first touch of 100 MB takes 10 ms instead of 40.
         features = torch.from_numpy(np.empty((len(axes), *self.shape, network.channels), np.float32))
-        within, out = list(inside), features
+        within, out = list(self.inside), features
         if d == 3:
             image, out = image.transpose(2 + self._coarsest, 4), features.transpose(1 + self._coarsest, 3)
             within[self._coarsest], within[2] = within[2], within[self._coarsest]

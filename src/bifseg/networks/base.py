@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -79,6 +80,11 @@ def position(box: torch.Tensor) -> torch.Tensor:
         axes.append(2 * (at - (at * inside).sum() / count) / (count - 1).clamp_min(1))
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     return torch.cat([grid, grid.abs()])[None]
+
+
+def some_points(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
+    """Every so many points of a part of a grid along each axis, from a random one on: for `BoxNetwork.logits_at`."""
+    return tuple(slice(part.start + int(rng.integers(step)), part.stop, step) for part in inside)
 
 
 def padded(image: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -36,3 +36,18 @@ def guidance(image01: np.ndarray, scribbles: np.ndarray, mask: np.ndarray | None
     so_far = np.zeros(scribbles.shape, bool) if mask is None else mask
     marks = np.stack([so_far, scribbles == FOREGROUND, scribbles == BACKGROUND]).astype(np.float32)
     return np.concatenate([marks, nearness(image01, scribbles)])
+
+
+def heard(image: np.ndarray, inside: tuple[slice, ...], said: np.ndarray | None = None) -> np.ndarray:
+    """The input of a listening trunk: float32, (7, ...), the channels of `CHANNELS`.
+
+    ``image``: normalised, over box and context; ``inside``: where the box lies in it; ``said``: `guidance` in the box;
+    None where the user said nothing but the box.
+    """
+    channels = np.zeros((len(CHANNELS), *image.shape), np.float32)
+    channels[0] = image
+    box = slice(None), *inside
+    channels[box][1] = 1
+    if said is not None:
+        channels[box][2:] = said
+    return channels

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+from safetensors import safe_open
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
@@ -34,6 +37,14 @@ def default_file(dimension: int) -> Path:
 def default_sha256(dimension: int) -> str:
     """What `Model.sha256` is of the default for a dimension."""
     return _sha256(default_file(dimension))
+
+
+@cache
+def surroundings(dimension: int) -> float:
+    """How far around a box the default for a dimension looks: a share of the box's longest side, 0 for not at all."""
+    with safe_open(default_file(dimension), framework="np") as file:
+        told = file.metadata()
+    return json.loads(told["settings"]).get("context", 0) / int(told["size"])
 
 
 @cache

@@ -25,22 +25,29 @@ TURN = 0.075  # standard deviation of shears and stretches
 CELLS = 4  # of the random field that bends, along a side
 
 
-def shown(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool) -> tuple[np.ndarray, np.ndarray]:
+def shown(
+    rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, flips: bool, context: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """An example as another user, scanner and patient might have shown it: the image float32, the mask bool.
 
-    ``flips``: whether the network may see it reflected.
+    ``flips``: whether the network may see it reflected. ``context``: points around the box that the image has on every
+    side beside those of the mask, before and after.
     """
+    mask = np.pad(mask, context)
     if rng.random() < ANOTHER_SHAPE:
         image, mask = deformed(rng, image, mask)
     part = []
     for n, (start, stop) in zip(mask.shape, extent(mask) or [(0, n) for n in mask.shape], strict=True):
-        before, after = (rng.integers(min(int(MARGIN * n), free) + 1) for free in (start, n - stop))
+        before, after = (
+            rng.integers(max(0, min(int(MARGIN * (n - 2 * context)), free - context)) + 1) for free in (start, n - stop)
+        )
         step = -1 if flips and rng.random() < 0.5 else 1
         part.append(slice(before, n - after) if step > 0 else slice(n - after - 1, before - 1 if before else None, -1))
     image, mask = (np.ascontiguousarray(array[tuple(part)]) for array in (image, mask))
     if rng.random() < ANOTHER_LOOK:
         image = augment(rng, image, inverted=0)  # the scans of a task are of one kind
-    return np.ascontiguousarray(normalise(image), np.float32), mask
+    box = (slice(context, -context),) * mask.ndim if context else ...
+    return np.ascontiguousarray(normalise(image), np.float32), np.ascontiguousarray(mask[box])
 
 
 def deformed(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A finished object as a task remembers it: the scan in its box, its mask, and where both came from."""
+"""A finished object as a task remembers it: the scan in and around its box, its mask, and where both came from."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import numpy as np
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.method.label_fusion import Look, look_of
+from bifseg.networks.shipped import surroundings
 from bifseg.prompts.interaction import Box, overlap
 
+ALONE = ((0, 0),) * 3  # no margins
 SAME = 0.5  # of their union, that two masks of one scan have in common if they are of one object
 
 
@@ -59,8 +61,10 @@ class About:
 class Example:
     """One finished object.
 
-    ``voxels``: the box's content, (x, y, z), or (x, y, z, 3) of colours. ``mask``: bool (x, y, z). ``spacing``: mm.
-    ``direction``: column k is where axis k points, LPS; none in older ones.
+    ``voxels``: the box's content and, as far as the default network looks around it, what lies there: (x, y, z), or
+    (x, y, z, 3) of colours. ``mask``: bool (x, y, z), in the box. ``spacing``: mm. ``direction``: column k is where
+    axis k points, LPS; none in older ones. ``margins``: for each axis, how many of the voxels lie before and after the
+    box; none in older ones.
     ``scan``: a hash of the whole image's voxels. ``patient``: whose it is; objects of one patient are no independent
     witnesses. ``source``: what else is known of where it came from, for people.
     """
@@ -73,6 +77,7 @@ class Example:
     patient: str
     source: Mapping[str, str] = field(default_factory=dict)
     direction: tuple[tuple[float, ...], ...] | None = None
+    margins: tuple[tuple[int, int], ...] = ALONE
 
     @classmethod
     def of(
@@ -88,12 +93,15 @@ class Example:
             part = "nothing" if not inside.any() else "everything"
             raise InvalidInput(f"In the box {box} {part} is of the object; there is nothing to learn from.")
         image.check_scan()
-        voxels = image.voxels[box.slices].copy()
-        if voxels.min() == voxels.max():
+        content = image.voxels[box.slices]
+        if content.min() == content.max():
             raise InvalidInput(f"The image is constant inside the box {box}; there is nothing to learn from.")
+        margins = _margins(image, box)
+        seen = zip(box.start, box.stop, margins, strict=True)
+        voxels = image.voxels[tuple(slice(start - less, stop + more) for start, stop, (less, more) in seen)].copy()
         scan = hashlib.sha256(np.ascontiguousarray(image.voxels).data).hexdigest()
         direction = tuple(tuple(row) for row in image.direction.tolist())
-        return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}), direction)
+        return cls(voxels, inside, image.spacing, box, scan, patient, dict(source or {}), direction, margins)
 
     @property
     def dimension(self) -> int:
@@ -107,18 +115,25 @@ class Example:
 
     @property
     def image(self) -> Image:
-        """The box's content as a scan of its own."""
+        """The voxels as a scan of its own."""
         return Image(self.voxels, self.spacing, direction=np.eye(3) if self.direction is None else self.direction)
 
     @property
-    def whole(self) -> Box:
-        """The box around all of `image`."""
-        return Box((0, 0, 0), self.box.shape)
+    def box_in_image(self) -> Box:
+        """Where the box lies in `image`."""
+        (x, _), (y, _), (z, _) = self.margins
+        nx, ny, nz = self.box.shape
+        return Box((x, y, z), (x + nx, y + ny, z + nz))
+
+    @property
+    def mask_in_image(self) -> np.ndarray:
+        """The mask, bool, of the shape of `image`."""
+        return np.pad(self.mask, self.margins)
 
     @property
     def look(self) -> Look:
         """What tells another object where in its box it lies."""
-        return look_of(self.image, self.whole, self.mask)
+        return look_of(self.image, self.box_in_image, self.mask_in_image)
 
     @cached_property
     def digest(self) -> str:
@@ -144,7 +159,7 @@ class Example:
         about = {
             "box": str(self.box), "spacing": self.spacing, "scan": self.scan, "patient": self.patient,
             "source": dict(self.source), "direction": self.direction,
-        }  # fmt: skip
+        } | ({"margins": self.margins} if self.margins != ALONE else {})  # fmt: skip
         told = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
         file = io.BytesIO()
         np.savez_compressed(file, voxels=self.voxels, mask=np.packbits(self.mask), about=told)
@@ -158,10 +173,23 @@ class Example:
                 about, voxels = json.loads(file["about"].tobytes()), file["voxels"]
                 box = Box.parse(about["box"])
                 mask = np.unpackbits(file["mask"], count=int(np.prod(box.shape))).astype(bool).reshape(box.shape)
-            if voxels.shape[:3] != box.shape:
+            a, b, c = ((int(before), int(after)) for before, after in about.get("margins", ALONE))
+            margins = a, b, c
+            if voxels.shape[:3] != tuple(n + sum(more) for n, more in zip(box.shape, margins, strict=True)):
                 raise ValueError("its parts do not fit")
             x, y, z = about["spacing"]
             turned = about.get("direction") and tuple(tuple(map(float, row)) for row in about["direction"])
-            return cls(voxels, mask, (x, y, z), box, about["scan"], about["patient"], about["source"], turned)
+            return cls(voxels, mask, (x, y, z), box, about["scan"], about["patient"], about["source"], turned, margins)
         except Exception as error:  # of zip, zlib, NumPy, JSON: whatever a damaged file brings forth
             raise InvalidInput(f"is no example of a task, or damaged: {error}.") from error
+
+
+def _margins(image: Image, box: Box) -> tuple[tuple[int, int], ...]:
+    """How many voxels before and after a box are kept, on each axis: as far as the default network looks."""
+    share = surroundings(box.dimension)
+    longest = max(np.multiply(box.shape, image.spacing))
+    found = []
+    for axis, (start, stop, n) in enumerate(zip(box.start, box.stop, image.shape, strict=True)):
+        kept = 0 if not share or axis == box.plane else int(np.ceil(share * longest / image.spacing[axis])) + 1
+        found.append((min(kept, start), min(kept, n - stop)))
+    return tuple(found)

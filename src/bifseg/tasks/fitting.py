@@ -2,7 +2,7 @@
 
 These are the scales and biases of normalisations, and the projections: convolutions of one pixel with a bias, which
 bring maps to the classifier. They are so few that an object that begins with a task can keep them; all weights of the
-trunk gain little more. No network that ships listens; one that does learns its classifier only.
+trunk gain little more. A network that listens is told of every object but the box.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch.optim.adam import adam
 
 from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
-from bifseg.networks.base import BoxNetwork, Classifier
+from bifseg.networks.base import BoxNetwork, Classifier, some_points
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.copies import copied
 from bifseg.networks.execution import convolved_by_onednn
+from bifseg.networks.guidance import heard
 from bifseg.tasks.augmentation import shown
 from bifseg.tasks.example import Example
 from bifseg.training.train import cosine_rate, loss_of
@@ -35,7 +36,7 @@ WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
 def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> BoxNetwork:
     """A copy of a model's network after gradient descent on all examples."""
     network = copied(model.network)
-    if not sees_the_image_alone(network):
+    if not learns_in_trunk(network):
         network.classifier = fitted_classifier(network.classifier, examples, crops, seed)
         return network
     rng = np.random.default_rng(seed)
@@ -51,8 +52,8 @@ def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], see
             k = step % len(examples)
             channels = crops[k].channels
             image = crops[k].as_seen(channels[rng.integers(len(channels))])
-            image, mask = shown(rng, image, masks[k], model.flips)
-            loss = loss_of(network(torch.from_numpy(image)[None, None]), torch.from_numpy(mask).long()[None])
+            image, mask = shown(rng, image, masks[k], model.flips, network.context_cells)
+            loss = _loss(network, image, mask, rng)
             network.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, CLIP)
@@ -79,9 +80,19 @@ class Adam:
         )  # fmt: skip
 
 
-def sees_the_image_alone(network: BoxNetwork) -> bool:
-    """Whether a trunk can be shown an example: no strokes, no surroundings."""
-    return not network.listens and not network.context_cells
+def learns_in_trunk(network: BoxNetwork) -> bool:
+    """Whether a trunk has weights that are fitted; where it has none, its features are computed once."""
+    return len(list(_few(network))) > len(list(network.classifier.parameters()))
+
+
+def _loss(network: BoxNetwork, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Of one example: its image with the context that the network sees, and the mask in the box."""
+    cells = network.context_cells
+    inside = tuple(slice(cells, cells + n) for n in mask.shape)
+    seen = heard(image, inside) if network.listens else image[None]
+    points = some_points(inside, network.finest, rng)
+    truth = mask[tuple(slice(part.start - cells, None, part.step) for part in points)]
+    return loss_of(network.logits_at(torch.from_numpy(seen)[None], points), torch.from_numpy(truth).long()[None])
 
 
 def fitted_classifier(

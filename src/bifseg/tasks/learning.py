@@ -50,7 +50,7 @@ def learn(model: Model, examples: Sequence[Example], seed: int = 0) -> Learnt:
         raise InvalidInput(f"The model {model.name} is for {model.dimension}D boxes, and so must be all examples.")
     if len({example.patient for example in examples}) < LEAST:
         return Learnt(None, None)
-    crops = [Crop(example.image, example.whole, model) for example in examples]
+    crops = [Crop(example.image, example.box_in_image, model) for example in examples]
     validation = CrossValidation(model, examples, crops, seed)
     proof = validation.first_masks()
     if any(proof.best):

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from bifseg.errors import InvalidInput
 from bifseg.method.timing import Stopwatch
 from bifseg.networks import NETWORKS, build
-from bifseg.networks.base import BoxNetwork
+from bifseg.networks.base import BoxNetwork, some_points
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
@@ -174,7 +174,7 @@ def train(
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
                     )
-                points = _some(under_way.boxes.inside, network.finest, rng)
+                points = some_points(under_way.boxes.inside, network.finest, rng)
                 some = slice(None), *points
                 truth = under_way.boxes.truth[some]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
@@ -228,13 +228,8 @@ def train(
     yield {"step": step, "seconds": seconds, "finished": True}
 
 
-def _some(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
-    """Every so many points of a box, from a random one on."""
-    return tuple(slice(part.start + int(rng.integers(step)), part.stop, step) for part in inside)
-
-
 def _everywhere(mask: torch.Tensor, step: int) -> torch.Tensor:
-    """A mask of `_some` points (N, ...) on all of them."""
+    """A mask of `some_points` (N, ...) on all of them."""
     for axis in range(1, mask.ndim if step > 1 else 1):
         mask = mask.repeat_interleave(step, axis)
     return mask

@@ -102,7 +102,8 @@ async def picture_of_finished(task: Named, digest: Digest, service: Served, user
 
     def draw() -> bytes:
         example = own.example(digest)
-        return png(picture(example.image, example.mask, example.whole, SIDE, example.box.plane))
+        box = example.box_in_image
+        return png(picture(example.image, example.mask_in_image, box, SIDE, example.box.plane))
 
     return Response(await _run(service.lane(voxels), user, draw), media_type="image/png")
 
