@@ -220,6 +220,25 @@ def test_logits_at_some_points_are_those_of_all_of_them(settings, first):
         )
 
 
+def test_gradients_in_bfloat16_are_those_of_float32_in_thin_boxes_too():
+    torch.manual_seed(4)
+    settings = {"dimension": 3, "widths": [8, 16, 32, 112], "blocks": [1, 1, 1], "context": 8, "finest": 2}
+    network, said = build("listening", **settings), torch.randn(4, len(CHANNELS), 32, 64, 32)
+    network = network.to(memory_format=torch.channels_last_3d)
+    said[:, 1] = 0
+    said[:, 1, 8:-8, 8:-8, 8:-8] = 1
+    points = (slice(8, 24, 2), slice(8, 56, 2), slice(8, 24, 2))
+    gradients = []
+    for bf16 in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = network.logits_at(said.contiguous(memory_format=torch.channels_last_3d), points)
+        logits.float().square().mean().backward()
+        gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()})
+    for name, exact in gradients[0].items():
+        assert (gradients[1][name] - exact).norm() < 0.3 * exact.norm() + 1e-6, name
+
+
 def test_a_network_of_half_resolution_answers_on_every_point_and_hears_strokes():
     torch.manual_seed(2)
     network, said = build("listening", **HALVED).eval(), torch.zeros(1, len(CHANNELS), 27, 22, 19)

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from bifseg.cli import main as bifseg
+from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
-from bifseg.training import simulated_user
+from bifseg.training import simulated_user, train_listening
 from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
-from bifseg.training.train_listening import ListeningRecipe, grow, train
+from bifseg.training.train_listening import ListeningRecipe, grow, loss_of, train
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 
@@ -154,6 +155,19 @@ def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path,
     assert model.network.finest == 2
     assert model.card["steps"] > 0
     assert all(torch.isfinite(weight).all() for weight in model.network.parameters())
+
+
+def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, volumes, monkeypatch):
+    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    losses = iter(range(1_000_000))
+    monkeypatch.setattr(train_listening, "LOGGED_EVERY", 4)
+    monkeypatch.setattr(train_listening, "loss_of", lambda *of: loss_of(*of) * (np.nan if next(losses) % 4 else 1))
+    first = next(train(recipe, volumes, tmp_path / "net.safetensors", minutes=1))
+    assert first["skipped"] == 3
+    assert np.isfinite(first["loss"])
+    monkeypatch.setattr(train_listening, "loss_of", lambda *of: loss_of(*of) * np.nan)
+    with pytest.raises(InvalidInput, match="No gradient is finite at step 4"):
+        list(train(recipe, volumes, tmp_path / "other.safetensors", minutes=1))
 
 
 def test_the_next_batches_are_those_that_are_rendered_when_asked(tmp_path, volumes):

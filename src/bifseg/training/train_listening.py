@@ -35,6 +35,7 @@ from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
 SAVED_EVERY = 60  # seconds
+LOGGED_EVERY = 50  # steps
 MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
 
 
@@ -123,7 +124,7 @@ def train(
     start: Model | None = None,
     bf16: bool = False,
 ) -> Iterator[dict]:
-    """Train for so many minutes in all, earlier runs with this output counted in; yields a record every 50 steps.
+    """Train for so many minutes in all, earlier runs with this output counted in; yields a record now and then.
 
     Writes ``output`` (the averaged weights), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
@@ -155,6 +156,7 @@ def train(
             saved = time.perf_counter()
             waiting: tuple[int, torch.Tensor] | None = None  # the last step's slot and masks, not yet looked at
             tally = torch.zeros(len(recipe.rounds), 3, device=device)  # per round: boxes, their Dice, their loss
+            skipped = 0  # steps whose gradient was not finite: in bfloat16 one in thousands
             watch = Stopwatch()
             while True:
                 seconds = time.perf_counter() - clock
@@ -182,8 +184,11 @@ def train(
                 loss = loss_of(logits, truth)
                 optimiser.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                optimiser.step()
+                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                if norm.isfinite():
+                    optimiser.step()
+                else:
+                    skipped += 1
                 keep = min(recipe.average, (1 + step) / (10 + step))
                 with torch.no_grad():
                     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
@@ -191,24 +196,24 @@ def train(
                     both = (mask & truth).flatten(1).sum(1)
                     dice = 2 * both / (mask.flatten(1).sum(1) + truth.flatten(1).sum(1)).clamp_min(1)
                     tally[under_way.seen] += torch.stack(
-                        [dice.new_tensor(len(dice)), dice.sum(), loss.detach() * len(dice)]
+                        [dice.new_tensor(len(dice)), dice.sum(), loss.detach().nan_to_num(0, 0, 0) * len(dice)]
                     )
                 if waiting is not None:
                     with watch("boxes"):
                         number = _go_on(batches, ring, *waiting, number)
                 waiting = slot, _everywhere(mask, network.finest)
                 step += 1
-                if step % 50 == 0:
+                if step % LOGGED_EVERY == 0:
                     record = _record(step, seconds, tally)
-                    record |= {"milliseconds": {name: round(ms / 50, 1) for name, ms in watch.items()}}
+                    spent = {name: round(ms / LOGGED_EVERY, 1) for name, ms in watch.items()}
+                    record |= {"skipped": skipped, "milliseconds": spent}
                     tally.zero_()
                     watch.clear()
                     state.log(record)
                     yield record
-                    if not math.isfinite(record["loss"]):
-                        raise InvalidInput(
-                            f"The loss is {record['loss']} at step {step}: the learning rate is too high."
-                        )
+                    if skipped == LOGGED_EVERY:
+                        raise InvalidInput(f"No gradient is finite at step {step}: the learning rate is too high.")
+                    skipped = 0
                 if time.perf_counter() - saved > SAVED_EVERY:
                     state.save(network, average, optimiser, step, seconds)
                     saved = time.perf_counter()
