@@ -10,7 +10,7 @@ from bifseg.imaging.resampling import resample
 from bifseg.method.crop import Crop
 from bifseg.method.parameters import FAST
 from bifseg.networks import build
-from bifseg.networks.base import position
+from bifseg.networks.base import padded, position
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.networks.guidance import CHANNELS, guidance, nearness
 from bifseg.training.train_listening import RECIPES
@@ -251,6 +251,18 @@ def test_a_network_of_half_resolution_answers_on_every_point_and_hears_strokes()
     changed = (heard - silent).abs().amax((0, 1)) > 1e-6
     assert changed[12, 12, 9]
     assert changed.sum() > 8  # not only where the stroke is: the trunk heard it
+
+
+@pytest.mark.parametrize("settings", [SMALL["listening"], HALVED], ids=["whole", "halved"])
+def test_a_grid_of_any_size_is_seen_as_one_whose_scales_fit_into_one_another(settings):
+    torch.manual_seed(5)
+    network, said = build("listening", **settings).eval(), torch.randn(1, len(CHANNELS), 27, 22, 19)
+    said[:, 1] = 0
+    said[:, 1, 4:-4, 4:-4, 4:-4] = 1
+    with torch.inference_mode():
+        whole = network(padded(said, 4 * network.finest))
+        assert whole.shape[2] in (28, 32)
+        torch.testing.assert_close(network(said), whole[..., :27, :22, :19])
 
 
 @pytest.mark.parametrize("wrong", [{"finest": 3}, {"finest": 2, "context": 1}])

@@ -72,7 +72,7 @@ class ListeningNet(BoxNetwork):
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
         """``image``: (N, 7, ...), the channels of `guidance.CHANNELS` over the box and its context."""
-        image = padded(image, self.finest)
+        image = self._padded(image)
         maps = self._maps(image)
         fine = next(maps)
         yield fine, image.shape[2:]
@@ -83,12 +83,16 @@ class ListeningNet(BoxNetwork):
         """Of maps of half the resolution only those points are made that are asked for, an eighth of a volume."""
         if self.finest == 1 or any(part.step != self.finest for part in points):
             return super().logits_at(image, points)
-        maps = torch.cat([one.to(image.dtype) for one in self._maps(padded(image, self.finest))], dim=1)
+        maps = torch.cat([one.to(image.dtype) for one in self._maps(self._padded(image))], dim=1)
         for axis, part in enumerate(points, start=2):
             maps = _every_second(maps, axis, part)
         some = slice(None), slice(None), *points
         said = as_they_are(image)[some]
         return self._classified(torch.cat([maps, said], dim=1))
+
+    def _padded(self, image: torch.Tensor) -> torch.Tensor:
+        """Every scale has exactly twice the pixels of the next one: where they are upsampled, they lie as they did."""
+        return padded(image, self.finest * 2 ** len(self.down))
 
     def _maps(self, image: torch.Tensor) -> Iterator[torch.Tensor]:
         """What the classifier sees of the decoder: its finest maps, then those of the next two scales, which have at
