@@ -210,7 +210,7 @@ def test_logits_at_some_points_are_those_of_all_of_them(settings, first):
     network, said = build("listening", **settings), torch.randn(2, len(CHANNELS), 24, 20, 19)
     said[:, 1] = 0
     said[:, 1, 4:-4, 4:-4, 4:-4] = 1
-    points = tuple(slice(start, n - 4, network.finest) for start, n in zip(first, said.shape[2:], strict=True))
+    points = tuple(slice(start, n - 4, network.sparse) for start, n in zip(first, said.shape[2:], strict=True))
     with torch.inference_mode():
         torch.testing.assert_close(
             network.logits_at(said, points),
@@ -260,7 +260,7 @@ def test_a_grid_of_any_size_is_seen_as_one_whose_scales_fit_into_one_another(set
     said[:, 1] = 0
     said[:, 1, 4:-4, 4:-4, 4:-4] = 1
     with torch.inference_mode():
-        whole = network(padded(said, 4 * network.finest))
+        whole = network(padded(said, 4 * network.sparse))
         assert whole.shape[2] in (28, 32)
         torch.testing.assert_close(network(said), whole[..., :27, :22, :19])
 

@@ -35,7 +35,7 @@ class BoxNetwork(nn.Module):
     halves: bool = True  # whether bfloat16 convolutions were found to leave the masks as good
     listens: bool = False  # whether it sees `guidance.CHANNELS`, and not the image alone
     context_cells: int = 0  # points of the working grid that it sees around the box
-    finest: int = 1  # points of the working grid along a side of one of its finest maps' pixels
+    sparse: int = 1  # training looks at one in so many points along each axis
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 1, ...) normalised image -> (N, C, ...) features."""
@@ -53,10 +53,9 @@ class BoxNetwork(nn.Module):
         return self._classified(self.features(image))
 
     def logits_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
-        """Logits (N, 2, ...) at some points of the image (N, c, ...): what training asks for. ``points``: a slice with
-        a start and a stop for each axis, whose steps are 1 or `finest`."""
-        some = slice(None), slice(None), *points
-        return self._classified(self.features(image)[some])
+        """Logits (N, 2, ...) at some points of the image (N, c, ...): what training asks for. ``points``: of each axis
+        a slice with a start, a stop and a step."""
+        return self._classified(torch.cat([_at(maps, size, points) for maps, size in self.parts(image)], dim=1))
 
     def _classified(self, features: torch.Tensor) -> torch.Tensor:
         return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
@@ -82,6 +81,14 @@ def position(box: torch.Tensor) -> torch.Tensor:
     return torch.cat([grid, grid.abs()])[None]
 
 
+def exact(maps: torch.Tensor) -> torch.autocast:
+    """In float32 within an autocast to bfloat16: the coarsest scale, which takes no time.
+
+    Of maps as small as 2 x 4 x 2, oneDNN 3.12 makes up numbers for a bfloat16 convolution's gradient.
+    """
+    return torch.autocast(maps.device.type, enabled=False)
+
+
 def some_points(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
     """Every so many points of a part of a grid along each axis, from a random one on: for `BoxNetwork.logits_at`."""
     return tuple(slice(part.start + int(rng.integers(step)), part.stop, step) for part in inside)
@@ -96,6 +103,32 @@ def cropped(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The first ``size`` pixels of every side of maps (N, C, ...): what `padded` added is taken off."""
     corner = slice(None), slice(None), *(slice(n) for n in size)
     return maps[corner]
+
+
+def _at(maps: torch.Tensor, size: Sequence[int], points: tuple[slice, ...]) -> torch.Tensor:
+    """Some points of maps that are `upsampled`; of every second one nothing else is made: in 3D an eighth."""
+    doubled = tuple(size) == tuple(2 * n for n in maps.shape[2:])
+    if not doubled or any(part.step != 2 for part in points):
+        some = slice(None), slice(None), *points
+        return upsampled(maps, size)[some].float()
+    maps = maps.float()
+    for axis, part in enumerate(points, start=2):
+        maps = _every_second(maps, axis, part)
+    return maps
+
+
+def _every_second(maps: torch.Tensor, axis: int, points: slice) -> torch.Tensor:
+    """`upsampled` to twice the size along an axis, and of that every second point."""
+    first, second = points.start // 2, points.start % 2
+    count, n = (points.stop - points.start + 1) // 2, maps.shape[axis]
+    near, start = maps.narrow(axis, first, count), first + 2 * second - 1
+    if start < 0:
+        other = torch.cat([maps.narrow(axis, 0, 1), maps.narrow(axis, 0, count - 1)], dim=axis)
+    elif start + count > n:
+        other = torch.cat([maps.narrow(axis, start, count - 1), maps.narrow(axis, n - 1, 1)], dim=axis)
+    else:
+        other = maps.narrow(axis, start, count)
+    return torch.lerp(near, other, 0.25)
 
 
 def upsampled(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

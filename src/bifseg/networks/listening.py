@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, position, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, exact, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -55,7 +55,8 @@ class ListeningNet(BoxNetwork):
         super().__init__()
         if finest not in (1, 2) or context < finest:
             raise ValueError(f"finest is {finest} and context {context}; possible are 1 and 2, and no less context")
-        self.dimension, self.context_cells, self.finest = dimension, context, finest
+        self.dimension, self.context_cells = dimension, context
+        self.finest = self.sparse = finest
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d
         fine, *coarse = widths
         entering = [fine + 2 * dimension, *coarse[:-1]]
@@ -79,17 +80,6 @@ class ListeningNet(BoxNetwork):
         yield torch.cat(list(maps), dim=1), image.shape[2:]
         yield as_they_are(image), image.shape[2:]
 
-    def logits_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
-        """Of maps of half the resolution only those points are made that are asked for, an eighth of a volume."""
-        if self.finest == 1 or any(part.step != self.finest for part in points):
-            return super().logits_at(image, points)
-        maps = torch.cat([one.to(image.dtype) for one in self._maps(self._padded(image))], dim=1)
-        for axis, part in enumerate(points, start=2):
-            maps = _every_second(maps, axis, part)
-        some = slice(None), slice(None), *points
-        said = as_they_are(image)[some]
-        return self._classified(torch.cat([maps, said], dim=1))
-
     def _padded(self, image: torch.Tensor) -> torch.Tensor:
         """Every scale has exactly twice the pixels of the next one: where they are upsampled, they lie as they did."""
         return padded(image, self.finest * 2 ** len(self.down))
@@ -106,8 +96,7 @@ class ListeningNet(BoxNetwork):
         for down in self.down[:-1]:
             x = down(x)
             encoded.append(x)
-        # Of maps as small as 2 x 4 x 2, oneDNN 3.12 makes up numbers for a bfloat16 convolution's gradient.
-        with torch.autocast(x.device.type, enabled=False):
+        with exact(x):
             encoded.append(x := self.down[-1](x.float()))
         half = encoded[2 - self.finest].shape[2:]
         outputs = {}
@@ -116,14 +105,6 @@ class ListeningNet(BoxNetwork):
             outputs[k] = x
         yield outputs[0]
         yield from (upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1))
-
-
-def _every_second(maps: torch.Tensor, axis: int, points: slice) -> torch.Tensor:
-    """`upsampled` to twice the size along an axis, and of that every second point."""
-    first, second = points.start // 2, points.start % 2
-    count = (points.stop - points.start + 1) // 2
-    near = maps.narrow(axis, first, count)
-    return torch.lerp(near, maps.narrow(axis, first + 2 * second - 1, count), 0.25)
 
 
 def _convolution(dimension: int, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, position, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, exact, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -32,6 +32,7 @@ class MultiScaleNet(BoxNetwork):
     ) -> None:
         super().__init__()
         self.listens, self.context_cells = context is not None, context or 0
+        self.sparse = dimension - 1  # a plane has few points
         said = len(CHANNELS) - 1 if self.listens else 0
         self.dimension, self.widths, self.halves = dimension, tuple(widths), dimension == 2
         fine, *coarse = self.widths
@@ -61,9 +62,11 @@ class MultiScaleNet(BoxNetwork):
         x = padded(torch.cat([image[:, :1], place, image[:, 1:]], dim=1), 2 ** (len(self.widths) - 1))
         fine = x = self.stem(x)
         encoded = []
-        for down in self.down:
+        for down in self.down[:-1]:
             x = down(x)
             encoded.append(x)
+        with exact(x):
+            encoded.append(x := self.down[-1](x.float()))
         half = encoded[0].shape[2:]
         yield fine, fine.shape[2:]
         outputs = [upsampled(self.compress[-1](x), half)]

@@ -90,7 +90,7 @@ def _loss(network: BoxNetwork, image: np.ndarray, mask: np.ndarray, rng: np.rand
     cells = network.context_cells
     inside = tuple(slice(cells, cells + n) for n in mask.shape)
     seen = heard(image, inside) if network.listens else image[None]
-    points = some_points(inside, network.finest, rng)
+    points = some_points(inside, network.sparse, rng)
     truth = mask[tuple(slice(part.start - cells, None, part.step) for part in points)]
     return loss_of(network.logits_at(torch.from_numpy(seen)[None], points), torch.from_numpy(truth).long()[None])
 

@@ -176,7 +176,7 @@ def train(
                     group["lr"] = (
                         recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
                     )
-                points = some_points(under_way.boxes.inside, network.finest, rng)
+                points = some_points(under_way.boxes.inside, network.sparse, rng)
                 some = slice(None), *points
                 truth = under_way.boxes.truth[some]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
@@ -201,7 +201,7 @@ def train(
                 if waiting is not None:
                     with watch("boxes"):
                         number = _go_on(batches, ring, *waiting, number)
-                waiting = slot, _everywhere(mask, network.finest)
+                waiting = slot, _everywhere(mask, network.sparse)
                 step += 1
                 if step % LOGGED_EVERY == 0:
                     record = _record(step, seconds, tally)
