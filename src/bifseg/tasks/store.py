@@ -29,7 +29,7 @@ from bifseg.tasks.version import Version
 KNOWN = 1 << 14  # examples of which is kept in memory where they came from: a kilobyte each
 NAME, FILE = 240, 200  # bytes of a task's name, and of it in the names of files: systems take 255
 MOST = 32  # examples of a dimension that are remembered; the oldest are forgotten
-LEARNER = 7  # of `learning`: another one learns anew from the same examples
+LEARNER = 8  # of `learning`: another one learns anew from the same examples
 
 
 class Task:

@@ -75,7 +75,7 @@ RECIPES = {
     "listening3d": ListeningRecipe(
         "listening",
         {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
-        size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15),
+        size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
     ),
     "large2d": ListeningRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
