@@ -220,6 +220,17 @@ def test_logits_at_some_points_are_those_of_all_of_them(settings, first):
         )
 
 
+@pytest.mark.parametrize("first", [(0, 1, 0), (1, 0, 1)])
+@pytest.mark.parametrize("shape", [(24, 16, 20), (23, 17, 12)])
+def test_logits_at_every_second_point_up_to_the_border_are_those_of_all_of_them(first, shape):
+    torch.manual_seed(6)
+    network, image = build("multiscale", dimension=3, widths=[8, 16, 24]), torch.randn(2, 1, *shape)
+    points = tuple(slice(start, n, network.sparse) for start, n in zip(first, shape, strict=True))
+    some = slice(None), slice(None), *points
+    with torch.inference_mode():
+        torch.testing.assert_close(network.logits_at(image, points), network(image)[some], rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_in_bfloat16_are_those_of_float32_in_thin_boxes_too():
     torch.manual_seed(4)
     settings = {"dimension": 3, "widths": [8, 16, 32, 112], "blocks": [1, 1, 1], "context": 8, "finest": 2}
