@@ -21,6 +21,7 @@ from bifseg.cli import main
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, write_image
+from bifseg.tasks.priors import prior_of
 from bifseg.tasks.store import Tasks
 from bifseg.tasks.versions import learn_version
 from bifseg.training.synthetic.phantom import phantom
@@ -237,7 +238,9 @@ def test_a_row_begins_with_what_its_task_has_learnt(tmp_path, monkeypatch):
     learn_version(task, 2)
     made = batch(read_table(path), tmp_path / "out", settings)
     assert made.kept == 1
-    assert [entry["prior"] for entry in made.entries] == [{"task": "core", "version": 1}, None]
+    told = prior_of(task, image, ((4, 44), (4, 44), 0)).told
+    assert (told["task"], told["version"]) == ("core", 1)
+    assert [entry["prior"] for entry in made.entries] == [told, None]
     assert "fcn2d, core version 1" in (tmp_path / "out/results.csv").read_text()
     assert before == dice("scan-2") < 0.5 < 0.9 < dice("scan")
 

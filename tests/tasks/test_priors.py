@@ -65,6 +65,19 @@ def test_the_trunk_of_a_prior_is_what_the_version_changed_of_the_shipped_one(tas
     assert sum(array.nbytes for array in prior.arrays.values()) < 100_000
 
 
+def test_a_report_says_which_network_it_was_wherever_the_box_lies(task):
+    prior, elsewhere = prior_of(task, *PLACE), prior_of(task, PLACE[0], ((2, 46), (3, 44), 0))
+    assert prior.told == {"task": "cores", "version": 1, "sha256": prior.sha256}
+    assert elsewhere.sha256 == prior.sha256
+    first = next(iter(prior.trunk))
+    others = (
+        replace(prior, base="0" * 64),
+        replace(prior, tuned={**prior.tuned, "nearness": 0.5}),
+        replace(prior, trunk={**prior.trunk, first: prior.trunk[first] + 1}),
+    )
+    assert len({prior.sha256, *(other.sha256 for other in others)}) == 4
+
+
 def test_objects_with_and_without_a_prior_do_not_see_each_others_trunks(task):
     image, _ = scan_and_core(12)
     alone = Session(image).box(BOX)

@@ -6,8 +6,10 @@ What makes the next segment from this one is in `session.refine`; what keeps seg
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,6 +55,20 @@ class Prior:
         trunk = {TRUNK + name: array for name, array in self.trunk.items()}
         tuned = {PARAMETER + name: np.float32(value)[None] for name, value in self.tuned.items()}
         return {**self.weights, **trunk, **tuned, **({} if self.shape is None else {SHAPE: self.shape})}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the network that this is, and of its parameters: whoever has the task's version can tell that it is it."""
+        digest = hashlib.sha256(self.base.encode())
+        for name, array in sorted(self.arrays.items()):
+            if name != SHAPE:
+                digest.update(f" {name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()
+
+    @property
+    def told(self) -> dict[str, str | int]:
+        """What a report says of it, ready for JSON."""
+        return {"task": self.task, "version": self.version, "sha256": self.sha256}
 
     @classmethod
     def of(cls, task: str, version: int, base: str, arrays: Mapping[str, np.ndarray]) -> Prior:
@@ -171,7 +187,7 @@ class Segment:
             "box": str(self.box),
             "voxels": int(np.count_nonzero(self.mask)),
             "model": {"name": self.model.name, "sha256": self.model.sha256},
-            "prior": None if self.prior is None else {"task": self.prior.task, "version": self.prior.version},
+            "prior": None if self.prior is None else self.prior.told,
             "parameters": self.parameters.as_dict(),
             "milliseconds": {stage: round(ms, 2) for stage, ms in self.milliseconds.items()},
             "rounds": list(self.rounds),
