@@ -29,6 +29,26 @@ def test_while_it_learns_it_answers_as_ever_and_has_the_same_gradients(name):
         torch.testing.assert_close(other, gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
 
 
+@pytest.mark.parametrize("shape", [(16, 20, 24), (17, 19, 22)])
+def test_gradients_pass_through_convolutions_that_do_not_learn(shape):
+    network = copied(load_model("multiscale3d").network).requires_grad_(True)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d) and layer.bias is None:
+            layer.weight.requires_grad_(False)
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+
+    def gradients():
+        network.zero_grad()
+        network(torch.randn(1, 1, *shape, generator=torch.manual_seed(1))).square().mean().backward()
+        return [weight.grad.clone() for weight in weights]
+
+    expected = gradients()
+    with convolved_by_onednn(network):
+        found = gradients()
+    for gradient, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
+
+
 def test_afterwards_it_is_as_it_was_even_where_learning_failed(monkeypatch):
     network, calls = copied(load_model("multiscale3d").network), []
     monkeypatch.setattr(execution, "_convolved", lambda layer, x: calls.append(layer) or nn.Conv3d.forward(layer, x))

@@ -12,11 +12,12 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
 from bifseg.networks.base import BoxNetwork, upsampled
@@ -59,7 +60,8 @@ def write_features(
 def convolved_by_onednn(network: BoxNetwork) -> Iterator[None]:
     """While a network learns from one volume at a time, its convolutions in 3D are oneDNN's.
 
-    PyTorch hands small ones to loops of its own, which take three times as long. Gradients stay its own.
+    PyTorch hands small ones to loops of its own, which take three times as long; the gradient of one whose weights do
+    not learn, four times.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv3d)] if _has_onednn() else []
     try:
@@ -73,7 +75,39 @@ def convolved_by_onednn(network: BoxNetwork) -> Iterator[None]:
 
 def _convolved(layer: nn.Conv3d, x: torch.Tensor) -> torch.Tensor:
     padding = cast("tuple[int, ...]", layer.padding)
-    return torch.mkldnn_convolution(x, layer.weight, layer.bias, padding, layer.stride, layer.dilation, layer.groups)
+    if layer.weight.requires_grad or layer.bias is not None or layer.groups > 1 or max(layer.dilation) > 1:
+        how = padding, layer.stride, layer.dilation, layer.groups
+        return torch.mkldnn_convolution(x, layer.weight, layer.bias, *how)
+    return cast("torch.Tensor", _Frozen.apply(x, layer.weight, padding, layer.stride))
+
+
+class _Frozen(torch.autograd.Function):
+    """A convolution whose weights do not learn: what is passed back through it is a convolution, too."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, padding: tuple[int, ...], stride: tuple[int, ...]
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight)
+        ctx.how = x.shape[2:], padding, stride
+        return _plain(x, weight, padding, stride)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (weight,), (size, padding, stride), gradient = ctx.saved_tensors, ctx.how, gradients[0].contiguous()
+        sides = weight.shape[2:]
+        if max(stride) == 1:  # three times as fast as the other
+            turned = weight.transpose(0, 1).flip(2, 3, 4).contiguous()
+            back = _plain(gradient, turned, tuple(n - 1 - p for n, p in zip(sides, padding, strict=True)), stride)
+        else:
+            # Without what padding took off, a strided convolution leaves less than a stride of the input unseen.
+            unseen = [(n + 2 * p - side) % s for n, p, side, s in zip(size, padding, sides, stride, strict=True)]
+            back = F.conv_transpose3d(gradient, weight, None, stride, padding, unseen)
+        return back, None, None, None
+
+
+def _plain(x: torch.Tensor, weight: torch.Tensor, padding: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
+    return torch.mkldnn_convolution(x, weight, None, padding, stride, (1, 1, 1), 1)
 
 
 def _write(maps: torch.Tensor, size: torch.Size, out: torch.Tensor, inside: tuple[slice, ...]) -> None:
