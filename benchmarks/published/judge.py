@@ -132,4 +132,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("BIFSEG_PRECISION", "float32")  # rows are the same on CPUs that multiply bfloat16, too
     main()
