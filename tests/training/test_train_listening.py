@@ -92,20 +92,6 @@ def test_boxes_are_a_function_of_their_key_and_hold_their_target(volumes, dimens
         torch.testing.assert_close(boxes.images.flatten(1).mean(1), torch.zeros(5), atol=1e-3, rtol=0)
 
 
-def test_a_set_of_many_structures_is_drawn_more_often_than_one_of_few(volumes):
-    labels = np.zeros((40, 40, 40), np.int64)
-    for number in range(9):
-        labels[4 * number : 4 * number + 3, 8:30, 8:30] = number + 1
-    many = volume("many", labels, (1, 1, 1), np.arange(10))
-    one = volume("one", (labels == 5).astype(np.int64), (1, 1, 1), np.arange(2))
-    renderer = Renderer([many, one, one], 3, 24, 4, Shares(maps=1))
-    (_, _, sets, shares) = renderer._by_kind[0]
-    assert [len(of) for of in sets] == [1, 2]
-    np.testing.assert_allclose(shares, [0.75, 0.25])
-    drawn = [renderer._drawn(rng)["volume"] for rng in map(np.random.default_rng, range(200))]
-    assert 0.65 < np.mean(np.equal(drawn, 0)) < 0.85
-
-
 def test_a_kind_that_no_volume_has_is_never_drawn(volumes):
     renderer = Renderer(volumes[:3], 3, 24, 4, Shares(maps=0.9, scenes=0.1))
     assert [kind for kind, *_ in renderer._by_kind] == ["scenes"]

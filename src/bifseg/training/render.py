@@ -18,7 +18,6 @@ from bifseg.training.bank import Volume
 
 COARSE = {2: 96, 3: 40}  # cells of the grid on which a structure is located
 REACH = 1.9  # how far from a structure's middle a window may see, in units of its half extent
-MANY = 32  # structures of a volume that count when its data set is drawn
 STEP = {2: 32, 3: 8}  # by which the sides of a batch's boxes differ: few shapes, and none needs padding
 
 
@@ -83,8 +82,8 @@ class Renderer:
         self._shapes = torch.tensor([one.labels.shape for one in self.volumes], device=device)
         self._by_kind = self._sorted(shares or Shares())
 
-    def _sorted(self, shares: Shares) -> list[tuple[str, float, list[list[int]], np.ndarray]]:
-        """Kinds with their shares, the volumes of each by data set, and the sets' shares: by the root of structures."""
+    def _sorted(self, shares: Shares) -> list[tuple[str, float, list[list[int]]]]:
+        """Kinds with their shares, and the volumes of each, by their data set."""
         groups: dict[str, dict[str, list[int]]] = {}
         for index, one in enumerate(self.volumes):
             if one.source == "scenes":
@@ -96,11 +95,7 @@ class Renderer:
             groups.setdefault(kind, {}).setdefault(one.source, []).append(index)
         there = {kind: getattr(shares, kind) for kind in groups}
         total = sum(there.values())
-        found = []
-        for kind, sets in ((kind, list(groups[kind].values())) for kind in sorted(groups)):
-            many = np.sqrt([np.mean([min(MANY, len(self.volumes[k].kin)) for k in one]) for one in sets])
-            found.append((kind, there[kind] / total, sets, many / many.sum()))
-        return found
+        return [(kind, there[kind] / total, list(groups[kind].values())) for kind in sorted(groups)]
 
     # -- what is drawn ------------------------------------------------------------------------------------------------
 
@@ -165,9 +160,8 @@ class Renderer:
 
     def _drawn(self, rng: np.random.Generator) -> dict:
         """A structure, and the frame in which it is seen."""
-        kinds = [share for _, share, _, _ in self._by_kind]
-        kind, _, groups, many = self._by_kind[rng.choice(len(kinds), p=kinds)]
-        group = groups[rng.choice(len(groups), p=many)]
+        kind, _, groups = self._by_kind[rng.choice(len(self._by_kind), p=[share for _, share, _ in self._by_kind])]
+        group = groups[rng.integers(len(groups))]
         index = int(group[rng.integers(len(group))])
         of = self.volumes[index]
         label = int(rng.integers(len(of.kin)))
