@@ -81,12 +81,19 @@ def position(box: torch.Tensor) -> torch.Tensor:
     return torch.cat([grid, grid.abs()])[None]
 
 
-def exact(maps: torch.Tensor) -> torch.autocast:
-    """In float32 within an autocast to bfloat16: the coarsest scale, which takes no time.
+def encoded(scales: nn.ModuleList, x: torch.Tensor) -> list[torch.Tensor]:
+    """The maps that one scale after the other makes of the maps before.
 
-    Of maps as small as 2 x 4 x 2, oneDNN 3.12 makes up numbers for a bfloat16 convolution's gradient.
+    The coarsest, which takes no time, are float32 within an autocast to bfloat16, too: of maps as small as 2 x 4 x 2,
+    oneDNN 3.12 makes up numbers for a bfloat16 convolution's gradient.
     """
-    return torch.autocast("cuda" if maps.is_cuda else "cpu", enabled=False)  # also of maps that have no values
+    *finer, coarsest = scales
+    found = []
+    for scale in finer:
+        x = scale(x)
+        found.append(x)
+    with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):  # also of maps that have no values
+        return [*found, coarsest(x.float())]
 
 
 def some_points(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
@@ -119,16 +126,10 @@ def _at(maps: torch.Tensor, size: Sequence[int], points: tuple[slice, ...]) -> t
 
 def _every_second(maps: torch.Tensor, axis: int, points: slice) -> torch.Tensor:
     """`upsampled` to twice the size along an axis, and of that every second point."""
-    first, second = points.start // 2, points.start % 2
-    count, n = (points.stop - points.start + 1) // 2, maps.shape[axis]
-    near, start = maps.narrow(axis, first, count), first + 2 * second - 1
-    if start < 0:
-        other = torch.cat([maps.narrow(axis, 0, 1), maps.narrow(axis, 0, count - 1)], dim=axis)
-    elif start + count > n:
-        other = torch.cat([maps.narrow(axis, start, count - 1), maps.narrow(axis, n - 1, 1)], dim=axis)
-    else:
-        other = maps.narrow(axis, start, count)
-    return torch.lerp(near, other, 0.25)
+    count = (points.stop - points.start + 1) // 2
+    near = torch.arange(count, device=maps.device) + points.start // 2
+    beside = (near + 2 * (points.start % 2) - 1).clamp(0, maps.shape[axis] - 1)
+    return torch.lerp(maps.index_select(axis, near), maps.index_select(axis, beside), 0.25)
 
 
 def upsampled(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

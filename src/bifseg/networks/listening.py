@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, exact, padded, position, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -87,21 +87,16 @@ class ListeningNet(BoxNetwork):
     def _maps(self, image: torch.Tensor) -> Iterator[torch.Tensor]:
         """What the classifier sees of the decoder: its finest maps, then those of the next two scales, which have at
         most half of the working grid's resolution."""
-        x = self.stem(image)
-        encoded = [x]
+        fine = self.stem(image)
         every = [slice(None, None, self.finest)] * self.dimension
         some = slice(None, 1), slice(1, 2), *every
-        box = image[some]
-        x = torch.cat([x, position(box).expand(len(image), *[-1] * (image.ndim - 1)).to(x.dtype)], dim=1)
-        for down in self.down[:-1]:
-            x = down(x)
-            encoded.append(x)
-        with exact(x):
-            encoded.append(x := self.down[-1](x.float()))
-        half = encoded[2 - self.finest].shape[2:]
+        place = position(image[some]).expand(len(image), *[-1] * (image.ndim - 1)).to(fine.dtype)
+        maps = [fine, *encoded(self.down, torch.cat([fine, place], dim=1))]
+        x = maps[-1]
+        half = maps[2 - self.finest].shape[2:]
         outputs = {}
         for k in reversed(range(len(self.up))):
-            x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
+            x = self.up[k](maps[k] + upsampled(self.bridge[k](x), maps[k].shape[2:]))
             outputs[k] = x
         yield outputs[0]
         yield from (upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, exact, padded, position, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -60,18 +60,14 @@ class MultiScaleNet(BoxNetwork):
         box = image[:1, 1:2] if self.listens else torch.ones_like(image[:1])
         place = position(box).to(image.dtype).expand(len(image), *[-1] * (image.ndim - 1))
         x = padded(torch.cat([image[:, :1], place, image[:, 1:]], dim=1), 2 ** (len(self.widths) - 1))
-        fine = x = self.stem(x)
-        encoded = []
-        for down in self.down[:-1]:
-            x = down(x)
-            encoded.append(x)
-        with exact(x):
-            encoded.append(x := self.down[-1](x.float()))
-        half = encoded[0].shape[2:]
+        fine = self.stem(x)
+        maps = encoded(self.down, fine)
+        x = maps[-1]
+        half = maps[0].shape[2:]
         yield fine, fine.shape[2:]
         outputs = [upsampled(self.compress[-1](x), half)]
         for k in reversed(range(len(self.up))):
-            x = self.up[k](encoded[k] + upsampled(self.bridge[k](x), encoded[k].shape[2:]))
+            x = self.up[k](maps[k] + upsampled(self.bridge[k](x), maps[k].shape[2:]))
             outputs.append(upsampled(self.compress[k](x), half))
         yield torch.cat(outputs, dim=1), fine.shape[2:]
         if self.listens:
