@@ -65,7 +65,7 @@ def train(
     listening: Annotated[
         str,
         typer.Option(
-            help="Train a network that hears strokes: fcn2d, multiscale3d, listening3d or, for a GPU, large2d, "
+            help="Train a network that hears strokes: fcn2d, multiscale3d, halved3d or, for a GPU, large2d, "
             "large3d; DATASET is the folder of the data sets, or what --pack made of it."
         ),
     ] = "",

@@ -72,7 +72,7 @@ RECIPES = {
         "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96], "context": 8}, size=48, batch=3, under_way=6,
         average=0.998,
     ),
-    "listening3d": ListeningRecipe(
+    "halved3d": ListeningRecipe(
         "listening",
         {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
         size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
@@ -235,7 +235,7 @@ def train(
 
 def _everywhere(mask: torch.Tensor, step: int) -> torch.Tensor:
     """A mask of `some_points` (N, ...) on all of them."""
-    for axis in range(1, mask.ndim if step > 1 else 1):
+    for axis in range(1, mask.ndim):
         mask = mask.repeat_interleave(step, axis)
     return mask
 
