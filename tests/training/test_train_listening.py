@@ -1,6 +1,7 @@
 """Training a listening trunk: volumes packed and read, boxes rendered, hands that draw, and a whole small run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.training import simulated_user, train_listening
-from bifseg.training.bank import MAGIC, read_bank, scenes, volume, write_bank
+from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
@@ -90,6 +91,23 @@ def test_boxes_are_a_function_of_their_key_and_hold_their_target(volumes, dimens
         assert (share > 0.002).all()
         assert (share < 1).all()
         torch.testing.assert_close(boxes.images.flatten(1).mean(1), torch.zeros(5), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (24, 24, 24)])
+def test_what_nobody_would_box_is_no_target(shape):
+    rng = np.random.default_rng(0)
+    body = np.zeros(shape, bool)
+    body[tuple(slice(4, n - 6) for n in shape)] = True
+    assert in_one_piece(body)
+    ring = body & ~np.roll(np.roll(body, 5, 0), 5, 1)  # an angle, five pixels thick
+    assert in_one_piece(ring)
+    assert not in_one_piece(body & (rng.random(shape) < 0.5))  # specks
+    halves = body.copy()
+    halves[shape[0] // 2 - 1 : shape[0] // 2 + 1] = False
+    assert not in_one_piece(halves)
+    crumb = body.copy()
+    crumb[0, 0] = True  # nearly all of it is in one piece
+    assert in_one_piece(crumb)
 
 
 def test_a_kind_that_no_volume_has_is_never_drawn(volumes):
@@ -206,6 +224,30 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
         list(train(recipe, volumes, output, minutes=minutes + 1))
 
 
+def test_a_trunk_that_hears_nothing_learns_from_boxes_alone(tmp_path, volumes):
+    recipe = ListeningRecipe(
+        "fcn", {"width": 8, "head": 16}, size=32, batch=2, under_way=2, rounds=(1,), flips=True, warm_up=5
+    )
+    torch.manual_seed(0)
+    before = build("fcn", width=8, head=16)
+    list(train(recipe, volumes, tmp_path / "net.safetensors", minutes=0.02))
+    model = load_model(tmp_path / "net.safetensors")
+    assert not model.network.listens
+    assert model.flips
+    assert not torch.equal(model.network.classifier.linear[0].weight, before.classifier.linear[0].weight)
+
+
+def test_sets_are_drawn_by_their_maps_and_by_the_kinds_that_their_scans_show(volumes):
+    scan = volumes[-1]
+    other = replace(scan, source="another scan", kin=np.array([1, 2]))
+    renderer = Renderer([*volumes, other], 3, 24, 0)
+    (_, share, groups, weights), (_, _, _, scenes_alone) = renderer._by_kind
+    assert share == pytest.approx(Shares().scans / (Shares().scans + Shares().scenes))
+    assert [renderer.volumes[group[0]].source for group in groups] == ["a scan", "another scan"]
+    assert weights[1] / weights[0] == pytest.approx(2**0.5)  # of one kind, and of two
+    assert scenes_alone.tolist() == [1]
+
+
 @pytest.mark.server
 def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_path, volumes, capsys):
     bank, output = str(tmp_path / "bank"), tmp_path / "net.safetensors"
@@ -214,4 +256,4 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert bifseg([*start, "fcn2d", "--minutes", "0.02", "--start", "fcn2d"]) == 0
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
-    assert "known are fcn2d, multiscale3d, halved3d, large2d, large3d" in capsys.readouterr().err
+    assert "known are fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d" in capsys.readouterr().err

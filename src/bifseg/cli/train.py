@@ -66,7 +66,8 @@ def train(
         str,
         typer.Option(
             help="Train a network that hears strokes: fcn2d, multiscale3d, halved3d or, for a GPU, large2d, "
-            "large3d; DATASET is the folder of the data sets, or what --pack made of it."
+            "large3d; or boxes2d, boxes3d, which hear none, in the same way. DATASET is the folder of the data sets, "
+            "or what --pack made of it."
         ),
     ] = "",
     minutes: Annotated[float, typer.Option(min=0.01, help="Of --listening: how long, earlier runs counted in.")] = 60,
@@ -160,7 +161,7 @@ def _listen(
     start: str,
     bf16: bool,
 ) -> None:
-    """`training.listen.train`, shown line by line."""
+    """`training.train_listening.train`, shown line by line."""
     import torch
 
     from bifseg.networks.checkpoint import load_model

@@ -28,6 +28,7 @@ MOST = 239  # structures of a volume: 0 is the background, and 16 numbers above 
 SMALLEST = {2: 60, 3: 400}  # pixels, voxels: below that there is no shape to learn
 POINTS = 24  # voxels kept of each structure, through which slices are laid
 LEVELS = 256
+WHOLE, THICK = 0.9, 0.6  # of a target at least: its largest piece, and what is left of it by an opening
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +104,13 @@ def volume(
     if image is not None:
         levels, indices = _quantised(image)
     return Volume(source, found, tuple(map(float, spacing)), boxes, points, np.array(family, np.int32), indices, levels)
+
+
+def in_one_piece(mask: np.ndarray) -> bool:
+    """Whether somebody might draw a box around it (bool, of any shape): one piece, and none that is made of specks."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())[1:]
+    return sizes.max() > WHOLE * sizes.sum() and np.count_nonzero(ndimage.binary_opening(mask)) > THICK * sizes.sum()
 
 
 def _quantised(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,7 @@ class Batches:
             array[rows, :count] = 0
         self.arrays.near[rows, :, :count] = 0
         for place in under_way.places:
-            if rng.random() < SCRIBBLED_FIRST:
+            if self.recipe.listens and rng.random() < SCRIBBLED_FIRST:
                 self._ask(under_way, place, first=True)
         return under_way
 

@@ -19,11 +19,13 @@ from bifseg.training.synthetic.anatomy import LabelMap
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its licence and whom to cite; ``images``: whether it has scans beside its label maps."""
+    """A data set: its licence and whom to cite; ``images``: whether it has scans beside its label maps; ``alike``:
+    whether its structures are all of one kind, as cells are, whatever their numbers."""
 
     licence: str
     images: bool = True
     channels: int = 1
+    alike: bool = False
     regions: bool = True  # whether parts of its scans that nobody labelled are structures to learn, too
 
 
@@ -43,9 +45,9 @@ SOURCES = {
     "Dataset142_ReMIND": Source("CC BY 4.0, Juvekar et al. 2023", channels=2),
     "Dataset143_ThoraxAbdomenCT": Source("CC BY 4.0, Mayr et al. 2023 (automatic labels)"),
     "Dataset144_FetalStacks": Source("CC0, Tourbier et al. 2015"),
-    "Dataset146_OvuleMicroscopy": Source("MIT, Wolny et al. 2020; Vijayan et al. 2024"),
+    "Dataset146_OvuleMicroscopy": Source("MIT, Wolny et al. 2020; Vijayan et al. 2024", alike=True),
     "Dataset147_PigBrain": Source("MIT, Benn et al. 2020"),
-    "Dataset155_Cells2D": Source("CC BY 4.0, Legland et al. 2016; CC0, Caicedo et al. 2019", regions=False),
+    "Dataset155_Cells2D": Source("CC BY 4.0, Legland et al. 2016; CC0, Caicedo et al. 2019", alike=True, regions=False),
 }
 """What shipped weights learn from. Sets that results are reported on, or settings chosen on, are not among them."""
 
@@ -77,7 +79,8 @@ def _scan(name: str, image: Image, labels: np.ndarray, names: dict[str, int], so
     whole = np.zeros(np.add(labels.shape, 2), np.uint8)
     whole[inside] = found.labels
     whole = whole[1:-1, 1:-1, 1:-1]
-    made = volume(name, whole, image.spacing, found.kin, image.array)
+    kin = np.minimum(found.kin, 1) if source.alike else found.kin
+    made = volume(name, whole, image.spacing, kin, image.array)
     if made is not None:
         yield made
     if source.regions:

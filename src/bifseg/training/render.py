@@ -14,11 +14,12 @@ import torch
 from torch.nn import functional as F
 
 from bifseg.training.appearance import TARGET, Painter, as_tensor, looked_up, normalised
-from bifseg.training.bank import Volume
+from bifseg.training.bank import Volume, in_one_piece
 
 COARSE = {2: 96, 3: 40}  # cells of the grid on which a structure is located
 REACH = 1.9  # how far from a structure's middle a window may see, in units of its half extent
 STEP = {2: 32, 3: 8}  # by which the sides of a batch's boxes differ: few shapes, and none needs padding
+WIDEST = (0.05, 0.12, 0.25)  # margins of boxes at most, in units of the structure's extent; wider, a disc seems a ring
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Shares:
     """How often each kind of volume is drawn from; ``scans`` have the look they have, but for an augmentation."""
 
     maps: float = 0.45
-    scenes: float = 0.2
-    scans: float = 0.25
-    regions: float = 0.1
+    scenes: float = 0.35
+    scans: float = 0.15
+    regions: float = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,8 @@ class Renderer:
         self._shapes = torch.tensor([one.labels.shape for one in self.volumes], device=device)
         self._by_kind = self._sorted(shares or Shares())
 
-    def _sorted(self, shares: Shares) -> list[tuple[str, float, list[list[int]]]]:
-        """Kinds with their shares, and the volumes of each, by their data set."""
+    def _sorted(self, shares: Shares) -> list[tuple[str, float, list[list[int]], np.ndarray]]:
+        """Kinds with their shares, the volumes of each, by their data set, and how often each set is drawn."""
         groups: dict[str, dict[str, list[int]]] = {}
         for index, one in enumerate(self.volumes):
             if one.source == "scenes":
@@ -95,7 +96,18 @@ class Renderer:
             groups.setdefault(kind, {}).setdefault(one.source, []).append(index)
         there = {kind: getattr(shares, kind) for kind in groups}
         total = sum(there.values())
-        return [(kind, there[kind] / total, list(groups[kind].values())) for kind in sorted(groups)]
+        return [
+            (kind, there[kind] / total, list(own.values()), self._how_often(list(own.values())))
+            for kind, own in sorted(groups.items())
+        ]
+
+    def _how_often(self, groups: list[list[int]]) -> np.ndarray:
+        """How often each data set of a kind is drawn: maps all alike, scans by the root of how many kinds they show."""
+        volumes = [[self.volumes[index] for index in group] for group in groups]
+        weights = [
+            len(own) if own[0].image is None else max(len(np.unique(one.kin)) for one in own) ** 0.5 for own in volumes
+        ]
+        return np.array(weights) / sum(weights)
 
     # -- what is drawn ------------------------------------------------------------------------------------------------
 
@@ -147,9 +159,9 @@ class Renderer:
         found: list[dict] = []
         while not found:
             drawn = [self._drawn(rng) for _ in range(count)]
-            low, high, share = self._located(drawn, noise)
+            low, high, masks = self._located(drawn, noise)
             for k, one in enumerate(drawn):
-                if not 0.004 < share[k] < 0.98 or (high[k] - low[k]).min() < 0.08:
+                if not 0.004 < masks[k].mean() < 0.98 or (high[k] - low[k]).min() < 0.08 or not in_one_piece(masks[k]):
                     continue
                 one["low"], one["high"] = self._boxed(rng, low[k], high[k])
                 one["side"] = ((one["high"] - one["low"]) * one["half"][: self.dimension])[: self.dimension]
@@ -160,8 +172,8 @@ class Renderer:
 
     def _drawn(self, rng: np.random.Generator) -> dict:
         """A structure, and the frame in which it is seen."""
-        kind, _, groups = self._by_kind[rng.choice(len(self._by_kind), p=[share for _, share, _ in self._by_kind])]
-        group = groups[rng.integers(len(groups))]
+        kind, _, groups, weights = self._by_kind[rng.choice(len(self._by_kind), p=[one[1] for one in self._by_kind])]
+        group = groups[rng.choice(len(groups), p=weights)]
         index = int(group[rng.integers(len(group))])
         of = self.volumes[index]
         label = int(rng.integers(len(of.kin)))
@@ -211,18 +223,15 @@ class Renderer:
         return frame
 
     def _boxed(self, rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The box that a user might draw: from tight to wide, now and then a little too small."""
+        """The box that a user might draw, from tight to wide."""
         extent = high - low
-        widest = rng.choice([0.05, 0.12, 0.25, 0.5], p=[0.2, 0.3, 0.3, 0.2])
-        margins = rng.uniform(0, widest, (2, len(low)))
-        if rng.random() < 0.08:
-            margins[rng.integers(2), rng.integers(len(low))] = -rng.uniform(0, 0.05)
+        margins = rng.uniform(0, rng.choice(WIDEST), (2, len(low)))
         return low - margins[0] * extent, high + margins[1] * extent
 
     # -- where it lies ------------------------------------------------------------------------------------------------
 
     def _located(self, drawn: list[dict], noise: torch.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The extents (n, d) of the structures in their frames, and the share of the coarse grid that they fill."""
+        """The extents (n, d) of the structures in their frames, and their masks on the coarse grid: bool (n, ...)."""
         side = COARSE[self.dimension]
         for one in drawn:
             shape = (3, *[one["cells"]] * self.dimension)
@@ -236,12 +245,9 @@ class Renderer:
             hit = mask.amax([a + 1 for a in range(self.dimension) if a != axis]).int()
             first.append(hit.argmax(1))
             last.append(side - hit.flip(1).argmax(1))
-        filled = mask.flatten(1).float().mean(1)
         scale = 2.1 / side
-        ends = torch.stack(first, 1).float(), torch.stack(last, 1).float()
-        together = torch.cat([*ends, filled[:, None]], 1).cpu().numpy()
-        low, high, share = together[:, : self.dimension], together[:, self.dimension : -1], together[:, -1]
-        return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, share
+        low, high = (torch.stack(ends, 1).cpu().numpy() for ends in (first, last))
+        return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, mask.cpu().numpy()
 
     def _voxels(self, drawn: list[dict], u: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Where the points of grids lie in their volumes: (n, ..., 3) voxels. ``u``: (n, d, side), of equal sides or a

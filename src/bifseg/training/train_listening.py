@@ -1,9 +1,10 @@
 """How a listening trunk is trained, top to bottom: on a GPU or a CPU, with simulated users in processes of their own.
 
-Many batches are under way at once. Each is seen several times: from the box alone, then after every round of strokes,
-which worker processes draw on the errors of the network's own answer while the device learns from other batches.
-The order is fixed, so what a batch holds depends on the seed and on the weights alone. A run that was killed goes on
-with its weights, moments and clock; only the boxes under way are drawn anew.
+A trunk that does not listen is trained in the same way, and sees every box once. Many batches are under way at once.
+Each is seen several times: from the box alone, then after every round of strokes, which worker processes draw on the
+errors of the network's own answer while the device learns from other batches. The order is fixed, so what a batch holds
+depends on the seed and on the weights alone. A run that was killed goes on with its weights, moments and clock; only
+the boxes under way are drawn anew.
 
     bifseg train DATA -o bank --pack
     bifseg train bank -o large3d.safetensors --listening large3d --device cuda --bf16 --workers 15 --minutes 9
@@ -44,7 +45,8 @@ class ListeningRecipe:
     """Everything a run is a function of, but for seed, data and clock.
 
     ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
-    twice and so on, with more strokes every time; ``average``: decay of the weights that are kept.
+    twice and so on, with more strokes every time; ``average``: decay of the weights that are kept; ``flips``: whether
+    the model looks at every box flipped, too.
     """
 
     architecture: str
@@ -58,10 +60,19 @@ class ListeningRecipe:
     weight_decay: float = 3e-3
     average: float = 0.999
     shares: Shares = field(default_factory=Shares)
+    flips: bool = False
 
     @property
     def dimension(self) -> int:
         return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
+
+    @property
+    def context(self) -> int:
+        return self.settings.get("context", 0)
+
+    @property
+    def listens(self) -> bool:
+        return "context" in self.settings
 
 
 RECIPES = {
@@ -77,6 +88,13 @@ RECIPES = {
         {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
         size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
     ),
+    "boxes2d": ListeningRecipe(
+        "fcn", {"width": 16, "head": 256}, size=128, batch=8, under_way=2, rounds=(1,), rate=5e-4, flips=True
+    ),
+    "boxes3d": ListeningRecipe(
+        "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96]}, size=48, batch=4, under_way=2, rounds=(1,),
+        rate=1e-3,
+    ),
     "large2d": ListeningRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
         size=112, batch=48, rate=2e-3,
@@ -86,7 +104,7 @@ RECIPES = {
         size=56, batch=16,
     ),
 }  # fmt: skip
-"""For a core of a CPU, starting from weights that do not listen; and, large, for a GPU."""
+"""For a core of a CPU, from weights that do not listen; boxes: trunks that ship, which do not; large: for a GPU."""
 
 
 @torch.no_grad()
@@ -140,7 +158,7 @@ def train(
     state = RunState(output)
     step, seconds = state.resume(network, average, optimiser)
     begun = step
-    renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.settings["context"], recipe.shares, device)
+    renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.context, recipe.shares, device)
     record: dict[str, Any] = {}
     rng = np.random.default_rng((seed, step))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
@@ -180,7 +198,7 @@ def train(
                 some = slice(None), *points
                 truth = under_way.boxes.truth[some]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    logits = network.logits_at(x, points)
+                    logits = network.logits_at(x if recipe.listens else x[:, :1], points)
                 loss = loss_of(logits, truth)
                 optimiser.zero_grad()
                 loss.backward()
@@ -228,7 +246,9 @@ def train(
     }  # fmt: skip
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}
-    model = Model(output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card)
+    model = Model(
+        output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
+    )
     save_model(model, output, half=True)
     yield {"step": step, "seconds": seconds, "finished": True}
 

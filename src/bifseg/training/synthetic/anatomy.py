@@ -56,7 +56,7 @@ class LabelMap:
 
 def _stem(name: str) -> str:
     words = name.lower().replace("-", "_").split("_")
-    return "_".join(word for word in words if word not in ("l", "r", "left", "right"))
+    return "_".join(word for word in words if word not in ("l", "r", "lt", "rt", "left", "right"))
 
 
 def read_label_maps(dataset: Path, most: int | None = None) -> Iterator[LabelMap]:
