@@ -1,12 +1,12 @@
 """The paper's experiment on public data: ``python -m benchmarks.published.experiment judge DATA MODEL... -o ROWS``.
 
-P-Net learns from left ventricle and myocardium of ACDC's develop fold, with the printed recipe. ``judge`` asks of every
-model what the paper's Tables I to III ask, on objects of the report fold, one scan of a patient and one slice of that:
-the network alone, one cut (+CRF), fine-tuning without and with weights, first without scribbles, then with one round
-of the same; and beside, what each part of the method is worth. ``tune`` finds the six parameters on patients of the
-develop fold. Both go on where they were. ``report`` writes docs/results/paper.json, of which docs and figure are made.
-The weights may not be published, since ACDC is for non-commercial use; docs/explanation/paper.md has the command that
-trains them.
+P-Net learns from some classes of a data set's develop fold, with the printed recipe (`EXPERIMENTS`: hearts, or organs).
+``judge`` asks of every model what the paper's Tables I to III ask, on objects of the report fold, one scan of a patient
+and one slice of that: the network alone, one cut (+CRF), fine-tuning without and with weights, first without scribbles,
+then with one round of the same; and beside, what each part of the method is worth. ``tune`` finds the six parameters on
+patients of the develop fold. Both go on where they were. ``report`` writes docs/results/paper.json, or organs.json, of
+which docs and figure are made. The weights may not be published, since licences forbid it or nobody states one;
+docs/explanation/paper.md has the commands that train them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import platform
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,6 @@ from bifseg.session.refine import adapt, begin
 from bifseg.session.state import Segment
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-DATASET, SEEN, UNSEEN = "Dataset101_ACDC", ("LV", "MYO"), "RV"
 USER = "careful"
 LONGEST = 8  # rounds: twice as many as printed
 SIX = {
@@ -51,6 +50,24 @@ SIX = {
     "epsilon": (0.05, 0.1, 0.2), "omega": (2.0, 5.0, 10.0),
 }  # fmt: skip
 """The six parameters that the paper found by grid search, and the values tried here; the printed are among them."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What P-Net learns from, and the classes that it is judged on and never saw; ``dataset``: its folder's name."""
+
+    dataset: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
+EXPERIMENTS = {
+    "paper": Experiment("Dataset101_ACDC", ("LV", "MYO"), ("RV",)),
+    "organs": Experiment(
+        "Dataset107_AbdomenCT2D", ("liver", "spleen", "stomach", "aorta"), ("kidney_right", "kidney_left")
+    ),
+}
+"""By the name of their file in docs/results."""
 
 
 def variants(printed: Parameters) -> dict[str, Parameters]:
@@ -139,9 +156,9 @@ def _finished(steps: Iterable) -> Segment:
             return end.value
 
 
-def objects(data: Path, labels: Sequence[str], patients: int) -> list[Target]:
+def objects(folder: Path, labels: Sequence[str], patients: int) -> list[Target]:
     """One object of each class and patient of the report fold: a scan and a slice drawn by a hash of their names."""
-    found = find_targets(open_datasets([data / DATASET], 0, [], labels), 2, classes=labels, fold="report").targets
+    found = find_targets(open_datasets([folder], 0, [], labels), 2, classes=labels, fold="report").targets
     found.sort(key=lambda target: zlib.crc32(f"{target.case.dataset} {target.case.name}".encode()))
     chosen: dict[str, dict[str, Target]] = {}
     for target in found:
@@ -158,11 +175,11 @@ def settings_of(model: Model, tuned: Path | None) -> dict[str, Parameters]:
 
 
 def judge(
-    data: Path, models: Sequence[str], rows: Path, labels: Sequence[str], patients: int, tuned: Path | None
+    folder: Path, models: Sequence[str], rows: Path, labels: Sequence[str], patients: int, tuned: Path | None
 ) -> None:
     """Add to ``rows`` what they do not hold yet, a line of JSON per model and object: settings that are new alone."""
     known = {_key(row, name, values) for row in read(rows) for name, values in row["settings"].items()}
-    targets = objects(data, labels, patients)
+    targets = objects(folder, labels, patients)
     for name in models:
         model = load_model(name)
         for target in targets:
@@ -197,14 +214,14 @@ def _key(row: Mapping, name: str, parameters: Mapping) -> str:
     return json.dumps([*told, name, parameters], sort_keys=True)
 
 
-def tune(data: Path, name: str, output: Path, count: int, samples: int) -> None:
+def tune(data: Path, asked: Experiment, name: str, output: Path, count: int, samples: int) -> None:
     """Write the six parameters that a coordinate search finds, on classes and patients that were trained on.
 
     ``samples``: pixels of a network update; 0 for all, as printed.
     """
     model, start = load_model(name), preset("paper", 2).but(samples=samples)
-    sets = [in_fold(one, "develop") for one in open_datasets([data / DATASET], 0, [], SEEN)]
-    drawn = sample(sets, 2, classes=SEEN, objects=count, held_back=0.0)
+    sets = [in_fold(one, "develop") for one in open_datasets([data / asked.dataset], 0, [], asked.seen)]
+    drawn = sample(sets, 2, classes=asked.seen, objects=count, held_back=0.0)
 
     def say(trial: Trial) -> None:
         print(f"{trial.objective:.4f}", {key: getattr(trial.parameters, key) for key in SIX}, flush=True)
@@ -212,27 +229,28 @@ def tune(data: Path, name: str, output: Path, count: int, samples: int) -> None:
     found = search(model, drawn.tune, SIX, start=start, sweeps=1, rounds=1, progress=say)
     write_json(output, {
         "model": model.name, "sha256": model.sha256[:12], "steps": model.card.get("steps"), "objects": found.objects,
-        "classes": list(SEEN), "settings": len(found.trials), "before": round(found.before, 5),
+        "classes": list(asked.seen), "settings": len(found.trials), "before": round(found.before, 5),
         "after": round(found.after, 5), "found": {key: getattr(found.best, key) for key in SIX},
         "samples": samples, "date": time.strftime("%Y-%m-%d"),
     })  # fmt: skip
 
 
-def report(rows: Path, tuned: Path | None, curves: Mapping[str, Path], folder: Path) -> None:
-    """Write paper.json, from which the tables of docs/explanation/paper.md are made, and the figure."""
+def report(name: str, rows: Path, tuned: Path | None, curves: Mapping[str, Path], folder: Path) -> None:
+    """Write an experiment's numbers, of which tables of docs/explanation/paper.md are made, and a figure of hearts."""
     found = read(rows)
     if not found:
         raise InvalidInput(f"There are no rows in {rows}; judge some models first.")
-    before = folder / "paper.json"
+    before = folder / f"{name}.json"
     old = json.loads(before.read_bytes()) if before.exists() else {}
     numbers = {
         **experiment_tables.summary(found),
         "tuned": json.loads(tuned.read_bytes()) if tuned is not None and tuned.exists() else old.get("tuned"),
         "curves": {name: experiment_tables.curve(read(log)) for name, log in curves.items()} or old.get("curves", {}),
-        "users": user_times.predictions(folder),
     }
+    if name == "paper":
+        numbers["users"] = user_times.predictions(folder)
+        experiment_picture.draw(numbers, folder)
     write_json(before, numbers)
-    experiment_picture.draw(numbers, folder)
 
 
 def main() -> None:
@@ -241,7 +259,7 @@ def main() -> None:
     one = commands.add_parser("judge", help="judge models, files or names")
     one.add_argument("data", type=Path, help="folder of the data sets")
     one.add_argument("models", nargs="+")
-    one.add_argument("--labels", default=UNSEEN, help="classes, separated by commas")
+    one.add_argument("--labels", default="", help="classes, separated by commas; by default those it never saw")
     one.add_argument("--patients", type=int, default=12)
     two = commands.add_parser("tune", help="find the six parameters on patients trained on")
     two.add_argument("data", type=Path, help="folder of the data sets")
@@ -251,19 +269,29 @@ def main() -> None:
     two.add_argument("-o", "--output", type=Path, required=True)
     three = commands.add_parser("report", help="write docs/results/paper.json and its figure")
     three.add_argument("--curve", nargs="+", default=[], metavar="NAME=LOG", help="logs of the training, .jsonl")
+    for command in (one, two, three):
+        command.add_argument("--experiment", choices=tuple(EXPERIMENTS), default="paper")
     for command in (one, three):
         command.add_argument("-o" if command is one else "--rows", dest="rows", type=Path, required=True, help=".jsonl")
         command.add_argument("--tuned", type=Path, help="what `tune` wrote")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    asked = EXPERIMENTS[arguments.experiment]
     if arguments.command == "judge":
-        labels = [label.strip() for label in arguments.labels.split(",")]
-        judge(arguments.data, arguments.models, arguments.rows, labels, arguments.patients, arguments.tuned)
+        labels = [label.strip() for label in arguments.labels.split(",") if label] or asked.unseen
+        judge(
+            arguments.data / asked.dataset,
+            arguments.models,
+            arguments.rows,
+            labels,
+            arguments.patients,
+            arguments.tuned,
+        )
     elif arguments.command == "tune":
-        tune(arguments.data, arguments.model, arguments.output, arguments.objects, arguments.samples)
+        tune(arguments.data, asked, arguments.model, arguments.output, arguments.objects, arguments.samples)
     else:
         curves = {name: Path(log) for name, _, log in (told.partition("=") for told in arguments.curve)}
-        report(arguments.rows, arguments.tuned, curves, RESULTS)
+        report(arguments.experiment, arguments.rows, arguments.tuned, curves, RESULTS)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ PRINTED_ROUNDS = 4
 ROUNDS = (1, 2, 4, 8)
 AVERAGED = 500  # steps, whose losses are averaged in a curve
 SHOWN = (500, 1000, 2500, 5000, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000)  # steps of a curve in its table
-PRINTED = re.compile(r"paper(\d+)\.step\d+")  # names of the run's models: the seed, and how far it was
+PRINTED = re.compile(r"(?:paper|organs)(\d+)\.step\d+")  # names of a run's models: the seed, and how far it was
+UNSEEN = {"RV": "RV", "kidney_right": "kidney", "kidney_left": "kidney"}  # never trained on, and what both are called
 PHASES = {"box": "without scribbles", "scribbles": "after one round of scribbles"}
-SETTINGS = {"printed": "printed parameters", "tuned": "tuned on ACDC", "ships": "as it ships"}
+SETTINGS = {"printed": "printed parameters", "tuned": "tuned on what it learnt", "ships": "as it ships"}
 PARTS = {
     "bifseg-w": "all of w(i)",
     "without U_p": "U_p",
@@ -58,7 +59,7 @@ def summary(rows: Sequence[Mapping]) -> dict:
         own |= {**row, "settings": {**own.get("settings", {}), **row["settings"]}}
     groups: dict[tuple[str, str], list[Mapping]] = defaultdict(list)
     for own in objects.values():
-        groups[own["sha256"], own["label"]].append(own)
+        groups[own["sha256"], UNSEEN.get(own["label"], own["label"])].append(own)
     found = [_model(own) for own in groups.values()]
     found.sort(key=_place)
     dates = sorted(row["date"] for row in rows)
@@ -72,7 +73,7 @@ def _place(model: Mapping) -> tuple:
     """Where a model stands among all."""
     printed = PRINTED.fullmatch(model["name"])
     own = (0, model["steps"], int(printed[1])) if printed else (1, model["network"]["mean"], 0)
-    return model["label"] != "RV", model["label"], *own
+    return model["label"] not in UNSEEN.values(), model["label"], *own
 
 
 def _model(rows: Sequence[Mapping]) -> dict:
@@ -80,7 +81,8 @@ def _model(rows: Sequence[Mapping]) -> dict:
     settings = [name for name in SETTINGS if all(name in row for row in rows)]
     told: dict = {
         "name": first["model"], "steps": first["steps"], "hours": first["hours"], "learnt": first["learnt"],
-        "label": first["label"], "objects": len(rows), "patients": len({row["patient"] for row in rows}),
+        "label": UNSEEN.get(first["label"], first["label"]), "objects": len(rows),
+        "patients": len({row["patient"] for row in rows}),
         "strokes": round(float(np.mean([row["strokes"] for row in rows])), 2),
         "network": _spread([row["network"] for row in rows]),
     }  # fmt: skip
@@ -151,7 +153,7 @@ def tables(numbers: Mapping) -> str:
     for model in numbers["models"]:
         for name, words in SETTINGS.items():
             if name in model:
-                what = f"{model['label']}{_mark(model)} (n = {model['patients']})"
+                what = f"{model['label']}{_mark(model)} (n = {_counted(model)})"
                 lines.append([
                     what, title(model), words, _cell(model["network"]),
                     *(_cell(model[name]["box"]["means"][key]) for key in ("crf", "bifseg-w", "bifseg")),
@@ -197,7 +199,8 @@ def networks(numbers: Mapping) -> str:
         [title(one), f"{one['steps']:,}", f"{one['hours']:.2f}", one["learnt"].split(";")[0], _cell(one["network"])]
         for one in _unseen(numbers)
     ]
-    return table(["network", "steps", "hours of training", "learnt from", "RV from the box, Dice"], lines)
+    label = _unseen(numbers)[0]["label"]
+    return table(["network", "steps", "hours of training", "learnt from", f"{label} from the box, Dice"], lines)
 
 
 def progress(numbers: Mapping) -> str:
@@ -234,11 +237,16 @@ def title(model: Mapping) -> str:
 
 
 def _mark(model: Mapping) -> str:
-    return "^" if model["label"] == "RV" else ""
+    return "^" if model["label"] in UNSEEN.values() else ""
 
 
 def _unseen(numbers: Mapping) -> list[Mapping]:
-    return [one for one in numbers["models"] if one["label"] == "RV"]
+    return [one for one in numbers["models"] if one["label"] in UNSEEN.values()]
+
+
+def _counted(model: Mapping) -> str:
+    objects, patients = model["objects"], model["patients"]
+    return f"{objects}" if objects == patients else f"{objects} of {patients} patients"
 
 
 def _cell(spread: Mapping) -> str:
@@ -256,10 +264,14 @@ def _rounds(model: Mapping, phase: str) -> str:
 
 BLOCKS: dict[str, Callable[[Mapping], str]] = {
     "paper-tables": tables, "paper-claims": claims, "paper-parts": parts, "paper-networks": networks,
-    "paper-progress": progress, "paper-tuned": tuned, "user-times": lambda numbers: user_times.shown(numbers["users"]),
+    "paper-progress": progress, "paper-tuned": tuned, "organs-tables": tables, "organs-claims": claims,
+    "organs-parts": parts, "organs-networks": networks, "organs-progress": progress,
+    "user-times": lambda numbers: user_times.shown(numbers["users"]),
 }  # fmt: skip
+"""What makes each block of docs/explanation/paper.md."""
 
 
 def block(name: str, results: Path) -> str:
     """One of `BLOCKS` from the numbers in a folder of results."""
-    return BLOCKS[name](json.loads((results / "paper.json").read_bytes()))
+    numbers = "organs" if name.startswith("organs-") else "paper"
+    return BLOCKS[name](json.loads((results / f"{numbers}.json").read_bytes()))

@@ -1,4 +1,4 @@
-"""Tables of results between two comments of a page, made of docs/results/evidence.json and paper.json."""
+"""Tables of results between two comments of a page, made of evidence, paper and organs.json in docs/results."""
 
 from __future__ import annotations
 

@@ -124,6 +124,17 @@ def test_models_stand_in_the_order_of_their_own_masks_with_paired_differences(nu
     assert good["ships"]["box"]["means"]["bifseg"]["mean"] == pytest.approx(0.865)
 
 
+def test_both_kidneys_of_a_patient_are_one_class_that_no_network_saw():
+    rows = [row("good", f"p{k}", 0.8, 0.05, label) for k in range(4) for label in ("kidney_right", "kidney_left")]
+    found = experiment_tables.summary([*rows, *(row("good", f"p{k}", 0.9, 0.0, "liver") for k in range(4))])
+    kidney, liver = found["models"]  # what it never saw stands first
+    assert (kidney["label"], kidney["objects"], kidney["patients"]) == ("kidney", 8, 4)
+    assert "| kidney^ (n = 8 of 4 patients) | good |" in experiment_tables.tables(found)
+    assert "kidney from the box, Dice" in experiment_tables.networks(found)
+    assert liver["label"] == "liver"
+    assert "liver (n = 4)" in experiment_tables.tables(found)
+
+
 def test_tables_say_what_the_numbers_say(numbers):
     text = experiment_tables.claims(numbers)
     assert "| the paper says | its points | poor | good |" in text
