@@ -235,19 +235,19 @@ def tune(data: Path, asked: Experiment, name: str, output: Path, count: int, sam
     })  # fmt: skip
 
 
-def report(name: str, rows: Path, tuned: Path | None, curves: Mapping[str, Path], folder: Path) -> None:
+def report(experiment: str, rows: Path, tuned: Path | None, curves: Mapping[str, Path], folder: Path) -> None:
     """Write an experiment's numbers, of which tables of docs/explanation/paper.md are made, and a figure of hearts."""
     found = read(rows)
     if not found:
         raise InvalidInput(f"There are no rows in {rows}; judge some models first.")
-    before = folder / f"{name}.json"
+    before = folder / f"{experiment}.json"
     old = json.loads(before.read_bytes()) if before.exists() else {}
     numbers = {
         **experiment_tables.summary(found),
         "tuned": json.loads(tuned.read_bytes()) if tuned is not None and tuned.exists() else old.get("tuned"),
         "curves": {name: experiment_tables.curve(read(log)) for name, log in curves.items()} or old.get("curves", {}),
     }
-    if name == "paper":
+    if experiment == "paper":
         numbers["users"] = user_times.predictions(folder)
         experiment_picture.draw(numbers, folder)
     write_json(before, numbers)
@@ -267,7 +267,9 @@ def main() -> None:
     two.add_argument("--objects", type=int, default=12)
     two.add_argument("--samples", type=int, default=0, help="pixels of a network update; 0: all, as printed")
     two.add_argument("-o", "--output", type=Path, required=True)
-    three = commands.add_parser("report", help="write docs/results/paper.json and its figure")
+    three = commands.add_parser(
+        "report", help="write an experiment's numbers to docs/results, and the figure of hearts"
+    )
     three.add_argument("--curve", nargs="+", default=[], metavar="NAME=LOG", help="logs of the training, .jsonl")
     for command in (one, two, three):
         command.add_argument("--experiment", choices=tuple(EXPERIMENTS), default="paper")

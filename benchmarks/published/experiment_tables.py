@@ -56,10 +56,14 @@ def summary(rows: Sequence[Mapping]) -> dict:
     objects: dict[tuple, dict] = defaultdict(dict)  # whose settings may have been judged one after the other
     for row in rows:
         own = objects[tuple(row[key] for key in ("sha256", "label", "case", "plane"))]
-        own |= {**row, "settings": {**own.get("settings", {}), **row["settings"]}}
+        own |= {
+            **row,
+            "label": UNSEEN.get(row["label"], row["label"]),
+            "settings": {**own.get("settings", {}), **row["settings"]},
+        }
     groups: dict[tuple[str, str], list[Mapping]] = defaultdict(list)
     for own in objects.values():
-        groups[own["sha256"], UNSEEN.get(own["label"], own["label"])].append(own)
+        groups[own["sha256"], own["label"]].append(own)
     found = [_model(own) for own in groups.values()]
     found.sort(key=_place)
     dates = sorted(row["date"] for row in rows)
@@ -81,7 +85,7 @@ def _model(rows: Sequence[Mapping]) -> dict:
     settings = [name for name in SETTINGS if all(name in row for row in rows)]
     told: dict = {
         "name": first["model"], "steps": first["steps"], "hours": first["hours"], "learnt": first["learnt"],
-        "label": UNSEEN.get(first["label"], first["label"]), "objects": len(rows),
+        "label": first["label"], "objects": len(rows),
         "patients": len({row["patient"] for row in rows}),
         "strokes": round(float(np.mean([row["strokes"] for row in rows])), 2),
         "network": _spread([row["network"] for row in rows]),
@@ -95,10 +99,10 @@ def _model(rows: Sequence[Mapping]) -> dict:
                 "means": {key: _spread(own) for key, own in values.items()},
                 "gaps": {
                     f"{above} less {below}": _gap(rows, values[above], values[below])
-                    for above, below in {
+                    for above, below in sorted({
                         *((one[2], one[3]) for one in CLAIMS), *((one[3], one[2]) for one in CLAIMS),
                         *(("bifseg", key) for key in values if key != "bifseg"),
-                    }
+                    })
                 },
                 "dropped": [round(float(np.mean(part)), 4) for part in zip(*drops, strict=True)],
                 "worse": int(np.sum(np.subtract(base, values["network"]) < -0.01)),

@@ -199,7 +199,7 @@ def test_every_recipe_builds_a_network_that_listens_unless_it_is_of_boxes(name):
     with torch.device("meta"):
         network = build(recipe.architecture, **recipe.settings)
     assert network.listens == recipe.listens == (not name.startswith("boxes"))
-    assert network.context_cells == recipe.context
+    assert network.context_cells == recipe.settings.get("context", 0)
     assert network.dimension == recipe.dimension
 
 

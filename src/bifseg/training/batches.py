@@ -63,6 +63,8 @@ class Batches:
         rounds = int(rng.choice(len(shares), p=shares))
         under_way = UnderWay(self._rendered(number), range(slot * size, (slot + 1) * size), number, rounds)
         boxes = under_way.boxes
+        if not self.recipe.listens:
+            return under_way
         count = math.prod(under_way.shape)
         inside = (slice(None), *boxes.inside)
         rows = slice(under_way.places.start, under_way.places.stop)
@@ -72,7 +74,7 @@ class Batches:
             array[rows, :count] = 0
         self.arrays.near[rows, :, :count] = 0
         for place in under_way.places:
-            if self.recipe.listens and rng.random() < SCRIBBLED_FIRST:
+            if rng.random() < SCRIBBLED_FIRST:
                 self._ask(under_way, place, first=True)
         return under_way
 
@@ -101,8 +103,10 @@ class Batches:
         under_way.jobs.append(self.users.submit(scribble, place, under_way.shape, key, first))
 
     def input(self, under_way: UnderWay, device: str) -> torch.Tensor:
-        """What the network sees of a batch now: (N, 7, ...)."""
+        """What the network sees of a batch now: (N, 7, ...); of one that does not listen the images, (N, 1, ...)."""
         boxes, shape = under_way.boxes, under_way.shape
+        if not self.recipe.listens:
+            return boxes.images
         count = math.prod(shape)
         rows = slice(under_way.places.start, under_way.places.stop)
         n = len(under_way.places)

@@ -239,15 +239,15 @@ class Renderer:
         ticks = (torch.arange(side, device=self.device) + 0.5) / side * 2.1 - 1.05
         u = ticks.expand(len(drawn), self.dimension, side)
         label, _ = self._gathered(drawn, self._voxels(drawn, u).round().long())
-        mask = looked_up(self._targets(drawn), label)
+        mask = looked_up(self._targets(drawn), label).cpu().numpy()
         first, last = [], []
         for axis in range(self.dimension):
-            hit = mask.amax([a + 1 for a in range(self.dimension) if a != axis]).int()
+            hit = np.logical_or.reduce(mask, axis=tuple(a + 1 for a in range(self.dimension) if a != axis))
             first.append(hit.argmax(1))
-            last.append(side - hit.flip(1).argmax(1))
+            last.append(side - hit[:, ::-1].argmax(1))
         scale = 2.1 / side
-        low, high = (torch.stack(ends, 1).cpu().numpy() for ends in (first, last))
-        return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, mask.cpu().numpy()
+        low, high = np.stack(first, 1), np.stack(last, 1)
+        return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, mask
 
     def _voxels(self, drawn: list[dict], u: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
         """Where the points of grids lie in their volumes: (n, ..., 3) voxels. ``u``: (n, d, side), of equal sides or a

@@ -67,10 +67,6 @@ class ListeningRecipe:
         return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
 
     @property
-    def context(self) -> int:
-        return self.settings.get("context", 0)
-
-    @property
     def listens(self) -> bool:
         return "context" in self.settings
 
@@ -158,7 +154,7 @@ def train(
     state = RunState(output)
     step, seconds = state.resume(network, average, optimiser)
     begun = step
-    renderer = Renderer(volumes, recipe.dimension, recipe.size, recipe.context, recipe.shares, device)
+    renderer = Renderer(volumes, recipe.dimension, recipe.size, network.context_cells, recipe.shares, device)
     record: dict[str, Any] = {}
     rng = np.random.default_rng((seed, step))
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
@@ -198,7 +194,7 @@ def train(
                 some = slice(None), *points
                 truth = under_way.boxes.truth[some]
                 with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    logits = network.logits_at(x if recipe.listens else x[:, :1], points)
+                    logits = network.logits_at(x, points)
                 loss = loss_of(logits, truth)
                 optimiser.zero_grad()
                 loss.backward()
