@@ -1,5 +1,7 @@
 """Training a listening trunk: volumes packed and read, boxes rendered, hands that draw, and a whole small run."""
 
+import contextlib
+import itertools
 import json
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from bifseg.cli import main as bifseg
 from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
-from bifseg.training import simulated_user, train_listening
+from bifseg.training import run_state, simulated_user, train_listening
 from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
 from bifseg.training.render import Renderer, Shares
@@ -210,8 +212,10 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     assert model.network.listens
     assert model.card["steps"] > 0
     assert model.card["data"] == ["a scan", "scenes"]
-    states = {name: (tmp_path / f"net.{name}.state") for name in RunState.NAMES}
-    assert all(path.is_file() for path in states.values())
+    states = sorted(tmp_path.glob("net.*.state"))
+    assert [path.name for path in states] == sorted(
+        f"net.{name}.{model.card['steps']}.state" for name in RunState.NAMES
+    )
     minutes = model.card["minutes"] + 0.02
     list(train(recipe, volumes, output, minutes=minutes))
     card = load_model(output).card
@@ -219,9 +223,40 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     assert minutes <= card["minutes"] < minutes + 1  # a busy machine may overrun
     for line in (tmp_path / "net.jsonl").read_text().splitlines() if (tmp_path / "net.jsonl").exists() else []:
         assert np.isfinite(json.loads(line)["loss"])
+    states = {path.name.split(".")[1]: path for path in tmp_path.glob("net.*.state")}
     states["average"].write_bytes(states["exp_avg"].read_bytes())
     with pytest.raises((ValueError, RuntimeError)):
         list(train(recipe, volumes, output, minutes=minutes + 1))
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_run_that_was_killed_while_it_saved_goes_on_from_what_was_whole(tmp_path, monkeypatch, written):
+    network, average = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    optimiser = torch.optim.AdamW(network.parameters())
+    state = RunState(tmp_path / "a [1].safetensors")
+    assert state.resume(network, average, optimiser) == (0, 0.0)
+    network(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    state.save(network, average, optimiser, 9, 1.5)
+    before = network.weight.detach().clone()
+    optimiser.step()
+    after = network.weight.detach().clone()
+    write, count = run_state.write_atomically, itertools.count()
+
+    def dies(path, content):
+        if next(count) == written:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    monkeypatch.setattr(run_state, "write_atomically", dies)
+    with pytest.raises(KeyboardInterrupt) if written < 4 else contextlib.nullcontext():
+        state.save(network, average, optimiser, 10, 2.5)
+    monkeypatch.undo()
+    fresh = torch.nn.Linear(2, 1)
+    assert state.resume(fresh, average, optimiser) == ((9, 1.5) if written < 4 else (10, 2.5))
+    assert torch.equal(fresh.weight, before if written < 4 else after)
+    state.save(fresh, average, optimiser, 11, 3.5)
+    assert len(list(tmp_path.glob("*.state"))) == 4  # nothing is left behind
 
 
 def test_a_trunk_that_hears_nothing_learns_from_boxes_alone(tmp_path, volumes):
