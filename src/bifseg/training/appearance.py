@@ -157,7 +157,7 @@ class Painter:
         return as_tensor(array, self.device)
 
 
-def as_tensor(array: ArrayLike, device: str) -> torch.Tensor:
+def as_tensor(array: ArrayLike, device: str | torch.device) -> torch.Tensor:
     """Numbers as float32 on a device."""
     return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device, non_blocking=True)
 
