@@ -2,7 +2,8 @@
 
 A patient is in one fold only. No network that we ship learnt from any of these data sets
 (`bifseg.training.training_set.PERMISSIVE` lists what they learnt from), but for the fold "learnt": more kinds of
-objects, to choose what is no matter of the network.
+objects, to choose what is no matter of the network. The fold "aside" is what networks in 2D learnt from and those in
+3D did not.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ REPORTED = (
     Task("Dataset164_IntervertebralDiscMR", 3, "all", {}),
     Task("Dataset166_DogBrain", 3, "all", {}, objects=10),
 )  # fmt: skip
+ASIDE = (
+    Task("Dataset142_ReMIND", 3, "all", {}),
+    Task("Dataset143_ThoraxAbdomenCT", 3, "all", {}, objects=9),
+    Task("Dataset144_FetalStacks", 3, "all", {}),
+    Task("Dataset146_OvuleMicroscopy", 3, "all", {}, objects=4),
+    Task("Dataset147_PigBrain", 3, "all", {}, objects=3),
+)  # fmt: skip
 LEARNT = (
     Task("Dataset104_SarcomaMR", 3, "all", {}),
     Task("Dataset105_SarcomaCT", 3, "all", {}),
@@ -67,13 +75,9 @@ LEARNT = (
     Task("Dataset116_BodyMR", 3, "all", {}, objects=8),
     Task("Dataset118_SpinalCord", 3, "all", {}, objects=2),
     Task("Dataset119_BrainTumourT1c", 3, "all", {}),
-    Task("Dataset142_ReMIND", 3, "all", {}),
-    Task("Dataset143_ThoraxAbdomenCT", 3, "all", {}, objects=9),
-    Task("Dataset144_FetalStacks", 3, "all", {}),
-    Task("Dataset146_OvuleMicroscopy", 3, "all", {}, objects=4),
-    Task("Dataset147_PigBrain", 3, "all", {}, objects=3),
+    *ASIDE,
 )  # fmt: skip
-FOLDS = {"develop": TASKS, "learnt": LEARNT, "report": REPORTED}
+FOLDS = {"develop": TASKS, "aside": ASIDE, "learnt": LEARNT, "report": REPORTED}
 SMALLEST = {2: 60, 3: 400}  # voxels: below that there is nothing to scribble on
 
 
@@ -94,7 +98,7 @@ class Target:
 def targets(
     dimension: int, data: Path = DATA, margin: int = 10, seed: int = 0, fold: str = "develop"
 ) -> Iterator[Target]:
-    """All objects of a fold, always the same ones with the same boxes; "learnt" and "report" are in 3D alone.
+    """All objects of a fold, always the same ones with the same boxes; all but "develop" are in 3D alone.
 
     ``margin``: a side of a box lies 0 to so many voxels outside the object. ``seed``: another seed draws other boxes
     around the same objects. Scans are read once and kept: all of a fold are less than a gigabyte.

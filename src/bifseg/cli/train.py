@@ -166,7 +166,7 @@ def _listen(
 
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
-    from bifseg.training.public_sets import permissive_volumes
+    from bifseg.training.public_sets import learnt_from, permissive_volumes
     from bifseg.training.train_listening import RECIPES, train
 
     if name not in RECIPES:
@@ -175,7 +175,8 @@ def _listen(
         raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
     recipe = RECIPES[name]
     began = load_model(start, recipe.dimension) if start else None
-    volumes = list(permissive_volumes(source)) if source.is_dir() else read_bank(source, os.cpu_count() or 1)
+    packed = permissive_volumes(source) if source.is_dir() else read_bank(source, os.cpu_count() or 1)
+    volumes = learnt_from(packed, recipe.dimension)
     output.parent.mkdir(parents=True, exist_ok=True)
     for record in train(
         recipe, volumes, output, minutes=minutes, workers=workers, device=device, seed=seed, start=began,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,14 @@ from bifseg.training.synthetic.anatomy import LabelMap
 @dataclass(frozen=True)
 class Source:
     """A data set: its licence and whom to cite; ``images``: whether it has scans beside its label maps; ``alike``:
-    whether its structures are all of one kind, as cells are, whatever their numbers."""
+    whether its structures are all of one kind, as cells are, whatever their numbers; ``aside``: whether networks in 3D
+    do not learn from it, so that they can be chosen by it."""
 
     licence: str
     images: bool = True
     channels: int = 1
     alike: bool = False
+    aside: bool = False
     regions: bool = True  # whether parts of its scans that nobody labelled are structures to learn, too
 
 
@@ -42,14 +44,20 @@ SOURCES = {
     "Dataset118_SpinalCord": Source("MIT, De Leener et al. 2017"),
     "Dataset119_BrainTumourT1c": Source("BSD 3-Clause, van Griethuysen et al. 2017"),
     "Dataset140_NerveUS": Source("CC BY 4.0, Kandaouroff 2025", regions=False),
-    "Dataset142_ReMIND": Source("CC BY 4.0, Juvekar et al. 2023", channels=2),
-    "Dataset143_ThoraxAbdomenCT": Source("CC BY 4.0, Mayr et al. 2023 (automatic labels)"),
-    "Dataset144_FetalStacks": Source("CC0, Tourbier et al. 2015"),
-    "Dataset146_OvuleMicroscopy": Source("MIT, Wolny et al. 2020; Vijayan et al. 2024", alike=True),
-    "Dataset147_PigBrain": Source("MIT, Benn et al. 2020"),
+    "Dataset142_ReMIND": Source("CC BY 4.0, Juvekar et al. 2023", channels=2, aside=True),
+    "Dataset143_ThoraxAbdomenCT": Source("CC BY 4.0, Mayr et al. 2023 (automatic labels)", aside=True),
+    "Dataset144_FetalStacks": Source("CC0, Tourbier et al. 2015", aside=True),
+    "Dataset146_OvuleMicroscopy": Source("MIT, Wolny et al. 2020; Vijayan et al. 2024", alike=True, aside=True),
+    "Dataset147_PigBrain": Source("MIT, Benn et al. 2020", aside=True),
     "Dataset155_Cells2D": Source("CC BY 4.0, Legland et al. 2016; CC0, Caicedo et al. 2019", alike=True, regions=False),
 }
 """What shipped weights learn from. Sets that results are reported on, or settings chosen on, are not among them."""
+
+
+def learnt_from(volumes: Iterable[Volume], dimension: int) -> list[Volume]:
+    """Those that networks of a dimension learn from: in 3D without the sets that they are chosen by."""
+    aside = {name for name, source in SOURCES.items() if source.aside}
+    return [one for one in volumes if dimension == 2 or one.source.removesuffix(" regions") not in aside]
 
 
 def permissive_volumes(root: Path, scene_count: int = 300) -> Iterator[Volume]:
