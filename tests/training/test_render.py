@@ -1,4 +1,4 @@
-"""Boxes to learn from: where windows lie in their volumes."""
+"""Boxes to learn from: where windows lie in their volumes, where their boxes end, and what labels look like."""
 
 import itertools
 from dataclasses import replace
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bifseg.training.appearance import TARGET, Painter, Palette
 from bifseg.training.bank import volume
-from bifseg.training.windows import draw, places
+from bifseg.training.windows import CUT, WIDEST, boxed, draw, places
 
 
 def a_window(dimension, bend):
@@ -53,3 +54,68 @@ def replaced(window, bend):
     other = replace(window)
     other.warp = torch.full_like(window.warp, bend)
     return other
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_one_box_in_five_ends_within_its_structure_on_one_side(dimension):
+    rng = np.random.default_rng(1)
+    low, high = np.full(dimension, -1.0), np.full(dimension, 0.5)
+    drawn = [boxed(rng, low, high) for _ in range(2000)]
+    margins = np.array([np.concatenate([low - a, b - high]) / 1.5 for a, b in drawn])
+    cut = (margins < 0).sum(1)
+    assert cut.max() == 1
+    assert abs(cut.mean() - CUT) < 0.04
+    assert margins.min() >= -0.4
+    assert margins.max() <= WIDEST[-1]
+
+
+def palettes(count=400, kin=None):
+    rng = np.random.default_rng(2)
+    return [Palette.random(rng, np.array([0, 1, 2, 3, TARGET]), kin, 0) for _ in range(count)]
+
+
+def test_a_palette_has_a_look_for_every_label_and_none_for_others():
+    absent = np.setdiff1d(np.arange(256), [0, 1, 2, 3, TARGET])
+    every = palettes()
+    for one in every:
+        assert (one.means >= 0).all()
+        assert (one.rims[absent] == -1).all()
+        assert (one.mottles[absent] == -1).all()
+        assert one.noise > 0
+    rimmed = np.mean([(one.rims >= 0).any() for one in every])
+    mottled = np.mean([one.mottles[TARGET] >= 0 for one in every])
+    noisy = np.mean([one.noise > 0.1 for one in every])
+    assert 0.1 < rimmed < 0.35
+    assert 0.04 < mottled < 0.2
+    assert 0.03 < noisy < 0.2
+
+
+def test_a_pair_shares_its_whole_look_with_the_target_in_most_boxes():
+    kin = np.array([7, 7, 8])  # label 1 is the target's twin
+    alike = [
+        all(np.array_equal(table[1], table[TARGET]) for table in (one.means, one.textures, one.rims, one.mottles))
+        for one in palettes(kin=kin)
+    ]
+    assert 0.5 < np.mean(alike) < 0.9
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_rims_lie_where_labels_meet_and_nowhere_else(monkeypatch, dimension):
+    plain = palettes(1)[0]
+    tables = {name: np.full(256, -1.0, np.float32) for name in ("rims", "mottles")}
+    means = np.full(256, 0.2, np.float32)
+    means[TARGET], tables["rims"][TARGET] = 0.5, 1.0
+    look = replace(plain.look, bias=0.0, blur=0.01, gamma=1.0)
+    fixed = Palette(look, means, np.zeros(256, np.float32), **tables, noise=1e-6)
+    monkeypatch.setattr(Palette, "random", lambda *_: fixed)
+    label = torch.zeros(1, *[32] * dimension, dtype=torch.uint8)
+    label[(0, *[slice(6, 26)] * dimension)] = TARGET
+
+    def painted(seed):  # without shadow, fading, coarser grids and speckle, which other seeds have
+        rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(0)
+        return Painter("cpu").drawn(rng, noise, label, label == TARGET, [None], [0])[0].abs()
+
+    middle, side = (16,) * dimension, (6, *[16] * (dimension - 1))
+    outside = (2,) * dimension
+    seen = [[round(float(image[at]), 2) for at in (middle, side, outside)] for image in map(painted, range(60))]
+    assert [0.5, 1.0, 0.2] in seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +13,57 @@ from torch.nn import functional as F
 from bifseg.training.synthetic.look import Look
 
 TARGET = 255  # the number of the target in a rendered label map
+NOISY, HEAVY = 0.12, (0.08, 0.4)  # how often noise is so strong, in units of the range of intensities
 PATCHES = 240  # the first number of the tissues that are drawn into an empty background
+
+
+@dataclass(frozen=True)
+class Palette:
+    """How the labels of one box look: arrays over label numbers, of intensities where labels have one, else -1."""
+
+    look: Look
+    means: np.ndarray
+    textures: np.ndarray  # amplitudes
+    rims: np.ndarray  # where a label meets another
+    mottles: np.ndarray  # of patches within a label
+    noise: float
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, labels: np.ndarray, kin: np.ndarray | None, member: int) -> Palette:
+        """Of a box with these labels; ``kin``: which are alike in their scan; ``member``: the target's first."""
+        used = np.append(labels[labels != TARGET], TARGET)
+        look = Look.random(rng, len(used), 1, len(used), twins=bool(rng.random() < 0.3))
+        colour, texture = look.objects[1:].copy(), look.texture[1 : 1 + len(used)].copy()
+        noise = look.noise if rng.random() >= NOISY else rng.uniform(*HEAVY)
+        rim, mottle = np.full(len(used), -1.0), np.full(len(used), -1.0)
+        draw = rng.random()
+        if draw < 0.06:  # cells, whose membranes are stained
+            colour = rng.uniform(0, 1) + rng.normal(0, 0.05, len(used))
+            rim[:] = rng.uniform(0, 1)
+        elif draw < 0.22:  # bones, and what has a wall or a capsule
+            rim = np.where(rng.random(len(used)) < 0.6, rng.choice(rng.uniform(0, 1, 2), len(used)), -1.0)
+        draw = rng.random()
+        if draw < 0.1:  # tumours, and others that are not of one tissue
+            mottle = np.where(rng.random(len(used)) < 0.3, rng.uniform(0, 1, len(used)), -1.0)
+            mottle[-1] = rng.uniform(0, 1)
+        elif draw < 0.3:  # soft tissues that differ little, beside bone, gas or fat
+            far = rng.random(len(used)) < 0.25
+            far[-1] = False
+            near = rng.uniform(0.2, 0.8) + rng.uniform(0.05, 0.3) * (colour - 0.5)
+            colour = np.where(far, rng.integers(0, 2, len(used)), near)
+            texture, noise = texture * 0.3, noise * rng.uniform(0.2, 1)
+        if rng.random() < 0.6 and kin is not None:  # left and right look alike
+            family = np.array([kin[u - 1] if 0 < u <= len(kin) else -1 - u for u in used[:-1]] + [kin[member]])
+            last = {f: i for i, f in enumerate(family)}  # the target's look is the one its twin takes
+            source = np.array([last[f] for f in family])
+            colour, texture, rim, mottle = colour[source], texture[source], rim[source], mottle[source]
+        if used[0] == 0 and rng.random() < 0.3:
+            colour[0] = texture[0] = 0.0  # air, or what skull stripping left
+            rim[0] = mottle[0] = -1.0
+        spread = np.full((4, 256), -1.0, np.float32)
+        spread[:2] = 0
+        spread[:, used] = colour.clip(0), texture, rim, mottle
+        return cls(look, spread[0], spread[1], spread[2], spread[3], float(noise))
 
 
 class Painter:
@@ -39,27 +90,16 @@ class Painter:
             )
             label = torch.where(empty, (PATCHES + patches.argmax(0)).to(torch.uint8), label)
         present = torch.zeros(n, 256, device=self.device).scatter_(1, label.flatten(1).long(), 1.0).cpu().numpy() > 0
-        means, textures = np.zeros((n, 256), np.float32), np.zeros((n, 256), np.float32)
-        looks = []
-        for k, kin in enumerate(kins):
-            used = np.flatnonzero(present[k])
-            used = np.append(used[used != TARGET], TARGET)
-            look = Look.random(rng, len(used), 1, len(used), twins=bool(rng.random() < 0.3))
-            colour, texture = look.objects[1:].copy(), look.texture[1 : 1 + len(used)].copy()
-            if rng.random() < 0.6 and kin is not None:  # left and right look alike
-                family = np.array([kin[u - 1] if 0 < u <= len(kin) else -1 - u for u in used[:-1]] + [kin[members[k]]])
-                last = {f: i for i, f in enumerate(family)}  # the target's look is the one its twin takes
-                source = np.array([last[f] for f in family])
-                colour, texture = colour[source], texture[source]
-            if used[0] == 0 and rng.random() < 0.3:
-                colour[0] = 0.0  # air, or what skull stripping left
-                texture[0] = 0.0
-            means[k, used], textures[k, used] = colour, texture
-            looks.append(look)
-        image = looked_up(self._tensor(means), label)
+        palettes = [Palette.random(rng, np.flatnonzero(present[k]), kin, members[k]) for k, kin in enumerate(kins)]
+        looks = [palette.look for palette in palettes]
+        image = self._looked_up(palettes, "means", label)
+        image = self._rimmed(rng, palettes, label, image)
+        mottles = self._looked_up(palettes, "mottles", label)
+        mottled = (self._field(noise, n, shape, int(rng.integers(3, 10))) > 0.2) & (mottles >= 0)
+        image = torch.where(mottled, mottles, image)
         grain = self._field(noise, n, shape, int(rng.integers(6, 16)))
         grain += 0.6 * self._field(noise, n, shape, int(rng.integers(16, 44)))
-        image = image + looked_up(self._tensor(textures), label) * grain
+        image = image + self._looked_up(palettes, "textures", label) * grain
         gamma = self._column([look.gamma for look in looks], image)
         image = image.clamp_min(0) ** gamma
         bias = self._column([look.bias for look in looks], image)
@@ -72,8 +112,27 @@ class Painter:
         if rng.random() < 0.12:
             image = self._shadowed(rng, image)
         image = self._blurred(image, np.array([look.blur for look in looks]))
-        image = self._coarsened(rng, noise, image, self._column([look.noise for look in looks], image))
+        image = self._coarsened(rng, noise, image, self._column([one.noise for one in palettes], image))
         return image * self._column(np.where(rng.random(n) < 0.3, -1, 1), image)
+
+    def _rimmed(
+        self, rng: np.random.Generator, palettes: Sequence[Palette], label: torch.Tensor, image: torch.Tensor
+    ) -> torch.Tensor:
+        """Rims where one label meets another: cortical bone, a wall, the membrane of a cell."""
+        some = [k for k, palette in enumerate(palettes) if (palette.rims >= 0).any()]
+        if not some:
+            return image
+        pool = F.max_pool2d if label.ndim == 3 else F.max_pool3d
+        size = 3 + 2 * int(rng.integers(2))
+        number = label[some].float()[:, None]
+        edge = (pool(number, size, 1, size // 2) != number) | (-pool(-number, size, 1, size // 2) != number)
+        rims = self._looked_up([palettes[k] for k in some], "rims", label[some])
+        image = image.clone()
+        image[some] = torch.where(edge[:, 0] & (rims >= 0), rims, image[some])
+        return image
+
+    def _looked_up(self, palettes: Sequence[Palette], what: str, label: torch.Tensor) -> torch.Tensor:
+        return looked_up(self._tensor(np.stack([getattr(one, what) for one in palettes])), label)
 
     def scanned(self, rng: np.random.Generator, noise: torch.Generator, image: torch.Tensor) -> torch.Tensor:
         """Real crops (n, ...) as another scanner might have shown it."""
@@ -85,7 +144,8 @@ class Painter:
         image = image * torch.exp(bias * self._field(noise, n, image.shape[1:], 3))
         if rng.random() < 0.4:
             image = self._blurred(image, rng.uniform(0.3, 1.5, n))
-        amplitude = self._column(rng.uniform(0, 0.07, n) * (rng.random(n) < 0.5), image)
+        strength = np.where(rng.random(n) < NOISY, rng.uniform(*HEAVY, n), rng.uniform(0, 0.07, n))
+        amplitude = self._column(strength * (rng.random(n) < 0.5), image)
         image = image + amplitude * torch.randn(image.shape, generator=noise, device=self.device)
         return image * self._column(np.where(rng.random(n) < 0.2, -1, 1), image)
 
