@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks.models.objects import ASIDE, LEARNT, REPORTED, TASKS
 from bifseg.training.bank import volume
-from bifseg.training.public_sets import SOURCES, learnt_from
+from bifseg.training.public_sets import SOURCES, learnt_from, origin
 
 
 def of(source):
@@ -27,3 +27,11 @@ def test_what_is_reported_on_is_neither_learnt_from_nor_chosen_by():
     learnt = {task.dataset for task in LEARNT} | set(SOURCES)
     assert not learnt & {task.dataset for task in (*TASKS, *REPORTED)}
     assert {task.dataset for task in ASIDE} <= learnt
+
+
+def test_a_card_names_the_licence_of_every_set_and_who_must_be_cited():
+    told, licence = origin([of("Dataset118_SpinalCord regions"), of("Dataset118_SpinalCord"), of("scenes")])
+    assert told == "synthetic anatomy; label maps and scans of Dataset118_SpinalCord: MIT, De Leener et al. 2017"
+    assert licence == "Apache-2.0"
+    assert origin([of("scenes")]) == ("synthetic anatomy only", "Apache-2.0")
+    assert origin([of("Dataset118_SpinalCord"), of("mine")])[1] == "unknown"

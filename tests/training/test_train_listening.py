@@ -166,6 +166,27 @@ def test_a_network_that_grows_answers_as_before():
 
 
 @pytest.mark.server
+def test_a_network_that_grows_wider_and_deeper_answers_as_before_and_learns_everywhere():
+    small = build("multiscale", dimension=3, widths=[8, 16, 24])
+    large = build("multiscale", dimension=3, widths=[8, 24, 40], blocks=[1, 2])
+    grow(large, small)
+    box = torch.randn(2, 1, 12, 16, 20)
+    assert torch.allclose(large(box), small(box), atol=1e-5)
+    optimiser = torch.optim.SGD(large.parameters(), lr=0.1)
+    for _ in range(3):  # first what is seen of the new, then the new itself
+        optimiser.zero_grad()
+        loss_of(large(box), box[:, 0] > 0.5).backward()
+        optimiser.step()
+    assert all(weight.grad.abs().max() > 0 for weight in large.parameters())
+
+
+@pytest.mark.parametrize("widths", [[8, 32, 24], [8, 24, 24, 24]])
+def test_nothing_grows_out_of_what_is_wider_or_deeper(widths):
+    other = build("multiscale", dimension=3, widths=widths)
+    with pytest.raises(InvalidInput, match="another kind than the one to train, or it is wider"):
+        grow(build("multiscale", dimension=3, widths=[8, 24, 40]), other)
+
+
 def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path, volumes):
     settings = {"dimension": 3, "widths": [8, 16, 16], "blocks": [1, 1], "context": 4, "finest": 2}
     recipe = ListeningRecipe("listening", settings, size=24, batch=2, under_way=2, warm_up=5, rounds=(0.5, 0.5))
@@ -211,7 +232,8 @@ def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
     model = load_model(output)
     assert model.network.listens
     assert model.card["steps"] > 0
-    assert model.card["data"] == ["a scan", "scenes"]
+    assert model.card["data"] == "synthetic anatomy; label maps and scans of a scan"
+    assert model.card["licence"] == "unknown"
     states = sorted(tmp_path.glob("net.*.state"))
     assert [path.name for path in states] == sorted(
         f"net.{name}.{model.card['steps']}.state" for name in RunState.NAMES

@@ -7,22 +7,20 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
+from bifseg.networks.base import (
+    BoxNetwork,
+    Classifier,
+    Part,
+    Residual,
+    as_they_are,
+    convolution,
+    encoded,
+    padded,
+    position,
+    upsampled,
+)
 from bifseg.networks.guidance import CHANNELS
-
-
-class Residual(nn.Module):
-    """Two convolutions and a way around them (He et al. 2016), normalised over groups of channels."""
-
-    def __init__(self, dimension: int, width: int) -> None:
-        super().__init__()
-        first, second = (_convolution(dimension, width, width) for _ in range(2))
-        self.body = nn.Sequential(*first, *list(second)[:-1])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.body(x))
 
 
 class ListeningNet(BoxNetwork):
@@ -60,13 +58,13 @@ class ListeningNet(BoxNetwork):
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d
         fine, *coarse = widths
         entering = [fine + 2 * dimension, *coarse[:-1]]
-        self.stem = _convolution(dimension, len(CHANNELS), fine, stride=finest)
+        self.stem = convolution(dimension, len(CHANNELS), fine, stride=finest)
         self.down = nn.ModuleList(
-            nn.Sequential(*_convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
+            nn.Sequential(*convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
             for a, b, count in zip(entering, coarse, blocks, strict=True)
         )
         self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_convolution(dimension, width, width) for width in widths[:-1])
+        self.up = nn.ModuleList(convolution(dimension, width, width) for width in widths[:-1])
         self.compress = nn.ModuleList(conv(width, compressed, 1) for width in coarse[:-1][:2])
         self.channels = fine + len(self.compress) * compressed + len(CHANNELS) - 1
         self.classifier = Classifier(self.channels, hidden)
@@ -100,12 +98,3 @@ class ListeningNet(BoxNetwork):
             outputs[k] = x
         yield outputs[0]
         yield from (upsampled(layer(outputs[k]), half) for k, layer in enumerate(self.compress, start=1))
-
-
-def _convolution(dimension: int, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d if dimension == 2 else nn.Conv3d
-    return nn.Sequential(
-        conv(entering, leaving, 3, padding=1, stride=stride, bias=False),
-        nn.GroupNorm(max(1, leaving // 8), leaving),
-        nn.ReLU(),
-    )

@@ -8,7 +8,18 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
+from bifseg.networks.base import (
+    BoxNetwork,
+    Classifier,
+    Part,
+    Residual,
+    as_they_are,
+    convolution,
+    encoded,
+    padded,
+    position,
+    upsampled,
+)
 from bifseg.networks.guidance import CHANNELS
 
 
@@ -18,7 +29,8 @@ class MultiScaleNet(BoxNetwork):
     Beside the image it sees where in the box a pixel lies, because the box is half of what the user said. Only the
     stem works at full resolution: that is where an encoder-decoder spends its time on a CPU. Group normalisation
     keeps it independent of batch size. ``widths``: channels per scale, fine to coarse; ``compressed``: feature
-    channels that each coarse scale contributes. ``context``: pixels around the box that a listening trunk sees
+    channels that each coarse scale contributes. ``blocks``: residual blocks per coarse scale; None: none.
+    ``context``: pixels around the box that a listening trunk sees
     beside what the user said (`guidance.CHANNELS`); None: it sees the box's image alone.
     """
 
@@ -29,6 +41,7 @@ class MultiScaleNet(BoxNetwork):
         compressed: int = 8,
         hidden: int = 32,
         context: int | None = None,
+        blocks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.listens, self.context_cells = context is not None, context or 0
@@ -36,24 +49,21 @@ class MultiScaleNet(BoxNetwork):
         said = len(CHANNELS) - 1 if self.listens else 0
         self.dimension, self.widths, self.halves = dimension, tuple(widths), dimension == 2
         fine, *coarse = self.widths
-        self.stem = self._block(1 + 2 * dimension + said, fine)
+        self.stem = convolution(dimension, 1 + 2 * dimension + said, fine)
         self.down = nn.ModuleList(
-            nn.Sequential(self._block(a, b, stride=2), self._block(b, b)) for a, b in pairwise(self.widths)
+            nn.Sequential(
+                convolution(dimension, a, b, stride=2),
+                convolution(dimension, b, b),
+                *(Residual(dimension, b) for _ in range(count)),
+            )
+            for (a, b), count in zip(pairwise(self.widths), blocks or [0] * len(coarse), strict=True)
         )
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d
         self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(coarse))
-        self.up = nn.ModuleList(self._block(a, a) for a in coarse[:-1])
+        self.up = nn.ModuleList(convolution(dimension, a, a) for a in coarse[:-1])
         self.compress = nn.ModuleList(conv(b, compressed, 1) for b in coarse)
         self.channels = fine + compressed * len(coarse) + said
         self.classifier = Classifier(self.channels, hidden)
-
-    def _block(self, entering: int, leaving: int, stride: int = 1) -> nn.Sequential:
-        conv = nn.Conv2d if self.dimension == 2 else nn.Conv3d
-        return nn.Sequential(
-            conv(entering, leaving, 3, padding=1, stride=stride, bias=False),
-            nn.GroupNorm(max(1, leaving // 8), leaving),
-            nn.ReLU(),
-        )
 
     def parts(self, image: torch.Tensor) -> Iterator[Part]:
         image = padded(image, 2 ** (len(self.widths) - 1)) if self.listens else image

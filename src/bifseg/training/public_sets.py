@@ -60,6 +60,14 @@ def learnt_from(volumes: Iterable[Volume], dimension: int) -> list[Volume]:
     return [one for one in volumes if dimension == 2 or one.source.removesuffix(" regions") not in aside]
 
 
+def origin(volumes: Iterable[Volume]) -> tuple[str, str]:
+    """What a model card says of them, and the licence under which weights that learnt from them may be shipped."""
+    names = {one.source.removesuffix(" regions") for one in volumes} - {"scenes"}
+    told = "; ".join(f"{name}: {SOURCES[name].licence}" if name in SOURCES else name for name in sorted(names))
+    licence = "Apache-2.0" if names <= set(SOURCES) else "unknown"
+    return f"synthetic anatomy; label maps and scans of {told}" if told else "synthetic anatomy only", licence
+
+
 def permissive_volumes(root: Path, scene_count: int = 300) -> Iterator[Volume]:
     """Every volume that a shipped network learns from, out of a folder of data sets."""
     for name, source in SOURCES.items():

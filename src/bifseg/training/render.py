@@ -18,6 +18,7 @@ from bifseg.training.bank import Volume, in_one_piece
 from bifseg.training.windows import Window, boxed, draw, places
 
 COARSE = {2: 96, 3: 40}  # cells of the grid on which a structure is located
+SEEN = 1.05  # how far from its middle that grid reaches, in units of its half extent
 STEP = {2: 32, 3: 8}  # by which the sides of a batch's boxes differ: few shapes, and none needs padding
 
 
@@ -161,7 +162,10 @@ class Renderer:
                 if not 0.004 < mask.mean() < 0.98 or (high - low).min() < 0.08 or not in_one_piece(mask):
                     continue
                 one.low, one.high = boxed(rng, low, high)
-                if one.sides.min() >= 0.1 * one.sides.max():
+                cells = (np.stack([one.low, one.high]) + SEEN) / (2 * SEEN) * mask.shape[0]
+                first, last = cells.round().astype(int).clip(0, mask.shape[0])
+                kept = mask[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+                if kept.any() and kept.mean() > 0.004 and one.sides.min() >= 0.1 * one.sides.max():
                     found.append(one)
         return found
 
@@ -177,7 +181,7 @@ class Renderer:
         for one in drawn:
             shape = (3, *[one.cells] * self.dimension)
             one.warp = torch.randn(shape, generator=noise, device=self.device) * float(one.bend)
-        ticks = (torch.arange(side, device=self.device) + 0.5) / side * 2.1 - 1.05
+        ticks = (torch.arange(side, device=self.device) + 0.5) / side * 2 * SEEN - SEEN
         at = places(drawn, [ticks.expand(len(drawn), side)] * self.dimension)
         (x, in_x), (y, in_y), (z, in_z) = (self._steps(drawn, a, place.round().long()) for a, place in enumerate(at))
         label = self._labels[x + y + z + self._start(self._label_start, drawn)] * (in_x & in_y & in_z)
@@ -187,9 +191,9 @@ class Renderer:
             hit = np.logical_or.reduce(mask, axis=tuple(a + 1 for a in range(self.dimension) if a != axis))
             first.append(hit.argmax(1))
             last.append(side - hit[:, ::-1].argmax(1))
-        scale = 2.1 / side
+        scale = 2 * SEEN / side
         low, high = np.stack(first, 1), np.stack(last, 1)
-        return low * scale - 1.05 - 0.3 * scale, high * scale - 1.05 + 0.3 * scale, mask
+        return low * scale - SEEN - 0.3 * scale, high * scale - SEEN + 0.3 * scale, mask
 
     def _targets(self, drawn: list[Window]) -> torch.Tensor:
         """Which labels are the target's: bool (n, 256)."""

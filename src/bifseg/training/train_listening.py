@@ -32,6 +32,7 @@ from bifseg.networks.base import BoxNetwork, some_points
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
+from bifseg.training.public_sets import origin
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
@@ -76,8 +77,8 @@ RECIPES = {
         "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
     ),
     "multiscale3d": ListeningRecipe(
-        "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96], "context": 8}, size=48, batch=3, under_way=6,
-        average=0.998,
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 8}, size=48, batch=3,
+        under_way=6, average=0.998,
     ),
     "halved3d": ListeningRecipe(
         "listening",
@@ -88,8 +89,8 @@ RECIPES = {
         "fcn", {"width": 16, "head": 256}, size=128, batch=8, under_way=2, rounds=(1,), rate=5e-4, flips=True
     ),
     "boxes3d": ListeningRecipe(
-        "multiscale", {"dimension": 3, "widths": [8, 24, 48, 96]}, size=48, batch=4, under_way=2, rounds=(1,),
-        rate=1e-3,
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=2,
+        rounds=(1,), rate=1e-3,
     ),
     "large2d": ListeningRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
@@ -105,15 +106,24 @@ RECIPES = {
 
 @torch.no_grad()
 def grow(network: BoxNetwork, smaller: BoxNetwork) -> None:
-    """Take over the weights of a network of the same kind that hears less: what is new in a layer begins at nothing.
+    """Take over the weights of a network of the same kind that hears less or is narrower, and answer as it does.
 
-    Layers that the smaller one lacks stay as they are.
+    What it knew does not look at what is new; that begins as layers do, and blocks that are new pass on what they get.
+    InvalidInput where it is no part of the network.
     """
-    known = smaller.state_dict()
-    for name, own in network.state_dict().items():
+    known, grown = smaller.state_dict(), network.state_dict()
+    for name, old in known.items():
+        if (
+            name not in grown
+            or old.ndim != grown[name].ndim
+            or any(a > b for a, b in zip(old.shape, grown[name].shape, strict=True))
+        ):
+            raise InvalidInput("The network to start from is of another kind than the one to train, or it is wider.")
+    for name, own in grown.items():
         if name in known:
             part = tuple(slice(n) for n in known[name].shape)
-            own.zero_()
+            if own.ndim > 1:
+                own[part[0]] = 0
             own[part] = known[name]
 
 
@@ -234,11 +244,14 @@ def train(
         finally:
             batches.close()
     state.save(network, average, optimiser, step, seconds)
+    data, licence = origin(volumes)
     card = {
+        "licence": licence, "data": data,
+        "limits": "research use, not a medical device; results on real images: docs/explanation/accuracy.md",
         "recipe": asdict(recipe), "seed": seed, "steps": step, "boxes": step * recipe.batch,
         "minutes": round(seconds / 60, 2), "torch": torch.__version__,
         "hardware": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
-        "data": sorted({one.source for one in volumes}), "last": record,
+        "last": record,
     }  # fmt: skip
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}
