@@ -239,7 +239,7 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(
         -0.14 < flat[method][0][0] < -0.08 and flat[method][0][2] < 0 for method in scribblers
     )  # about ten points
-    assert all(-0.30 < deep[method][0][0] < -0.20 for method in scribblers)  # more than twenty
+    assert all(-0.23 < deep[method][0][0] < -0.17 for method in scribblers)  # about twenty
     # counted in rounds, they stay above it for some time
     assert all(deep[method][step][0] < 0 for method in scribblers for step in (0, 1))
     assert deep["random_walks"][3][0] < 0 < deep["random_walks"][5][0]

@@ -28,7 +28,7 @@ from bifseg.training.train import cosine_rate, loss_of
 
 ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9  # of the classifier alone, where the trunk cannot learn
 ROWS = 48_000  # pixels that it learns from, in all: what bounds the time
-STEPS = {2: 160, 3: 80}  # of the whole, each with one example: what bounds the time
+STEPS = {2: 160, 3: 48}  # of the whole, each with one example: what bounds the time
 RATES = {2: 2e-2, 3: 4e-2}  # the largest learning rate
 WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
 
