@@ -25,9 +25,7 @@ from bifseg.networks.checkpoint import load_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dimension", type=int, choices=(2, 3))
-    parser.add_argument(
-        "--folds", nargs="+", choices=tuple(FOLDS), default=["develop"], help="in 3D, better with aside"
-    )
+    parser.add_argument("--fold", nargs="+", choices=tuple(FOLDS), default=["develop"], help="in 3D, better with aside")
     parser.add_argument("--model", default="default")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--base", nargs="*", default=[], metavar="NAME=VALUE", help="changes to the preset")
@@ -39,7 +37,7 @@ def main() -> None:
     parser.add_argument("--backend", default="loky", choices=BACKENDS)
     arguments = parser.parse_args()
 
-    every = [target for fold in arguments.folds for target in targets(arguments.dimension, fold=fold)]
+    every = [target for fold in arguments.fold for target in targets(arguments.dimension, fold=fold)]
     found = list(islice(every, 0, None, max(1, len(every) // arguments.limit)))
     chosen = [TuningTarget(t.image, t.truth, t.box, f"{t.dataset} {t.label}") for t in found]
     patients = [(t.dataset, t.patient) for t in found]

@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bifseg.errors import MissingExtra
-from bifseg.networks.base import BoxNetwork, Classifier, Part, convolution, cropped, groups, padded
+from bifseg.networks.base import BoxNetwork, Classifier, Part, cropped, padded
+from bifseg.networks.layers import convolution, groups
 
 
 class UNet(BoxNetwork):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, convolution, padded, upsampled
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, padded, upsampled
 from bifseg.networks.guidance import CHANNELS
+from bifseg.networks.layers import convolution
 
 
 class FCN(BoxNetwork):

@@ -8,19 +8,9 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from bifseg.networks.base import (
-    BoxNetwork,
-    Classifier,
-    Part,
-    Residual,
-    as_they_are,
-    convolution,
-    encoded,
-    padded,
-    position,
-    upsampled,
-)
+from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
+from bifseg.networks.layers import Residual, convolution
 
 
 class MultiScaleNet(BoxNetwork):

@@ -28,6 +28,7 @@ MOST = 239  # structures of a volume: 0 is the background, and 16 numbers above 
 SMALLEST = {2: 60, 3: 400}  # pixels, voxels: below that there is no shape to learn
 POINTS = 24  # voxels kept of each structure, through which slices are laid
 LEVELS = 256
+REGIONS = " regions"  # after the data set, in a volume's source: parts of its scan that nobody labelled
 WHOLE, THICK = 0.9, 0.6  # of a target at least: its largest piece, and what is left of it by an opening
 
 
@@ -37,7 +38,8 @@ class Volume:
 
     ``labels``: uint8 (x, y, z), 0 nothing, k the k-th structure. ``image``: uint8, indices into ``levels`` (256
     intensities in [0, 1]); None for a label map without a scan. ``spacing``: mm. ``boxes``: int (K, 3, 2), start and
-    stop of every structure. ``points``: int (K, POINTS, 3), voxels of it. ``kin``: int (K,). ``source``: its data set.
+    stop of every structure. ``points``: int (K, POINTS, 3), voxels of it. ``kin``: int (K,). ``source``: its data set,
+    with `REGIONS` after it or not.
     """
 
     source: str
@@ -52,6 +54,10 @@ class Volume:
     @property
     def dimension(self) -> int:
         return 2 if 1 in self.labels.shape else 3
+
+    @property
+    def dataset(self) -> str:
+        return self.source.removesuffix(REGIONS)
 
 
 def volume(

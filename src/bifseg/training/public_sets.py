@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scipy import ndimage
 from bifseg.imaging.image import Image
 from bifseg.io.datasets import open_dataset
 from bifseg.io.images import read_image
-from bifseg.training.bank import Volume, scenes, volume
+from bifseg.training.bank import REGIONS, Volume, scenes, volume
 from bifseg.training.synthetic.anatomy import LabelMap
 
 
@@ -51,20 +51,29 @@ SOURCES = {
     "Dataset147_PigBrain": Source("MIT, Benn et al. 2020", aside=True),
     "Dataset155_Cells2D": Source("CC BY 4.0, Legland et al. 2016; CC0, Caicedo et al. 2019", alike=True, regions=False),
 }
-"""What shipped weights learn from. Sets that results are reported on, or settings chosen on, are not among them."""
+"""What shipped weights learn from. Sets that results are reported on are not among them, nor those that settings were
+chosen on, but for what is aside in 3D."""
+LIMITS = "research use, not a medical device; results on real images: docs/explanation/accuracy.md"  # of any weights
 
 
 def learnt_from(volumes: Iterable[Volume], dimension: int) -> list[Volume]:
     """Those that networks of a dimension learn from: in 3D without the sets that they are chosen by."""
     aside = {name for name, source in SOURCES.items() if source.aside}
-    return [one for one in volumes if dimension == 2 or one.source.removesuffix(" regions") not in aside]
+    return [one for one in volumes if dimension == 2 or one.dataset not in aside]
+
+
+def cited(sources: Mapping[str, Source]) -> str:
+    """Every set with its licence and whom to cite, as a model card has it."""
+    return "; ".join(f"{name}: {source.licence}" for name, source in sources.items())
 
 
 def origin(volumes: Iterable[Volume]) -> tuple[str, str]:
     """What a model card says of them, and the licence under which weights that learnt from them may be shipped."""
-    names = {one.source.removesuffix(" regions") for one in volumes} - {"scenes"}
-    told = "; ".join(f"{name}: {SOURCES[name].licence}" if name in SOURCES else name for name in sorted(names))
-    licence = "Apache-2.0" if names <= set(SOURCES) else "unknown"
+    names = {one.dataset for one in volumes} - {"scenes"}
+    unknown = sorted(names - set(SOURCES))
+    known = cited({name: SOURCES[name] for name in sorted(names & set(SOURCES))})
+    told = "; ".join(filter(None, (known, *unknown)))
+    licence = "unknown" if unknown else "Apache-2.0"
     return f"synthetic anatomy; label maps and scans of {told}" if told else "synthetic anatomy only", licence
 
 
@@ -101,7 +110,7 @@ def _scan(name: str, image: Image, labels: np.ndarray, names: dict[str, int], so
         yield made
     if source.regions:
         for kind, regions in enumerate(_regions(image.array)):
-            made = volume(f"{name} regions", regions, image.spacing, np.arange(regions.max() + 1), image.array, kind)
+            made = volume(name + REGIONS, regions, image.spacing, np.arange(regions.max() + 1), image.array, kind)
             if made is not None:
                 yield made
 

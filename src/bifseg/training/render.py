@@ -91,7 +91,7 @@ class Renderer:
             elif one.image is None:
                 kind = "maps"
             else:
-                kind = "regions" if one.source.endswith("regions") else "scans"
+                kind = "scans" if one.source == one.dataset else "regions"
             groups.setdefault(kind, {}).setdefault(one.source, []).append(index)
         there = {kind: getattr(shares, kind) for kind in groups}
         total = sum(there.values())

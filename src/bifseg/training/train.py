@@ -30,6 +30,7 @@ from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.instances import intensity_statistics
+from bifseg.training.public_sets import LIMITS
 from bifseg.training.recipes import Phase, Recipe
 from bifseg.training.sources import Mixture, Sources
 from bifseg.training.training_set import TrainingSet
@@ -296,7 +297,7 @@ def _card(
         "hardware": f"{platform.machine()}, {threads} CPU threads",
         "torch": torch.__version__,
         "synthetic_dice": round(record["dice"], 4),
-        "limits": "research use, not a medical device; results on real images: docs/explanation/accuracy.md",
+        "limits": LIMITS,
     }
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}

@@ -32,7 +32,7 @@ from bifseg.networks.base import BoxNetwork, some_points
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
-from bifseg.training.public_sets import origin
+from bifseg.training.public_sets import LIMITS, origin
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
 
@@ -246,8 +246,7 @@ def train(
     state.save(network, average, optimiser, step, seconds)
     data, licence = origin(volumes)
     card = {
-        "licence": licence, "data": data,
-        "limits": "research use, not a medical device; results on real images: docs/explanation/accuracy.md",
+        "licence": licence, "data": data, "limits": LIMITS,
         "recipe": asdict(recipe), "seed": seed, "steps": step, "boxes": step * recipe.batch,
         "minutes": round(seconds / 60, 2), "torch": torch.__version__,
         "hardware": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),

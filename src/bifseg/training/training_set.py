@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bifseg.io.datasets import Dataset, open_dataset
 from bifseg.training.instances import Instance, load_instances, split
-from bifseg.training.public_sets import SOURCES
+from bifseg.training.public_sets import SOURCES, cited
 from bifseg.training.sources import EvenSources, Sources
 from bifseg.training.synthetic.anatomy import LabelMap, read_label_maps
 
@@ -55,7 +55,7 @@ class TrainingSet:
     def _first(cls, maps: Sequence[LabelMap], read: Mapping[str, Read]) -> tuple[TrainingSet, list[str]]:
         instances = [one for name in PERMISSIVE for one in read[name][0]]
         skipped = [one for name in PERMISSIVE for one in read[name][1]]
-        scans = "; ".join(f"{name}: {SOURCES[name].licence}" for name in PERMISSIVE)
+        scans = cited({name: SOURCES[name] for name in PERMISSIVE})
         origin = f"synthetic anatomy; label maps of SynthSeg (Apache-2.0, Billot et al. 2023); scans of {scans}"
         return cls(Sources(maps, instances), origin=origin), skipped
 
@@ -72,8 +72,7 @@ class TrainingSet:
             replace(one, label="object") if one.label.startswith("object_") else one
             for objects, unread in read.values() for one in objects
         ]  # fmt: skip
-        told = "; ".join(f"{name}: {source.licence}" for name, source in SOURCES.items())
-        origin = f"synthetic anatomy; label maps and scans of {told}"
+        origin = f"synthetic anatomy; label maps and scans of {cited(SOURCES)}"
         return replace(first, wider_sources=EvenSources(all_maps, instances), origin=origin), skipped
 
     @classmethod
