@@ -77,8 +77,8 @@ RECIPES = {
         "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
     ),
     "multiscale3d": ListeningRecipe(
-        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 8}, size=48, batch=3,
-        under_way=6, average=0.998,
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 0}, size=48, batch=4,
+        under_way=5, rounds=(0.25, 0.3, 0.25, 0.2), rate=1e-3,
     ),
     "halved3d": ListeningRecipe(
         "listening",
