@@ -1,4 +1,4 @@
-"""What a task learns in a second: the classifier alone, from few pixels, where it does not matter on a small grid."""
+"""What a task learns in a second: in few steps and, where it does not matter, on a small grid."""
 
 from dataclasses import replace
 
@@ -9,16 +9,14 @@ from bifseg.tasks import cross_validation, fitting, versions
 
 
 def quicken(patched: pytest.MonkeyPatch) -> None:
-    """Have tasks learn so while this is patched; tests/tasks has the trunk learn, too."""
-    patched.setattr(fitting, "ROWS", 4000)
-    patched.setattr(fitting, "learns_in_trunk", lambda network: False)
+    """Have tasks learn so while this is patched."""
+    patched.setattr(fitting, "STEPS", {2: 20, 3: 4})
 
 
 def coarsen(patched: pytest.MonkeyPatch) -> None:
-    """Have tasks learn coarsely: on a quarter of the pixels that sessions without a task use, in few steps, and all of
-    what they learnt is used or nothing."""
-    patched.setattr(fitting, "ROWS", 2000)
-    patched.setattr(fitting, "ITERATIONS", 40)
+    """Have tasks learn coarsely: on a quarter of the pixels that sessions without a task use, and all of what they
+    learnt is used or nothing."""
+    patched.setattr(fitting, "STEPS", {2: 60, 3: 4})
     patched.setattr(cross_validation, "STRENGTHS", (0.0, 1.0))
     patched.setattr(versions, "load_model", _coarse)
 

@@ -15,9 +15,8 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
-from bifseg.method.classifier import descend
 from bifseg.method.crop import Crop
-from bifseg.networks.base import BoxNetwork, Classifier, some_points
+from bifseg.networks.base import BoxNetwork, some_points
 from bifseg.networks.checkpoint import Model
 from bifseg.networks.copies import copied
 from bifseg.networks.execution import convolved_by_onednn
@@ -26,9 +25,7 @@ from bifseg.tasks.augmentation import shown
 from bifseg.tasks.example import Example
 from bifseg.training.train import cosine_rate, loss_of
 
-ITERATIONS, RATE, MOMENTUM = 150, 0.1, 0.9  # of the classifier alone, where the trunk cannot learn
-ROWS = 48_000  # pixels that it learns from, in all: what bounds the time
-STEPS = {2: 160, 3: 48}  # of the whole, each with one example: what bounds the time
+STEPS = {2: 160, 3: 48}  # each with one example: what bounds the time
 RATES = {2: 2e-2, 3: 4e-2}  # the largest learning rate
 WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
 
@@ -36,9 +33,6 @@ WARM_UP, CLIP = 10, 1.0  # steps until it is reached, and the largest gradient
 def fitted(model: Model, examples: Sequence[Example], crops: Sequence[Crop], seed: int) -> BoxNetwork:
     """A copy of a model's network after gradient descent on all examples."""
     network = copied(model.network)
-    if not learns_in_trunk(network):
-        network.classifier = fitted_classifier(network.classifier, examples, crops, seed)
-        return network
     rng = np.random.default_rng(seed)
     masks = [crop.as_seen(crop.mask_on_grid(example.mask)) for example, crop in zip(examples, crops, strict=True)]
     weights = list(_few(network))
@@ -80,11 +74,6 @@ class Adam:
         )  # fmt: skip
 
 
-def learns_in_trunk(network: BoxNetwork) -> bool:
-    """Whether a trunk has weights that are fitted; where it has none, its features are computed once."""
-    return len(list(_few(network))) > len(list(network.classifier.parameters()))
-
-
 def _loss(network: BoxNetwork, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Of one example: its image with the context that the network sees, and the mask in the box."""
     cells = network.context_cells
@@ -93,31 +82,6 @@ def _loss(network: BoxNetwork, image: np.ndarray, mask: np.ndarray, rng: np.rand
     points = some_points(inside, network.sparse, rng)
     truth = mask[tuple(slice(part.start - cells, None, part.step) for part in points)]
     return loss_of(network.logits_at(torch.from_numpy(seen)[None], points), torch.from_numpy(truth).long()[None])
-
-
-def fitted_classifier(
-    classifier: Classifier, examples: Sequence[Example], crops: Sequence[Crop], seed: int
-) -> Classifier:
-    """A classifier after gradient descent on pixels of all examples; in each, both classes weigh the same."""
-    rng = np.random.default_rng(seed)
-    features, labels = [], []
-    for example, crop in zip(examples, crops, strict=True):
-        inside = crop.mask_on_grid(example.mask).ravel()
-        views = crop.features().views
-        share = max(1, ROWS // (2 * len(examples) * len(views)))
-        for view in views:
-            for label in (False, True):
-                pixels = np.flatnonzero(inside == label)
-                pixels = rng.choice(pixels, min(share, len(pixels)), replace=False)
-                features.append(view[torch.from_numpy(pixels)])
-                labels.append(torch.full((len(pixels),), float(label)))
-    x, y = torch.cat(features), torch.cat(labels)
-    w = torch.empty(len(y))
-    for side in (y == 0, y == 1):
-        w[side] = 0.5 / max(1, int(side.sum()))
-    made = copied(classifier)
-    descend(made, x, y, w, iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
-    return made
 
 
 def between(one: BoxNetwork, other: BoxNetwork, share: float) -> BoxNetwork:
