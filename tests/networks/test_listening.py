@@ -13,7 +13,7 @@ from bifseg.networks import build
 from bifseg.networks.base import padded, position
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.networks.guidance import CHANNELS, guidance, nearness
-from bifseg.training.train_listening import RECIPES
+from bifseg.training.listening_recipes import RECIPES
 
 SMALL = {
     "fcn": {"width": 8, "head": 16, "context": 8},

@@ -13,12 +13,14 @@ from bifseg.cli import main as bifseg
 from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
+from bifseg.networks.growth import grow
 from bifseg.training import run_state, simulated_user, train_listening
 from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
+from bifseg.training.listening_recipes import ListeningRecipe
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
-from bifseg.training.train_listening import ListeningRecipe, grow, loss_of, train
+from bifseg.training.train_listening import loss_of, train
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 
@@ -217,7 +219,7 @@ def test_the_next_batches_are_those_that_are_rendered_when_asked(tmp_path, volum
     batches = Batches(recipe, renderer, 1, tmp_path, seed=3)
     try:
         for number in (5, 6, 9):
-            made, asked = batches.begin(0, number).boxes, renderer.batch((3, number, 0), 2)
+            made, asked = batches.fresh(0, number).boxes, renderer.batch((3, number, 0), 2)
             assert torch.equal(made.images, asked.images)
             assert torch.equal(made.truth, asked.truth)
     finally:

@@ -166,8 +166,9 @@ def _listen(
 
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
+    from bifseg.training.listening_recipes import RECIPES
     from bifseg.training.public_sets import learnt_from, permissive_volumes
-    from bifseg.training.train_listening import RECIPES, train
+    from bifseg.training.train_listening import train
 
     if name not in RECIPES:
         raise InvalidInput(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")

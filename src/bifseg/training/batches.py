@@ -10,17 +10,14 @@ import multiprocessing
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
+from bifseg.training.listening_recipes import ListeningRecipe
 from bifseg.training.render import Boxes, Renderer
 from bifseg.training.shared_arrays import SharedArrays, attach, scribble
-
-if TYPE_CHECKING:
-    from bifseg.training.train_listening import ListeningRecipe
 
 SCRIBBLED_FIRST = 0.2  # share of boxes that come with scribbles before anything was segmented
 AHEAD = 4  # batches that are rendered before they are needed
@@ -54,9 +51,35 @@ class Batches:
         self.users = ProcessPoolExecutor(workers, context, attach, self.arrays.about)
         self._painter = ThreadPoolExecutor(1) if renderer.device == "cpu" else None
         self._ahead: dict[int, Future[Boxes]] = {}
+        self._ring: list[UnderWay] = []
+        self._turn = self._number = 0  # of the batch that is seen next, and of the one that is begun next
 
-    def begin(self, slot: int, number: int) -> UnderWay:
-        """A fresh batch in a slot of the ring."""
+    def begin(self, number: int) -> None:
+        """Have the first batches under way, those from a number on."""
+        self._number = number + self.recipe.under_way
+        self._ring = [self.fresh(slot, number + slot) for slot in range(self.recipe.under_way)]
+
+    def next(self) -> UnderWay:
+        """The batch whose turn it is, once its strokes are drawn."""
+        under_way = self._ring[self._turn % len(self._ring)]
+        self._turn += 1
+        for job in under_way.jobs:
+            job.result()
+        under_way.jobs = []
+        return under_way
+
+    def go_on(self, under_way: UnderWay, mask: torch.Tensor) -> None:
+        """After a step: users look at the network's masks (N, ...) of a batch, or it gives way to a new one."""
+        if under_way.seen < under_way.rounds:
+            self._answer(under_way, mask)
+            under_way.seen += 1
+            return
+        slot = under_way.places.start // self.recipe.batch
+        self._ring[slot] = self.fresh(slot, self._number)
+        self._number += 1
+
+    def fresh(self, slot: int, number: int) -> UnderWay:
+        """A new batch in a slot of the ring."""
         rng = np.random.default_rng((self.seed, number, 1))
         size = self.recipe.batch
         shares = self.recipe.rounds
@@ -90,8 +113,7 @@ class Batches:
     def _boxes(self, number: int) -> Boxes:
         return self.renderer.batch((self.seed, number, 0), self.recipe.batch)
 
-    def answer(self, under_way: UnderWay, mask: torch.Tensor) -> None:
-        """The network's masks (N, ...) of the boxes: users look at them and correct what is wrong."""
+    def _answer(self, under_way: UnderWay, mask: torch.Tensor) -> None:
         count = math.prod(under_way.shape)
         rows = slice(under_way.places.start, under_way.places.stop)
         self.arrays.mask[rows, :count] = mask.flatten(1).byte().cpu().numpy()

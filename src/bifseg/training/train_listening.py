@@ -17,9 +17,10 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,104 +28,20 @@ from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import NETWORKS, build
-from bifseg.networks.base import BoxNetwork, some_points
+from bifseg.networks import build
+from bifseg.networks.base import some_points
 from bifseg.networks.checkpoint import Model, save_model
+from bifseg.networks.growth import grow
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
+from bifseg.training.listening_recipes import ListeningRecipe
 from bifseg.training.public_sets import LIMITS, origin
-from bifseg.training.render import Renderer, Shares
+from bifseg.training.render import Renderer
 from bifseg.training.run_state import RunState
 
 SAVED_EVERY = 60  # seconds
 LOGGED_EVERY = 50  # steps
 MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
-
-
-@dataclass(frozen=True)
-class ListeningRecipe:
-    """Everything a run is a function of, but for seed, data and clock.
-
-    ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
-    twice and so on, with more strokes every time; ``average``: decay of the weights that are kept; ``flips``: whether
-    the model looks at every box flipped, too.
-    """
-
-    architecture: str
-    settings: dict[str, Any]
-    size: int
-    batch: int
-    under_way: int = 16
-    rounds: tuple[float, ...] = (0, 1 / 3, 1 / 3, 1 / 3)
-    rate: float = 1.5e-3
-    warm_up: int = 200  # steps
-    weight_decay: float = 3e-3
-    average: float = 0.999
-    shares: Shares = field(default_factory=Shares)
-    flips: bool = False
-
-    @property
-    def dimension(self) -> int:
-        return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
-
-    @property
-    def listens(self) -> bool:
-        return "context" in self.settings
-
-
-RECIPES = {
-    "fcn2d": ListeningRecipe(
-        "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
-    ),
-    "multiscale3d": ListeningRecipe(
-        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 0}, size=48, batch=4,
-        under_way=5, rounds=(0.25, 0.3, 0.25, 0.2), rate=1e-3,
-    ),
-    "halved3d": ListeningRecipe(
-        "listening",
-        {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
-        size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
-    ),
-    "boxes2d": ListeningRecipe(
-        "fcn", {"width": 16, "head": 256}, size=128, batch=8, under_way=2, rounds=(1,), rate=5e-4, flips=True
-    ),
-    "boxes3d": ListeningRecipe(
-        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=2,
-        rounds=(1,), rate=1e-3,
-    ),
-    "large2d": ListeningRecipe(
-        "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
-        size=112, batch=48, rate=2e-3,
-    ),
-    "large3d": ListeningRecipe(
-        "listening", {"dimension": 3, "widths": [16, 32, 64, 112, 160], "blocks": [1, 1, 1, 1], "context": 8},
-        size=56, batch=16,
-    ),
-}  # fmt: skip
-"""For a core of a CPU, from weights that do not listen; boxes: trunks that ship, which do not; large: for a GPU."""
-
-
-@torch.no_grad()
-def grow(network: BoxNetwork, smaller: BoxNetwork) -> None:
-    """Take over the weights of a network of the same kind that hears less or is narrower, and answer as it does.
-
-    What it knew does not look at what is new; that begins as layers do, and blocks that are new pass on what they get.
-    InvalidInput where it is no part of the network.
-    """
-    known, grown = smaller.state_dict(), network.state_dict()
-    for name, old in known.items():
-        if (
-            name not in grown
-            or old.ndim != grown[name].ndim
-            or any(a > b for a, b in zip(old.shape, grown[name].shape, strict=True))
-        ):
-            raise InvalidInput("The network to start from is of another kind than the one to train, or it is wider.")
-    for name, own in grown.items():
-        if name in known:
-            part = tuple(slice(n) for n in known[name].shape)
-            if own.ndim > 1:
-                own[part[0]] = 0
-            own[part] = known[name]
 
 
 def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -134,6 +51,75 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     p = odds.sigmoid()
     dice = (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)
     return F.binary_cross_entropy_with_logits(odds, y) + 0.5 * (1 - dice).mean()
+
+
+class Learner:
+    """A network that learns from one batch after the other, and the moving average of its weights."""
+
+    def __init__(self, recipe: ListeningRecipe, start: Model | None, device: str, bf16: bool) -> None:
+        self.recipe, self.device, self.bf16 = recipe, device, bf16
+        network, self.average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
+        if start is not None:
+            grow(network, start.network)
+        self.layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
+        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.average.load_state_dict(network.state_dict())
+        self.average.requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu"
+        )
+        self.steps = 0
+
+    def learn(
+        self, x: torch.Tensor, truth: torch.Tensor, points: tuple[slice, ...], done: float
+    ) -> tuple[torch.Tensor, torch.Tensor, bool]:
+        """One step: the network's answer before it, bool, and the loss, scalar; and whether it was taken.
+
+        It is left out where a gradient is not finite. ``truth``: at the ``points``; ``done``: share of the run.
+        """
+        warm = min(1, (self.steps + 1) / self.recipe.warm_up)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1, done)))
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            logits = self.network.logits_at(x.contiguous(memory_format=self.layout), points)
+        loss = loss_of(logits, truth)
+        self.optimiser.zero_grad()
+        loss.backward()
+        taken = bool(torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).isfinite())
+        if taken:
+            self.optimiser.step()
+        keep = min(self.recipe.average, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        self.steps += 1
+        return logits[:, 1] > logits[:, 0], loss.detach(), taken
+
+
+class Tally:
+    """Dice and loss since the last record, by how often the boxes were seen before; and the steps that were left out,
+    which in bfloat16 one in thousands is."""
+
+    def __init__(self, views: int, device: str) -> None:
+        self._sums = torch.zeros(views, 3, device=device)  # boxes, their Dice, their loss
+        self.skipped = 0
+
+    def add(self, seen: int, mask: torch.Tensor, truth: torch.Tensor, loss: torch.Tensor) -> None:
+        """A batch (N, ...) that the network learnt from."""
+        both = (mask & truth).flatten(1).sum(1)
+        dice = 2 * both / (mask.flatten(1).sum(1) + truth.flatten(1).sum(1)).clamp_min(1)
+        self._sums[seen] += torch.stack([dice.new_tensor(len(dice)), dice.sum(), loss * len(dice)])
+
+    def record(self) -> dict[str, Any]:
+        """Ready for JSON; begins anew."""
+        counts, dice, losses = self._sums.cpu().double().unbind(1)
+        told = {
+            "loss": round(float(losses.sum() / max(float(counts.sum()), 1)), 5),
+            "dice": [round(float(d / c), 4) if c else None for d, c in zip(dice, counts, strict=True)],
+            "skipped": self.skipped,
+        }
+        self._sums.zero_()
+        self.skipped = 0
+        return told
 
 
 def train(
@@ -153,101 +139,54 @@ def train(
     Writes ``output`` (the averaged weights), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
     torch.manual_seed(seed)
-    network, average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
-    if start is not None:
-        grow(network, start.network)
-    layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
-    network = network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
-    average.load_state_dict(network.state_dict())
-    average.requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu")
-    state = RunState(output)
-    step, seconds = state.resume(network, average, optimiser)
-    begun = step
+    learner, state = Learner(recipe, start, device, bf16), RunState(output)
+    learner.steps, seconds = state.resume(learner.network, learner.average, learner.optimiser)
+    network, begun, record = learner.network, learner.steps, {}
     renderer = Renderer(volumes, recipe.dimension, recipe.size, network.context_cells, recipe.shares, device)
-    record: dict[str, Any] = {}
-    rng = np.random.default_rng((seed, step))
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        batches = Batches(recipe, renderer, workers, Path(folder), seed)
-        try:
-            number = step * 1000  # of the next batch: a run that goes on draws new ones
-            turn = -1
-            ring: list[UnderWay | None] = [None] * recipe.under_way
-            for slot in range(recipe.under_way):
-                ring[slot] = batches.begin(slot, number)
-                number += 1
-            clock = time.perf_counter() - seconds
-            saved = time.perf_counter()
-            waiting: tuple[int, torch.Tensor] | None = None  # the last step's slot and masks, not yet looked at
-            tally = torch.zeros(len(recipe.rounds), 3, device=device)  # per round: boxes, their Dice, their loss
-            skipped = 0  # steps whose gradient was not finite: in bfloat16 one in thousands
-            watch = Stopwatch()
-            while True:
-                seconds = time.perf_counter() - clock
-                done = seconds / (60 * minutes)
-                if done >= 1 and step > begun:  # a machine may be busy: every run learns something
-                    break
-                turn += 1
-                slot = turn % recipe.under_way
-                under_way = cast("UnderWay", ring[slot])
-                with watch("wait"):
-                    for job in under_way.jobs:
-                        job.result()
-                    under_way.jobs = []
-                with watch("input"):
-                    x = batches.input(under_way, device).contiguous(memory_format=layout)
-                for group in optimiser.param_groups:
-                    group["lr"] = (
-                        recipe.rate * min(1, (step + 1) / recipe.warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-                    )
-                points = some_points(under_way.boxes.inside, network.sparse, rng)
-                some = slice(None), *points
-                truth = under_way.boxes.truth[some]
-                with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                    logits = network.logits_at(x, points)
-                loss = loss_of(logits, truth)
-                optimiser.zero_grad()
-                loss.backward()
-                norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                if norm.isfinite():
-                    optimiser.step()
-                else:
-                    skipped += 1
-                keep = min(recipe.average, (1 + step) / (10 + step))
-                with torch.no_grad():
-                    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
-                    mask = logits[:, 1] > logits[:, 0]
-                    both = (mask & truth).flatten(1).sum(1)
-                    dice = 2 * both / (mask.flatten(1).sum(1) + truth.flatten(1).sum(1)).clamp_min(1)
-                    tally[under_way.seen] += torch.stack(
-                        [dice.new_tensor(len(dice)), dice.sum(), loss.detach().nan_to_num(0, 0, 0) * len(dice)]
-                    )
-                if waiting is not None:
-                    with watch("boxes"):
-                        number = _go_on(batches, ring, *waiting, number)
-                waiting = slot, _everywhere(mask, network.sparse)
-                step += 1
-                if step % LOGGED_EVERY == 0:
-                    record = _record(step, seconds, tally)
-                    spent = {name: round(ms / LOGGED_EVERY, 1) for name, ms in watch.items()}
-                    record |= {"skipped": skipped, "milliseconds": spent}
-                    tally.zero_()
-                    watch.clear()
-                    state.log(record)
-                    yield record
-                    if skipped == LOGGED_EVERY:
-                        raise InvalidInput(f"No gradient is finite at step {step}: the learning rate is too high.")
-                    skipped = 0
-                if time.perf_counter() - saved > SAVED_EVERY:
-                    state.save(network, average, optimiser, step, seconds)
-                    saved = time.perf_counter()
-        finally:
-            batches.close()
-    state.save(network, average, optimiser, step, seconds)
+    rng = np.random.default_rng((seed, begun))
+    tally, watch = Tally(len(recipe.rounds), device), Stopwatch()
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
+        closing(Batches(recipe, renderer, workers, Path(folder), seed)) as batches,
+    ):
+        batches.begin(begun * 1000)  # a run that goes on draws new ones
+        clock = time.perf_counter() - seconds
+        saved = time.perf_counter()
+        answered: tuple[UnderWay, torch.Tensor] | None = None  # the last step's batch and masks, not yet looked at
+        while (done := (time.perf_counter() - clock) / (60 * minutes)) < 1 or learner.steps == begun:
+            with watch("wait"):  # a machine may be busy: every run learns something
+                under_way = batches.next()
+            with watch("input"):
+                x = batches.input(under_way, device)
+            points = some_points(under_way.boxes.inside, network.sparse, rng)
+            some = slice(None), *points
+            truth = under_way.boxes.truth[some]
+            mask, loss, taken = learner.learn(x, truth, points, done)
+            if taken:
+                tally.add(under_way.seen, mask, truth, loss)
+            else:
+                tally.skipped += 1
+            if answered is not None:
+                with watch("boxes"):
+                    batches.go_on(*answered)
+            answered = under_way, _everywhere(mask, network.sparse)
+            seconds = time.perf_counter() - clock
+            if learner.steps % LOGGED_EVERY == 0:
+                spent = {name: round(ms / LOGGED_EVERY, 1) for name, ms in watch.items()}
+                record = {"step": learner.steps, "seconds": round(seconds, 1), **tally.record(), "milliseconds": spent}
+                watch.clear()
+                state.log(record)
+                yield record
+                if record["skipped"] == LOGGED_EVERY:
+                    raise InvalidInput(f"No gradient is finite at step {learner.steps}: the learning rate is too high.")
+            if time.perf_counter() - saved > SAVED_EVERY:
+                state.save(network, learner.average, learner.optimiser, learner.steps, seconds)
+                saved = time.perf_counter()
+    state.save(network, learner.average, learner.optimiser, learner.steps, seconds)
     data, licence = origin(volumes)
     card = {
         "licence": licence, "data": data, "limits": LIMITS,
-        "recipe": asdict(recipe), "seed": seed, "steps": step, "boxes": step * recipe.batch,
+        "recipe": asdict(recipe), "seed": seed, "steps": learner.steps, "boxes": learner.steps * recipe.batch,
         "minutes": round(seconds / 60, 2), "torch": torch.__version__,
         "hardware": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "last": record,
@@ -255,10 +194,10 @@ def train(
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}
     model = Model(
-        output.stem, average, recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
+        output.stem, learner.average, recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
     )
     save_model(model, output, half=True)
-    yield {"step": step, "seconds": seconds, "finished": True}
+    yield {"step": learner.steps, "seconds": seconds, "finished": True}
 
 
 def _everywhere(mask: torch.Tensor, step: int) -> torch.Tensor:
@@ -266,23 +205,3 @@ def _everywhere(mask: torch.Tensor, step: int) -> torch.Tensor:
     for axis in range(1, mask.ndim):
         mask = mask.repeat_interleave(step, axis)
     return mask
-
-
-def _go_on(batches: Batches, ring: list, slot: int, mask: torch.Tensor, number: int) -> int:
-    """After a step: the batch is shown to the users, or gives way to a new one. Returns the next batch's number."""
-    under_way = ring[slot]
-    if under_way.seen < under_way.rounds:
-        batches.answer(under_way, mask)
-        under_way.seen += 1
-        return number
-    ring[slot] = batches.begin(slot, number)
-    return number + 1
-
-
-def _record(step: int, seconds: float, tally: torch.Tensor) -> dict:
-    counts, dice, losses = tally.cpu().double().unbind(1)
-    total = float(counts.sum())
-    return {
-        "step": step, "seconds": round(seconds, 1), "loss": round(float(losses.sum() / max(total, 1)), 5),
-        "dice": [round(float(d / c), 4) if c else None for d, c in zip(dice, counts, strict=True)],
-    }  # fmt: skip

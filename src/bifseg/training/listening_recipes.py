@@ -1,0 +1,72 @@
+"""How trunks that hear the user are trained, as data; and, in the same way, trunks that hear nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bifseg.networks import NETWORKS
+from bifseg.training.render import Shares
+
+
+@dataclass(frozen=True)
+class ListeningRecipe:
+    """Everything a run is a function of, but for seed, data and clock.
+
+    ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
+    twice and so on, with more strokes every time; ``average``: decay of the weights that are kept; ``flips``: whether
+    the model looks at every box flipped, too.
+    """
+
+    architecture: str
+    settings: dict[str, Any]
+    size: int
+    batch: int
+    under_way: int = 16
+    rounds: tuple[float, ...] = (0, 1 / 3, 1 / 3, 1 / 3)
+    rate: float = 1.5e-3
+    warm_up: int = 200  # steps
+    weight_decay: float = 3e-3
+    average: float = 0.999
+    shares: Shares = field(default_factory=Shares)
+    flips: bool = False
+
+    @property
+    def dimension(self) -> int:
+        return self.settings.get("dimension") or NETWORKS[self.architecture].dimensions[0]
+
+    @property
+    def listens(self) -> bool:
+        return "context" in self.settings
+
+
+RECIPES = {
+    "fcn2d": ListeningRecipe(
+        "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
+    ),
+    "multiscale3d": ListeningRecipe(
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 0}, size=48, batch=4,
+        under_way=5, rounds=(0.25, 0.3, 0.25, 0.2), rate=1e-3,
+    ),
+    "halved3d": ListeningRecipe(
+        "listening",
+        {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
+        size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
+    ),
+    "boxes2d": ListeningRecipe(
+        "fcn", {"width": 16, "head": 256}, size=128, batch=8, under_way=2, rounds=(1,), rate=5e-4, flips=True
+    ),
+    "boxes3d": ListeningRecipe(
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=2,
+        rounds=(1,), rate=1e-3,
+    ),
+    "large2d": ListeningRecipe(
+        "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
+        size=112, batch=48, rate=2e-3,
+    ),
+    "large3d": ListeningRecipe(
+        "listening", {"dimension": 3, "widths": [16, 32, 64, 112, 160], "blocks": [1, 1, 1, 1], "context": 8},
+        size=56, batch=16,
+    ),
+}  # fmt: skip
+"""For a core of a CPU, from weights that do not listen; boxes: trunks that ship, which do not; large: for a GPU."""
