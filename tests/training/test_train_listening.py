@@ -311,8 +311,8 @@ def test_sets_are_drawn_by_their_maps_and_by_the_kinds_that_their_scans_show(vol
 def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_path, volumes, capsys):
     bank, output = str(tmp_path / "bank"), tmp_path / "net.safetensors"
     write_bank(tmp_path / "bank", volumes)
-    start = ["train", bank, "-o", str(output), "--listening"]
+    start = ["train", bank, "-o", str(output), "--recipe"]
     assert bifseg([*start, "fcn2d", "--minutes", "0.02", "--start", "fcn2d"]) == 0
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
-    assert "known are fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d" in capsys.readouterr().err
+    assert "known are fast, paper, fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d" in capsys.readouterr().err

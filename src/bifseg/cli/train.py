@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "bifseg"
 LISTED = "Class names, separated by commas."
+PLAIN = ("fast", "paper")  # recipes of so many steps, for any network and data
 
 
 def train(
@@ -32,7 +33,14 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Model file to write: .safetensors.")],
     dimension: Annotated[int, typer.Option(min=2, max=3, help="2: slices; 3: volumes.")] = 2,
     network: Annotated[str, typer.Option(help=f"{trainable()}.")] = "multiscale",
-    recipe: Annotated[str, typer.Option(help="fast, or paper: as printed by Wang et al. 2018.")] = "fast",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="fast; paper: as printed by Wang et al. 2018; or, for --minutes, one of ours: fcn2d, multiscale3d, "
+            "halved3d and, for a GPU, large2d, large3d, which hear strokes, or boxes2d, boxes3d, which hear none. For "
+            "these DATASET is the folder of the public data sets, or what --pack made of it."
+        ),
+    ] = "fast",
     seen: Annotated[str, typer.Option(help=f"Classes to train on; all by default. {LISTED}")] = "",
     unseen: Annotated[str, typer.Option(help=f"Classes to validate on and never to train on. {LISTED}")] = "",
     region: Annotated[
@@ -62,18 +70,10 @@ def train(
             help="Train a model of the project again, such as pnet or unet; DATASET is the folder of the data sets."
         ),
     ] = "",
-    listening: Annotated[
-        str,
-        typer.Option(
-            help="Train a network that hears strokes: fcn2d, multiscale3d, halved3d or, for a GPU, large2d, "
-            "large3d; or boxes2d, boxes3d, which hear none, in the same way. DATASET is the folder of the data sets, "
-            "or what --pack made of it."
-        ),
-    ] = "",
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of --listening: how long, earlier runs counted in.")] = 60,
-    workers: Annotated[int, typer.Option(min=1, help="Of --listening: processes that draw strokes.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of a recipe of ours: how long, earlier runs counted in.")] = 60,
+    workers: Annotated[int, typer.Option(min=1, help="Of a recipe of ours: processes that draw strokes.")] = 1,
     pack: Annotated[
-        bool, typer.Option(help="Of --listening: only write to OUTPUT, in one file, all it needs.")
+        bool, typer.Option(help="Only write to OUTPUT, in one file, all that a recipe of ours needs.")
     ] = False,
 ) -> None:
     """Train a network on labelled images: any object in a box, no classes.
@@ -85,8 +85,8 @@ def train(
         _pack(dataset[0], output)
         return
     check_model(output)
-    if listening:
-        _listen(listening, dataset[0], output, minutes, workers, device, seed, start, bf16)
+    if recipe not in PLAIN and not shipped:
+        _by_the_clock(recipe, dataset[0], output, minutes, workers, device, seed, start, bf16)
         return
 
     import torch
@@ -150,7 +150,7 @@ def _pack(folder: Path, output: Path) -> None:
     print(f"Wrote {output}, {size / 1e6:.0f} MB.")
 
 
-def _listen(
+def _by_the_clock(
     name: str,
     source: Path,
     output: Path,
@@ -171,7 +171,7 @@ def _listen(
     from bifseg.training.train_listening import train
 
     if name not in RECIPES:
-        raise InvalidInput(f"Unknown network {name!r} for --listening; known are {', '.join(RECIPES)}.")
+        raise InvalidInput(f"Unknown recipe {name!r}; known are {', '.join((*PLAIN, *RECIPES))}.")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
     recipe = RECIPES[name]

@@ -26,7 +26,7 @@ class Network:
 
     ``dimensions``: 2, 3 or both; a class for both takes ``dimension``. ``settings``: what `bifseg train` builds it with
     where `training.recipes` has no recipe of ours for it. ``printed``: the printed widths; None where none were
-    printed. ``listens``: whether strokes are among its input, so that it is trained by ``--listening``.
+    printed. ``listens``: whether strokes are among its input, so that simulated users train it.
     """
 
     title: str

@@ -7,7 +7,7 @@ depends on the seed and on the weights alone. A run that was killed goes on with
 the boxes under way are drawn anew.
 
     bifseg train DATA -o bank --pack
-    bifseg train bank -o large3d.safetensors --listening large3d --device cuda --bf16 --workers 15 --minutes 9
+    bifseg train bank -o large3d.safetensors --recipe large3d --device cuda --bf16 --workers 15 --minutes 9
 """
 
 from __future__ import annotations
