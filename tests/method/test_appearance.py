@@ -49,22 +49,36 @@ def test_grey_levels_that_tell_nothing_apart_say_nothing(truth):
     assert largest[0] < 0.02 < 1 < largest[-1]
 
 
-def test_scribbles_that_contradict_grey_levels_silence_them(truth):
-    """What is wrong is painted: dark voxels of a bright object, bright ones of what surrounds it."""
+def painted(where, label):
+    return np.where(where, np.uint8(label), np.uint8(0))
+
+
+def test_scribbles_that_agree_leave_grey_levels_their_say(truth):
     image = scan(truth, 0.4)
-    dark, bright = image < 0.4, image > 0.6
-    agreeing = np.where(
-        bright & truth, np.uint8(FOREGROUND), np.where(dark & ~truth, np.uint8(BACKGROUND), np.uint8(0))
-    )
+    agreeing = painted((image > 0.6) & truth, FOREGROUND) + painted((image < 0.4) & ~truth, BACKGROUND)
     agreeing[::2] = 0
-    image[8:10], image[:2, :4] = 0.3, 0.7
-    wrong = NONE.copy()
-    wrong[8:10][truth[8:10]], wrong[:2, :4] = FOREGROUND, BACKGROUND
     free = np.abs(appearance_evidence(image, truth, NONE, 1.0)).mean()
     assert np.abs(appearance_evidence(image, truth, agreeing, 1.0)).mean() > 0.8 * free
-    assert appearance_evidence(image, truth, wrong, 1.0) is None
-    one = np.where(wrong == BACKGROUND, np.uint8(BACKGROUND), np.uint8(0))
-    assert appearance_evidence(image, truth, one, 1.0) is None  # of one class only
+
+
+def test_what_is_painted_as_background_goes_from_the_mask_wherever_it_lies(truth):
+    """The mask holds two tissues; one stroke on one of them, far from most of it."""
+    image = scan(truth, 0.4)
+    other = truth & (np.indices(SHAPE)[0] > 12)
+    image[other] = (image[other] + np.float32(0.2)).clip(0, 1)
+    assert appearance_evidence(image, truth, NONE, 1.0)[other].mean() > 1  # the mask speaks for its own mistake
+    stroke = painted(other & (np.indices(SHAPE)[2] == 6) & (np.indices(SHAPE)[0] < 15), BACKGROUND)
+    evidence = appearance_evidence(image, truth, stroke, 1.0)
+    assert evidence[other].mean() < -1
+    assert evidence[truth & ~other].mean() > 1
+
+
+def test_where_all_of_the_mask_looks_like_background_strokes_grey_levels_say_nothing(truth):
+    image = scan(truth, 0.4, noise=0.02)
+    image[:2] = image[truth][: image[:2].size].mean()  # the same tissue, elsewhere
+    stroke = NONE.copy()
+    stroke[:2] = BACKGROUND
+    assert appearance_evidence(image, truth, stroke, 1.0) is None
 
 
 def test_where_too_little_is_safe_nothing_is_said():
@@ -73,11 +87,11 @@ def test_where_too_little_is_safe_nothing_is_said():
     thin[:, 12, 6] = True  # no voxel whose neighbours are all of it
     assert appearance_evidence(image, thin, NONE, 1.0) is None
     assert appearance_evidence(image, np.ones(SHAPE, bool), NONE, 1.0) is None
-    painted = NONE.copy()
-    painted[:, 12, 5:8] = FOREGROUND
-    assert painted.sum() > FEWEST
-    image[painted > 0] = 0.9
-    assert appearance_evidence(image, painted > 0, painted, 1.0)[painted > 0].min() > 0
+    line = NONE.copy()
+    line[:, 12, 5:8] = FOREGROUND
+    assert line.sum() > FEWEST
+    image[line > 0] = 0.9
+    assert appearance_evidence(image, line > 0, line, 1.0)[line > 0].min() > 0
 
 
 def test_in_a_plane_too(truth):

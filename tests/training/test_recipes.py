@@ -42,7 +42,7 @@ def test_own_recipes_share_out_what_is_synthetic_and_go_on_more_slowly():
     [
         (("pnet", 3), r"no network 'pnet' for 3D; known are .*pnet \(2D\), pcnet \(3D\)"),
         (("vnet", 2), "no network 'vnet' for 2D"),
-        (("listening", 2), "hears strokes; train it by a recipe of ours"),
+        (("listening", 2), "hears strokes; train it by --recipe large2d or large3d"),
         (("pnet", 2, "quick"), "Unknown recipe 'quick'; known are fast, paper"),
     ],
 )

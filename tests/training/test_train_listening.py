@@ -315,4 +315,7 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert bifseg([*start, "fcn2d", "--minutes", "0.02", "--start", "fcn2d"]) == 0
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
-    assert "known are fast, paper, fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d" in capsys.readouterr().err
+    assert (
+        "known are fast, paper, fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d"
+        in capsys.readouterr().err
+    )

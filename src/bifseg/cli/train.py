@@ -70,7 +70,7 @@ def train(
             help="Train a model of the project again, such as pnet or unet; DATASET is the folder of the data sets."
         ),
     ] = "",
-    minutes: Annotated[float, typer.Option(min=0.01, help="Of a recipe of ours: how long, earlier runs counted in.")] = 60,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of a recipe of ours: in all, earlier runs too.")] = 60,
     workers: Annotated[int, typer.Option(min=1, help="Of a recipe of ours: processes that draw strokes.")] = 1,
     pack: Annotated[
         bool, typer.Option(help="Only write to OUTPUT, in one file, all that a recipe of ours needs.")

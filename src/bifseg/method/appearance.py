@@ -11,18 +11,23 @@ LEVELS = 64  # bins of the histograms
 BLUR = 2.0  # bins, the standard deviation
 RARE = 1e-3  # share of a bin that nobody saw
 LARGEST = 3.0  # log-odds of a grey level at most
-FEWEST = 30  # pixels inside and outside; fewer are no histogram
+FEWEST, FEWEST_PAINTED = 30, 5  # pixels inside and outside, and of a label's scribbles; fewer are no histogram
+LEAST = 0.3  # share of the inside that must be left once what looks like background is taken out
 
 
 def appearance_evidence(
     image01: np.ndarray, labels: np.ndarray, scribbles: np.ndarray, strength: float
 ) -> np.ndarray | None:
-    """strength * t * log[h_in(X_i) / h_out(X_i)], with h the histograms of what lies safely in and out.
+    """strength * t * log[h_in(X_i) / h_out(X_i)], with h the histograms of what lies in and out.
 
-    Safe is what no neighbour contradicts, and what is scribbled. ``t``, how far grey levels can be trusted, is how much
-    better than chance they tell the two apart, times how much better than chance they agree with the scribbles: 0,
-    where they say no more than a coin. A user paints where a mask is wrong: grey levels that made it wrong lose their
-    say.
+    Half of a histogram is what was scribbled, where something was, and half what lies safely in or out: what no
+    neighbour contradicts. A user paints background where a mask took too much; then what looks like these scribbles
+    is taken out of the inside, as much of it as there may be: else the mask would speak for its own mistakes. Where
+    nearly all of the mask looks so, grey levels say nothing. Foreground that is painted takes nothing out of the
+    outside, most of which is right as a rule.
+
+    ``t``, how far grey levels can be trusted, is how much better than chance they tell the two apart, times how much
+    better than chance they agree with the scribbles: 0, where they say no more than a coin.
 
     Parameters
     ----------
@@ -48,13 +53,21 @@ def appearance_evidence(
     if strength <= 0:
         return None
     level = (image01 * (LEVELS - 1) + 0.5).astype(np.uint8)
-    inside = _eroded(labels, border=False) | (scribbles == FOREGROUND)
-    outside = _eroded(~labels, border=True) | (scribbles == BACKGROUND)
-    safe, said = (level[inside], level[outside]), [level[scribbles == label] for label in (FOREGROUND, BACKGROUND)]
-    if min(map(len, safe)) < FEWEST:
+    safe = _eroded(labels, border=False), _eroded(~labels, border=True)
+    painted = scribbles == FOREGROUND, scribbles == BACKGROUND
+    if min(np.count_nonzero(a | b) for a, b in zip(safe, painted, strict=True)) < FEWEST:
         return None
-    ratio = np.log(_histogram(safe[0]) / _histogram(safe[1])).clip(-LARGEST, LARGEST)
-    trust = _beyond_chance(ratio, *safe) * (_beyond_chance(ratio, *said) if scribbles.any() else 1)
+    (mask, around), (foreground, background) = ([_histogram(level[where]) for where in two] for two in (safe, painted))
+    if mask is not None and background is not None:
+        rest = (mask - np.minimum(mask, background).sum() * background).clip(0)
+        if rest.sum() < LEAST:
+            return None
+        mask = rest / rest.sum()
+    inside, outside = _mean(mask, foreground), _mean(around, background)
+    ratio = np.log((inside + RARE) / (outside + RARE)).clip(-LARGEST, LARGEST)
+    trust = max(0.0, float(inside[ratio > 0].sum() + outside[ratio <= 0].sum()) - 1)
+    if scribbles.any():
+        trust *= max(0.0, 2 * agreement(ratio > 0, *(level[where] for where in painted)) - 1)
     return None if trust == 0 else (strength * trust * ratio).astype(np.float32)[level]
 
 
@@ -69,13 +82,16 @@ def _eroded(mask: np.ndarray, *, border: bool) -> np.ndarray:
     return result
 
 
-def _histogram(levels: np.ndarray) -> np.ndarray:
+def _histogram(levels: np.ndarray) -> np.ndarray | None:
+    """Of all levels the smoothed shares; None of too few."""
+    if len(levels) < FEWEST_PAINTED:
+        return None
     reach = int(4 * BLUR)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / BLUR) ** 2)
-    shares = np.bincount(levels, minlength=LEVELS) / len(levels)
-    return np.convolve(np.pad(shares, reach, mode="edge"), kernel / kernel.sum(), "valid") + RARE
+    shares = np.convolve(np.pad(np.bincount(levels, minlength=LEVELS), reach, mode="edge"), kernel, "valid")
+    return shares / shares.sum()
 
 
-def _beyond_chance(ratio: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> float:
-    """How much better than a coin the sign of ``ratio`` tells levels inside from levels outside: 0 to 1."""
-    return max(0.0, 2 * agreement(ratio > 0, inside, outside) - 1)
+def _mean(*histograms: np.ndarray | None) -> np.ndarray:
+    """Of those that there are."""
+    return np.mean([one for one in histograms if one is not None], axis=0)

@@ -27,6 +27,7 @@ from bifseg.networks.base import Classifier
 from bifseg.networks.threads import one_thread
 from bifseg.prompts.interaction import FOREGROUND
 
+LOOKS = 2  # cuts that follow the first one, by the grey levels of the labels before; one where nothing is scribbled
 SMALL = 1 << 17  # pixels of a grid, on which one thread is as fast as several
 
 
@@ -143,11 +144,7 @@ def fine_tune(
             if index == 0 and initial is not None:
                 labels = np.where(fixed == 0, initial, fixed == FOREGROUND)
             else:
-                labels = _cut(energy, belief, fixed, parameters)
-                looks = appearance_evidence(crop.image01, labels, scribbles, parameters.appearance)
-                if looks is not None:
-                    belief = with_evidence(belief, looks)
-                    labels = _cut(energy, belief, fixed, parameters)
+                labels, belief = _cut_by_looks(crop, energy, belief, fixed, scribbles, parameters)
         last = index == rounds
         weights = loss = None
         value = energy(labels, belief)
@@ -200,6 +197,20 @@ def _cut(energy: Energy, belief: np.ndarray, fixed: np.ndarray, parameters: Para
     if parameters.never_empty and not labels[fixed == 0].any():
         labels = np.where(fixed == 0, belief > 0.5, fixed == FOREGROUND)
     return labels
+
+
+def _cut_by_looks(
+    crop: Crop, energy: Energy, seen: np.ndarray, fixed: np.ndarray, scribbles: np.ndarray, parameters: Parameters
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of least energy, and what they were cut from: grey levels of labels have a say in the next ones."""
+    belief, labels = seen, _cut(energy, seen, fixed, parameters)
+    for _ in range(LOOKS if scribbles.any() else 1):
+        looks = appearance_evidence(crop.image01, labels, scribbles, parameters.appearance)
+        if looks is None:
+            break
+        belief = with_evidence(seen, looks)
+        labels = _cut(energy, belief, fixed, parameters)
+    return labels, belief
 
 
 def update_network(
