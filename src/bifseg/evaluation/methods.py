@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from bifseg.errors import InvalidInput
+from bifseg.method.parameters import VERSION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +160,7 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
     """What decides a method's results beside its input and seed, ready for JSON."""
     method = METHODS[name]
     if method.settings:
-        return {"refine": method.refine, **method.settings(_needed(model, name)).as_dict()}
+        return {"refine": method.refine, "version": VERSION, **method.settings(_needed(model, name)).as_dict()}
     if method.remote:
         return {"server": server}
     signature = inspect.signature(method.kind).parameters.values()

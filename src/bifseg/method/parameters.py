@@ -12,6 +12,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 
+VERSION = 2  # of the method: another number where the same parameters no longer give the same masks
 REFINEMENTS = ("none", "crf", "auto")
 RULES = ("fill_holes", "drop_islands")  # of what is left of a mask once it is cut
 SWITCHES = {"0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
