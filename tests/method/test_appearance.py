@@ -62,21 +62,23 @@ def test_scribbles_that_agree_leave_grey_levels_their_say(truth):
 
 
 def test_what_is_painted_as_background_goes_from_the_mask_wherever_it_lies(truth):
-    """The mask holds two tissues; one stroke on one of them, far from most of it."""
-    image = scan(truth, 0.4)
-    other = truth & (np.indices(SHAPE)[0] > 12)
+    """The mask holds two tissues; one stroke on one of them, far from most of it, and one on the other."""
+    image, (x, _, z) = scan(truth, 0.4), np.indices(SHAPE)
+    other = truth & (x > 12)
     image[other] = (image[other] + np.float32(0.2)).clip(0, 1)
     assert appearance_evidence(image, truth, NONE, 1.0)[other].mean() > 1  # the mask speaks for its own mistake
-    stroke = painted(other & (np.indices(SHAPE)[2] == 6) & (np.indices(SHAPE)[0] < 15), BACKGROUND)
+    stroke = painted(other & (z == 6) & (x < 15), BACKGROUND) + painted(truth & (x == 8) & (z == 6), FOREGROUND)
     evidence = appearance_evidence(image, truth, stroke, 1.0)
     assert evidence[other].mean() < -1
     assert evidence[truth & ~other].mean() > 1
+    alone = appearance_evidence(image, truth, painted(stroke == BACKGROUND, BACKGROUND), 1.0)
+    assert alone is None or alone[other].mean() > -1  # nobody said that the object does not look so
 
 
 def test_where_all_of_the_mask_looks_like_background_strokes_grey_levels_say_nothing(truth):
     image = scan(truth, 0.4, noise=0.02)
     image[:2] = image[truth][: image[:2].size].mean()  # the same tissue, elsewhere
-    stroke = NONE.copy()
+    stroke = painted(truth & (np.indices(SHAPE)[0] == 12), FOREGROUND)
     stroke[:2] = BACKGROUND
     assert appearance_evidence(image, truth, stroke, 1.0) is None
 

@@ -22,9 +22,10 @@ def appearance_evidence(
 
     Half of a histogram is what was scribbled, where something was, and half what lies safely in or out: what no
     neighbour contradicts. A user paints background where a mask took too much; then what looks like these scribbles
-    is taken out of the inside, as much of it as there may be: else the mask would speak for its own mistakes. Where
-    nearly all of the mask looks so, grey levels say nothing. Foreground that is painted takes nothing out of the
-    outside, most of which is right as a rule.
+    is taken out of the inside, as much of it as there may be: else the mask would speak for its own mistakes. Not so
+    where no foreground is painted, for nothing tells then whether the object looks like them, too; and where nearly
+    all of the mask looks so, grey levels say nothing. Foreground that is painted takes nothing out of the outside,
+    most of which is right as a rule.
 
     ``t``, how far grey levels can be trusted, is how much better than chance they tell the two apart, times how much
     better than chance they agree with the scribbles: 0, where they say no more than a coin.
@@ -58,7 +59,7 @@ def appearance_evidence(
     if min(np.count_nonzero(a | b) for a, b in zip(safe, painted, strict=True)) < FEWEST:
         return None
     (mask, around), (foreground, background) = ([_histogram(level[where]) for where in two] for two in (safe, painted))
-    if mask is not None and background is not None:
+    if mask is not None and foreground is not None and background is not None:
         rest = (mask - np.minimum(mask, background).sum() * background).clip(0)
         if rest.sum() < LEAST:
             return None
