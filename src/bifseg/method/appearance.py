@@ -58,14 +58,16 @@ def appearance_evidence(
     painted = scribbles == FOREGROUND, scribbles == BACKGROUND
     if min(np.count_nonzero(a | b) for a, b in zip(safe, painted, strict=True)) < FEWEST:
         return None
-    (mask, around), (foreground, background) = ([_histogram(level[where]) for where in two] for two in (safe, painted))
+    (mask, around), (foreground, background) = ([_shares(level[where]) for where in two] for two in (safe, painted))
     if mask is not None and foreground is not None and background is not None:
-        rest = (mask - np.minimum(mask, background).sum() * background).clip(0)
-        if rest.sum() < LEAST:
+        whole, other = _blurred(mask), _blurred(background)
+        rest = (whole - np.minimum(whole, other).sum() * other).clip(0)
+        left = mask * rest / np.maximum(whole, RARE * RARE)
+        if left.sum() < LEAST:
             return None
-        mask = rest / rest.sum()
+        mask = left / left.sum()
     inside, outside = _mean(mask, foreground), _mean(around, background)
-    ratio = np.log((inside + RARE) / (outside + RARE)).clip(-LARGEST, LARGEST)
+    ratio = np.log((_blurred(inside) + RARE) / (_blurred(outside) + RARE)).clip(-LARGEST, LARGEST)
     trust = max(0.0, float(inside[ratio > 0].sum() + outside[ratio <= 0].sum()) - 1)
     if scribbles.any():
         trust *= max(0.0, 2 * agreement(ratio > 0, *(level[where] for where in painted)) - 1)
@@ -83,16 +85,17 @@ def _eroded(mask: np.ndarray, *, border: bool) -> np.ndarray:
     return result
 
 
-def _histogram(levels: np.ndarray) -> np.ndarray | None:
-    """Of all levels the smoothed shares; None of too few."""
-    if len(levels) < FEWEST_PAINTED:
-        return None
-    reach = int(4 * BLUR)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / BLUR) ** 2)
-    shares = np.convolve(np.pad(np.bincount(levels, minlength=LEVELS), reach, mode="edge"), kernel, "valid")
-    return shares / shares.sum()
+def _shares(levels: np.ndarray) -> np.ndarray | None:
+    """How often each level is there; None of too few."""
+    return np.bincount(levels, minlength=LEVELS) / len(levels) if len(levels) >= FEWEST_PAINTED else None
 
 
 def _mean(*histograms: np.ndarray | None) -> np.ndarray:
     """Of those that there are."""
     return np.mean([one for one in histograms if one is not None], axis=0)
+
+
+def _blurred(shares: np.ndarray) -> np.ndarray:
+    reach = int(4 * BLUR)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / BLUR) ** 2)
+    return np.convolve(np.pad(shares, reach, mode="edge"), kernel / kernel.sum(), "valid")
