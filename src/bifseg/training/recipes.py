@@ -162,9 +162,7 @@ def own(
     """  # fmt: skip
     entry = NETWORKS.get(network)
     if entry is not None and entry.listens:
-        raise InvalidInput(
-            f"The network {network!r} hears strokes; train it by a recipe of ours (--recipe large2d or large3d)."
-        )
+        raise InvalidInput(f"The network {network!r} hears strokes; train it by --recipe large2d or large3d.")
     if entry is None or dimension not in entry.dimensions:
         raise InvalidInput(f"There is no network {network!r} for {dimension}D; known are {trainable()}.")
     if not 0 <= synthetic <= 1:
