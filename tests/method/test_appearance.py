@@ -83,6 +83,16 @@ def test_where_all_of_the_mask_looks_like_background_strokes_grey_levels_say_not
     assert appearance_evidence(image, truth, stroke, 1.0) is None
 
 
+def test_scribbles_whose_grey_levels_are_alike_silence_them(truth):
+    """What tells inside from outside tells no scribble of the one label from one of the other."""
+    image, half = scan(truth, 0.4), np.indices(SHAPE)[2] % 2 == 0
+    image[:2, :, :], image[2:4, :, :] = 0.3, 0.7
+    both = painted(half, FOREGROUND) + painted(~half, BACKGROUND)
+    both[4:] = 0
+    assert appearance_evidence(image, truth, NONE, 1.0) is not None
+    assert appearance_evidence(image, truth, both, 1.0) is None
+
+
 def test_where_too_little_is_safe_nothing_is_said():
     image = scan(NONE, 0)
     thin = NONE.astype(bool)

@@ -98,8 +98,7 @@ def train(
     from bifseg.training.train import train as steps_of
     from bifseg.training.training_set import TrainingSet
 
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+    _check_device(device)
     if threads:
         torch.set_num_threads(threads)
     begin = None
@@ -141,6 +140,13 @@ def train(
     leave_processes()
 
 
+def _check_device(device: str) -> None:
+    import torch
+
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+
+
 def _pack(folder: Path, output: Path) -> None:
     from bifseg.training.bank import write_bank
     from bifseg.training.public_sets import permissive_volumes
@@ -162,8 +168,6 @@ def _by_the_clock(
     bf16: bool,
 ) -> None:
     """`training.train_listening.train`, shown line by line."""
-    import torch
-
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
     from bifseg.training.listening_recipes import RECIPES
@@ -172,8 +176,7 @@ def _by_the_clock(
 
     if name not in RECIPES:
         raise InvalidInput(f"Unknown recipe {name!r}; known are {', '.join((*PLAIN, *RECIPES))}.")
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InvalidInput(f"There is no device {device!r} here; there is cpu{', cuda' * torch.cuda.is_available()}.")
+    _check_device(device)
     recipe = RECIPES[name]
     began = load_model(start, recipe.dimension) if start else None
     packed = permissive_volumes(source) if source.is_dir() else read_bank(source, os.cpu_count() or 1)

@@ -209,7 +209,9 @@ def _cut_by_looks(
         if looks is None:
             break
         belief = with_evidence(seen, looks)
-        labels = _cut(energy, belief, fixed, parameters)
+        before, labels = labels, _cut(energy, belief, fixed, parameters)
+        if np.array_equal(labels, before):  # the next ones would be the same
+            break
     return labels, belief
 
 

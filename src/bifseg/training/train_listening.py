@@ -153,8 +153,9 @@ def train(
         clock = time.perf_counter() - seconds
         saved = time.perf_counter()
         answered: tuple[UnderWay, torch.Tensor] | None = None  # the last step's batch and masks, not yet looked at
+        # A machine may be busy: every run learns something.
         while (done := (time.perf_counter() - clock) / (60 * minutes)) < 1 or learner.steps == begun:
-            with watch("wait"):  # a machine may be busy: every run learns something
+            with watch("wait"):
                 under_way = batches.next()
             with watch("input"):
                 x = batches.input(under_way, device)
