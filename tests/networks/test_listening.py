@@ -13,7 +13,7 @@ from bifseg.networks import build
 from bifseg.networks.base import padded, position
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.networks.guidance import CHANNELS, guidance, nearness
-from bifseg.training.listening_recipes import RECIPES
+from bifseg.training.interactive_recipes import RECIPES
 
 SMALL = {
     "fcn": {"width": 8, "head": 16, "context": 8},
@@ -194,11 +194,11 @@ def test_half_the_bytes_and_flips_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_a_network_that_listens_unless_it_is_of_boxes(name):
+def test_every_recipe_builds_a_network_that_listens_unless_its_name_says_otherwise(name):
     recipe = RECIPES[name]
     with torch.device("meta"):
         network = build(recipe.architecture, **recipe.settings)
-    assert network.listens == recipe.listens == (not name.startswith("boxes"))
+    assert network.listens == recipe.listens == (not name.startswith(("boxes", "adapted")))
     assert network.context_cells == recipe.settings.get("context", 0)
     assert network.dimension == recipe.dimension
 

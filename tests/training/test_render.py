@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bifseg.training.appearance import TARGET, Painter, Palette
+from bifseg.training.appearance import HOLLOW, NESTED, TARGET, Painter, Palette
 from bifseg.training.bank import volume
 from bifseg.training.windows import CUT, DEEPEST, WIDEST, boxed, draw, places
 
@@ -64,8 +64,11 @@ def test_some_boxes_end_within_their_structure_and_the_others_around_it(dimensio
     margins = np.array([np.concatenate([low - a, b - high]) / 1.5 for a, b in drawn])
     assert abs((margins < 0).mean() - CUT) < 0.015
     assert margins.min() >= -DEEPEST
-    assert margins.max() <= WIDEST[-1]
-    assert 0.08 < np.median(margins) < 0.14  # half of what is drawn around real objects is below 0.10
+    assert margins.max() <= WIDEST[dimension][-1]
+    least, most = {2: (0.04, 0.08), 3: (0.08, 0.14)}[
+        dimension
+    ]  # half of what is drawn around real objects in 3D is below 0.10
+    assert least < np.median(margins) < most
 
 
 def palettes(count=400, kin=None):
@@ -96,6 +99,33 @@ def test_a_pair_shares_its_whole_look_with_the_target_in_most_boxes():
         for one in palettes(kin=kin)
     ]
     assert 0.5 < np.mean(alike) < 0.9
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_some_targets_become_shells_and_others_lie_in_one(dimension):
+    axes = np.ogrid[(slice(-20, 21),) * dimension]
+    ball = torch.from_numpy(sum(axis**2 for axis in axes) <= 12**2).expand(60, *[41] * dimension)
+    before = torch.where(ball, TARGET, 3).to(torch.uint8)
+    label, truth = Painter("cpu").nested(np.random.default_rng(0), before, ball, 0.5)
+    changed = (label != before).flatten(1).any(1)
+    assert 0.3 < changed.float().mean() < 0.7
+    assert torch.equal(truth, label == TARGET)
+    middle = (slice(None), *[20] * dimension)
+    shells = changed & (label[middle] == NESTED)
+    assert 0.5 * HOLLOW < shells.sum() / changed.sum() < 1
+    for one in torch.where(changed)[0]:
+        if shells[one]:
+            assert (truth[one] <= ball[one]).all()
+            assert truth[one].any(0).flatten().any()
+        else:
+            assert torch.equal(truth[one], ball[one])
+            assert (label[one] == NESTED).any()
+
+
+def test_what_is_nested_can_be_told_from_the_target():
+    rng = np.random.default_rng(2)
+    every = [Palette.random(rng, np.array([0, 1, NESTED, TARGET]), None, 0) for _ in range(300)]
+    assert min(abs(one.means[NESTED] - one.means[TARGET]) for one in every) > 0.1
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

@@ -37,8 +37,9 @@ def train(
         str,
         typer.Option(
             help="fast; paper: as printed by Wang et al. 2018; or, for --minutes, one of ours: fcn2d, multiscale3d, "
-            "halved3d and, for a GPU, large2d, large3d, which hear strokes, or boxes2d, boxes3d, which hear none. For "
-            "these DATASET is the folder of the public data sets, or what --pack made of it."
+            "halved3d and, for a GPU, large2d, large3d, which hear strokes; boxes2d, boxes3d, which hear none; or "
+            "adapted2d, adapted3d, which hear none and learn to be fine-tuned to them. For these DATASET is the folder "
+            "of the public data sets, or what --pack made of it."
         ),
     ] = "fast",
     seen: Annotated[str, typer.Option(help=f"Classes to train on; all by default. {LISTED}")] = "",
@@ -167,12 +168,12 @@ def _by_the_clock(
     start: str,
     bf16: bool,
 ) -> None:
-    """`training.train_listening.train`, shown line by line."""
+    """`training.train_interactive.train`, shown line by line."""
     from bifseg.networks.checkpoint import load_model
     from bifseg.training.bank import read_bank
-    from bifseg.training.listening_recipes import RECIPES
+    from bifseg.training.interactive_recipes import RECIPES
     from bifseg.training.public_sets import learnt_from, permissive_volumes
-    from bifseg.training.train_listening import train
+    from bifseg.training.train_interactive import train
 
     if name not in RECIPES:
         raise InvalidInput(f"Unknown recipe {name!r}; known are {', '.join((*PLAIN, *RECIPES))}.")

@@ -50,14 +50,19 @@ class BoxNetwork(nn.Module):
         raise NotImplementedError
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self._classified(self.features(image))
+        return self.classified(self.features(image))
 
     def logits_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
         """Logits (N, 2, ...) at some points of the image (N, c, ...): what training asks for. ``points``: of each axis
         a slice with a start, a stop and a step."""
-        return self._classified(torch.cat([_at(maps, size, points) for maps, size in self.parts(image)], dim=1))
+        return self.classified(self.features_at(image, points))
 
-    def _classified(self, features: torch.Tensor) -> torch.Tensor:
+    def features_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
+        """`features` (N, C, ...) at such points."""
+        return torch.cat([_at(maps, size, points) for maps, size in self.parts(image)], dim=1)
+
+    def classified(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (N, C, ...) -> logits (N, 2, ...)."""
         return self.classifier(features.movedim(1, -1)).movedim(-1, 1)
 
 

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from bifseg.training.synthetic.look import Look
 
 TARGET = 255  # the number of the target in a rendered label map
+NESTED = 254  # of what lies within the target, or around it, see `Painter.nested`
+HOLLOW = 0.7  # of what is nested, the share that is a shell
 NOISY, HEAVY = 0.12, (0.08, 0.4)  # how often noise is so strong, in units of the range of intensities
 PATCHES = 240  # the first number of the tissues that are drawn into an empty background
 
@@ -57,6 +59,8 @@ class Palette:
             last = {f: i for i, f in enumerate(family)}  # the target's look is the one its twin takes
             source = np.array([last[f] for f in family])
             colour, texture, rim, mottle = colour[source], texture[source], rim[source], mottle[source]
+        if NESTED in used and abs(colour[-2] - colour[-1]) < 0.15:  # the border can be seen
+            colour[-2] = (colour[-1] + rng.uniform(0.2, 0.8)) % 1.0
         if used[0] == 0 and rng.random() < 0.3:
             colour[0] = texture[0] = 0.0  # air, or what skull stripping left
             rim[0] = mottle[0] = -1.0
@@ -71,6 +75,25 @@ class Painter:
 
     def __init__(self, device: str) -> None:
         self.device = device
+
+    def nested(
+        self, rng: np.random.Generator, label: torch.Tensor, truth: torch.Tensor, share: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels and targets (n, ...), of which a share lies in a shell, or is one, as ventricle and myocardium are."""
+        some = np.flatnonzero(rng.random(len(label)) < share)
+        if not len(some):
+            return label, truth
+        target, n, d = truth[some], len(some), label.ndim - 1
+        extent = target.flatten(1).sum(1).cpu().numpy() ** (1 / d)
+        soft = self._blurred(target.float(), extent * rng.uniform(0.08, 0.28, n))
+        deepest = soft.flatten(1).amax(1).reshape(-1, *[1] * d)
+        within = target & (soft > deepest * self._column(rng.uniform(0.6, 0.92, n), soft))
+        around = ~target & (soft > self._column(rng.uniform(0.02, 0.3, n), soft))
+        other = torch.where(self._column(rng.random(n) < HOLLOW, soft) > 0, within, around)
+        label, truth = label.clone(), truth.clone()
+        label[some] = torch.where(other, torch.full_like(label[some], NESTED), label[some])
+        truth[some] &= ~other
+        return label, truth
 
     def drawn(
         self, rng: np.random.Generator, noise: torch.Generator, label: torch.Tensor, truth: torch.Tensor,

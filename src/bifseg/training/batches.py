@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
-from bifseg.training.listening_recipes import ListeningRecipe
+from bifseg.training.interactive_recipes import InteractiveRecipe
 from bifseg.training.render import Boxes, Renderer
 from bifseg.training.shared_arrays import SharedArrays, attach, scribble
 
@@ -43,7 +43,7 @@ class UnderWay:
 class Batches:
     """Where batches are made, and the simulated users who scribble on them."""
 
-    def __init__(self, recipe: ListeningRecipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
+    def __init__(self, recipe: InteractiveRecipe, renderer: Renderer, workers: int, folder: Path, seed: int) -> None:
         self.recipe, self.renderer, self.seed = recipe, renderer, seed
         voxels = renderer.most
         self.arrays = SharedArrays.create(folder, recipe.under_way * recipe.batch, voxels)
@@ -86,7 +86,7 @@ class Batches:
         rounds = int(rng.choice(len(shares), p=shares))
         under_way = UnderWay(self._rendered(number), range(slot * size, (slot + 1) * size), number, rounds)
         boxes = under_way.boxes
-        if not self.recipe.listens:
+        if not self.recipe.scribbled:
             return under_way
         count = math.prod(under_way.shape)
         inside = (slice(None), *boxes.inside)
@@ -97,7 +97,7 @@ class Batches:
             array[rows, :count] = 0
         self.arrays.near[rows, :, :count] = 0
         for place in under_way.places:
-            if rng.random() < SCRIBBLED_FIRST:
+            if self.recipe.listens and rng.random() < SCRIBBLED_FIRST:
                 self._ask(under_way, place, first=True)
         return under_way
 
@@ -148,6 +148,26 @@ class Batches:
         inside[:, 1] = 1
         inside[:, 2:] = guidance
         return x
+
+    def strokes(
+        self, under_way: UnderWay, points: tuple[slice, ...], device: str
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """What users have drawn on a batch, at some points of its boxes: scribbles (N, P), uint8, and how near they
+        are (N, 2, P); None where nothing is drawn."""
+        count, n = math.prod(under_way.shape), len(under_way.places)
+        rows = slice(under_way.places.start, under_way.places.stop)
+        scribbles = self.arrays.scribbles[rows, :count].reshape(n, *under_way.shape)
+        if not scribbles.any():
+            return None
+        near = self.arrays.near[rows, :, :count].reshape(n, 2, *under_way.shape)
+        some = tuple(
+            slice(point.start - box.start, point.stop - box.start, point.step)
+            for point, box in zip(points, under_way.boxes.inside, strict=True)
+        )
+        each = slice(None), *some
+        drawn = np.ascontiguousarray(scribbles[each]).reshape(n, -1)
+        around = np.stack([near[:, label][each].reshape(n, -1) for label in (0, 1)], axis=1)
+        return torch.from_numpy(drawn).to(device), torch.from_numpy(around).to(device).float() / 255
 
     def close(self) -> None:
         self.users.shutdown(cancel_futures=True)

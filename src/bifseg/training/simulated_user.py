@@ -15,6 +15,7 @@ from scipy import ndimage
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 WRONG = 0.03  # share of strokes with the wrong label
+WIDTHS = (0.3, 0.5, 0.8, 1.2, 1.8, 2.6, 3.8)  # radii of brushes on a grid of 64: small objects are seen enlarged
 LEAKS = 0.15  # share of strokes that are not kept within what is wrong
 SMALLEST = 0.004  # an error below this share of the object is left alone
 
@@ -37,7 +38,7 @@ def correct(rng: np.random.Generator, scribbles: np.ndarray, mask: np.ndarray, t
     if not errors:
         return scribbles
     weights = np.array([size for size, *_ in errors]) ** rng.uniform(0.5, 2.0)
-    count = min(len(errors), int(rng.choice([1, 2, 3, 4], p=[0.3, 0.3, 0.25, 0.15])))
+    count = min(len(errors), int(rng.choice([1, 2, 3, 4], p=[0.2, 0.25, 0.35, 0.2])))
     style = rng.choice(len(STYLES), p=SHARES)  # a person keeps to one manner
     for index in rng.choice(len(errors), count, replace=False, p=weights / weights.sum()):
         _, parts, part, label = errors[index]
@@ -93,7 +94,7 @@ def _stroke(rng: np.random.Generator, region: np.ndarray, style: int) -> np.ndar
     part = region[around]
     depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
     points = STYLES[style](rng, part, depth)
-    width = min(rng.choice([0.5, 1.0, 1.5, 2.2, 3.5]), max(0.5, depth.max()))
+    width = min(rng.choice(WIDTHS) * max(1.0, max(region.shape) / 64), max(0.5, depth.max()))
     if len(points) > 1:
         points = points + rng.normal(0, rng.choice([0.0, 0.3, 0.8]), points.shape)
     line = _brushed(points, part.shape, width)

@@ -14,7 +14,7 @@ from bifseg.training.bank import Volume
 
 REACH = 1.9  # how far from a structure's middle a window may see, in units of its half extent
 BEND = 20  # cells of the grid on which a window is bent
-WIDEST = (0.1, 0.2, 0.35, 0.5)  # margins at most, in units of the extent: 0 to 10 pixels around objects of usual size
+WIDEST = {2: (0.05, 0.1, 0.15, 0.2, 0.25), 3: (0.1, 0.2, 0.35, 0.5)}  # margins at most, in units of the extent
 CUT, DEEPEST = 0.06, 0.3  # how often a side of a box lies within the structure, and how deep at most, in such units
 
 
@@ -83,7 +83,7 @@ def draw(rng: np.random.Generator, volume: Volume, number: int, kind: str, dimen
 def boxed(rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The box that a user might draw around a structure between ``low`` and ``high``, from tight to wide."""
     extent = high - low
-    margins = rng.uniform(0, rng.choice(WIDEST), (2, len(low)))
+    margins = rng.uniform(0, rng.choice(WIDEST[len(low)]), (2, len(low)))
     cut = rng.random(margins.shape) < CUT  # the image ends there, or only some slices are asked for
     margins[cut] = -rng.uniform(0.02, DEEPEST, cut.sum())
     return low - margins[0] * extent, high + margins[1] * extent

@@ -1,6 +1,7 @@
-"""How a listening trunk is trained, top to bottom: on a GPU or a CPU, with simulated users in processes of their own.
+"""How a trunk is trained beside simulated users, top to bottom: on a GPU or a CPU, users in processes of their own.
 
-A trunk that does not listen is trained in the same way, and sees every box once. Many batches are under way at once.
+A trunk that hears strokes, or whose classifier is fine-tuned to them, sees a box several times; one that does neither
+is trained in the same way, and sees it once. Many batches are under way at once.
 Each is seen several times: from the box alone, then after every round of strokes, which worker processes draw on the
 errors of the network's own answer while the device learns from other batches. The order is fixed, so what a batch holds
 depends on the seed and on the weights alone. A run that was killed goes on with its weights, moments and clock; only
@@ -27,14 +28,16 @@ import torch
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
+from bifseg.method.parameters import preset
 from bifseg.method.timing import Stopwatch
 from bifseg.networks import build
 from bifseg.networks.base import some_points
 from bifseg.networks.checkpoint import Model, save_model
 from bifseg.networks.growth import grow
+from bifseg.training.adaptation import adapted_odds
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
-from bifseg.training.listening_recipes import ListeningRecipe
+from bifseg.training.interactive_recipes import InteractiveRecipe
 from bifseg.training.public_sets import LIMITS, origin
 from bifseg.training.render import Renderer
 from bifseg.training.run_state import RunState
@@ -44,10 +47,9 @@ LOGGED_EVERY = 50  # steps
 MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
 
 
-def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross entropy and half a soft Dice loss, inside the box: logits (N, 2, ...), truth (N, ...) bool."""
-    odds = (logits[:, 1] - logits[:, 0]).flatten(1).float()
-    y = truth.flatten(1).float()
+def loss_of(odds: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross entropy and half a soft Dice loss, inside the box: log-odds (N, ...), truth (N, ...) bool."""
+    odds, y = odds.flatten(1).float(), truth.flatten(1).float()
     p = odds.sigmoid()
     dice = (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)
     return F.binary_cross_entropy_with_logits(odds, y) + 0.5 * (1 - dice).mean()
@@ -56,8 +58,9 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 class Learner:
     """A network that learns from one batch after the other, and the moving average of its weights."""
 
-    def __init__(self, recipe: ListeningRecipe, start: Model | None, device: str, bf16: bool) -> None:
+    def __init__(self, recipe: InteractiveRecipe, start: Model | None, device: str, bf16: bool) -> None:
         self.recipe, self.device, self.bf16 = recipe, device, bf16
+        self.parameters = preset("fast", recipe.dimension, None if start is None else start.tuned)
         network, self.average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
         if start is not None:
             grow(network, start.network)
@@ -71,18 +74,29 @@ class Learner:
         self.steps = 0
 
     def learn(
-        self, x: torch.Tensor, truth: torch.Tensor, points: tuple[slice, ...], done: float
+        self,
+        x: torch.Tensor,
+        truth: torch.Tensor,
+        points: tuple[slice, ...],
+        done: float,
+        strokes: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, bool]:
         """One step: the network's answer before it, bool, and the loss, scalar; and whether it was taken.
 
-        It is left out where a gradient is not finite. ``truth``: at the ``points``; ``done``: share of the run.
+        It is left out where a gradient is not finite. ``truth``: at the ``points``; ``done``: share of the run;
+        ``strokes``: what the classifier is fine-tuned to before it answers, see `Batches.strokes`.
         """
         warm = min(1, (self.steps + 1) / self.recipe.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1, done)))
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            logits = self.network.logits_at(x.contiguous(memory_format=self.layout), points)
-        loss = loss_of(logits, truth)
+            features = self.network.features_at(x.contiguous(memory_format=self.layout), points)
+            logits = self.network.classified(features)
+        odds = logits[:, 1] - logits[:, 0]
+        if strokes is not None:
+            rows = features.float().flatten(2).transpose(1, 2)
+            odds = adapted_odds(self.network.classifier, rows, *strokes, self.parameters).reshape(truth.shape)
+        loss = loss_of(odds, truth)
         self.optimiser.zero_grad()
         loss.backward()
         taken = bool(torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).isfinite())
@@ -92,7 +106,7 @@ class Learner:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.steps += 1
-        return logits[:, 1] > logits[:, 0], loss.detach(), taken
+        return odds > 0, loss.detach(), taken
 
 
 class Tally:
@@ -123,7 +137,7 @@ class Tally:
 
 
 def train(
-    recipe: ListeningRecipe,
+    recipe: InteractiveRecipe,
     volumes: list[Volume],
     output: Path,
     *,
@@ -162,7 +176,8 @@ def train(
             points = some_points(under_way.boxes.inside, network.sparse, rng)
             some = slice(None), *points
             truth = under_way.boxes.truth[some]
-            mask, loss, taken = learner.learn(x, truth, points, done)
+            strokes = batches.strokes(under_way, points, device) if recipe.adapts else None
+            mask, loss, taken = learner.learn(x, truth, points, done, strokes)
             if taken:
                 tally.add(under_way.seen, mask, truth, loss)
             else:

@@ -14,13 +14,13 @@ from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import load_model
 from bifseg.networks.growth import grow
-from bifseg.training import run_state, simulated_user, train_listening
+from bifseg.training import run_state, simulated_user, train_interactive
 from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
-from bifseg.training.listening_recipes import ListeningRecipe
+from bifseg.training.interactive_recipes import InteractiveRecipe
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
-from bifseg.training.train_listening import loss_of, train
+from bifseg.training.train_interactive import loss_of, train
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 
@@ -177,7 +177,8 @@ def test_a_network_that_grows_wider_and_deeper_answers_as_before_and_learns_ever
     optimiser = torch.optim.SGD(large.parameters(), lr=0.1)
     for _ in range(3):  # first what is seen of the new, then the new itself
         optimiser.zero_grad()
-        loss_of(large(box), box[:, 0] > 0.5).backward()
+        logits = large(box)
+        loss_of(logits[:, 1] - logits[:, 0], box[:, 0] > 0.5).backward()
         optimiser.step()
     assert all(weight.grad.abs().max() > 0 for weight in large.parameters())
 
@@ -191,7 +192,7 @@ def test_nothing_grows_out_of_what_is_wider_or_deeper(widths):
 
 def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path, volumes):
     settings = {"dimension": 3, "widths": [8, 16, 16], "blocks": [1, 1], "context": 4, "finest": 2}
-    recipe = ListeningRecipe("listening", settings, size=24, batch=2, under_way=2, warm_up=5, rounds=(0.5, 0.5))
+    recipe = InteractiveRecipe("listening", settings, size=24, batch=2, under_way=2, warm_up=5, rounds=(0.5, 0.5))
     output = tmp_path / "net.safetensors"
     list(train(recipe, volumes, output, minutes=0.03, bf16=True))
     model = load_model(output)
@@ -201,20 +202,20 @@ def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path,
 
 
 def test_a_step_whose_gradient_is_not_finite_is_left_out(tmp_path, volumes, monkeypatch):
-    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    recipe = InteractiveRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     losses = iter(range(1_000_000))
-    monkeypatch.setattr(train_listening, "LOGGED_EVERY", 4)
-    monkeypatch.setattr(train_listening, "loss_of", lambda *of: loss_of(*of) * (np.nan if next(losses) % 4 else 1))
+    monkeypatch.setattr(train_interactive, "LOGGED_EVERY", 4)
+    monkeypatch.setattr(train_interactive, "loss_of", lambda *of: loss_of(*of) * (np.nan if next(losses) % 4 else 1))
     first = next(train(recipe, volumes, tmp_path / "net.safetensors", minutes=1))
     assert first["skipped"] == 3
     assert np.isfinite(first["loss"])
-    monkeypatch.setattr(train_listening, "loss_of", lambda *of: loss_of(*of) * np.nan)
+    monkeypatch.setattr(train_interactive, "loss_of", lambda *of: loss_of(*of) * np.nan)
     with pytest.raises(InvalidInput, match="No gradient is finite at step 4"):
         list(train(recipe, volumes, tmp_path / "other.safetensors", minutes=1))
 
 
 def test_the_next_batches_are_those_that_are_rendered_when_asked(tmp_path, volumes):
-    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2)
+    recipe = InteractiveRecipe("fcn", NARROW, size=32, batch=2, under_way=2)
     renderer = Renderer(volumes, 2, 32, 8)
     batches = Batches(recipe, renderer, 1, tmp_path, seed=3)
     try:
@@ -228,7 +229,7 @@ def test_the_next_batches_are_those_that_are_rendered_when_asked(tmp_path, volum
 
 @pytest.mark.server
 def test_a_run_learns_resumes_and_writes_its_card(tmp_path, volumes):
-    recipe = ListeningRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
+    recipe = InteractiveRecipe("fcn", NARROW, size=32, batch=2, under_way=2, rate=1e-3, warm_up=5)
     output = tmp_path / "net.safetensors"
     list(train(recipe, volumes, output, minutes=0.02))
     model = load_model(output)
@@ -284,7 +285,7 @@ def test_a_run_that_was_killed_while_it_saved_goes_on_from_what_was_whole(tmp_pa
 
 
 def test_a_trunk_that_hears_nothing_learns_from_boxes_alone(tmp_path, volumes):
-    recipe = ListeningRecipe(
+    recipe = InteractiveRecipe(
         "fcn", {"width": 8, "head": 16}, size=32, batch=2, under_way=2, rounds=(1,), flips=True, warm_up=5
     )
     torch.manual_seed(0)
@@ -294,6 +295,20 @@ def test_a_trunk_that_hears_nothing_learns_from_boxes_alone(tmp_path, volumes):
     assert not model.network.listens
     assert model.flips
     assert not torch.equal(model.network.classifier.linear[0].weight, before.classifier.linear[0].weight)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_a_trunk_learns_what_can_be_adapted(tmp_path, volumes, dimension):
+    settings = {2: {"width": 8, "head": 16}, 3: {"dimension": 3, "widths": [4, 8]}}[dimension]
+    recipe = InteractiveRecipe(
+        {2: "fcn", 3: "multiscale"}[dimension], settings, size=32, batch=2, under_way=2, rounds=(0, 1), adapts=True,
+        warm_up=5,
+    )  # fmt: skip
+    *records, _ = train(recipe, volumes, tmp_path / "net.safetensors", minutes=0.05)
+    assert not load_model(tmp_path / "net.safetensors").network.listens
+    for record in records:
+        assert all(dice is not None for dice in record["dice"])  # boxes are seen with strokes, too
 
 
 def test_sets_are_drawn_by_their_maps_and_by_the_kinds_that_their_scans_show(volumes):
@@ -316,6 +331,6 @@ def test_the_command_trains_from_a_bank_and_refuses_what_it_does_not_know(tmp_pa
     assert load_model(output, 2).network.listens
     assert bifseg([*start, "vgg"]) == 2
     assert (
-        "known are fast, paper, fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, large2d, large3d"
+        "known are fast, paper, fcn2d, multiscale3d, halved3d, boxes2d, boxes3d, adapted2d, adapted3d, large2d, large3d"
         in capsys.readouterr().err
     )

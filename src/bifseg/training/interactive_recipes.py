@@ -1,4 +1,4 @@
-"""How trunks that hear the user are trained, as data; and, in the same way, trunks that hear nothing."""
+"""How trunks are trained beside simulated users, as data: those that hear strokes, and those that adapt to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bifseg.training.render import Shares
 
 
 @dataclass(frozen=True)
-class ListeningRecipe:
+class InteractiveRecipe:
     """Everything a run is a function of, but for seed, data and clock.
 
     ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
@@ -30,6 +30,7 @@ class ListeningRecipe:
     average: float = 0.999
     shares: Shares = field(default_factory=Shares)
     flips: bool = False
+    adapts: bool = False
 
     @property
     def dimension(self) -> int:
@@ -39,34 +40,48 @@ class ListeningRecipe:
     def listens(self) -> bool:
         return "context" in self.settings
 
+    @property
+    def scribbled(self) -> bool:
+        """Whether users draw on its boxes."""
+        return self.listens or self.adapts
+
 
 RECIPES = {
-    "fcn2d": ListeningRecipe(
+    "fcn2d": InteractiveRecipe(
         "fcn", {"width": 16, "head": 256, "context": 24}, size=112, batch=4, under_way=6, rate=1e-3, average=0.998
     ),
-    "multiscale3d": ListeningRecipe(
+    "multiscale3d": InteractiveRecipe(
         "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2], "context": 0}, size=48, batch=4,
         under_way=5, rounds=(0.25, 0.3, 0.25, 0.2), rate=1e-3,
     ),
-    "halved3d": ListeningRecipe(
+    "halved3d": InteractiveRecipe(
         "listening",
         {"dimension": 3, "widths": [24, 64, 112, 112], "blocks": [1, 2, 1], "context": 8, "finest": 2},
         size=48, batch=4, under_way=5, rounds=(0.35, 0.3, 0.2, 0.15), rate=7e-4,
     ),
-    "boxes2d": ListeningRecipe(
+    "boxes2d": InteractiveRecipe(
         "fcn", {"width": 16, "head": 256}, size=128, batch=8, under_way=2, rounds=(1,), rate=5e-4, flips=True
     ),
-    "boxes3d": ListeningRecipe(
+    "boxes3d": InteractiveRecipe(
         "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=2,
         rounds=(1,), rate=1e-3,
     ),
-    "large2d": ListeningRecipe(
+    "adapted2d": InteractiveRecipe(
+        "fcn", {"width": 16, "head": 256}, size=128, batch=4, under_way=6, rounds=(0.3, 0.3, 0.25, 0.15), rate=3e-4,
+        flips=True, adapts=True,
+    ),
+    "adapted3d": InteractiveRecipe(
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=6,
+        rounds=(0.3, 0.3, 0.25, 0.15), rate=5e-4, adapts=True,
+    ),
+    "large2d": InteractiveRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
         size=112, batch=48, rate=2e-3,
     ),
-    "large3d": ListeningRecipe(
+    "large3d": InteractiveRecipe(
         "listening", {"dimension": 3, "widths": [16, 32, 64, 112, 160], "blocks": [1, 1, 1, 1], "context": 8},
         size=56, batch=16,
     ),
 }  # fmt: skip
-"""For a core of a CPU, from weights that do not listen; boxes: trunks that ship, which do not; large: for a GPU."""
+"""For a core of a CPU, from weights that do not listen; boxes, adapted: trunks that ship, which do not; large: for a
+GPU."""
