@@ -63,6 +63,16 @@ def test_ablations_differ_in_what_they_should():
     assert all(METHODS[name].learns for name in FAMILY)
 
 
+def test_settings_tell_which_other_network_is_asked(monkeypatch):
+    volumes, pictures = load_model("multiscale3d"), load_model("fcn2d")
+    assert settings_of("bifseg", volumes)["slices_by"] == load_model("default", 2).sha256
+    assert "slices_by" not in settings_of("bifseg", pictures)
+    before = settings_of("crf", volumes)
+    monkeypatch.setattr("bifseg.evaluation.methods.default_sha256", lambda dimension: f"another of {dimension}D")
+    after = settings_of("crf", volumes)
+    assert {key for key in before if before[key] != after[key]} == {"slices_by"}
+
+
 def test_the_family_begins_from_one_mask_and_refines_that(case):
     image, box = case
     model = load_model("fcn2d")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bifseg.errors import InvalidInput
 from bifseg.method.parameters import VERSION
+from bifseg.networks.shipped import default_sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,7 +161,9 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
     """What decides a method's results beside its input and seed, ready for JSON."""
     method = METHODS[name]
     if method.settings:
-        return {"refine": method.refine, "version": VERSION, **method.settings(_needed(model, name)).as_dict()}
+        parameters = method.settings(_needed(model, name))
+        other = {"slices_by": default_sha256(2)} if parameters.slices else {}  # the network that is asked about them
+        return {"refine": method.refine, "version": VERSION, **other, **parameters.as_dict()}
     if method.remote:
         return {"server": server}
     signature = inspect.signature(method.kind).parameters.values()
