@@ -12,7 +12,7 @@ import torch
 from bifseg.cli import main as bifseg
 from bifseg.errors import InvalidInput
 from bifseg.networks import build
-from bifseg.networks.checkpoint import load_model
+from bifseg.networks.checkpoint import Model, load_model
 from bifseg.networks.growth import grow
 from bifseg.training import run_state, simulated_user, train_interactive
 from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
@@ -20,7 +20,7 @@ from bifseg.training.batches import Batches
 from bifseg.training.interactive_recipes import InteractiveRecipe
 from bifseg.training.render import Renderer, Shares
 from bifseg.training.run_state import RunState
-from bifseg.training.train_interactive import loss_of, train
+from bifseg.training.train_interactive import Learner, loss_of, train
 
 NARROW = {"width": 8, "head": 16, "context": 8}
 
@@ -309,6 +309,21 @@ def test_a_trunk_learns_what_can_be_adapted(tmp_path, volumes, dimension):
     assert not load_model(tmp_path / "net.safetensors").network.listens
     for record in records:
         assert all(dice is not None for dice in record["dice"])  # boxes are seen with strokes, too
+
+
+def test_what_is_written_lies_between_what_was_learnt_and_what_the_run_began_with():
+    torch.manual_seed(0)
+    start = Model("start", build("fcn", width=8, head=16), "fcn", {"width": 8, "head": 16}, 32)
+    recipe = InteractiveRecipe("fcn", {"width": 8, "head": 16}, size=32, batch=2, of_start=0.75)
+    learner = Learner(recipe, start, "cpu", bf16=False)
+    with torch.no_grad():
+        for weight in learner.average.parameters():
+            weight += 1
+    for weight, before, after in zip(
+        learner.result().parameters(), start.network.parameters(), learner.average.parameters(), strict=True
+    ):
+        assert torch.allclose(weight, before + 0.25, atol=1e-6)
+        assert torch.allclose(after, before + 1, atol=1e-6)  # the run goes on from what it had
 
 
 def test_sets_are_drawn_by_their_maps_and_by_the_kinds_that_their_scans_show(volumes):

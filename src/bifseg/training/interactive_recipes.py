@@ -31,6 +31,7 @@ class InteractiveRecipe:
     shares: Shares = field(default_factory=Shares)
     flips: bool = False
     adapts: bool = False
+    of_start: float = 0.0
 
     @property
     def dimension(self) -> int:
@@ -68,11 +69,12 @@ RECIPES = {
     ),
     "adapted2d": InteractiveRecipe(
         "fcn", {"width": 16, "head": 256}, size=128, batch=4, under_way=6, rounds=(0.3, 0.3, 0.25, 0.15), rate=3e-4,
-        flips=True, adapts=True,
+        flips=True, adapts=True, of_start=0.65,
     ),
     "adapted3d": InteractiveRecipe(
         "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=6,
         rounds=(0.3, 0.3, 0.25, 0.15), rate=5e-4, adapts=True,
+        of_start=0.5,
     ),
     "large2d": InteractiveRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},

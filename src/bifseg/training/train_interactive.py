@@ -31,8 +31,9 @@ from bifseg.errors import InvalidInput
 from bifseg.method.parameters import preset
 from bifseg.method.timing import Stopwatch
 from bifseg.networks import build
-from bifseg.networks.base import some_points
+from bifseg.networks.base import BoxNetwork, some_points
 from bifseg.networks.checkpoint import Model, save_model
+from bifseg.networks.copies import copied
 from bifseg.networks.growth import grow
 from bifseg.training.adaptation import adapted_odds
 from bifseg.training.bank import Volume
@@ -64,6 +65,7 @@ class Learner:
         network, self.average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
         if start is not None:
             grow(network, start.network)
+        self.began = copied(network) if start is not None and recipe.of_start else None
         self.layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
         self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack it
         self.average.load_state_dict(network.state_dict())
@@ -108,6 +110,14 @@ class Learner:
         self.steps += 1
         return odds > 0, loss.detach(), taken
 
+    def result(self) -> BoxNetwork:
+        """The averaged weights and, where the recipe says so, a share of those that the run began with."""
+        result = copied(self.average)
+        if self.began is not None:
+            with torch.no_grad():
+                torch._foreach_lerp_(list(result.parameters()), list(self.began.parameters()), self.recipe.of_start)
+        return result
+
 
 class Tally:
     """Dice and loss since the last record, by how often the boxes were seen before; and the steps that were left out,
@@ -150,7 +160,7 @@ def train(
 ) -> Iterator[dict]:
     """Train for so many minutes in all, earlier runs with this output counted in; yields a record now and then.
 
-    Writes ``output`` (the averaged weights), ``.jsonl`` (the records) and the state to go on from, in four files.
+    Writes ``output`` (`Learner.result`), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
     torch.manual_seed(seed)
     learner, state = Learner(recipe, start, device, bf16), RunState(output)
@@ -210,7 +220,7 @@ def train(
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}
     model = Model(
-        output.stem, learner.average, recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
+        output.stem, learner.result(), recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
     )
     save_model(model, output, half=True)
     yield {"step": learner.steps, "seconds": seconds, "finished": True}
