@@ -224,13 +224,16 @@ def test_the_published_numbers_are_those_of_the_published_rows():
 def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     told = json.loads((RESULTS / "evidence.json").read_bytes())
     flat, deep = (told[d]["gaps"]["all"] for d in ("2D", "3D"))
-    assert all(gap[1][0] > 0 for method, gap in flat.items() if method != "slicseg")  # after one round above the others
-    assert all(-0.01 < flat[method][1][0] < 0.01 for method in ("slicseg", "crf"))  # which are level
-    apart = {method: gap[1][0] for method, gap in told["2D"]["gaps"]["identified"].items()}  # a box tells them apart
-    assert -0.01 < apart.pop("crf") < 0.01 < min(apart.values())
-    assert told["2D"]["gaps"]["nested"]["slicseg"][1][0] < -0.2  # twenty points, of those that share one
-    assert all(-0.01 < flat["slicseg"][step][0] < 0 for step in range(2, 6))  # up to a point
-    assert all((flat["slicseg"][step][2] > 0) == (step < 5) for step in (1, 2, 3, 5))  # surely after five
+    level = {"slicseg", "growcut"}  # after one round, and the others below
+    assert all(-0.01 < flat[method][1][0] < 0.01 for method in level)
+    assert all(gap[1][0] > 0 for method, gap in flat.items() if method not in level)
+    apart = {method: gap[1] for method, gap in told["2D"]["gaps"]["identified"].items()}  # a box tells them apart
+    assert all(mean > 0 for mean, _, _ in apart.values())
+    assert all(flat["crf"][step][1] > 0 for step in (0, 1, 2))  # adaptation pays surely, without scribbles, too
+    assert all(gap["crf"][0][1] > 0 for gap in (flat, deep))
+    assert all(deep["crf"][step][0] > 0.08 for step in range(1, 6))  # in 3D far
+    assert told["2D"]["gaps"]["nested"]["slicseg"][1][0] < -0.3  # thirty points, of those that share one
+    assert all(-0.0105 < flat["slicseg"][step][0] < 0 < flat["slicseg"][step][2] for step in range(1, 6))  # up to a point
     seconds = {method: one["seconds"] for method, one in told["2D"]["reached"].items()}
     faster = {method for method, value in seconds.items() if value < seconds["bifseg"]}
     assert faster <= {"crf"}
@@ -243,7 +246,8 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(-0.23 < deep[method][0][0] < -0.17 for method in scribblers)  # about twenty
     # counted in rounds, they stay above it for some time
     assert all(deep[method][step][0] < 0 for method in scribblers for step in (0, 1))
-    assert deep["random_walks"][5][0] < 0 < deep["random_walks"][5][2]  # to the end, not surely
+    assert deep["random_walks"][4][0] < 0 < deep["random_walks"][5][0]  # until the fourth
+    assert all(deep["random_walks"][step][2] > 0 for step in range(2, 6))  # not surely after the first
     assert all(deep[method][5][0] > 0 for method in ("geos", "growcut"))
     people = [one["gaps"] for one in told["users"] if one["user"] == "human"]
     assert all(mean > 0 for gaps in people for mean, _, _ in gaps.values())
