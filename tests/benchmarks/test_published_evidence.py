@@ -233,7 +233,7 @@ def test_what_accuracy_md_claims_in_words_is_what_the_numbers_say():
     assert all(gap["crf"][0][1] > 0 for gap in (flat, deep))
     assert all(deep["crf"][step][0] > 0.08 for step in range(1, 6))  # in 3D far
     assert told["2D"]["gaps"]["nested"]["slicseg"][1][0] < -0.3  # thirty points, of those that share one
-    assert all(-0.0105 < flat["slicseg"][step][0] < 0 < flat["slicseg"][step][2] for step in range(1, 6))  # up to a point
+    assert all(-0.0105 < flat["slicseg"][step][0] < 0 < flat["slicseg"][step][2] for step in range(1, 6))  # a point
     seconds = {method: one["seconds"] for method, one in told["2D"]["reached"].items()}
     faster = {method for method, value in seconds.items() if value < seconds["bifseg"]}
     assert faster <= {"crf"}
