@@ -13,7 +13,6 @@ from bifseg.cli import main as bifseg
 from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.checkpoint import Model, load_model
-from bifseg.networks.growth import grow
 from bifseg.training import run_state, simulated_user, train_interactive
 from bifseg.training.bank import MAGIC, in_one_piece, read_bank, scenes, volume, write_bank
 from bifseg.training.batches import Batches
@@ -155,39 +154,6 @@ def test_hands_draw_on_the_smallest_objects_without_a_word():
         rng, truth = np.random.default_rng(seed), np.zeros((24, 24), bool)
         truth[8 : 8 + rng.integers(1, 9), 9 : 9 + rng.integers(1, 9)] = True
         simulated_user.correct(rng, np.zeros(truth.shape, np.uint8), np.zeros_like(truth), truth)
-
-
-def test_a_network_that_grows_answers_as_before():
-    torch.manual_seed(0)
-    smaller, network = build("fcn", width=8, head=16), build("fcn", **NARROW)
-    grow(network, smaller)
-    image = torch.randn(1, 1, 64, 64)
-    said = torch.cat([image, torch.randn(1, 6, 64, 64)], 1)
-    with torch.inference_mode():
-        torch.testing.assert_close(network(said), smaller(image), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.server
-def test_a_network_that_grows_wider_and_deeper_answers_as_before_and_learns_everywhere():
-    small = build("multiscale", dimension=3, widths=[8, 16, 24])
-    large = build("multiscale", dimension=3, widths=[8, 24, 40], blocks=[1, 2])
-    grow(large, small)
-    box = torch.randn(2, 1, 12, 16, 20)
-    assert torch.allclose(large(box), small(box), atol=1e-5)
-    optimiser = torch.optim.SGD(large.parameters(), lr=0.1)
-    for _ in range(3):  # first what is seen of the new, then the new itself
-        optimiser.zero_grad()
-        logits = large(box)
-        loss_of(logits[:, 1] - logits[:, 0], box[:, 0] > 0.5).backward()
-        optimiser.step()
-    assert all(weight.grad.abs().max() > 0 for weight in large.parameters())
-
-
-@pytest.mark.parametrize("widths", [[8, 32, 24], [8, 24, 24, 24]])
-def test_nothing_grows_out_of_what_is_wider_or_deeper(widths):
-    other = build("multiscale", dimension=3, widths=widths)
-    with pytest.raises(InvalidInput, match="another kind than the one to train, or it is wider"):
-        grow(build("multiscale", dimension=3, widths=[8, 24, 40]), other)
 
 
 def test_a_network_of_half_resolution_is_trained_at_every_second_point(tmp_path, volumes):
