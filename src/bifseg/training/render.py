@@ -18,7 +18,7 @@ from bifseg.training.bank import Volume, in_one_piece
 from bifseg.training.windows import Window, boxed, draw, places
 
 COARSE = {2: 96, 3: 40}  # cells of the grid on which a structure is located
-NESTED = 0.3  # how often a target that is drawn lies in a shell, or is one
+NESTED_SHARE = 0.3  # how often a target that is drawn lies in a shell, or is one
 SEEN = 1.05  # how far from its middle that grid reaches, in units of its half extent
 STEP = {2: 32, 3: 8}  # by which the sides of a batch's boxes differ: few shapes, and none needs padding
 
@@ -262,7 +262,7 @@ class Renderer:
         if shown:
             return self._painter.scanned(rng, noise, seen), truth
         label = torch.where(truth, torch.full_like(other, TARGET), other)
-        label, truth = self._painter.nested(rng, label, truth, NESTED)
+        label, truth = self._painter.nested(rng, label, truth, NESTED_SHARE)
         kins = [one.volume.kin if one.kind == "maps" else None for one in drawn]
         members = [one.members[0] for one in drawn]
         return self._painter.drawn(rng, noise, label, truth, kins, members), truth

@@ -91,13 +91,7 @@ class Learner:
         warm = min(1, (self.steps + 1) / self.recipe.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            features = self.network.features_at(x.contiguous(memory_format=self.layout), points)
-            logits = self.network.classified(features)
-        odds = logits[:, 1] - logits[:, 0]
-        if strokes is not None:
-            rows = features.float().flatten(2).transpose(1, 2)
-            odds = adapted_odds(self.network.classifier, rows, *strokes, self.parameters).reshape(truth.shape)
+        odds = self._odds(x.contiguous(memory_format=self.layout), points, strokes)
         loss = loss_of(odds, truth)
         self.optimiser.zero_grad()
         loss.backward()
@@ -109,6 +103,19 @@ class Learner:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.steps += 1
         return odds > 0, loss.detach(), taken
+
+    def _odds(
+        self, x: torch.Tensor, points: tuple[slice, ...], strokes: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> torch.Tensor:
+        """The log-odds (N, ...) at the points: by the network's classifier, or by those fine-tuned to strokes."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            features = self.network.features_at(x, points)
+            if strokes is None:
+                logits = self.network.classified(features)
+                return logits[:, 1] - logits[:, 0]
+        rows = features.float().flatten(2).transpose(1, 2)
+        odds = adapted_odds(self.network.classifier, rows, *strokes, self.parameters)
+        return odds.reshape(len(x), *features.shape[2:])
 
     def result(self) -> BoxNetwork:
         """The averaged weights and, where the recipe says so, a share of those that the run began with."""
