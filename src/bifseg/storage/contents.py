@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from bifseg.errors import InvalidInput, StorageFull
+from bifseg.io.arrays import array_of
 from bifseg.prompts.interaction import Box
 from bifseg.storage.blobs import Blobs
 from bifseg.storage.database import Database
@@ -82,7 +83,7 @@ class Contents:
 
     def array(self, sha: str) -> np.ndarray:
         """The array of this name; NotFound where there is none, InvalidInput where it is no array."""
-        return np.lib.format.read_array(io.BytesIO(self.blob(sha)), allow_pickle=False)
+        return array_of(self.blob(sha))
 
     def refer(self, array: np.ndarray, box: Box) -> dict:
         """Keep an array of a box's shape: what interactions call it, see `bifseg.storage.durable`."""

@@ -13,6 +13,7 @@ import numpy as np
 from bifseg.errors import Busy, NotFound
 from bifseg.imaging.colours import joined
 from bifseg.imaging.image import Image
+from bifseg.io.arrays import mapped_array
 from bifseg.storage.blobs import name_of
 from bifseg.storage.contents import Contents
 from bifseg.storage.rows import ImageRow, geometry_of, key_of
@@ -106,7 +107,7 @@ class Images(Contents):
     def image(self, key: str) -> Image:
         """An image with its voxels mapped from the disk: processes share them, and none reads what it does not use."""
         row = self.image_row(key)
-        return row.frame(np.load(self.blobs.path(row.blob), mmap_mode="r", allow_pickle=False))
+        return row.frame(mapped_array(self.blobs.path(row.blob)))
 
     def image_to_see(self, key: str, owner: str) -> tuple[ImageRow, Image]:
         """As `image_row` and `image`, also of one that is on its way: to be looked at, not to begin a session on."""

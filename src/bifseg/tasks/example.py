@@ -14,6 +14,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
+from bifseg.io.arrays import ONE_READER
 from bifseg.method.label_fusion import Look, look_of
 from bifseg.networks.shipped import surroundings
 from bifseg.prompts.interaction import Box, overlap
@@ -47,7 +48,7 @@ class About:
     def read(cls, path: Path, digest: str) -> About:
         """From a file of `Example.packed`, whose arrays stay unread; InvalidInput as by `Example.unpacked`."""
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with ONE_READER, path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
             x, y, z = about["spacing"]
             return cls(digest, Box.parse(about["box"]), (x, y, z), about["scan"], about["patient"], about["source"])
@@ -169,7 +170,7 @@ class Example:
     def unpacked(cls, content: bytes) -> Example:
         """Of `packed` bytes; InvalidInput where they are something else."""
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            with ONE_READER, np.load(io.BytesIO(content), allow_pickle=False) as file:
                 about, voxels = json.loads(file["about"].tobytes()), file["voxels"]
                 box = Box.parse(about["box"])
                 mask = np.unpackbits(file["mask"], count=int(np.prod(box.shape))).astype(bool).reshape(box.shape)

@@ -18,6 +18,7 @@ import numpy as np
 
 from bifseg.errors import DamagedFile, FileError, StorageFull, TooLarge, from_dict
 from bifseg.imaging.image import Image
+from bifseg.io.arrays import mapped_array
 from bifseg.io.dicom_display import Display
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.reader_process import ANSWER, ARRAY, HEADERS
@@ -68,7 +69,7 @@ def read_image(
         headers = (at / HEADERS).read_bytes() if (at / HEADERS).exists() else None
         for words in told["words"]:
             hear(words)
-        return Reading(placed(mapped(at), told["geometry"]), headers, SeriesFacts.told(told["series"]))
+        return Reading(placed(mapped_array(at / ARRAY), told["geometry"]), headers, SeriesFacts.told(told["series"]))
 
 
 def read_labels(
@@ -77,7 +78,7 @@ def read_labels(
     """A label map on the grid of ``like``, integers (x, y, z); errors as `read_image`."""
     grid = {"shape": like.shape, **geometry_of(like)}
     with asked("labels", path, folder, limits, name, template, like=grid) as (_, at):
-        return mapped(at)
+        return mapped_array(at / ARRAY)
 
 
 def read_array(
@@ -85,12 +86,7 @@ def read_array(
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """An image that came as NNIA, in colours (x, y, z, 3), and the shape that it came in; errors as `read_image`."""
     with asked("array", path, folder, limits, "The image", template) as (told, at):
-        return mapped(at), tuple(told["shape"])
-
-
-def mapped(folder: Path) -> np.ndarray:
-    """The array that a process left."""
-    return np.load(folder / ARRAY, mmap_mode="r", allow_pickle=False)
+        return mapped_array(at / ARRAY), tuple(told["shape"])
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from bifseg.errors import BifsegError, InvalidInput
+from bifseg.io.arrays import mapped_array
 from bifseg.server.settings import Limits
 from bifseg.server.uploads.jobs import EXPORTED
-from bifseg.server.uploads.reading import SeriesFacts, asked, folder_of, mapped
+from bifseg.server.uploads.reader_process import ARRAY
+from bifseg.server.uploads.reading import SeriesFacts, asked, folder_of
 from bifseg.server.uploads.scan import geometry_of
 from bifseg.server.uploads.scratch import scratch
 from bifseg.server.uploads.template import Template
@@ -39,7 +41,7 @@ def read_mask(path: Path, folder: Path, limits: Limits, voxels: int, template: T
     Raises InvalidInput, TooLarge, StorageFull, and WorkError for a fault of ours, as all of these.
     """
     with asked("mask", path, folder, replace(limits, voxels=voxels), "The mask", template) as (_, at):
-        return mapped(at)
+        return mapped_array(at / ARRAY)
 
 
 def read_series(path: Path, folder: Path, limits: Limits, template: Template | None = None) -> SeriesFacts:
