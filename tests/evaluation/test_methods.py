@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,12 @@ def test_what_is_missing_is_said():
         make("bifseg")
     with pytest.raises(ValueError, match="needs a server"):
         make("nninteractive")
+
+
+def test_settings_tell_of_an_rnet_only_where_there_is_one():
+    """Rows of before there was one have to be found again."""
+    model = load_model("fcn2d")
+    assert "rnet" not in settings_of("bifseg", model)
+    heard = replace(model, tuned={**model.tuned, "rnet": 0.5})
+    assert settings_of("bifseg", heard)["rnet"] == 0.5
+    assert "rnet" not in settings_of("crf", heard)  # there a scribble is a constraint, no more

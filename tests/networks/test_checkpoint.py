@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bifseg.errors import InvalidInput
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import build
 from bifseg.networks.checkpoint import SHIPPED, Model, load_model, save_model, shipped
+from bifseg.networks.rnet import RNet
 
 
 @pytest.fixture
@@ -123,6 +125,45 @@ def test_a_mean_shape_is_kept_with_the_weights(model, tmp_path):
         save_model(replace(model, shape=wrong), path)
         with pytest.raises(InvalidInput, match="is damaged"):
             load_model(path)
+
+
+def test_an_rnet_is_kept_beside_the_trunk(model, tmp_path):
+    torch.manual_seed(0)
+    rnet = RNet(2, model.network.channels, widths=[8, 8], blocks=[1])
+    path = tmp_path / "own.safetensors"
+    save_model(replace(model, rnet=rnet), path)
+    back = load_model(path)
+    assert back.rnet.settings == rnet.settings
+    assert not any(weight.requires_grad for weight in back.rnet.parameters())
+    for one in (back, pickle.loads(pickle.dumps(back))):
+        for name, tensor in rnet.state_dict().items():
+            assert torch.equal(one.rnet.state_dict()[name], tensor)
+    assert back.network.state_dict().keys() == model.network.state_dict().keys()
+    for name in ("rnet.answer.2.bias", "classifier.0.bias"):
+        tensors = load_file(path)
+        tensors[name] = torch.full_like(tensors[name], torch.nan)
+        with safe_open(path, framework="pt") as file:
+            save_file(tensors, tmp_path / "nan.safetensors", file.metadata())
+        with pytest.raises(InvalidInput, match="are not finite"):
+            load_model(tmp_path / "nan.safetensors")
+        del tensors[name]
+        with safe_open(path, framework="pt") as file:
+            save_file(tensors, tmp_path / "less.safetensors", file.metadata())
+        with pytest.raises(InvalidInput, match="do not fit"):
+            load_model(tmp_path / "less.safetensors")
+
+
+def test_an_rnet_that_does_not_fit_its_trunk_is_refused(model, tmp_path):
+    for wrong in (RNet(2, 3, widths=[8, 8], blocks=[1]), RNet(3, model.network.channels, widths=[8, 8], blocks=[1])):
+        save_model(replace(model, rnet=wrong), tmp_path / "own.safetensors")
+        with pytest.raises(InvalidInput, match="R-Net"):
+            load_model(tmp_path / "own.safetensors")
+    with safe_open(tmp_path / "own.safetensors", framework="pt") as file:
+        told = file.metadata()
+    for wrong in ("{", "[]", "{}", '{"widths": 3}', '{"dimension": 2, "features": 1, "widths": [0, 0], "blocks": [0]}'):
+        save_file(load_file(tmp_path / "own.safetensors"), tmp_path / "other.safetensors", {**told, "rnet": wrong})
+        with pytest.raises(InvalidInput, match="R-Net"):
+            load_model(tmp_path / "other.safetensors")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from bifseg.errors import InvalidInput
 from bifseg.networks import build
 from bifseg.networks.growth import grow
-from bifseg.training.train_interactive import loss_of
+from bifseg.training.learners import loss_of
 
 
 def test_a_network_that_grows_answers_as_before():

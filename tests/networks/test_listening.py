@@ -198,7 +198,7 @@ def test_every_recipe_builds_a_network_that_listens_unless_its_name_says_otherwi
     recipe = RECIPES[name]
     with torch.device("meta"):
         network = build(recipe.architecture, **recipe.settings)
-    assert network.listens == recipe.listens == (not name.startswith(("boxes", "adapted")))
+    assert network.listens == recipe.listens == (not name.startswith(("boxes", "adapted", "rnet")))
     assert network.context_cells == recipe.settings.get("context", 0)
     assert network.dimension == recipe.dimension
 

@@ -9,7 +9,7 @@ from bifseg.method.parameters import preset
 from bifseg.method.weight_map import weight_map
 from bifseg.networks.base import Classifier
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
-from bifseg.training.adaptation import ITERATIONS, MOMENTUM, RATE, adapted_odds
+from bifseg.training.adaptation import ITERATIONS, MOMENTUM, RATE, adapted_odds, fine_tuned, odds_of, weights_of
 
 SHAPE, CHANNELS = (24, 30), 6
 
@@ -72,3 +72,14 @@ def test_strokes_are_seen_around_them_and_teach_features_and_weights():
     close[elsewhere].sum().backward()
     assert (features.grad[:, scribbles[1].ravel() > 0].abs().amax((1, 2)) > 0).all()  # through the descent alone
     assert all(weight.grad.abs().max() > 0 for weight in classifier.parameters())
+
+
+def test_a_descent_that_would_end_above_where_it_began_is_not_taken():
+    parameters = preset("fast", 2).but(rate=1e4)
+    features, scribbles = boxes()
+    drawn = torch.from_numpy(scribbles).flatten(1)
+    start = weights_of(a_classifier(), len(features))
+    p = odds_of(features, start).sigmoid()
+    labels = torch.rand(p.shape, generator=torch.Generator().manual_seed(0)) > 0.5  # which nothing foretells
+    for before, after in zip(start, fine_tuned(start, features, labels, p, drawn, parameters), strict=True):
+        torch.testing.assert_close(after, before)

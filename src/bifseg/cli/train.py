@@ -38,8 +38,9 @@ def train(
         typer.Option(
             help="fast; paper: as printed by Wang et al. 2018; or, for --minutes, one of ours: fcn2d, multiscale3d, "
             "halved3d and, for a GPU, large2d, large3d, which hear strokes; boxes2d, boxes3d, which hear none; or "
-            "adapted2d, adapted3d, which hear none and learn to be fine-tuned to them. For these DATASET is the folder "
-            "of the public data sets, or what --pack made of it."
+            "adapted2d, adapted3d, which hear none and learn to be fine-tuned to them; or rnet2d, rnet3d: an R-Net "
+            "that hears them, behind the network of --start. For these DATASET is the folder of the public data sets, "
+            "or what --pack made of it."
         ),
     ] = "fast",
     seen: Annotated[str, typer.Option(help=f"Classes to train on; all by default. {LISTED}")] = "",

@@ -81,11 +81,12 @@ METHODS: dict[str, Method] = {
     ),
     "bifseg-e": Method(
         "BIFSeg(-e)", help="without evidence around the scribbles", source="our ablation", colour="#f4a582", mark="v",
-        settings=partial(_fast, evidence=0.0, nearness=0.0), standard=False,
+        settings=partial(_fast, evidence=0.0, nearness=0.0, rnet=0.0), standard=False,
     ),
     "crf": Method(
         "+CRF", help="network and one cut, scribbles as hard constraints, no fine-tuning", source="its ablation",
-        colour="#0072b2", mark="s", refine="crf", settings=partial(_fast, rounds=0, evidence=0.0, nearness=0.0),
+        colour="#0072b2", mark="s", refine="crf",
+        settings=partial(_fast, rounds=0, evidence=0.0, nearness=0.0, rnet=0.0),
     ),
     "cut": Method(
         "cut with evidence", help="`bifseg` without adaptation: network, evidence, one cut", source="our ablation",
@@ -163,7 +164,10 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
     if method.settings:
         parameters = method.settings(_needed(model, name))
         other = {"slices_by": default_sha256(2)} if parameters.slices else {}  # the network that is asked about them
-        return {"refine": method.refine, "version": VERSION, **other, **parameters.as_dict()}
+        values = parameters.as_dict()
+        if not parameters.rnet:  # rows of before there was an R-Net say nothing of it
+            del values["rnet"]
+        return {"refine": method.refine, "version": VERSION, **other, **values}
     if method.remote:
         return {"server": server}
     signature = inspect.signature(method.kind).parameters.values()

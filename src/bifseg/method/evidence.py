@@ -177,6 +177,23 @@ def agreement(positive: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> 
     return float(np.mean([np.mean(part == label) for part, label in known if part.size]))
 
 
+def log_odds_of(probability: np.ndarray) -> np.ndarray:
+    """log p / (1 - p), of what is neither surely so nor surely not.
+
+    Parameters
+    ----------
+    probability
+        Of the foreground.
+
+    Returns
+    -------
+    ndarray
+        float32.
+    """
+    p = np.clip(np.asarray(probability, np.float32), CERTAIN, 1 - CERTAIN)
+    return np.log(p / (1 - p))
+
+
 def with_evidence(probability: np.ndarray, evidence: np.ndarray | None) -> np.ndarray:
     """The probability of the foreground after evidence was added to its log-odds.
 

@@ -48,6 +48,7 @@ class Parameters:
     nearness: float = 0.0  # log-odds for the label whose scribbles are geodesically nearer; the paper has none
     persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
+    rnet: float = 0.0  # share of R-Net's correction, where the model has one; the paper has none
     slices: float = 0.0  # share of a 2D network's log-odds in a stack of thick slices; the paper has none
     blend: float = 1.0  # of the adapted classifier's logit in what labels are cut from; the rest is the trained one's
     never_empty: bool = False  # a label update that finds nothing gives way to p > 0.5: a box holds an object
@@ -87,7 +88,7 @@ class Parameters:
                 raise InvalidInput(f"{name} is {value}; it must be 0 or more.")
         if not 0 <= self.share < 1:
             raise InvalidInput(f"share is {self.share}; it must be 0 or more and below 1.")
-        for name in ("slices", "blend", "fill_holes", "drop_islands"):
+        for name in ("rnet", "slices", "blend", "fill_holes", "drop_islands"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InvalidInput(f"{name} is {value}; it must lie between 0 and 1.")

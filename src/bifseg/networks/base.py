@@ -59,7 +59,7 @@ class BoxNetwork(nn.Module):
 
     def features_at(self, image: torch.Tensor, points: tuple[slice, ...]) -> torch.Tensor:
         """`features` (N, C, ...) at such points."""
-        return torch.cat([_at(maps, size, points) for maps, size in self.parts(image)], dim=1)
+        return torch.cat([at_points(maps, size, points) for maps, size in self.parts(image)], dim=1)
 
     def classified(self, features: torch.Tensor) -> torch.Tensor:
         """Features (N, C, ...) -> logits (N, 2, ...)."""
@@ -97,8 +97,13 @@ def encoded(scales: nn.ModuleList, x: torch.Tensor) -> list[torch.Tensor]:
     for scale in finer:
         x = scale(x)
         found.append(x)
-    with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):  # also of maps that have no values
+    with in_float32(x):
         return [*found, coarsest(x.float())]
+
+
+def in_float32(maps: torch.Tensor) -> torch.autocast:
+    """Where no autocast holds, on the device of some maps, also of maps that have no values."""
+    return torch.autocast("cuda" if maps.is_cuda else "cpu", enabled=False)
 
 
 def some_points(inside: tuple[slice, ...], step: int, rng: np.random.Generator) -> tuple[slice, ...]:
@@ -117,7 +122,7 @@ def cropped(maps: torch.Tensor, size: torch.Size) -> torch.Tensor:
     return maps[corner]
 
 
-def _at(maps: torch.Tensor, size: Sequence[int], points: tuple[slice, ...]) -> torch.Tensor:
+def at_points(maps: torch.Tensor, size: Sequence[int], points: tuple[slice, ...]) -> torch.Tensor:
     """Some points of maps that are `upsampled`; of every second one nothing else is made: in 3D an eighth."""
     doubled = tuple(size) == tuple(2 * n for n in maps.shape[2:])
     if not doubled or any(part.step != 2 for part in points):

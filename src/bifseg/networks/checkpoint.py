@@ -21,7 +21,8 @@ from bifseg.errors import InvalidInput, MissingFile
 from bifseg.io.atomic import write_atomically
 from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork
-from bifseg.networks.shipped import DEFAULT, SHAPE, SHIPPED, shipped, tuned_of
+from bifseg.networks.rnet import RNet
+from bifseg.networks.shipped import DEFAULT, RNET, SHAPE, SHIPPED, shipped, tuned_of
 
 VERSION = "1"
 
@@ -34,6 +35,7 @@ class Model:
     parameters found for this network on training data; ``card``: data, recipe, seed, hardware, results, limits;
     ``flips``: whether it looks at every crop flipped along all its axes, too, and its answers are averaged;
     ``shape``: log-odds float32 of where in a box its objects lie, see `bifseg.method.mean_shape`; None of most.
+    ``rnet``: what hears strokes behind a trunk that does not; None where nothing does.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Model:
     sha256: str = ""
     flips: bool = False
     shape: np.ndarray | None = None
+    rnet: RNet | None = None
 
     @property
     def dimension(self) -> int:
@@ -117,6 +120,10 @@ def save_model(model: Model, path: str | os.PathLike, *, half: bool = False) -> 
     tensors = {name: t.detach().to(kind).contiguous().cpu() for name, t in model.network.state_dict().items()}
     if model.shape is not None:
         tensors[SHAPE] = torch.from_numpy(model.shape)
+    if model.rnet is not None:
+        header["rnet"] = json.dumps(model.rnet.settings)
+        own = model.rnet.state_dict().items()
+        tensors.update({f"{RNET}{name}": t.detach().to(kind).contiguous().cpu() for name, t in own})
     write_atomically(Path(path), save(tensors, header))
 
 
@@ -142,23 +149,40 @@ def _read(path: Path) -> Model:
             settings = json.loads(header["settings"])
             with torch.device("meta"):  # no memory is reserved until the shapes agree
                 network = build(architecture, **settings)
-            expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+                rnet = _rnet_behind(network, header["rnet"], path) if "rnet" in header else None
+            behind = {} if rnet is None else {f"{RNET}{name}": t for name, t in rnet.state_dict().items()}
+            expected = {name: tuple(t.shape) for name, t in (network.state_dict() | behind).items()}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             mean_shape = shapes.pop(SHAPE, None)
             if shapes != expected or (mean_shape and (len(mean_shape) != network.dimension or 0 in mean_shape)):
                 raise InvalidInput(f"{path} is damaged: its tensors do not fit the architecture {architecture!r}.")
-            network.load_state_dict({name: file.get_tensor(name).float() for name in expected}, assign=True)
+            weights = {name: file.get_tensor(name).float() for name in expected}
+            if rnet is not None:
+                rnet.load_state_dict({name.removeprefix(RNET): weights.pop(name) for name in behind}, assign=True)
+            network.load_state_dict(weights, assign=True)
             tuned, card = json.loads(header.get("tuned", "{}")), json.loads(header.get("card", "{}"))
             flips = json.loads(header.get("flips", "false")) is True
             shape = None if mean_shape is None else file.get_tensor(SHAPE).float()
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise InvalidInput(f"{path} is damaged or not a safetensors file: {error}.") from None
-    arrays = [*network.state_dict().values(), *([] if shape is None else [shape])]
+    networks = [network] if rnet is None else [network, rnet]
+    arrays = [t for one in networks for t in one.state_dict().values()] + ([] if shape is None else [shape])
     if not all(array.isfinite().all() for array in arrays):
         raise InvalidInput(f"{path} is damaged: its weights are not finite numbers.")
     if not 8 <= size <= 512:
         raise InvalidInput(f"{path} is damaged: its working size is {size}.")
-    network.eval().requires_grad_(False)
+    for one in networks:
+        one.eval().requires_grad_(False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     learnt = None if shape is None else shape.numpy()
-    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips, learnt)
+    return Model(path.stem, network, architecture, settings, size, tuned, card, digest, flips, learnt, rnet)
+
+
+def _rnet_behind(network: BoxNetwork, settings: str, path: Path) -> RNet:
+    try:
+        rnet = RNet(**json.loads(settings))
+    except (TypeError, ValueError, RuntimeError) as error:  # JSON's errors are ValueErrors
+        raise InvalidInput(f"{path} is damaged: {settings[:80]} are no settings of an R-Net ({error}).") from None
+    if (rnet.dimension, rnet.features) != (network.dimension, network.channels):
+        raise InvalidInput(f"{path} is damaged: its R-Net is for another network.")
+    return rnet

@@ -12,7 +12,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,6 +26,7 @@ from bifseg.networks.threads import calm
 
 SLICES = 8  # upsampled at once
 SHAPES = 4  # of maps, whose packed weights a layer keeps
+N = TypeVar("N", bound=nn.Module)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -46,7 +47,7 @@ def write_features(
     calm()
     dtype = chosen(precision, network.halves)
     layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
-    trunk = _prepared(network, dtype) if _has_onednn() else network
+    trunk = _prepared(network, dtype)
     inside = tuple(slice(0, n) for n in image.shape[2:]) if inside is None else inside
     start = 0
     for maps, size in trunk.parts(image.contiguous(memory_format=layout)):
@@ -54,6 +55,15 @@ def write_features(
         for one, place in zip(maps.split(1), out, strict=True):  # by their strides still seen to be channels last
             _write(one, size, place[..., start:stop], inside)
         start = stop
+
+
+@torch.inference_mode()
+def answer(network: nn.Module, *given: torch.Tensor, part: str = "forward") -> torch.Tensor:
+    """What a network, or a method of it, makes of maps (N, c, ...), in float32 on every CPU."""
+    calm()
+    layout = torch.channels_last if given[0].ndim == 4 else torch.channels_last_3d
+    prepared = _prepared(network, torch.float32)
+    return getattr(prepared, part)(*(maps.contiguous(memory_format=layout) for maps in given))
 
 
 @contextmanager
@@ -159,17 +169,19 @@ def _has_bfloat16() -> bool:
 
 
 # Weights are packed once per network: packing is as dear as multiplying where maps are small.
-_made: WeakKeyDictionary[BoxNetwork, dict[torch.dtype, tuple[tuple, BoxNetwork]]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[nn.Module, dict[torch.dtype, tuple[tuple, nn.Module]]] = WeakKeyDictionary()
 
 
-def _prepared(network: BoxNetwork, dtype: torch.dtype) -> BoxNetwork:
+def _prepared(network: N, dtype: torch.dtype) -> N:
+    if not _has_onednn():
+        return network
     state = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in network.parameters())
     kept = _made.setdefault(network, {})
     if dtype not in kept or kept[dtype][0] != state:  # never made, or trained since
         made = copied(network).eval().requires_grad_(False)
         _replace(made, dtype)
         kept[dtype] = state, made
-    return kept[dtype][1]
+    return cast("N", kept[dtype][1])
 
 
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:

@@ -15,6 +15,7 @@ DEFAULT = {2: "fcn2d", 3: "multiscale3d"}
 TUNED: dict[str, dict[str, float]] = {"multiscale3d": {"slices": 0.5}}  # found since their files were written
 CLASSIFIER = "classifier."  # in a network's file, what the names of its classifier's arrays begin with
 SHAPE = "shape"  # there, the name of a mean shape
+RNET = "rnet."  # there, what the names of an R-Net's arrays begin with
 TRUNK = "trunk."  # what names of a trunk's weights begin with, beside those of a classifier
 PARAMETER = "parameter."  # what names of parameters begin with there
 

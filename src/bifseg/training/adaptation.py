@@ -8,6 +8,7 @@ last layers alone: Raghu et al., ICLR 2020). Left out: cuts, grey levels, U_s, a
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 from bifseg.method.parameters import Parameters
 from bifseg.networks.base import Classifier
@@ -35,20 +36,46 @@ def adapted_odds(
     and background are, 0 to 1, see `guidance.nearness`. Of the ``parameters`` those of the loss and of what is seen
     around strokes.
     """
-    start = _weights(classifier, len(features))
-    trained = _odds(features, start)
+    start = weights_of(classifier, len(features))
+    trained = odds_of(features, start)
     evidence = parameters.evidence * (near[:, 0] - near[:, 1])
+    labels = torch.where(scribbles > 0, scribbles == FOREGROUND, trained + evidence > 0)
+    short = parameters.but(iterations=ITERATIONS, rate=RATE, momentum=MOMENTUM)
+    weights = fine_tuned(start, features, labels, trained.sigmoid(), scribbles, short)
+    return parameters.blend * odds_of(features, weights) + (1 - parameters.blend) * trained + evidence
+
+
+def fine_tuned(
+    start: Weights,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    p: torch.Tensor,
+    scribbles: torch.Tensor,
+    parameters: Parameters,
+) -> Weights:
+    """Every box's classifier after the descent that the ``parameters`` say, on `POINTS` of it; as it was, where that
+    would end above where it began.
+
+    ``features``: (N, P, C); ``labels``: (N, P) bool; ``p``: (N, P), what the classifier says that goes into w(i);
+    ``scribbles``: (N, P), uint8.
+    """
     with torch.no_grad():
         scribbled = scribbles > 0
-        labels = torch.where(scribbled, scribbles == FOREGROUND, trained + evidence > 0)
-        some = (torch.rand(trained.shape, device=trained.device) + 2 * scribbled).topk(
-            min(POINTS, trained.shape[1]), dim=1
-        )
-        y = labels.gather(1, some.indices)
-        w = _shares(trained.gather(1, some.indices).sigmoid(), y, scribbled.gather(1, some.indices), parameters)
-    x = features.gather(1, some.indices[..., None].expand(-1, -1, features.shape[2]))
-    adapted = _odds(features, _descended(start, x, y.float(), w))
-    return parameters.blend * adapted + (1 - parameters.blend) * trained + evidence
+        some = (torch.rand(p.shape, device=p.device) + 2 * scribbled).topk(min(POINTS, p.shape[1]), dim=1).indices
+        y = labels.gather(1, some)
+        w = _shares(p.gather(1, some), y, scribbled.gather(1, some), parameters)
+    x = features.gather(1, some[..., None].expand(-1, -1, features.shape[2]))
+    after = _descended(start, x, y.float(), w, parameters)
+    with torch.no_grad():
+        before, now = (_loss(weights, x, y.float(), w) for weights in (start, after))
+        better = now <= before
+    pairs = zip(start, after, strict=True)
+    return tuple(torch.where(better.reshape(-1, *[1] * (b.ndim - 1)), b, a) for a, b in pairs)  # type: ignore[return-value]
+
+
+def _loss(weights: Weights, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    z = odds_of(x, weights)
+    return (w * (F.softplus(z) - y * z)).sum(1)
 
 
 def _shares(p: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parameters: Parameters) -> torch.Tensor:
@@ -65,14 +92,14 @@ def _shares(p: torch.Tensor, y: torch.Tensor, scribbled: torch.Tensor, parameter
     return w / w.sum(1, keepdim=True)
 
 
-def _descended(start: Weights, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> Weights:
+def _descended(start: Weights, x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, parameters: Parameters) -> Weights:
     """Every box's weights after gradient descent on its points: features (N, n, C), labels and shares (N, n)."""
     weights, velocity = start, tuple(torch.zeros_like(one) for one in start)
-    for _ in range(ITERATIONS):
+    for _ in range(parameters.iterations):
         gradient = _gradient(weights, x, y, w)
-        velocity = tuple(MOMENTUM * v + g for v, g in zip(velocity, gradient, strict=True))
+        velocity = tuple(parameters.momentum * v + g for v, g in zip(velocity, gradient, strict=True))
         weights = tuple(  # type: ignore[assignment]  # four of them
-            one - moved * RATE * v for one, moved, v in zip(weights, MOVED, velocity, strict=True)
+            one - moved * parameters.rate * v for one, moved, v in zip(weights, MOVED, velocity, strict=True)
         )
     return weights
 
@@ -90,7 +117,7 @@ def _gradient(weights: Weights, x: torch.Tensor, y: torch.Tensor, w: torch.Tenso
     )
 
 
-def _weights(classifier: Classifier, count: int) -> Weights:
+def weights_of(classifier: Classifier, count: int) -> Weights:
     """A classifier's weights, as often as there are boxes."""
     first, last = classifier.linear
     direction, offset = last.weight[1] - last.weight[0], last.bias[1] - last.bias[0]
@@ -102,7 +129,8 @@ def _weights(classifier: Classifier, count: int) -> Weights:
     )
 
 
-def _odds(features: torch.Tensor, weights: Weights) -> torch.Tensor:
+def odds_of(features: torch.Tensor, weights: Weights) -> torch.Tensor:
+    """The log-odds (N, P) that every box's classifier has for its features (N, P, C)."""
     matrix, bias, direction, offset = weights
     hidden = torch.baddbmm(bias[:, None], features, matrix.transpose(1, 2)).relu()
     return torch.baddbmm(offset[:, None, None], hidden, direction[..., None])[..., 0]

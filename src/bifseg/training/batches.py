@@ -125,11 +125,21 @@ class Batches:
         under_way.jobs.append(self.users.submit(scribble, place, under_way.shape, key, first))
 
     def input(self, under_way: UnderWay, device: str) -> torch.Tensor:
-        """What the network sees of a batch now: (N, 7, ...); of one that does not listen the images, (N, 1, ...)."""
-        boxes, shape = under_way.boxes, under_way.shape
+        """What a trunk sees of a batch now: (N, 7, ...); of one that does not listen the images, (N, 1, ...)."""
+        boxes = under_way.boxes
         if not self.recipe.listens:
             return boxes.images
-        count = math.prod(shape)
+        x = torch.zeros(len(under_way.places), 7, *boxes.images.shape[2:], device=device)
+        x[:, 0] = boxes.images[:, 0]
+        within = slice(None), slice(None), *boxes.inside
+        inside = x[within]  # a view
+        inside[:, 1] = 1
+        inside[:, 2:] = self.guidance(under_way, device)
+        return x
+
+    def guidance(self, under_way: UnderWay, device: str) -> torch.Tensor:
+        """What users said of a batch so far, in its boxes: (N, 5, ...), as `bifseg.networks.guidance.guidance`."""
+        count = math.prod(under_way.shape)
         rows = slice(under_way.places.start, under_way.places.stop)
         n = len(under_way.places)
         rng = np.random.default_rng((self.seed, under_way.number, under_way.seen, 2))
@@ -139,15 +149,9 @@ class Batches:
         maps[:, 1] = self.arrays.scribbles[rows, :count] == FOREGROUND
         maps[:, 2] = self.arrays.scribbles[rows, :count] == BACKGROUND
         maps[:, 3:] = self.arrays.near[rows, :, :count]
-        guidance = torch.from_numpy(maps).to(device).float().reshape(n, 5, *shape)
+        guidance = torch.from_numpy(maps).to(device).float().reshape(n, 5, *under_way.shape)
         guidance[:, 3:] /= 255
-        x = torch.zeros(n, 7, *boxes.images.shape[2:], device=device)
-        x[:, 0] = boxes.images[:, 0]
-        within = slice(None), slice(None), *boxes.inside
-        inside = x[within]  # a view
-        inside[:, 1] = 1
-        inside[:, 2:] = guidance
-        return x
+        return guidance
 
     def strokes(
         self, under_way: UnderWay, points: tuple[slice, ...], device: str

@@ -15,7 +15,9 @@ class InteractiveRecipe:
 
     ``size``, ``batch``: of boxes; ``under_way``: batches at once; ``rounds``: shares of the boxes that are seen once,
     twice and so on, with more strokes every time; ``average``: decay of the weights that are kept; ``flips``: whether
-    the model looks at every box flipped, too.
+    the model looks at every box flipped, too; ``adapts``: whether the classifier is fine-tuned to strokes before it
+    answers; ``of_start``: share of the weights that the run began with in those that are written; ``rnet``: settings
+    of an R-Net, which then is all that learns.
     """
 
     architecture: str
@@ -32,6 +34,7 @@ class InteractiveRecipe:
     flips: bool = False
     adapts: bool = False
     of_start: float = 0.0
+    rnet: dict[str, Any] | None = None
 
     @property
     def dimension(self) -> int:
@@ -44,7 +47,7 @@ class InteractiveRecipe:
     @property
     def scribbled(self) -> bool:
         """Whether users draw on its boxes."""
-        return self.listens or self.adapts
+        return self.listens or self.adapts or self.rnet is not None
 
 
 RECIPES = {
@@ -76,6 +79,15 @@ RECIPES = {
         rounds=(0.3, 0.3, 0.25, 0.15), rate=5e-4, adapts=True,
         of_start=0.5,
     ),
+    "rnet2d": InteractiveRecipe(
+        "fcn", {"width": 16, "head": 256}, size=128, batch=4, under_way=6, rounds=(0.15, 0.25, 0.25, 0.2, 0.15),
+        rate=1e-3, flips=True, rnet={"widths": [16, 32, 64, 128, 128], "blocks": [1, 1, 2, 1]},
+    ),
+    "rnet3d": InteractiveRecipe(
+        "multiscale", {"dimension": 3, "widths": [8, 32, 96, 160], "blocks": [0, 1, 2]}, size=48, batch=4, under_way=6,
+        rounds=(0.15, 0.25, 0.25, 0.2, 0.15), rate=1e-3,
+        rnet={"widths": [24, 48, 96, 96], "blocks": [1, 2, 1], "finest": 2},
+    ),
     "large2d": InteractiveRecipe(
         "listening", {"dimension": 2, "widths": [16, 32, 64, 128, 192, 192], "blocks": [1, 1, 2, 2, 1], "context": 24},
         size=112, batch=48, rate=2e-3,
@@ -85,5 +97,5 @@ RECIPES = {
         size=56, batch=16,
     ),
 }  # fmt: skip
-"""For a core of a CPU, from weights that do not listen; boxes, adapted: trunks that ship, which do not; large: for a
-GPU."""
+"""For a core of a CPU, from weights that do not listen; boxes, adapted: trunks that ship, which do not; rnet:
+what hears strokes behind these; large: for a GPU."""

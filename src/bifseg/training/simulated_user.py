@@ -15,13 +15,13 @@ from scipy import ndimage
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND
 
 WRONG = 0.03  # share of strokes with the wrong label
-WIDTHS = (0.3, 0.5, 0.8, 1.2, 1.8, 2.6, 3.8)  # radii of brushes on a grid of 64: small objects are seen enlarged
+WIDTHS = (0.3, 0.8, 1.4, 2.0, 2.8, 3.8, 5.0)  # radii of brushes on a grid of 64: small objects are seen enlarged
 LEAKS = 0.15  # share of strokes that are not kept within what is wrong
 SMALLEST = 0.004  # an error below this share of the object is left alone
 
 
 def correct(rng: np.random.Generator, scribbles: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """One more round: the scribbles with one to four new strokes where the mask is wrong.
+    """One more round: the scribbles with one to five new strokes where the mask is wrong.
 
     ``scribbles``: uint8, 0 none, 1 object, 2 background; ``mask``, ``truth``: bool; all (x, y) or (x, y, z).
     """
@@ -38,7 +38,7 @@ def correct(rng: np.random.Generator, scribbles: np.ndarray, mask: np.ndarray, t
     if not errors:
         return scribbles
     weights = np.array([size for size, *_ in errors]) ** rng.uniform(0.5, 2.0)
-    count = min(len(errors), int(rng.choice([1, 2, 3, 4], p=[0.2, 0.25, 0.35, 0.2])))
+    count = min(len(errors), int(rng.choice([1, 2, 3, 4, 5], p=[0.1, 0.2, 0.35, 0.2, 0.15])))
     style = rng.choice(len(STYLES), p=SHARES)  # a person keeps to one manner
     for index in rng.choice(len(errors), count, replace=False, p=weights / weights.sum()):
         _, parts, part, label = errors[index]
@@ -139,7 +139,7 @@ def _wander(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> np
     spread = points - points.mean(0)
     along = spread @ np.linalg.svd(spread, full_matrices=False)[2][0]
     points = points[np.argsort(along)]
-    keep = max(2, int(np.ceil(len(points) * rng.uniform(0.4, 1.0))))
+    keep = max(2, int(np.ceil(len(points) * rng.uniform(0.6, 1.0))))
     first = int(rng.integers(len(points) - keep + 1))
     return points[first : first + keep]
 
@@ -189,5 +189,5 @@ def _outline(rng: np.random.Generator, part: np.ndarray, depth: np.ndarray) -> n
 STYLES: tuple[Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray], ...] = (
     _wander, _dab, _straight, _hatch, _outline,
 )  # fmt: skip
-SHARES = (0.42, 0.2, 0.15, 0.08, 0.15)
+SHARES = (0.46, 0.1, 0.16, 0.12, 0.16)
 OUTLINE = 4

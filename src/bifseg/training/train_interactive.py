@@ -1,7 +1,7 @@
-"""How a trunk is trained beside simulated users, top to bottom: on a GPU or a CPU, users in processes of their own.
+"""How networks learn beside simulated users, top to bottom: on a GPU or a CPU, users in processes of their own.
 
-A trunk that hears strokes, or whose classifier is fine-tuned to them, sees a box several times; one that does neither
-is trained in the same way, and sees it once. Many batches are under way at once.
+A trunk that hears strokes, or whose classifier is fine-tuned to them, sees a box several times, and so does an R-Net;
+a trunk that does neither is trained in the same way, and sees it once. Many batches are under way at once.
 Each is seen several times: from the box alone, then after every round of strokes, which worker processes draw on the
 errors of the network's own answer while the device learns from other batches. The order is fixed, so what a batch holds
 depends on the seed and on the weights alone. A run that was killed goes on with its weights, moments and clock; only
@@ -13,7 +13,6 @@ the boxes under way are drawn anew.
 
 from __future__ import annotations
 
-import math
 import platform
 import tempfile
 import time
@@ -25,20 +24,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
-from bifseg.method.parameters import preset
 from bifseg.method.timing import Stopwatch
-from bifseg.networks import build
-from bifseg.networks.base import BoxNetwork, some_points
+from bifseg.networks.base import some_points
 from bifseg.networks.checkpoint import Model, save_model
-from bifseg.networks.copies import copied
-from bifseg.networks.growth import grow
-from bifseg.training.adaptation import adapted_odds
 from bifseg.training.bank import Volume
 from bifseg.training.batches import Batches, UnderWay
 from bifseg.training.interactive_recipes import InteractiveRecipe
+from bifseg.training.learners import learner_of
 from bifseg.training.public_sets import LIMITS, origin
 from bifseg.training.render import Renderer
 from bifseg.training.run_state import RunState
@@ -46,84 +40,6 @@ from bifseg.training.run_state import RunState
 SAVED_EVERY = 60  # seconds
 LOGGED_EVERY = 50  # steps
 MEMORY = Path("/dev/shm")  # where files are in memory, if anywhere
-
-
-def loss_of(odds: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross entropy and half a soft Dice loss, inside the box: log-odds (N, ...), truth (N, ...) bool."""
-    odds, y = odds.flatten(1).float(), truth.flatten(1).float()
-    p = odds.sigmoid()
-    dice = (2 * (p * y).sum(1) + 1) / (p.sum(1) + y.sum(1) + 1)
-    return F.binary_cross_entropy_with_logits(odds, y) + 0.5 * (1 - dice).mean()
-
-
-class Learner:
-    """A network that learns from one batch after the other, and the moving average of its weights."""
-
-    def __init__(self, recipe: InteractiveRecipe, start: Model | None, device: str, bf16: bool) -> None:
-        self.recipe, self.device, self.bf16 = recipe, device, bf16
-        self.parameters = preset("fast", recipe.dimension, None if start is None else start.tuned)
-        network, self.average = (build(recipe.architecture, **recipe.settings).to(device) for _ in range(2))
-        if start is not None:
-            grow(network, start.network)
-        self.began = copied(network) if start is not None and recipe.of_start else None
-        self.layout = torch.channels_last if recipe.dimension == 2 else torch.channels_last_3d
-        self.network = network.to(memory_format=self.layout)  # type: ignore[call-overload]  # torch's stubs lack it
-        self.average.load_state_dict(network.state_dict())
-        self.average.requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            network.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=device != "cpu"
-        )
-        self.steps = 0
-
-    def learn(
-        self,
-        x: torch.Tensor,
-        truth: torch.Tensor,
-        points: tuple[slice, ...],
-        done: float,
-        strokes: tuple[torch.Tensor, torch.Tensor] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, bool]:
-        """One step: the network's answer before it, bool, and the loss, scalar; and whether it was taken.
-
-        It is left out where a gradient is not finite. ``truth``: at the ``points``; ``done``: share of the run;
-        ``strokes``: what the classifier is fine-tuned to before it answers, see `Batches.strokes`.
-        """
-        warm = min(1, (self.steps + 1) / self.recipe.warm_up)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1, done)))
-        odds = self._odds(x.contiguous(memory_format=self.layout), points, strokes)
-        loss = loss_of(odds, truth)
-        self.optimiser.zero_grad()
-        loss.backward()
-        taken = bool(torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).isfinite())
-        if taken:
-            self.optimiser.step()
-        keep = min(self.recipe.average, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
-        self.steps += 1
-        return odds > 0, loss.detach(), taken
-
-    def _odds(
-        self, x: torch.Tensor, points: tuple[slice, ...], strokes: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> torch.Tensor:
-        """The log-odds (N, ...) at the points: by the network's classifier, or by those fine-tuned to strokes."""
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            features = self.network.features_at(x, points)
-            if strokes is None:
-                logits = self.network.classified(features)
-                return logits[:, 1] - logits[:, 0]
-        rows = features.float().flatten(2).transpose(1, 2)
-        odds = adapted_odds(self.network.classifier, rows, *strokes, self.parameters)
-        return odds.reshape(len(x), *features.shape[2:])
-
-    def result(self) -> BoxNetwork:
-        """The averaged weights and, where the recipe says so, a share of those that the run began with."""
-        result = copied(self.average)
-        if self.began is not None:
-            with torch.no_grad():
-                torch._foreach_lerp_(list(result.parameters()), list(self.began.parameters()), self.recipe.of_start)
-        return result
 
 
 class Tally:
@@ -167,13 +83,13 @@ def train(
 ) -> Iterator[dict]:
     """Train for so many minutes in all, earlier runs with this output counted in; yields a record now and then.
 
-    Writes ``output`` (`Learner.result`), ``.jsonl`` (the records) and the state to go on from, in four files.
+    Writes ``output`` (`Learner.model`), ``.jsonl`` (the records) and the state to go on from, in four files.
     """
     torch.manual_seed(seed)
-    learner, state = Learner(recipe, start, device, bf16), RunState(output)
+    learner, state = learner_of(recipe, start, device, bf16), RunState(output)
     learner.steps, seconds = state.resume(learner.network, learner.average, learner.optimiser)
-    network, begun, record = learner.network, learner.steps, {}
-    renderer = Renderer(volumes, recipe.dimension, recipe.size, network.context_cells, recipe.shares, device)
+    begun, record = learner.steps, {}
+    renderer = Renderer(volumes, recipe.dimension, recipe.size, learner.context, recipe.shares, device)
     rng = np.random.default_rng((seed, begun))
     tally, watch = Tally(len(recipe.rounds), device), Stopwatch()
     with (
@@ -188,13 +104,10 @@ def train(
         while (done := (time.perf_counter() - clock) / (60 * minutes)) < 1 or learner.steps == begun:
             with watch("wait"):
                 under_way = batches.next()
-            with watch("input"):
-                x = batches.input(under_way, device)
-            points = some_points(under_way.boxes.inside, network.sparse, rng)
+            points = some_points(under_way.boxes.inside, learner.sparse, rng)
             some = slice(None), *points
             truth = under_way.boxes.truth[some]
-            strokes = batches.strokes(under_way, points, device) if recipe.adapts else None
-            mask, loss, taken = learner.learn(x, truth, points, done, strokes)
+            mask, loss, taken = learner.learn(batches, under_way, points, truth, done)
             if taken:
                 tally.add(under_way.seen, mask, truth, loss)
             else:
@@ -202,7 +115,7 @@ def train(
             if answered is not None:
                 with watch("boxes"):
                     batches.go_on(*answered)
-            answered = under_way, _everywhere(mask, network.sparse)
+            answered = under_way, _everywhere(mask, learner.sparse)
             seconds = time.perf_counter() - clock
             if learner.steps % LOGGED_EVERY == 0:
                 spent = {name: round(ms / LOGGED_EVERY, 1) for name, ms in watch.items()}
@@ -213,9 +126,9 @@ def train(
                 if record["skipped"] == LOGGED_EVERY:
                     raise InvalidInput(f"No gradient is finite at step {learner.steps}: the learning rate is too high.")
             if time.perf_counter() - saved > SAVED_EVERY:
-                state.save(network, learner.average, learner.optimiser, learner.steps, seconds)
+                state.save(learner.network, learner.average, learner.optimiser, learner.steps, seconds)
                 saved = time.perf_counter()
-    state.save(network, learner.average, learner.optimiser, learner.steps, seconds)
+    state.save(learner.network, learner.average, learner.optimiser, learner.steps, seconds)
     data, licence = origin(volumes)
     card = {
         "licence": licence, "data": data, "limits": LIMITS,
@@ -226,10 +139,7 @@ def train(
     }  # fmt: skip
     if start is not None:
         card["start"] = {"name": start.name, "sha256": start.sha256}
-    model = Model(
-        output.stem, learner.result(), recipe.architecture, recipe.settings, recipe.size, card=card, flips=recipe.flips
-    )
-    save_model(model, output, half=True)
+    save_model(learner.model(output.stem, card), output, half=True)
     yield {"step": learner.steps, "seconds": seconds, "finished": True}
 
 

@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. 5ff02843a8c4637c60f43304276420c73a45827aa573bb6822e5b11b90367076
+// Made by `make types`; do not edit. e106a3701d858241cddbecfdbb89a236408b837d62fe7f9aa5513c4cc4688bca
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -334,6 +334,8 @@ export interface components {
       persistence: number
       /** @default 0 */
       appearance: number
+      /** @default 0 */
+      rnet: number
       /** @default 0 */
       slices: number
       /** @default 1 */
