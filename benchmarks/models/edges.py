@@ -12,18 +12,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 import torch
 
-from benchmarks.models.objects import FOLDS, Target, targets
-from benchmarks.models.tune import parsed
+from benchmarks.models.objects import FOLDS, Target, spread
+from benchmarks.models.variants import variants
 from bifseg.evaluation.metrics import dice, nsd, surface_area
 from bifseg.evaluation.simulated_users import simulated_scribbles
 from bifseg.evaluation.statistics import bootstrap
 from bifseg.method.crop import Crop
-from bifseg.method.parameters import Parameters, preset
+from bifseg.method.parameters import Parameters, parsed, preset
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.prompts.interaction import Box
 from bifseg.session.refine import adapt, begin
@@ -45,23 +44,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
-    every = [target for target in targets(arguments.dimension, fold=arguments.fold) if arguments.only in target.dataset]
-    found = list(islice(every, 0, None, max(1, len(every) // arguments.limit)))
+    found = spread(arguments.dimension, [arguments.fold], arguments.limit, arguments.only)
     model = load_model(arguments.model, arguments.dimension)
     model = dataclasses.replace(model, size=arguments.size or model.size)
     base = preset("fast", arguments.dimension, model.tuned)
-    base = base.but(**dict(parsed(text, base) for text in arguments.base))
-    variants = {"base": base}
-    for text in arguments.vary:
-        name, values = text.split("=", 1)
-        for one in [text] if "+" in text else [f"{name}={value}" for value in values.split(",")]:
-            variants[one] = base.but(**dict(parsed(change, base) for change in one.split("+")))
+    compared = variants(base.but(**parsed(arguments.base)), arguments.vary, arguments.dimension)
 
-    print(f"{len(found)} objects, model {model.name} {model.sha256[:8]}, size {model.size}, base {base}")
-    scores: dict[str, list[np.ndarray]] = {name: [] for name in variants}
+    print(f"{len(found)} objects, model {model.name} {model.sha256[:8]}, size {model.size}, base {compared['base']}")
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in compared}
     for target in found:
         crop = Crop(target.image, target.box, model)
-        for name, parameters in variants.items():
+        for name, parameters in compared.items():
             scores[name].append(np.array(list(judged(model, crop, target, parameters))))
     titles = ["after the box", *(f"{k} round{'s' * (k > 1)}" for k in AFTER[1:])]
     print(" " * 42 + "".join(f"{title:>32s}" for title in titles))
@@ -70,7 +63,7 @@ def main() -> None:
     for group in [*dict.fromkeys(groups), ""]:
         chosen = [k for k, own in enumerate(groups) if group in ("", own)]
         reference = np.array(scores["base"])[chosen]
-        for name in variants:
+        for name in compared:
             rows = np.array(scores[name])[chosen]
             heading = f"{group[10:28] or 'all':18s}{name[:23]:24s}"
             print(heading + "".join(f"{v:8.2f}" for v in rows.mean(axis=0).ravel()))

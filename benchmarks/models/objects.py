@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +110,12 @@ def targets(
             chosen = [c for c in chosen if task.fold == "all" or half(SAME.get(c.patient, c.patient)) == fold]
             for case in _some(chosen, task.cases, task.dataset):
                 yield from _objects(task, case, dataset.labels, margin, seed)
+
+
+def spread(dimension: int, folds: Sequence[str], limit: int, only: str = "") -> list[Target]:
+    """At least so many objects, evenly spread over folds, or all; ``only``: of data sets whose names hold this."""
+    every = [target for fold in folds for target in targets(dimension, fold=fold) if only in target.dataset]
+    return every[:: max(1, len(every) // limit)]
 
 
 _opened = lru_cache(open_dataset)

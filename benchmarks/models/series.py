@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from benchmarks.models.objects import DATA, SAME
-from benchmarks.models.tune import parsed
 from bifseg.evaluation.benchmark import Run, judge
 from bifseg.evaluation.protocols.steps import Hand
 from bifseg.evaluation.simulated_users import user_of
@@ -30,7 +29,7 @@ from bifseg.evaluation.statistics import bootstrap
 from bifseg.evaluation.targets import Target, find_targets
 from bifseg.io.datasets import open_dataset
 from bifseg.method.label_fusion import Look, fused_shape, stretched
-from bifseg.method.parameters import Parameters
+from bifseg.method.parameters import parsed
 from bifseg.networks.checkpoint import Model, load_model, save_model
 from bifseg.prompts.interaction import Box
 from bifseg.tasks.example import Example
@@ -100,7 +99,7 @@ def taught(shipped: Model, finished: Sequence[Example], tuned: Sequence[str] = (
     learnt = learn(shipped, finished)
     if learnt.model is None:
         return learnt
-    changes = dict(parsed(text, Parameters()) for text in tuned)
+    changes = parsed(tuned)
     return replace(learnt, model=replace(learnt.model, tuned={**learnt.model.tuned, **changes}))
 
 
