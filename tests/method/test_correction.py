@@ -53,7 +53,7 @@ def test_it_is_told_what_training_tells_it(dimension):
     rng = np.random.default_rng(1)
     trained, belief = rng.normal(scale=5, size=(2, *crop.shape)).astype(np.float32)
     scribbles, so_far = scribbled(crop.shape), belief > 0
-    found = crop.correction(trained, belief, belief, scribbles, so_far)
+    found = crop.rnet.correction(trained, belief, belief, scribbles, so_far)
     known = normalise(crop.array)[None], bounded(trained)[None], bounded(belief)[None]
     said = torch.from_numpy(np.concatenate([*known, guidance(crop.image01, scribbles, so_far)]))
     features = crop.features().views[0].reshape(*crop.shape, -1).movedim(-1, 0)
@@ -61,7 +61,7 @@ def test_it_is_told_what_training_tells_it(dimension):
         odds = model.rnet(said[None], model.rnet.context(features[None]))[0].numpy()
     np.testing.assert_allclose(found, odds - belief, rtol=1e-3, atol=1e-3)
     held = belief + 3 * rng.normal(size=crop.shape).astype(np.float32)  # what slices say is corrected by the same
-    other = crop.correction(trained, belief, held, scribbles, so_far)
+    other = crop.rnet.correction(trained, belief, held, scribbles, so_far)
     np.testing.assert_allclose(
         held + other - held.clip(-SUREST, SUREST), odds - belief.clip(-SUREST, SUREST), rtol=1e-3, atol=1e-3
     )
@@ -76,8 +76,8 @@ def test_the_axis_of_the_thickest_slices_is_its_z_wherever_it_lies(axes):
     belief = np.random.default_rng(1).normal(size=straight.shape).astype(np.float32)
     scribbles = scribbled(straight.shape)
     told = belief, belief, belief, scribbles
-    expected = straight.correction(*told)
-    found = turned.correction(*(np.ascontiguousarray(one.transpose(axes)) for one in told))
+    expected = straight.rnet.correction(*told)
+    found = turned.rnet.correction(*(np.ascontiguousarray(one.transpose(axes)) for one in told))
     np.testing.assert_allclose(found, expected.transpose(axes), rtol=1e-3, atol=1e-3)
 
 
@@ -91,7 +91,7 @@ def test_labels_are_cut_from_what_it_corrected(dimension):
     [without] = fine_tune(plain, copied(model.network.classifier), parameters, scribbles=scribbles)
     odds = plain.features().log_odds(model.network.classifier).numpy().reshape(plain.shape)
     belief = np.log(without.probability / (1 - without.probability))
-    correction = crop.correction(odds, belief, belief, scribbles)
+    correction = crop.rnet.correction(odds, belief, belief, scribbles)
     assert abs(correction).max() > 0.5
     np.testing.assert_allclose(found.probability, with_evidence(without.probability, correction), atol=1e-4)
     half = parameters.but(rnet=0.5)

@@ -43,14 +43,21 @@ class CropRNet:
         self._context = answer(network, torch.from_numpy(turned)[None], part="context")
 
     def correction(
-        self, trained: np.ndarray, belief: np.ndarray, scribbles: np.ndarray, so_far: np.ndarray | None = None
+        self,
+        trained: np.ndarray,
+        belief: np.ndarray,
+        held: np.ndarray,
+        scribbles: np.ndarray,
+        so_far: np.ndarray | None = None,
     ) -> np.ndarray:
-        """What to add to ``belief``.
+        """What to add to what is held, once these scribbles were heard: nothing is too sure to be corrected.
 
         Parameters
         ----------
         trained, belief
             Log-odds on the grid: of the trained classifier, and of the one that was fine-tuned, with evidence.
+        held
+            Log-odds on the grid, what is corrected: the belief and, in a stack, what its slices say.
         scribbles
             uint8, on the grid.
         so_far
@@ -70,4 +77,5 @@ class CropRNet:
         )  # fmt: skip
         seen = torch.from_numpy(np.stack([self._as_seen(one).astype(np.float32) for one in maps]))
         odds = self._as_seen(answer(self._network, seen[None], self._context)[0].numpy())
-        return np.ascontiguousarray(odds) - belief.clip(-SUREST, SUREST)
+        added = np.ascontiguousarray(odds) - belief.clip(-SUREST, SUREST)
+        return added + held.clip(-SUREST, SUREST) - held

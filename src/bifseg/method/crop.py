@@ -6,7 +6,6 @@ from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
-from typing import cast
 
 import numpy as np
 import torch
@@ -27,7 +26,6 @@ from bifseg.networks.base import BoxNetwork, Classifier
 from bifseg.networks.checkpoint import Model, load_model
 from bifseg.networks.execution import write_features
 from bifseg.networks.guidance import guidance, heard
-from bifseg.networks.rnet import SUREST, RNet
 from bifseg.prompts.interaction import Box
 
 HEARD = 2  # features of so many different strokes are kept: of those before an interaction, and after it
@@ -220,42 +218,13 @@ class Crop(Grid):
         return features
 
     @property
-    def hears(self) -> bool:
-        """Whether there is an R-Net behind the trunk."""
-        return self._model.rnet is not None
-
-    def correction(
-        self,
-        trained: np.ndarray,
-        belief: np.ndarray,
-        held: np.ndarray,
-        scribbles: np.ndarray,
-        so_far: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """What R-Net adds to what is held, once it heard these scribbles: nothing is too sure to be corrected.
-
-        Parameters
-        ----------
-        trained, belief
-            Log-odds on the grid: of the trained classifier, and of the one that was fine-tuned, with evidence.
-        held
-            Log-odds on the grid, what is corrected: the belief and, in a stack, what its slices say.
-        scribbles
-            uint8 on the grid.
-        so_far
-            bool on the grid, what was segmented before them; None where nothing was.
-
-        Returns
-        -------
-        ndarray
-            Log-odds, float32; only for a crop that `hears`.
-        """
-        if self._rnet is None:
+    def rnet(self) -> CropRNet | None:
+        """R-Net on this crop; None of a model without one."""
+        network = self._model.rnet
+        if self._rnet is None and network is not None:
             grey = np.stack([channel[self.inside] for channel in self.channels]).mean(0)
-            network = cast("RNet", self._model.rnet)
             self._rnet = CropRNet(network, grey, self.image01, self.features().views[0], self.as_seen)
-        added = self._rnet.correction(trained, belief, scribbles, so_far)
-        return added + held.clip(-SUREST, SUREST) - held
+        return self._rnet
 
     @cached_property
     def slices(self) -> np.ndarray | None:

@@ -188,9 +188,9 @@ def log_odds_of(probability: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        float32.
+        As precise as the probability.
     """
-    p = np.clip(np.asarray(probability, np.float32), CERTAIN, 1 - CERTAIN)
+    p = np.clip(probability, CERTAIN, 1 - CERTAIN)
     return np.log(p / (1 - p))
 
 

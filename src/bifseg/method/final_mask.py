@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bifseg.method.band_cut import band_cut
-from bifseg.method.energy import CERTAIN, fixed_labels
+from bifseg.method.energy import fixed_labels
+from bifseg.method.evidence import log_odds_of
 from bifseg.method.grid import Grid
 from bifseg.method.islands import tidy
 from bifseg.method.parameters import Parameters
@@ -46,9 +47,8 @@ def final_mask(
     fixed = fixed_labels(scribbles, locked if locked.any() else None).reshape(grid.native_shape)
     if p.full_resolution and (len(grid.shape) == 3 or any(np.greater(grid.native_shape, grid.shape))):
         with clock("band cut"):
-            belief = np.clip(probability.astype(float), CERTAIN, 1 - CERTAIN)
             mask = band_cut(
-                grid.native, grid.window, grid.native_spacing, np.log(belief / (1 - belief)), labels, fixed,
+                grid.native, grid.window, grid.native_spacing, log_odds_of(probability.astype(float)), labels, fixed,
                 lam=p.band_lam, sigma=p.band_sigma,
             )  # fmt: skip
     else:

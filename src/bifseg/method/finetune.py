@@ -137,16 +137,20 @@ def fine_tune(
         share = 0.0 if slices is None else share_of_slices(slices, scribbles, parameters.slices)
     with clock("classifier"):
         probability = foreground_probability(classifier, features, trained, parameters.blend)
-        odds = features.log_odds(classifier if trained is None else trained).numpy().reshape(crop.shape)
+    rnet = crop.rnet if parameters.rnet and scribbles.any() else None
+    if rnet is not None:
+        with clock("R-Net"):
+            odds = features.log_odds(classifier if trained is None else trained).numpy().reshape(crop.shape)
     for index in range(rounds + 1):
         with clock("cut"):
             seen = probability if slices is None else beside_slices(probability, slices, share)
             belief = with_evidence(seen, evidence)
-            if parameters.rnet and crop.hears and scribbles.any():
-                with clock("R-Net"):
-                    said, held = (log_odds_of(with_evidence(one, around)) for one in (probability, seen))
-                    correction = crop.correction(odds, said, held, scribbles, so_far)
-                    belief = with_evidence(belief, np.float32(parameters.rnet) * correction)
+        if rnet is not None:
+            with clock("R-Net"):
+                said, held = (log_odds_of(with_evidence(one, around)) for one in (probability, seen))
+                correction = rnet.correction(odds, said, held, scribbles, so_far)
+                belief = with_evidence(belief, np.float32(parameters.rnet) * correction)
+        with clock("cut"):
             if index == 0 and initial is not None:
                 labels = np.where(fixed == 0, initial, fixed == FOREGROUND)
             else:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,6 +34,25 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + self.body(x))
+
+
+def pyramid(
+    dimension: int, entering: Sequence[int], widths: Sequence[int], blocks: Sequence[int], compressed: int
+) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+    """The parts of an encoder-decoder: each scale but the finest, the bridges back to the finer one, what is made of
+    both, and what the next two scales but the coarsest pass on.
+
+    ``entering``: channels that each scale gets; ``widths``: those it makes, the finest first; ``blocks``: residual
+    blocks of each scale but the finest; ``compressed``: channels that are passed on.
+    """
+    conv = nn.Conv2d if dimension == 2 else nn.Conv3d
+    down = nn.ModuleList(
+        nn.Sequential(*convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
+        for a, b, count in zip(entering, widths[1:], blocks, strict=True)
+    )
+    bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(widths))
+    up = nn.ModuleList(convolution(dimension, width, width) for width in widths[:-1])
+    return down, bridge, up, nn.ModuleList(conv(width, compressed, 1) for width in widths[1:-1][:2])
 
 
 def groups(*widths: int) -> int:

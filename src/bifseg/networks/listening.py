@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
-from torch import nn
 
 from bifseg.networks.base import BoxNetwork, Classifier, Part, as_they_are, encoded, padded, position, upsampled
 from bifseg.networks.guidance import CHANNELS
-from bifseg.networks.layers import Residual, convolution
+from bifseg.networks.layers import convolution, pyramid
 
 
 class ListeningNet(BoxNetwork):
@@ -45,17 +43,10 @@ class ListeningNet(BoxNetwork):
             raise ValueError(f"finest is {finest} and context {context}; possible are 1 and 2, and no less context")
         self.dimension, self.context_cells = dimension, context
         self.finest = self.sparse = finest
-        conv = nn.Conv2d if dimension == 2 else nn.Conv3d
         fine, *coarse = widths
-        entering = [fine + 2 * dimension, *coarse[:-1]]
         self.stem = convolution(dimension, len(CHANNELS), fine, stride=finest)
-        self.down = nn.ModuleList(
-            nn.Sequential(*convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
-            for a, b, count in zip(entering, coarse, blocks, strict=True)
-        )
-        self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(convolution(dimension, width, width) for width in widths[:-1])
-        self.compress = nn.ModuleList(conv(width, compressed, 1) for width in coarse[:-1][:2])
+        entering = [fine + 2 * dimension, *coarse[:-1]]
+        self.down, self.bridge, self.up, self.compress = pyramid(dimension, entering, widths, blocks, compressed)
         self.channels = fine + len(self.compress) * compressed + len(CHANNELS) - 1
         self.classifier = Classifier(self.channels, hidden)
 

@@ -7,7 +7,6 @@ first it changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 
 from bifseg.networks.base import at_points, cropped, in_float32, padded, upsampled
 from bifseg.networks.guidance import CHANNELS as GUIDANCE
-from bifseg.networks.layers import Residual, convolution
+from bifseg.networks.layers import groups, pyramid
 
 Numbers = TypeVar("Numbers", np.ndarray, torch.Tensor)
 CHANNELS = ("image", "trained", "belief", *GUIDANCE[2:])
@@ -60,17 +59,11 @@ class RNet(nn.Module):
         }  # fmt: skip
         self.dimension, self.features, self.finest = dimension, features, finest
         conv = nn.Conv2d if dimension == 2 else nn.Conv3d
-        fine, *coarse = widths
+        fine = widths[0]
         self.known = conv(features, fine, 1)
         self.said = conv(len(CHANNELS), fine, 3, padding=1, stride=finest)
-        self.stem = nn.Sequential(*list(convolution(dimension, fine, fine))[1:])
-        self.down = nn.ModuleList(
-            nn.Sequential(*convolution(dimension, a, b, stride=2), *(Residual(dimension, b) for _ in range(count)))
-            for (a, b), count in zip(pairwise(widths), blocks, strict=True)
-        )
-        self.bridge = nn.ModuleList(conv(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(convolution(dimension, width, width) for width in widths[:-1])
-        self.compress = nn.ModuleList(conv(width, compressed, 1) for width in coarse[:-1][:2])
+        self.stem = nn.Sequential(nn.GroupNorm(groups(fine), fine), nn.ReLU())
+        self.down, self.bridge, self.up, self.compress = pyramid(dimension, widths[:-1], widths, blocks, compressed)
         seen = fine + compressed * len(self.compress) + len(CHANNELS)
         self.answer = nn.Sequential(conv(seen, hidden, 1), nn.ReLU(), conv(hidden, 1, 1))
         nn.init.zeros_(self.answer[-1].get_parameter("weight"))

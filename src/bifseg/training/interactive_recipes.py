@@ -17,7 +17,7 @@ class InteractiveRecipe:
     twice and so on, with more strokes every time; ``average``: decay of the weights that are kept; ``flips``: whether
     the model looks at every box flipped, too; ``adapts``: whether the classifier is fine-tuned to strokes before it
     answers; ``of_start``: share of the weights that the run began with in those that are written; ``rnet``: settings
-    of an R-Net, which then is all that learns.
+    of an R-Net, which then is all that learns, behind the trunk of the model that the run begins with.
     """
 
     architecture: str

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bifseg.errors import InvalidInput
-from bifseg.method.parameters import preset
+from bifseg.method.parameters import Parameters, preset
 from bifseg.networks import build
 from bifseg.networks.base import BoxNetwork
 from bifseg.networks.checkpoint import Model
@@ -146,9 +146,14 @@ class _Objects:
     trained: torch.Tensor
     weights: Weights
 
-    def odds(self, blend: float) -> torch.Tensor:
+    def odds(self, parameters: Parameters) -> torch.Tensor:
         """Log-odds (N, P) by the classifiers as they are now."""
-        return blend * odds_of(self.rows, self.weights) + (1 - blend) * self.trained
+        return parameters.blend * odds_of(self.rows, self.weights) + (1 - parameters.blend) * self.trained
+
+    def fine_tune(self, labels: torch.Tensor, scribbles: torch.Tensor, parameters: Parameters) -> None:
+        """Let the classifiers go on learning, from ``labels`` (N, P) bool, where nothing is scribbled, uint8."""
+        labels, p = torch.where(scribbles > 0, scribbles == FOREGROUND, labels), self.odds(parameters).sigmoid()
+        self.weights = fine_tuned(self.weights, self.rows, labels, p, scribbles, parameters)
 
 
 class RNetLearner(Learner):
@@ -181,29 +186,28 @@ class RNetLearner(Learner):
         As `bifseg.method.finetune` has it, but for cuts, grey levels and the label that is nearer. Before there are
         strokes R-Net is silent, and nothing is learnt.
         """
-        boxes, p = under_way.boxes, self.parameters
+        images, p, some = under_way.boxes.images, self.parameters, (slice(None), *points)
+        strokes = batches.strokes(under_way, under_way.boxes.inside, self.device)
         with torch.no_grad():
             if under_way not in self._objects:
-                self._objects[under_way] = self._objects_of(boxes.images)
+                self._objects[under_way] = self._objects_of(images)
             objects = self._objects[under_way]
-            strokes = batches.strokes(under_way, boxes.inside, self.device)
-            guidance = batches.guidance(under_way, self.device)
-            scribbles, near = strokes or (guidance.new_zeros(objects.trained.shape), guidance[:, 3:].flatten(2))
-            evidence = p.evidence * (near[:, 0] - near[:, 1])
-            odds = objects.odds(p.blend)
-            first = odds + evidence
-            if strokes is not None or p.unsupervised:
-                if strokes is not None:
-                    with self._halves():
-                        first = self._answer(boxes.images, objects, first, guidance).flatten(1)
-                labels = torch.where(scribbles > 0, scribbles == FOREGROUND, first > 0)
-                objects.weights = fine_tuned(objects.weights, objects.rows, labels, odds.sigmoid(), scribbles, p)
-                odds = objects.odds(p.blend)
-        if strokes is None:
-            some = slice(None), *points
-            return odds.reshape(len(odds), *under_way.shape)[some]
+            if strokes is None:
+                if p.unsupervised:
+                    odds = objects.odds(p)
+                    objects.fine_tune(odds > 0, torch.zeros_like(odds, dtype=torch.uint8), p)
+                return objects.odds(p).reshape(len(images), *under_way.shape)[some]
+        scribbles, near = strokes
+        evidence, guidance = p.evidence * (near[:, 0] - near[:, 1]), batches.guidance(under_way, self.device)
         with self._halves():
-            return self._answer(boxes.images, objects, odds + evidence, guidance, points)
+            context = self.network.context(objects.features)
+            with torch.no_grad():
+                first = self._answer(images, objects, objects.odds(p) + evidence, guidance, context)
+        with torch.no_grad():
+            objects.fine_tune(first.flatten(1) > 0, scribbles, p)
+            belief = objects.odds(p) + evidence
+        with self._halves():
+            return self._answer(images, objects, belief, guidance, context, points)
 
     def _objects_of(self, images: torch.Tensor) -> _Objects:
         with self._halves():
@@ -218,11 +222,12 @@ class RNetLearner(Learner):
         objects: _Objects,
         belief: torch.Tensor,
         guidance: torch.Tensor,
+        context: torch.Tensor,
         points: tuple[slice, ...] | None = None,
     ) -> torch.Tensor:
         both = [bounded(odds).reshape(images.shape) for odds in (objects.trained, belief)]
         said = torch.cat([images, *both, guidance], dim=1).contiguous(memory_format=self.layout)
-        odds: torch.Tensor = self.network(said, self.network.context(objects.features), points)
+        odds: torch.Tensor = self.network(said, context, points)
         return odds
 
     def model(self, name: str, card: dict[str, Any]) -> Model:
