@@ -1,10 +1,12 @@
 """What tests of the command line share: a scan, and a folder to write to."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bifseg.cli import main
 from bifseg.imaging.image import Image
 from bifseg.io.images import write_image
 from bifseg.training.synthetic.phantom import phantom
@@ -26,3 +28,32 @@ def out(tmp_path) -> Path:
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line that must succeed: its standard output."""
+
+    def succeed(*arguments: object) -> str:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        assert captured.err == ""
+        return captured.out
+
+    return succeed
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command line that must fail as all failures do: its one sentence."""
+
+    def fail(*arguments: object) -> str:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert code == 2
+        assert captured.out == ""
+        assert re.fullmatch(r"bifseg: .+\n", captured.err), captured.err
+        return captured.err
+
+    return fail

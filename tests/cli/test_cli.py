@@ -10,12 +10,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from label_maps import labels_like
 
 from bifseg.cli import main
 from bifseg.errors import CannotWrite
 from bifseg.imaging.image import Image
 from bifseg.io.images import read_image, read_labels, write_image
-from bifseg.method.parameters import preset
 from bifseg.networks.checkpoint import SHIPPED
 
 pytestmark = pytest.mark.usefixtures("coarse")
@@ -23,45 +23,6 @@ pytestmark = pytest.mark.usefixtures("coarse")
 PLANE = "4:28,6:30,8"
 CUBE = "4:28,6:30,4:14"
 OTHER = "20:31,2:20,4:14"
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command line that must succeed: its standard output."""
-
-    def succeed(*arguments: object) -> str:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert code == 0, captured.err
-        assert captured.err == ""
-        return captured.out
-
-    return succeed
-
-
-@pytest.fixture
-def refused(capsys):
-    """Run a command line that must fail as all failures do: its one sentence."""
-
-    def fail(*arguments: object) -> str:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert code == 2
-        assert captured.out == ""
-        assert re.fullmatch(r"bifseg: .+\n", captured.err), captured.err
-        return captured.err
-
-    return fail
-
-
-def labels_like(scan: Path, path: Path, **strokes: tuple) -> Path:
-    """A label map on the scan's grid; ``_k=slices`` paints label k."""
-    image = read_image(scan)
-    labels = np.zeros(image.shape, np.uint8)
-    for label, where in strokes.items():
-        labels[where] = int(label[1:])
-    write_image(path, labels, image)
-    return path
 
 
 # ---- what it is for
@@ -101,18 +62,6 @@ def test_a_plane(scan, out, run):
     assert 50 < peak < 4096 if find_spec("resource") else peak is None
     assert re.match(rf"object 1: {voxels} voxels, [\d.e-]+ ml, [\d.]+ s, energy ", said)
     assert sorted(path.name for path in out.iterdir()) == ["m.nii.gz", "p.nii.gz", "run.json", "u.nrrd"]
-
-
-def test_scribbles_are_obeyed_and_json_is_printed(scan, out, run):
-    drawn = labels_like(scan, out / "s.nii.gz", _1=np.s_[8:14, 10, 8], _2=np.s_[20:26, 26, 8])
-    said = run("segment", scan, "--box", PLANE, "--scribbles", drawn, "-o", out / "m.mha", "--json")
-    mask, labels = read_image(out / "m.mha").array, read_image(drawn).array
-    assert mask[labels == 1].all()
-    assert not mask[labels == 2].any()
-    first, second = json.loads(said)["objects"][0]["interactions"]
-    assert (first["with"], second["with"]) == ("box", "scribbles")
-    assert len(second["rounds"]) == preset("fast", 2).rounds + 1
-    assert all("loss_after" in record for record in second["rounds"][:-1])
 
 
 def test_several_boxes(scan, out, run):

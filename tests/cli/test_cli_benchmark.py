@@ -30,8 +30,8 @@ def test_every_standard_method_runs_on_slices_and_is_told_about(capsys, folder, 
     path = tmp_path / "new" / "r.jsonl"
     arguments = (folder, "--limit", 1, "--labels", "box", "--rounds", 1, "--seed", 4, "-o", path)
     said = run(capsys, *arguments)
-    assert "9 runs on 1 object " in said.out
-    assert "9 of them new" in said.out
+    assert "10 runs on 1 object " in said.out
+    assert "10 of them new" in said.out
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["method"] for row in rows[::2]] == list(STANDARD)
     assert {row["seed"] for row in rows} == {4}
@@ -88,7 +88,7 @@ def test_a_case_that_cannot_be_read_is_named_and_left_out(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--methods", "bifseg,magic"], "Unknown method 'magic'; known are bifseg, bifseg-w, bifseg-e, crf, cut"),
+        (["--methods", "bifseg,magic"], "Unknown method 'magic'; known are bifseg, bifseg-scribbles, bifseg-w"),
         (["--methods", ","], "Unknown method ''; known are"),
         (["--users", "nobody"], "Unknown user 'nobody'; known are careful, sloppy, line, contour, clicks, human"),
         (["--users", ""], "Unknown user ''"),

@@ -24,7 +24,7 @@ def case():
 def test_names_are_checked():
     check_methods(list(METHODS))
     for names in (["bifseg", "magic"], []):
-        with pytest.raises(ValueError, match="known are bifseg, bifseg-w, bifseg-e, crf, cut"):
+        with pytest.raises(ValueError, match="known are bifseg, bifseg-scribbles, bifseg-w, bifseg-e, crf, cut"):
             check_methods(names)
 
 
@@ -104,3 +104,13 @@ def test_settings_tell_of_an_rnet_only_where_there_is_one():
     heard = replace(model, tuned={**model.tuned, "rnet": 0.5})
     assert settings_of("bifseg", heard)["rnet"] == 0.5
     assert "rnet" not in settings_of("crf", heard)  # there a scribble is a constraint, no more
+
+
+def test_who_begins_with_scribbles_has_the_opening_in_the_nearness():
+    model = load_model("default", 3)
+    boxed, scribbled = (settings_of(name, model) for name in ("bifseg", "bifseg-scribbles"))
+    assert "opening" not in boxed
+    assert "opening" not in scribbled
+    differ = {name for name in boxed if boxed[name] != scribbled[name]}
+    assert differ == {"nearness"}
+    assert make("bifseg-scribbles", model).begins_with == METHODS["bifseg-scribbles"].begins_with == "scribbles"

@@ -41,7 +41,8 @@ def segment(
         typer.Option(help="Name of an object; one per box. Planes that have the same name are parts of one object."),
     ] = None,
     scribbles: Annotated[
-        list[Path] | None, typer.Option(help="Label map: 1 foreground, 2 background; one per box.")
+        list[Path] | None,
+        typer.Option(help="Label map: 1 foreground, 2 background; one per box. Without a box they make it."),
     ] = None,
     initial: Annotated[
         Path | None, typer.Option(help="Mask to start from; without a box, its extent and 10 % on every side.")
@@ -71,7 +72,7 @@ def segment(
     seed: Seed = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report instead of a line per object.")] = False,
 ) -> None:
-    """Segment objects in a scan: a box for each, scribbles where its mask is wrong.
+    """Segment objects in a scan: a box for each, scribbles where its mask is wrong; or scribbles alone.
 
     Several boxes are worked on in their order; what is finished is background for those that follow. Objects in planes
     are then interpolated, and at last propagated, where that is asked for.
@@ -87,12 +88,13 @@ def segment(
     _check_files([path for path in (image, initial, *corrections) if path], outputs, report)
 
     with loading(keep=True):
-        from bifseg.io.images import check_writable, headers_for, read_image, write_image
+        from bifseg.io.images import check_writable, headers_for, read_image, read_labels, write_image
         from bifseg.method.parameters import parsed
         from bifseg.method.timing import Stopwatch
         from bifseg.session.session import Session
 
     clock, changes = Stopwatch(), parsed(change or [])
+    opening = None if boxes or initial else corrections.pop()
     with progress(2 + max(1, len(boxes)) + len(corrections)) as say:
         with clock("open"):
             say(f"Opening {image.name}")
@@ -102,12 +104,13 @@ def segment(
                     check_writable(path, scan)
             headers = headers_for(output, image, series)
             begun = _mask(initial, label, scan)
-            found = _boxes(boxes, begun, scan)
+            first = None if opening is None else read_labels(opening, scan)
+            found = _boxes(boxes, begun, first, scan)
             known = _task(task, task_data)
             session = Session(scan, model, {"preset": preset, **changes}, seed)
         with clock("segment"):
             wanted = zip_longest(found, names, corrections)
-            objects = [_object(session, *each, begun, known, refine, say) for each in wanted]
+            objects = [_object(session, *each, begun, first, known, refine, say) for each in wanted]
             further = _further(session, interpolate, to, refine, say)
 
         def result() -> dict:
@@ -134,8 +137,10 @@ def segment(
 def _check_request(
     boxes: list[str], names: list[str], corrections: list[Path], initial: Path | None, *, alone: bool
 ) -> None:
-    if not boxes and not initial:
-        raise InvalidInput("Say where the object is: give --box 40:80,52:90,12 (x,y,z) or --initial MASK.")
+    if not boxes and not initial and not corrections:
+        raise InvalidInput(
+            "Say where the object is: give --box 40:80,52:90,12 (x,y,z), --initial MASK or --scribbles LABELS."
+        )
     count = max(1, len(boxes))
     for option, given in (("--name", names), ("--scribbles", corrections)):
         if len(given) not in (0, count):
@@ -174,10 +179,13 @@ def _mask(initial: Path | None, label: int | None, scan: Image) -> np.ndarray | 
     return only_label(read_labels(initial, scan), label, name=str(initial), option="--label ")
 
 
-def _boxes(texts: list[str], initial: np.ndarray | None, scan: Image) -> list[Box]:
-    """The boxes that were given or, without any, the one around the initial mask."""
-    from bifseg.prompts.interaction import Box
+def _boxes(texts: list[str], initial: np.ndarray | None, first: np.ndarray | None, scan: Image) -> list[Box]:
+    """The boxes that were given or, without any, the one around the initial mask or of the first scribbles."""
+    from bifseg.prompts.first_scribbles import box_of
+    from bifseg.prompts.interaction import Box, Patch
 
+    if first is not None:
+        return [box_of(Patch.of(first), scan)]
     boxes = [Box.parse(text, scan.shape) for text in texts]
     return boxes or ([] if initial is None else [Box.around(initial)])
 
@@ -197,11 +205,12 @@ def _object(
     name: str | None,
     scribbles: Path | None,
     initial: np.ndarray | None,
+    first: np.ndarray | None,
     task: Task | None,
     refine: str,
     say: Callable[..., None],
 ) -> dict:
-    """Begin an object and correct it; returns what was done, ready for JSON."""
+    """Begin an object by its box, a mask or its first scribbles, and correct it; what was done, ready for JSON."""
     from bifseg.io.images import read_labels
     from bifseg.tasks.priors import prior_of
 
@@ -210,7 +219,8 @@ def _object(
         _part(session, box, name, refine)
     else:
         prior = None if task is None else prior_of(task, session.image, box)
-        session.box(box, name, initial=initial, refine=refine, prior=prior)
+        ranges = box if first is None else None
+        session.box(ranges, name, initial=initial, scribbles=first, refine=refine, prior=prior)
     reports = [session.report()["objects"][-1]]
     if scribbles:
         say("Scribbles")
@@ -220,9 +230,10 @@ def _object(
     about = {key: value for key, value in reports[-1].items() if key not in ("milliseconds", "rounds")}
     if "millilitres" in about:
         about["millilitres"] = round(about["millilitres"], 3)
+    begun = "initial mask" if initial is not None else "box" if first is None else "first scribbles"
     about["interactions"] = [
         {"with": kind, **{key: report[key] for key in ("voxels", "milliseconds", "rounds")}}
-        for kind, report in zip(("box" if initial is None else "initial mask", "scribbles"), reports, strict=False)
+        for kind, report in zip((begun, "scribbles"), reports, strict=False)
     ]
     return about
 

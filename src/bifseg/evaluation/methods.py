@@ -29,6 +29,7 @@ class Method:
     ``place``: module and class of one without a network, ``module:Class``; None for BIFSeg's family. ``help``: what it
     is, ``source``: who says so, for docs. ``colour``, ``mark``: in figures. ``standard``: whether `bifseg benchmark`
     judges it where no methods are named. ``remote``: whether a server computes, whose address it is given.
+    ``scribbled``: one of BIFSeg's family whose user draws no box, but first scribbles.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Method:
     settings: Callable[[Model], Parameters] | None = None
     standard: bool = True
     remote: bool = False
+    scribbled: bool = False
 
     @property
     def learns(self) -> bool:
@@ -55,7 +57,8 @@ class Method:
     @property
     def begins_with(self) -> str:
         """``box`` or ``scribbles``, see `bifseg.prompts.interaction.InteractiveMethod`."""
-        return FromNetwork.begins_with if self.learns else getattr(self.kind, "begins_with", "box")
+        kind = (FromScribbles if self.scribbled else FromNetwork) if self.learns else self.kind
+        return getattr(kind, "begins_with", "box")
 
 
 def _fast(model: Model, **changes: object) -> Parameters:
@@ -74,6 +77,10 @@ METHODS: dict[str, Method] = {
     "bifseg": Method(
         "BIFSeg", help="network, cut, fine-tuning to the image (preset `fast`)",
         source="Wang et al., IEEE TMI 2018", colour="#d55e00", mark="o", settings=_fast,
+    ),
+    "bifseg-scribbles": Method(
+        "BIFSeg, no box", help="the same, begun with first scribbles: they make its box", source="ours",
+        colour="#8c2d04", mark="X", settings=_fast, scribbled=True,
     ),
     "bifseg-w": Method(
         "BIFSeg(-w)", help="the same with w(i) = 1", source="its ablation", colour="#e69f00", mark="^",
@@ -150,7 +157,8 @@ def make(name: str, model: Model | None = None, *, seed: int = 0, server: str = 
     method = METHODS[name]
     if method.settings:
         model = _needed(model, name)
-        return FromNetwork(method.refine, model=model, parameters=method.settings(model), seed=seed)
+        kind = FromScribbles if method.scribbled else FromNetwork
+        return kind(method.refine, model=model, parameters=method.settings(model), seed=seed)
     if method.remote:
         if not server:
             raise InvalidInput(f"The method {name} needs a server; give its address, http://HOST:1527.")
@@ -163,8 +171,10 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
     method = METHODS[name]
     if method.settings:
         parameters = method.settings(_needed(model, name))
+        parameters = parameters.opened() if method.scribbled else parameters
         other = {"slices_by": default_sha256(2)} if parameters.slices else {}  # the network that is asked about them
         values = parameters.as_dict()
+        del values["opening"]  # a box begins the object, or it is in the nearness
         if not parameters.rnet:  # rows of before there was an R-Net say nothing of it
             del values["rnet"]
         return {"refine": method.refine, "version": VERSION, **other, **values}
@@ -209,3 +219,34 @@ class FromNetwork:
 
     def refine(self, scribbles: np.ndarray) -> np.ndarray:
         return self._session.scribble(scribbles, refine=self._refine)
+
+
+class FromScribbles:
+    """BIFSeg for a user who draws no box: first scribbles make it, see `bifseg.prompts.first_scribbles`.
+
+    Where a later one leaves it, it grows, and the object begins anew with all scribbles.
+    """
+
+    begins_with = "scribbles"
+
+    def __init__(self, refine: str, **options: Any) -> None:
+        self._refine, self._options = refine, options
+
+    def start(self, image: Image, field_of_view: Box) -> np.ndarray:
+        import numpy as np
+
+        from bifseg.session.session import Session
+
+        self._session = Session(image, **self._options)
+        return np.zeros(image.shape, bool)
+
+    def refine(self, scribbles: np.ndarray) -> np.ndarray:
+        from bifseg.prompts.first_scribbles import holding
+
+        session, refine = self._session, self._refine
+        if not session.names:
+            return session.box(scribbles=scribbles, refine=refine)
+        box = session.state.objects[session.names[0]].box
+        if (wider := holding(box, scribbles)) != box:
+            return session.resize(wider, scribbles=scribbles, refine=refine)
+        return session.scribble(scribbles, refine=refine)

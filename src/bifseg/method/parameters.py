@@ -46,6 +46,7 @@ class Parameters:
     evidence: float = 0.0  # log-odds that a scribble adds around it to what labels are cut from; the paper has none
     reach: float = 0.1  # geodesic distance over which they fall to a third
     nearness: float = 0.0  # log-odds for the label whose scribbles are geodesically nearer; the paper has none
+    opening: float = 0.0  # that these are more where scribbles, not a box, began the object; the paper has none
     persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
     rnet: float = 0.0  # share of R-Net's correction, where the model has one; the paper has none
@@ -76,7 +77,8 @@ class Parameters:
         }  # fmt: skip
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
-            "evidence": self.evidence, "nearness": self.nearness, "persistence": self.persistence,
+            "evidence": self.evidence, "nearness": self.nearness, "opening": self.opening,
+            "persistence": self.persistence,
             "appearance": self.appearance, "band_lam": self.band_lam,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
@@ -141,6 +143,16 @@ class Parameters:
             raise InvalidInput(f"Unknown parameter {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}.")
         return replace(self, **changes)
 
+    def opened(self) -> Parameters:
+        """Those of an object that scribbles began: its user has drawn where it lies, in place of a box.
+
+        Returns
+        -------
+        Parameters
+            With ``opening`` in ``nearness``, and 0 itself.
+        """
+        return replace(self, nearness=self.nearness + self.opening, opening=0.0)
+
     def neighbours(self, dimension: int) -> int:
         """How many voxels a voxel is connected to.
 
@@ -178,10 +190,10 @@ _FAST = Parameters(
     evidence=4.0, persistence=0.5, appearance=1.0, never_empty=True, unsupervised=False, full_resolution=True,
 )  # fmt: skip
 FAST = {
-    2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0),
+    2: _FAST.but(lam=3.0, samples=4096, blend=0.5, evidence=2.0, opening=2.0),
     3: _FAST.but(
-        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, fill_holes=0.005,
-        drop_islands=0.1,
+        lam=0.6, connectivity=1, samples=8192, blend=0.75, unsupervised=True, nearness=2.0, opening=3.0,
+        fill_holes=0.005, drop_islands=0.1,
     ),
 }  # fmt: skip
 """What we found to work on networks other than the paper's; see docs/explanation/method.md for the measurements."""

@@ -86,7 +86,7 @@ class Session(SessionObjects):
 
     def box(
         self,
-        ranges: Box | Sequence,
+        ranges: Box | Sequence | None = None,
         name: str | None = None,
         *,
         refine: str = "auto",
@@ -99,7 +99,8 @@ class Session(SessionObjects):
         Parameters
         ----------
         ranges
-            Per axis a half-open pair of voxel indices or one index, which makes the box a 2D plane.
+            Per axis a half-open pair of voxel indices or one index, which makes the box a 2D plane. None: the scribbles
+            make the box, see `bifseg.prompts.first_scribbles.box_of`.
         name
             Of the object; by default "object 1", and so on.
         refine
@@ -121,8 +122,8 @@ class Session(SessionObjects):
         Raises
         ------
         InvalidInput
-            For a box that is empty, outside the image, within locked objects or over a constant part of the image, and
-            for a name already taken.
+            For a box that is empty, outside the image, within locked objects or over a constant part of the image, for
+            neither box nor scribbles, and for a name already taken.
         """
         return self._do(kinds.DrawBox(ranges, name, refine=refine, initial=initial, scribbles=scribbles, prior=prior))
 

@@ -13,10 +13,10 @@ from bifseg.method.energy import fixed_labels
 from bifseg.method.final_mask import final_mask
 from bifseg.method.finetune import Round, label_update
 from bifseg.method.islands import tidy
-from bifseg.method.parameters import RULES, Parameters, chosen
+from bifseg.method.parameters import RULES, Parameters
 from bifseg.method.timing import Stopwatch
 from bifseg.prompts.interaction import Box
-from bifseg.session.priors import seen_by, tuned_for
+from bifseg.session.priors import seen_by
 from bifseg.session.refine import obeying, record
 from bifseg.session.state import Segment, State
 
@@ -61,7 +61,7 @@ def tidied(
 
 
 def parameters_for(box: Box, like: Segment, bench: Workbench) -> Parameters:
-    """The session's parameters for a box, with the rules that an object was given.
+    """The session's parameters for a box, with the rules that an object was given; opened, where scribbles began it.
 
     Parameters
     ----------
@@ -79,12 +79,13 @@ def parameters_for(box: Box, like: Segment, bench: Workbench) -> Parameters:
     """
 
     def settings(of: Box) -> Parameters:
-        model = bench.model_for(of)
-        prior = like.prior if model.sha256 == like.model.sha256 else None
-        return chosen(bench.parameters, model.dimension, tuned_for(model, prior))
+        prior = like.prior if bench.model_for(of).sha256 == like.model.sha256 else None
+        return bench.settings(of, prior)
 
-    given, own = _rules(like.parameters), settings(box)
-    return own if given == _rules(settings(like.box)) else own.but(**given)
+    given, known, own = like.parameters, settings(like.box), settings(box)
+    if given.opening != known.opening:
+        own = own.opened()
+    return own if _rules(given) == _rules(known) else own.but(**_rules(given))
 
 
 def _rules(parameters: Parameters) -> dict[str, float]:

@@ -13,6 +13,7 @@ from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.checkpoint import Model
+from bifseg.prompts.first_scribbles import box_of, plane_of
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
@@ -64,6 +65,26 @@ class Workbench(Crops):
         if isinstance(labels, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in labels):
             return rasterise(labels, self.image, box)
         return Patch.of(self.shaped(labels))
+
+    def first_box(self, scribbles: Labels | None) -> Box:
+        """The box of an object that begins with scribbles alone.
+
+        Parameters
+        ----------
+        scribbles
+            As `patch` takes them.
+
+        Returns
+        -------
+        Box
+            See `bifseg.prompts.first_scribbles.box_of`; InvalidInput is raised where there are none.
+        """
+        if scribbles is None:
+            raise InvalidInput("An object begins with a box, or with scribbles of which one is in it (label 1).")
+        plane = None
+        if isinstance(scribbles, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in scribbles):
+            plane = plane_of(scribbles, self.image)
+        return box_of(self.patch(scribbles, plane), self.image)
 
     def shaped(self, labels: np.ndarray | Sequence) -> np.ndarray:
         """A label map or mask that has the image's shape; that of a picture may have two axes.
@@ -145,9 +166,8 @@ class Workbench(Crops):
         """
         model = self.model_for(box)
         crop = self.crop(box, seen_by(model, prior), clock)
-        wanted = self.parameters if parameters is None else parameters
-        settings = chosen(wanted, model.dimension, tuned_for(model, prior))
-        return begin(name, crop, model, settings, part_of=part_of, start=start, prior=prior, clock=clock)
+        parameters = self.settings(box, prior) if parameters is None else parameters
+        return begin(name, crop, model, parameters, part_of=part_of, start=start, prior=prior, clock=clock)
 
     def begun(
         self,
@@ -230,6 +250,22 @@ class Workbench(Crops):
             segment, crop, model, refine=refine, locked=locked, initial=initial, seed=self.seed, clock=clock
         )
         return State({**state.objects, segment.name: done}, segment.name)
+
+    def settings(self, box: Box, prior: Prior | None = None) -> Parameters:
+        """The session's parameters for a box.
+
+        Parameters
+        ----------
+        box, prior
+            Of an object, and what it begins with.
+
+        Returns
+        -------
+        Parameters
+            For the network that sees it.
+        """
+        model = self.model_for(box)
+        return chosen(self.parameters, model.dimension, tuned_for(model, prior))
 
     def parameters_for(self, box: Box, like: Segment) -> Parameters:
         """The session's parameters for a box in which an object begins anew.

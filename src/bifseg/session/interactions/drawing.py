@@ -35,7 +35,7 @@ class DrawBox(Interaction):
     """Begin an object: see `Session.box`."""
 
     kind = "box"
-    ranges: Box | Sequence
+    ranges: Box | Sequence | None
     name: str | None = None
     _: KW_ONLY
     refine: str = "auto"
@@ -46,17 +46,18 @@ class DrawBox(Interaction):
     @classmethod
     def from_json(cls, request: Mapping, arrays: Arrays, shape: Sequence[int]) -> DrawBox:
         initial = request.get("initial")
+        box = None if request.get("box") is None else Box.parse(text_of(request, "box"), shape)
         return cls(
-            Box.parse(text_of(request, "box"), shape), request.get("name"), refine=request.get("refine", "auto"),
+            box, request.get("name"), refine=request.get("refine", "auto"),
             initial=None if initial is None else arrays(initial), scribbles=scribbles_of(request, arrays),
             prior=_prior_of(request),
         )  # fmt: skip
 
     def painted(self, state: State, shape: Sequence[int]) -> tuple[Labels | None, Box | None]:
-        return self.scribbles, Box.of(self.ranges, shape)
+        return self.scribbles, None if self.ranges is None else Box.of(self.ranges, shape)
 
     def apply(self, state: State, bench: Workbench) -> Rounds:
-        box = Box.of(self.ranges, bench.image.shape)
+        box = bench.first_box(self.scribbles) if self.ranges is None else Box.of(self.ranges, bench.image.shape)
         name = self.name or first_free((f"object {k}" for k in count(len(state.names) + 1)), state)
         check_free(name, state)
         initial = None
@@ -64,7 +65,11 @@ class DrawBox(Interaction):
             initial = only_label(bench.patch(self.initial).inside(box))
             if not initial.any():
                 raise InvalidInput(f"The initial mask is empty inside the box {box}.")
-        return bench.begun(state, box, name, self.refine, initial=initial, scribbles=self.scribbles, prior=self.prior)
+        opened = bench.settings(box).opened() if self.ranges is None and self.prior is None else None
+        return bench.begun(
+            state, box, name, self.refine, initial=initial, scribbles=self.scribbles, prior=self.prior,
+            parameters=opened,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,65 @@
+"""The box of an object that begins with scribbles alone, and the one of an object whose scribbles leave its box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from bifseg.errors import InvalidInput
+from bifseg.imaging.image import Image, extent
+from bifseg.prompts.interaction import FOREGROUND, Box, Patch, Stroke
+
+ROOM = 0.25  # of the longest extent of what is painted as object
+
+
+def box_of(scribbles: Patch, image: Image) -> Box:
+    """The box that first scribbles make.
+
+    A side that a background scribble is farthest out on goes through it: a loop around an object is its box. On the
+    others the object gets some room, a quarter of the longest extent of what is painted of it. Scribbles in one plane
+    make a box in that plane.
+
+    Parameters
+    ----------
+    scribbles
+        1 foreground, 2 background, 0 none.
+    image
+        What they are painted on.
+
+    Returns
+    -------
+    Box
+        Within the image. InvalidInput is raised where no object is painted, and where the scribbles span less than two
+        voxels along two axes.
+    """
+    painted, marked = extent(scribbles.labels), extent(scribbles.labels == FOREGROUND)
+    if painted is None or marked is None:
+        raise InvalidInput("An object begins with a box, or with scribbles of which one is in it (label 1).")
+    room = ROOM * max((stop - start) * step for (start, stop), step in zip(marked, image.spacing, strict=True))
+    ranges = []
+    for axis, ((low, high), (start, stop)) in enumerate(zip(painted, marked, strict=True)):
+        at, wider = scribbles.box.start[axis], ceil(room / image.spacing[axis]) if high - low > 1 else 0
+        low, high = at + low - wider * (low == start), at + high + wider * (high == stop)
+        ranges.append((max(0, low), min(image.shape[axis], high)))
+    return Box.of(ranges, image.shape)
+
+
+def plane_of(strokes: Sequence[Stroke], image: Image) -> Box | None:
+    """The plane of an image, all of it, that strokes were drawn in: their brush is a disc there. None for others."""
+    if not strokes or 1 in image.shape:
+        return None
+    places = np.rint(np.concatenate([np.asarray(stroke.points, float) for stroke in strokes])).astype(int)
+    flat = [axis for axis in range(3) if not np.ptp(places[:, axis])]
+    if len(flat) != 1:
+        return None
+    ranges: list = [(0, n) for n in image.shape]
+    ranges[flat[0]] = int(places[0, flat[0]])
+    return Box.of(ranges, image.shape)
+
+
+def holding(box: Box, scribbles: np.ndarray) -> Box:
+    """A box that holds scribbles, too: labels (x, y, z) of the image's shape."""
+    ranges = extent(scribbles)
+    return box if ranges is None else Box.spanning([box, Box(*zip(*ranges, strict=True))])
