@@ -45,7 +45,7 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
         CORE, WHOLE, FETAL, SARCOMA, BODY,
     ],
     "unseen": [
-        (*part, "--dimension", dimension, "--methods", f"bifseg,crf,network,{OTHERS}")
+        (*part, "--dimension", dimension, "--methods", f"bifseg,bifseg-scribbles,crf,network,{OTHERS}")
         for dimension, parts in (
             ("2", (*EVALUATION_ONLY, BREAST, HIPPOCAMPI, CORE, WHOLE, FETAL)),
             ("3", (*EVALUATION_ONLY, HIPPOCAMPI, (*ACDC, "--limit", "10"))),
@@ -53,15 +53,15 @@ PARTS: dict[str, list[tuple[str, ...]]] = {
         for part in parts
     ],
     "users": [
-        (*part, "--limit", limit, "--rounds", "3", "--methods", f"bifseg,crf,{OTHERS}", "--users",
+        (*part, "--limit", limit, "--rounds", "3", "--methods", f"bifseg,bifseg-scribbles,crf,{OTHERS}", "--users",
          "careful,sloppy,line,contour,clicks,careful:0,careful:5,careful:20")
         for part, limit in ((ACDC, "3"), (ABDOMEN, "1"))
     ],
     "humans": [
         (*ACDC, "--limit", "10", "--rounds", "1", "--users", "human",
-         "--methods", f"bifseg,bifseg-e,cut,crf,network,{OTHERS}"),
+         "--methods", f"bifseg,bifseg-scribbles,bifseg-e,cut,crf,network,{OTHERS}"),
         ("Dataset120_MedScribble", "--rounds", "1", "--users", "human", "--repeats", "3",
-         "--methods", f"bifseg,bifseg-e,cut,crf,network,{OTHERS}"),
+         "--methods", f"bifseg,bifseg-scribbles,bifseg-e,cut,crf,network,{OTHERS}"),
     ],
     "networks": [
         (*part, "--rounds", "1", "--methods", "bifseg,crf,network", "--networks", "2D")

@@ -120,7 +120,7 @@ def test_without_bifseg_nothing_is_claimed(tmp_path):
     assert summary["target"]["2d"] == {"verdict": "open"}
     text = (tmp_path / "report.md").read_text()
     assert "BIFSeg was not judged, so the target is open." in text
-    assert re.search(r"Not judged here: BIFSeg, BIFSeg\(-w\),.* \+CRF,.* network,", text)
+    assert re.search(r"Not judged here: BIFSeg, BIFSeg \(no box\), BIFSeg\(-w\),.* \+CRF,.* network,", text)
     assert "Table I is empty: no network and no GrabCut was judged." in text
     assert "Where BIFSeg loses" not in text
 

@@ -242,7 +242,7 @@ def test_arrays_come_as_references(store, id):
     [
         ({"kind": "wish"}, "Unknown interaction 'wish'"),
         ({}, "Unknown interaction"),
-        ({"kind": "box"}, "needs 'box', a text"),
+        ({"kind": "box"}, "begins with a box, or with scribbles"),
         ({"kind": "box", "box": "1:2"}, "axes"),
         ({**BOX, "box": "15:45,15:45,10:200"}, "outside the image"),
         ({**BOX, "refine": "magic"}, "Unknown refinement"),

@@ -121,7 +121,11 @@ export class Workspace {
       removeMeasurements: () => measurements.clear(),
       ...teach,
     })
-    this.guide = new Guide(model, this.planar, { begin: () => drawing.begin(), discard: () => drawing.discard() })
+    this.guide = new Guide(model, this.planar, {
+      begin: () => drawing.begin(),
+      beginByStrokes: () => drawing.beginByStrokes(),
+      discard: () => drawing.discard(),
+    })
     const finest = image.calibrated ? Math.min(...volume.spacing) : null
     const commands = commandsOf({
       ...this.parts,

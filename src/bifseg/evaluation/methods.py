@@ -79,7 +79,7 @@ METHODS: dict[str, Method] = {
         source="Wang et al., IEEE TMI 2018", colour="#d55e00", mark="o", settings=_fast,
     ),
     "bifseg-scribbles": Method(
-        "BIFSeg, no box", help="the same, begun with first scribbles: they make its box", source="ours",
+        "BIFSeg (no box)", help="the same, begun with first scribbles: they make its box", source="ours",
         colour="#8c2d04", mark="X", settings=_fast, scribbled=True,
     ),
     "bifseg-w": Method(

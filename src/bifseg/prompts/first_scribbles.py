@@ -9,8 +9,10 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image, extent
-from bifseg.prompts.interaction import FOREGROUND, Box, Patch, Stroke
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, Patch, Stroke
+from bifseg.prompts.painting import rasterise
 
+NEITHER = "An object begins with a box, or with scribbles of which one is in it (label 1)."
 ROOM = 0.25  # of the longest extent of what is painted as object
 
 
@@ -34,9 +36,10 @@ def box_of(scribbles: Patch, image: Image) -> Box:
         Within the image. InvalidInput is raised where no object is painted, and where the scribbles span less than two
         voxels along two axes.
     """
-    painted, marked = extent(scribbles.labels), extent(scribbles.labels == FOREGROUND)
+    labels = scribbles.labels
+    painted, marked = extent(np.isin(labels, (FOREGROUND, BACKGROUND))), extent(labels == FOREGROUND)
     if painted is None or marked is None:
-        raise InvalidInput("An object begins with a box, or with scribbles of which one is in it (label 1).")
+        raise InvalidInput(NEITHER)
     room = ROOM * max((stop - start) * step for (start, stop), step in zip(marked, image.spacing, strict=True))
     ranges = []
     for axis, ((low, high), (start, stop)) in enumerate(zip(painted, marked, strict=True)):
@@ -44,6 +47,11 @@ def box_of(scribbles: Patch, image: Image) -> Box:
         low, high = at + low - wider * (low == start), at + high + wider * (high == stop)
         ranges.append((max(0, low), min(image.shape[axis], high)))
     return Box.of(ranges, image.shape)
+
+
+def box_of_strokes(strokes: Sequence[Stroke], image: Image) -> Box:
+    """The same of strokes; those that were drawn in one plane make a box in it."""
+    return box_of(rasterise(strokes, image, plane_of(strokes, image)), image)
 
 
 def plane_of(strokes: Sequence[Stroke], image: Image) -> Box | None:

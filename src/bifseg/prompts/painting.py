@@ -11,6 +11,8 @@ from bifseg.errors import InvalidInput
 from bifseg.imaging.image import Image
 from bifseg.prompts.interaction import ERASED, ERASER, Box, Patch, Stroke
 
+PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
+
 
 def rasterise(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> Patch:
     """Paint strokes, in their order, into uint8 labels: later ones win. The patch is as large as the strokes reach,
@@ -40,6 +42,15 @@ def effort(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> i
         stamps = 1 + np.maximum(1, np.ceil(2 * np.abs(np.diff(points, axis=0)).max(1, initial=0))).sum()
         looked += int(stamps * np.minimum(2 * stroke.radius / step + 1, np.maximum(high - low, 1)).prod())
     return looked
+
+
+def check_effort(strokes: Iterable[Stroke], image: Image, box: Box | None = None) -> None:
+    """Refuse strokes that would be painted for long: nobody can cancel that, and others wait."""
+    if (looked := effort(strokes, image, box)) > PAINTED:
+        raise InvalidInput(
+            f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} are: "
+            "take a smaller brush, or fewer points."
+        )
 
 
 def _along(points: np.ndarray) -> Iterable[np.ndarray]:

@@ -83,7 +83,7 @@ def parameters_for(box: Box, like: Segment, bench: Workbench) -> Parameters:
         return bench.settings(of, prior)
 
     given, known, own = like.parameters, settings(like.box), settings(box)
-    if given.opening != known.opening:
+    if known.opening and given.nearness == known.opened().nearness:
         own = own.opened()
     return own if _rules(given) == _rules(known) else own.but(**_rules(given))
 

@@ -13,7 +13,7 @@ from bifseg.method.finetune import Round
 from bifseg.method.parameters import Parameters, check_refinement, chosen
 from bifseg.method.timing import Stopwatch
 from bifseg.networks.checkpoint import Model
-from bifseg.prompts.first_scribbles import box_of, plane_of
+from bifseg.prompts.first_scribbles import NEITHER, box_of, box_of_strokes
 from bifseg.prompts.interaction import ERASED, Box, Labels, Patch, Stroke
 from bifseg.prompts.painting import rasterise
 from bifseg.prompts.scribbles import scribbles_in
@@ -80,11 +80,10 @@ class Workbench(Crops):
             See `bifseg.prompts.first_scribbles.box_of`; InvalidInput is raised where there are none.
         """
         if scribbles is None:
-            raise InvalidInput("An object begins with a box, or with scribbles of which one is in it (label 1).")
-        plane = None
+            raise InvalidInput(NEITHER)
         if isinstance(scribbles, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in scribbles):
-            plane = plane_of(scribbles, self.image)
-        return box_of(self.patch(scribbles, plane), self.image)
+            return box_of_strokes(scribbles, self.image)
+        return box_of(self.patch(scribbles), self.image)
 
     def shaped(self, labels: np.ndarray | Sequence) -> np.ndarray:
         """A label map or mask that has the image's shape; that of a picture may have two axes.

@@ -15,15 +15,14 @@ from bifseg.errors import InvalidInput
 from bifseg.method.finetune import Round
 from bifseg.method.parameters import RULES, Parameters
 from bifseg.prompts.interaction import Box, Patch
-from bifseg.prompts.painting import effort
-from bifseg.session.interactions import INTERACTIONS, Interaction, interaction_of
+from bifseg.prompts.painting import check_effort
+from bifseg.session.interactions import INTERACTIONS, interaction_of
 from bifseg.session.session import Session
 from bifseg.session.state import Prior, Segment
 from bifseg.storage import Store
 from bifseg.storage.journal import KINDS, MOVES, History, blobs_of, check_current, repeated
 from bifseg.storage.snapshot import pack, unpack_prior
 
-PAINTED = 300_000_000  # voxels that the strokes of an interaction may have looked at: a few seconds
 FLUSHED = 8  # segments at once
 CLAIMED = 60.0  # seconds that a process holds a session between two rounds, if it lives
 
@@ -110,7 +109,9 @@ class DurableSession:
         if (prior := interaction.get("prior")) is not None:
             interaction = {**interaction, "prior": self._prior(prior)}
         parsed = interaction_of(interaction, self._array, self._session.image.shape)
-        self._check_effort(parsed)
+        strokes, box = parsed.painted(self._state, self._session.image.shape)
+        if isinstance(strokes, list):
+            check_effort(strokes, self._session.image, box)
         if parsed.computes:
             self.store.check_room(1)
         if kind != "remove":  # whatever else is said, the journal grows by all objects
@@ -121,16 +122,6 @@ class DurableSession:
             if time.monotonic() > renewed + CLAIMED / 4:  # nobody else can have it before; each is a write
                 self.store.renew(self.id, fence, CLAIMED)
                 renewed = time.monotonic()
-
-    def _check_effort(self, parsed: Interaction) -> None:
-        """Refuse strokes that would be painted for long: nobody can cancel that, and others wait."""
-        image = self._session.image
-        strokes, box = parsed.painted(self._state, image.shape)
-        if isinstance(strokes, list) and (looked := effort(strokes, image, box)) > PAINTED:
-            raise InvalidInput(
-                f"The strokes would be painted over {looked / 1e6:.4g} million voxels; at most {PAINTED / 1e6:.3g} "
-                "are: take a smaller brush, or fewer points."
-            )
 
     def _commit(self, kind: str, interaction: Mapping, fence: int, key: str | None, start: float) -> dict:
         """Write the interaction into the journal."""

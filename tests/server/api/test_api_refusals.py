@@ -83,7 +83,9 @@ def test_masks_that_do_not_fit(ann, id, sent, words):
     [
         ("box", {"box": "30:90,30:90,20:400"}, 400, ("outside the image",)),
         ("box", {"box": "a"}, 400, ("not of the form",)),
-        ("box", {}, 422, ("box",)),
+        ("box", {}, 422, ("begins with a box, or with scribbles",)),
+        ("box", {"scribbles": {"strokes": [{**STROKE, "label": 2}]}}, 400, ("one is in it",)),
+        ("box", {"scribbles": {"strokes": [{**STROKE, "points": [[900, 1, 1]]}]}}, 400, ("outside the image",)),
         ("box", {**BOX, "wish": 1}, 422, ("wish",)),
         ("box", {**BOX, "refine": "magic"}, 422, ("refine",)),
         ("box", {**BOX, "name": "\n"}, 422, ("name",)),

@@ -8,6 +8,7 @@ import torch
 from api_calls import API, BOX, LIMITS, PLANE, SCRIBBLE, STROKE, begin, do, fetch, file, left, refused
 from api_events import Events
 
+from bifseg.evaluation.replay import replay
 from bifseg.io import images
 from bifseg.prompts.interaction import Box, Stroke
 from bifseg.server.api.bodies.drawing import Mask
@@ -118,6 +119,19 @@ def test_a_session_over_http_is_a_session_bit_for_bit(server, ann, id, scan, tmp
     assert [one["name"] for one in report["objects"]] == [one["name"] for one in told["objects"]]
     assert sum(report["objects"][0]["milliseconds"].values()) > 0
     assert not left(server)
+
+
+def test_an_object_begins_with_strokes_alone(server, ann, id, scan):
+    torch.set_num_threads(1)
+    loop = [[30, 30, 25], [30, 80, 25], [85, 80, 25], [85, 30, 25], [30, 30, 25]]
+    strokes = [STROKE, {**STROKE, "points": loop, "label": 2}, {**STROKE, "points": [[55, 55, 20], [55, 55, 31]]}]
+    plain = Session(scan)
+    plain.box(scribbles=[Stroke(**stroke) for stroke in strokes])
+    told = do(ann, id, "box", {"scribbles": {"strokes": strokes}})
+    assert told["objects"][0]["box"] == str(plain.state.objects["object 1"].box)
+    mask, box = fetch(ann, f"sessions/{id}/mask")
+    np.testing.assert_array_equal(mask, plain.mask[box.slices])
+    assert all(step.same for step in replay(server.service.store, id))
 
 
 def test_an_object_goes_on_in_other_planes_and_its_scribbles_can_be_erased(server, ann, id, scan, tmp_path):

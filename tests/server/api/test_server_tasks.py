@@ -90,6 +90,20 @@ def test_a_new_object_begins_with_what_the_task_learnt(ann, taught, tmp_path):
     assert (entry["task"], entry["prior"]["version"]) == ("core", used["version"])
 
 
+def test_an_object_that_strokes_begin_has_what_the_task_learnt_of_their_box(server, ann, taught, tmp_path):
+    id, _ = scan_of(ann, 13, tmp_path)
+    loop = [[6, 6, 0], [6, 41, 0], [41, 41, 0], [41, 6, 0], [6, 6, 0]]
+    strokes = [{**STROKE, "points": points, "label": label, "radius": 0} for points, label in
+               (([[22, 24, 0], [26, 24, 0]], 1), (loop, 2))]  # fmt: skip
+    done = do(ann, id, "box", {"scribbles": {"strokes": strokes}, **TASK})
+    assert done["objects"][0]["box"] == "6:42,6:42,0"
+    assert done["objects"][0]["prior"]["task"] == "core"
+    assert all(step.same for step in replay(server.service.store, id))
+    labels = Mask.of(np.ones((4, 4), np.uint8), "20:24,20:24,0").model_dump()
+    sent = {"scribbles": {"labels": labels}, **TASK}
+    refused(ann.post(f"{API}/sessions/{id}/box", json=sent), 400, "is about a box")
+
+
 def test_the_same_key_is_the_same_interaction_whatever_was_learnt_meanwhile(ann, taught, tmp_path):
     id, _ = scan_of(ann, 11, tmp_path)
     key = {"Idempotency-Key": "one"}

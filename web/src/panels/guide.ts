@@ -1,13 +1,15 @@
 // The line below the slices: what to do next, or what is to be decided. It never moves anything else.
 
 import { h } from '../elements/dom.ts'
-import type { Box } from '../scan/axes.ts'
+import { ALL, type Box } from '../scan/axes.ts'
+import type { Stroke } from '../server/types.ts'
 import { type Adaptation, SHOWINGS, type Showing } from '../session/adaptation.ts'
 import { lost } from '../session/conflict.ts'
 import type { Model } from '../session/model.ts'
 
 export interface Decisions {
   begin(): void
+  beginByStrokes(): void
   discard(): void
 }
 
@@ -16,12 +18,13 @@ const SHOWN: Record<Showing, string> = { after: 'After', before: 'Before', chang
 export class Guide {
   private readonly conflict = h('section', { class: 'decision', 'aria-label': 'Conflict', hidden: true })
   private readonly draft = h('section', { class: 'decision', 'aria-label': 'Box to be', hidden: true })
+  private readonly opening = h('section', { class: 'decision', 'aria-label': 'Object to be', hidden: true })
   private readonly adaptation = h('section', { class: 'decision', 'aria-label': 'Adaptation', hidden: true })
   private readonly hint = h('p', { class: 'hint', role: 'note' })
   readonly element = h(
     'div',
     { class: 'guide' },
-    h('div', { class: 'guide-inside' }, this.conflict, this.draft, this.adaptation, this.hint),
+    h('div', { class: 'guide-inside' }, this.conflict, this.draft, this.opening, this.adaptation, this.hint),
   )
   private readonly built = new Map<HTMLElement, string>()
 
@@ -35,10 +38,19 @@ export class Guide {
   update(draft: Box | null, dimension: 2 | 3, painting: boolean): void {
     const { model } = this
     const { conflict, adaptation } = model
-    const first = conflict ? this.conflict : draft ? this.draft : adaptation ? this.adaptation : this.hint
-    for (const one of [this.conflict, this.draft, this.adaptation, this.hint]) one.hidden = one !== first
+    const { opening } = model.outbox
+    const shown: [HTMLElement, unknown][] = [
+      [this.conflict, conflict],
+      [this.draft, draft],
+      [this.opening, opening],
+      [this.adaptation, adaptation],
+      [this.hint, true],
+    ]
+    const first = shown.find(([, there]) => there)?.[0]
+    for (const [one] of shown) one.hidden = one !== first
     this.keep(this.conflict, conflict, () => this.conflictIn())
     this.keep(this.draft, draft, () => this.draftIn())
+    this.keep(this.opening, opening && [opening.length, dimension], () => this.openingIn(opening ?? [], dimension))
     this.keep(this.adaptation, adaptation && { ...adaptation, before: 0, changes: adaptation.changes !== null }, () =>
       this.adaptationIn(adaptation as Adaptation),
     )
@@ -60,9 +72,10 @@ export class Guide {
     const { model, planar } = this
     const { current, state } = model
     if (!current) {
+      if (painting) return `${WITHOUT_A_BOX}.`
       return planar || dimension === 2
-        ? 'Draw a box around what you want to have: press in one corner, drag to the other.'
-        : 'Draw a box around what you want to have, in any view; its depth is asked next.'
+        ? 'Draw a box around what you want to have: press in one corner, drag to the other. Or paint it (Shift+P).'
+        : 'Draw a box around what you want to have, in any view; its depth is asked next. Or paint it (Shift+P).'
     }
     const onwards = model.planeAxis !== null && !planar ? 'carry it to the next slice (.), ' : ''
     const painted = model.patch(current, 'scribbles')?.data.some((value) => value > 0)
@@ -96,6 +109,21 @@ export class Guide {
       h('p', {}, sentence),
       actions(
         button('segment', 'Segment', 'Enter', () => this.decisions.begin(), true),
+        button('discard', 'Discard', 'Esc', () => this.decisions.discard()),
+      ),
+    ]
+  }
+
+  private openingIn(strokes: readonly Stroke[], dimension: 2 | 3): Node[] {
+    const flat = !this.planar && dimension === 3 && strokes.length > 0 && inOnePlane(strokes)
+    const sentence = flat
+      ? 'In this slice alone it becomes an object in 2D; for one in 3D paint in a second view, too.'
+      : `${WITHOUT_A_BOX}${this.planar || dimension === 2 ? '' : ', in two views or three'}.`
+    const ready = strokes.some((stroke) => stroke.label === 1)
+    return [
+      h('p', {}, sentence),
+      actions(
+        ...(ready ? [button('segment', 'Segment', 'Enter', () => this.decisions.beginByStrokes(), true)] : []),
         button('discard', 'Discard', 'Esc', () => this.decisions.discard()),
       ),
     ]
@@ -142,6 +170,14 @@ export class Guide {
       .join(', ')
     return `${told}. You need not answer: painting on keeps it.`
   }
+}
+
+const WITHOUT_A_BOX = 'Paint a line in the object (F) and, best, a loop around it (G)'
+
+/** Whether strokes pass one plane of the scan alone. */
+function inOnePlane(strokes: readonly Stroke[]): boolean {
+  const points = strokes.flatMap((stroke) => stroke.points)
+  return ALL.some((k) => points.every((point) => Math.round(point[k] ?? 0) === Math.round(points[0]?.[k] ?? 0)))
 }
 
 const ALARMS = {

@@ -108,7 +108,10 @@ export class Panel {
     const { model } = this
     const heading = h('h2', {}, 'Objects')
     if (!model.roots.length) {
-      return [heading, h('p', { class: 'hint' }, 'None yet. Choose Box and draw one around something.')]
+      return [
+        heading,
+        h('p', { class: 'hint' }, 'None yet. Choose Box and draw one around something, or paint it (Shift+P).'),
+      ]
     }
     const rows = model.roots.map((object, k) => this.row(object, k, seen, measures.get(object.name)))
     const list = h('ul', { class: 'rows' }, ...rows)

@@ -1,16 +1,12 @@
-// Made by `make types`; do not edit. e106a3701d858241cddbecfdbb89a236408b837d62fe7f9aa5513c4cc4688bca
+// Made by `make types`; do not edit. f05ed5d7077281639372e91114817fcaff390f57fa1514bd4c6b451ca6175710
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
 export interface components {
   schemas: {
-    /** @description A box around an object; one plane thick, it is segmented in 2D. */
+    /** @description A box around an object; one plane thick, it is segmented in 2D. Without a box, first scribbles make it. */
     Begin: {
-      /**
-       * @description Half-open ranges of voxels along x, y, z, in the file's order; a single index is a plane.
-       * @example 40:80,52:90,12:40
-       */
-      box: string
+      box?: string | null
       name?: string | null
       /**
        * @description auto: fine-tune to this image; crf: one minimum cut; none: the network as it is.
@@ -330,6 +326,8 @@ export interface components {
       reach: number
       /** @default 0 */
       nearness: number
+      /** @default 0 */
+      opening: number
       /** @default 0 */
       persistence: number
       /** @default 0 */

@@ -32,8 +32,8 @@ export function compose(scene: Scene, model: Model, drawing: Drawing, look: Look
   const name = whatOf(look.map)
   const patch = current && name && model.patch(current, name)
   scene.map = patch && { name, patch, ramp: RAMPS[name], opacity: look.mapOpacity }
-  const { draft } = drawing
-  const box = draft?.box ?? model.box
+  const { draft, opening } = drawing
+  const box = draft?.box ?? (opening ? null : model.box)
   scene.box = box && { box, drawn: draft?.plane ?? null }
   scene.handles = draft !== null || !painting
   scene.pending = drawing.pending.map((stroke) => ({

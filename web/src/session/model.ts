@@ -39,7 +39,7 @@ export class Model {
   /** Asked whether to take back a step that was not done here. */
   onforeign: (step: EntryInfo) => Promise<boolean> = async () => true
   private readonly patches: Patches
-  private readonly outbox: Outbox
+  readonly outbox: Outbox
   /** Numbers of steps that others did while this was open. */
   private readonly foreign = new Set<number>()
   private readonly turns = new Turns(
@@ -126,12 +126,12 @@ export class Model {
     })
   }
 
-  /** A new object from a box in canonical voxels; whether there is one now. */
-  async begin(box: Box): Promise<boolean> {
+  /** A new object from a box in canonical voxels, or from strokes, which make one; whether there is one now. */
+  async begin(by: Box | Stroke[]): Promise<boolean> {
     let begun = false
     await this.turns.take(async () => {
-      const task = this.task === null ? {} : { task: this.task }
-      begun = (await this.perform('box', { box: formatBox(this.axes.boxToFile(box)), ...task })) !== null
+      const body = Array.isArray(by) ? { scribbles: { strokes: by } } : { box: formatBox(this.axes.boxToFile(by)) }
+      begun = (await this.perform('box', this.task === null ? body : { ...body, task: this.task })) !== null
     })
     return begun
   }

@@ -14,8 +14,10 @@ export interface Sending {
 interface Kept {
   sent: Sending | null
   waiting: Stroke[]
+  opening: Stroke[] | null
 }
 
+const NOTHING: Kept = { sent: null, waiting: [], opening: null }
 const DRAWN = ['box', 'scribble', 'resize'] // all else is one click
 
 export class Outbox {
@@ -40,9 +42,18 @@ export class Outbox {
     return this.kept.waiting
   }
 
+  /** Strokes that are to begin an object; null where none is begun so. */
+  get opening(): readonly Stroke[] | null {
+    return this.kept.opening
+  }
+
   /** All strokes that no mask knows yet, in file voxels. */
   get strokes(): Stroke[] {
-    return [...strokesOf(this.kept.sent?.body), ...this.kept.waiting]
+    return [...strokesOf(this.kept.sent?.body), ...this.kept.waiting, ...(this.kept.opening ?? [])]
+  }
+
+  open(strokes: Stroke[] | null): void {
+    this.write({ ...this.kept, opening: strokes })
   }
 
   /** An interaction is sent. */
@@ -69,7 +80,8 @@ export class Outbox {
   private write(kept: Kept): void {
     this.kept = kept
     try {
-      if (kept.sent || kept.waiting.length) this.storage?.setItem(this.key, JSON.stringify(kept))
+      if (kept.sent || kept.waiting.length || kept.opening?.length)
+        this.storage?.setItem(this.key, JSON.stringify(kept))
       else this.storage?.removeItem(this.key)
     } catch {
       // a full or forbidden storage: it still waits in the page
@@ -78,9 +90,9 @@ export class Outbox {
 
   private read(): Kept {
     try {
-      return { sent: null, waiting: [], ...JSON.parse(this.storage?.getItem(this.key) ?? '{}') }
+      return { ...NOTHING, ...JSON.parse(this.storage?.getItem(this.key) ?? '{}') }
     } catch {
-      return { sent: null, waiting: [] }
+      return NOTHING
     }
   }
 }

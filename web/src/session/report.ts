@@ -84,6 +84,7 @@ export function inWords({ kind, request }: EntryInfo): string {
   const name = request.name ? ` ${request.name}` : ''
   switch (kind) {
     case 'box':
+      if (!request.box) return `Begun${name && ` as${name}`} by ${strokesIn(request.scribbles).toLowerCase()}`
       return `Box ${request.box}${name && ` for${name}`}${request.initial ? ', from a mask that was given' : ''}`
     case 'scribble':
       return strokesIn(request.scribbles)

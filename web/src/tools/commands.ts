@@ -45,15 +45,21 @@ export function commandsOf(parts: Parts): Commands {
       drawing.here(view.pane().plane)
       panel.querySelector('details')?.setAttribute('open', '')
     },
+    open: () => {
+      drawing.open()
+      view.pick('brush')
+      view.paint(1)
+    },
     otherDimension: () => view.look({ dimension: prefs.look.dimension === 2 ? 3 : 2 }),
     confirm: () => {
       if (drawing.draft) drawing.begin()
+      else if (drawing.opening) drawing.beginByStrokes()
       else if (model.adaptation) model.accept()
     },
     escape: () => {
       if (tools.abandon()) return
       if (model.busy) model.cancel()
-      else if (drawing.draft) drawing.discard()
+      else if (drawing.draft || drawing.opening) drawing.discard()
       else view.pick('navigate')
     },
     reject: () => void model.reject(),
@@ -66,7 +72,7 @@ export function commandsOf(parts: Parts): Commands {
     lookNext: () => void objects.lookNext(),
     refine: () => void model.refine(),
     propagate: (step) => parts.propagate(step),
-    undo: () => void model.undo(),
+    undo: () => void (drawing.takeBack() || model.undo()),
     redo: () => void model.redo(),
     scroll: (step) => stage.scroll(view.pane().plane, step),
     step: (over, down, size) => view.step(over, down, size),

@@ -54,6 +54,8 @@ export class Drawing {
   drawn(box: Box, plane: Plane): void {
     if (across(plane).some((k) => box.stop[k] - box.start[k] < 2)) {
       this.around.say('That box is thinner than two voxels; draw a larger one.')
+    } else if (this.opening?.length) {
+      this.around.say('Segment what is painted first (Enter), or discard it (Esc).')
     } else if (this.stage.scene.planar || this.around.look.dimension === 2) {
       this.begin(box)
     } else if (this.draft && this.draft.plane !== plane) {
@@ -76,7 +78,41 @@ export class Drawing {
 
   discard(): void {
     this.draft = null
+    this.open(null)
+  }
+
+  // ---- an object without a box
+
+  /** Strokes that are to begin an object, in file voxels; null where none is begun so. A reload keeps them. */
+  get opening(): readonly Stroke[] | null {
+    return this.model.outbox.opening
+  }
+
+  /** What is painted next begins an object, with strokes so far; null: it does not. */
+  open(strokes: Stroke[] | null = []): void {
+    if (strokes) this.draft = null
+    this.model.outbox.open(strokes)
     this.around.changed()
+  }
+
+  /** The object that the strokes so far begin. */
+  async beginByStrokes(): Promise<void> {
+    const strokes = [...(this.opening ?? [])]
+    if (!strokes.some((stroke) => stroke.label === 1)) {
+      this.around.say('Paint a line in the object first (F).')
+      return
+    }
+    this.open(null)
+    this.ended = performance.now()
+    if (await this.model.begin(strokes)) this.around.begun()
+    else if (!this.model.conflict) this.open(strokes)
+  }
+
+  /** Take back the last of the strokes that are to begin an object; whether there was one. */
+  takeBack(): boolean {
+    const { opening } = this
+    if (opening?.length) this.open(opening.slice(0, -1))
+    return Boolean(opening?.length)
   }
 
   /** Sides were pulled: of the box that is to be, or of the current object. */
@@ -147,21 +183,37 @@ export class Drawing {
 
   /** Why a stroke cannot begin in a slice of this plane, or null. */
   refusal(plane: Plane): string | null {
+    const { opening } = this
     const { box } = this.model
     if (this.draft) return 'Segment the box first (Enter), or discard it (Esc).'
-    if (!box) return 'Draw a box around the object first (B).'
+    if (opening || !box) return this.misplaced(plane)
     const thin = ALL.find((k) => box.stop[k] - box.start[k] === 1)
     const passed = thin !== undefined && (thin !== plane || this.stage.scene.cursor[thin] !== box.start[thin])
     return this.around.locked() ?? (passed ? elsewhere(thin, box.start[thin]) : null)
   }
 
+  /** Why a stroke cannot be one of those that begin an object, or null: in 2D all lie in one slice. */
+  private misplaced(plane: Plane): string | null {
+    const [first] = this.opening ?? []
+    const [point] = first?.points ?? []
+    if (!point || this.stage.scene.planar || this.around.look.dimension === 3) return null
+    const { cursor } = this.stage.scene
+    const places = (first?.points ?? []).map((one) => Math.round(this.model.axes.toCanonical(one as Vec3)[plane]))
+    if (places.every((place) => place === cursor[plane])) return null
+    return 'An object in 2D lies in one slice: paint where you began, or choose 3D (D).'
+  }
+
   /** A stroke in canonical voxels. What lies outside the box is nothing; unless it is the object's, and the box grows. */
   async stroke(points: Vec3[], label: 0 | 1 | 2): Promise<void> {
+    const { opening } = this
     const { axes, box } = this.model
-    if (!box) return
     const { radius } = this.tools
     const inScan = points.map((point) => clamped(point, this.stage.scene.volume.shape))
     const painted = (piece: Vec3[]): Stroke => ({ points: piece.map((point) => axes.toFile(point)), label, radius })
+    if (opening || !box) {
+      this.open([...(opening ?? []), painted(inScan)])
+      return
+    }
     const pieces = inside(box, inScan).map(painted)
     this.ended = performance.now()
     if (label === 1 && inScan.some((point) => !holds(box, point))) {

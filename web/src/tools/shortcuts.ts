@@ -14,6 +14,7 @@ export interface Commands {
   resizeBrush(step: 1 | -1): void
   clickHere(): void
   boxHere(): void
+  open(): void
   otherDimension(): void
   confirm(): void
   escape(): void
@@ -62,9 +63,10 @@ export function shortcuts(to: Commands): Key[] {
     key(']', 'Larger brush', () => to.resizeBrush(1)),
     key('Space', 'Paint, or erase, at the crosshair', () => to.clickHere()),
     key('Shift+B', 'A box around the crosshair', () => to.boxHere()),
+    key('Shift+P', 'A new object by painting, without a box', () => to.open()),
     key('D', 'Boxes in 2D or in 3D', () => to.otherDimension()),
-    key('Enter', 'Segment the box; keep what a stroke did', () => to.confirm()),
-    key('Escape', 'Cancel what is drawn or computed; discard a box', () => to.escape()),
+    key('Enter', 'Segment the box, or what is painted; keep what a stroke did', () => to.confirm()),
+    key('Escape', 'Cancel what is drawn or computed; discard a box, or what is painted', () => to.escape()),
     key('R', 'Reject what a stroke did, but keep the stroke', () => to.reject()),
     key('T', 'After a stroke: after, before, changes', () => to.compare()),
     key('U', 'Look here next: where the network is least sure', () => to.lookNext()),

@@ -68,3 +68,17 @@ test('a brush is as wide as a twentieth of the shorter side of the box, in mm', 
   assert.equal(resized(2, 1), 3)
   assert.equal(resized(0, -1), 0)
 })
+
+test('strokes that are to begin an object are there after a reload, until it has begun', () => {
+  const store = storage()
+  const before = new Outbox('s', store)
+  assert.equal(before.opening, null)
+  before.open([])
+  assert.equal(store.length, 0) // nothing is painted yet
+  before.open([STROKE])
+  const after = new Outbox('s', store)
+  assert.deepEqual(after.opening, [STROKE])
+  assert.deepEqual(after.strokes, [STROKE])
+  after.open(null)
+  assert.equal(store.length, 0)
+})

@@ -15,6 +15,7 @@ test('every kind of interaction has its words', () => {
   }))
   const words: [EntryInfo, string][] = [
     [entry('box', { box: '4:8,2:9,3', refine: 'auto' }), 'Box 4:8,2:9,3'],
+    [entry('box', { scribbles: { strokes: strokes.slice(0, 3) } }), 'Begun by 3 strokes: 2 foreground, 1 background'],
     [
       entry('box', { box: '4:8,2:9,3', name: 'liver', initial: {} }),
       'Box 4:8,2:9,3 for liver, from a mask that was given',

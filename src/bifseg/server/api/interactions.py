@@ -20,7 +20,10 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from bifseg.prompts.interaction import Box
+from bifseg.errors import InvalidInput
+from bifseg.prompts.first_scribbles import box_of_strokes
+from bifseg.prompts.interaction import Box, Stroke
+from bifseg.prompts.painting import check_effort
 from bifseg.server.access.guard import User
 from bifseg.server.api.bodies.answers import Cancellation, Done, QueuedEvent, RoundEvent
 from bifseg.server.api.bodies.drawing import (
@@ -142,14 +145,24 @@ def _stored(service: Service, session: SessionRow, body: BaseModel) -> dict:
     prior = None
     if isinstance(body, Resize):
         prior = service.tasks.prior_again(session, told["box"])
-    elif (task := getattr(body, "task", None)) is not None:
-        prior = service.tasks.prior(session, task, told["box"])
+    elif isinstance(body, Begin) and body.task is not None:
+        prior = service.tasks.prior(session, body.task, body.box or _first_box(service, session, body))
     if prior is not None:
         told["prior"] = prior
     scribbles = getattr(body, "scribbles", None)
     if scribbles is not None and scribbles.labels is not None:
         told["scribbles"] = {"labels": stored(scribbles.labels)}
     return told
+
+
+def _first_box(service: Service, session: SessionRow, body: Begin) -> str:
+    """The box that an object's first strokes make."""
+    if body.scribbles is None or body.scribbles.strokes is None:
+        raise InvalidInput("What a task learnt is about a box: give one, or strokes.")
+    strokes = [Stroke(stroke.points, stroke.label, stroke.radius) for stroke in body.scribbles.strokes]
+    image = service.store.image(session.image)
+    check_effort(strokes, image)
+    return str(box_of_strokes(strokes, image))
 
 
 async def _acting(
@@ -178,7 +191,7 @@ Acting = Annotated[Act, Depends(_acting)]
 
 @router.post("/sessions/{id}/box", **DONE)
 async def box(act: Acting, body: Begin) -> Answered:
-    """Begin an object from a box; objects begun before are locked from here on."""
+    """Begin an object from a box, or from first scribbles, which make one; objects begun before are locked then."""
     return await act("box", body)
 
 

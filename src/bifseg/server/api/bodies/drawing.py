@@ -97,9 +97,9 @@ class Scribbles(Body):
 
 
 class Begin(Drawn):
-    """A box around an object; one plane thick, it is segmented in 2D."""
+    """A box around an object; one plane thick, it is segmented in 2D. Without a box, first scribbles make it."""
 
-    box: Place
+    box: Place | None = None
     name: Name | None = None
     refine: Refine = "auto"
     initial: Annotated[Mask | None, Field(description="A mask to start from; 0 is background.")] = None
@@ -108,6 +108,12 @@ class Begin(Drawn):
         TaskName | None,
         Field(description="Begin with what one of your tasks has learnt; what that is stays with the session."),
     ] = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Begin:
+        if self.box is None and self.scribbles is None:
+            raise InvalidInput("an object begins with a box, or with scribbles")
+        return self
 
 
 class Correct(Drawn):
