@@ -33,7 +33,8 @@ from bifseg.networks.checkpoint import load_model
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 FILES = {"known": "rounds", "new": "unseen"}  # sets whose other half parameters were chosen on; sets never looked at
-METHODS = ("bifseg", "crf", "network", "grabcut", "random_walks", "slicseg", "geos", "growcut")
+METHODS = ("bifseg", "bifseg-scribbles", "crf", "network", "grabcut", "random_walks", "slicseg", "geos", "growcut")
+SCRIBBLED = "bifseg-scribbles", ("random_walks", "slicseg", "geos", "growcut")  # ours, and those that begin as it does
 ABLATION = ("crf", "cut", "bifseg-w", "bifseg-e")
 POINT = 0.01
 RENAMED = {"connectivity": "neighbours"}  # a setting, and what it was called
@@ -163,6 +164,7 @@ def numbers(evidence: Evidence) -> dict:
         for method in parts
     }
     things = evidence.things("all")
+    found["scribbled"] = _scribbled(evidence, things)
     found["begun"] = {method: round(evidence.begun(method, things), 2) for method in METHODS}
     found["within"] = {
         str(hand): {str(s): _within(evidence, s, hand, things) for s in SECONDS[evidence.dimension]} for hand in HANDS
@@ -171,6 +173,18 @@ def numbers(evidence: Evidence) -> dict:
     found["worse"] = {method: [_worse(evidence, method, step, things) for step in steps if step] for method in METHODS}
     found["structures"] = _structures(evidence, things)
     return found
+
+
+def _scribbled(evidence: Evidence, things: set[Thing]) -> dict:
+    """BIFSeg begun with first scribbles, less every method that begins with the same ones."""
+    ours, others = SCRIBBLED
+    return {
+        method: [
+            told(paired(evidence.chosen(ours, step, things), evidence.chosen(method, step, things)))
+            for step in range(evidence.group.last + 1)
+        ]
+        for method in others
+    }
 
 
 def _basis(things: Iterable[Thing]) -> dict:

@@ -34,8 +34,8 @@ draws data sets and, within each, patients: with so few data sets they are too n
 patient. No network has learnt from any of these data sets, and no patient here is one that a parameter was chosen on;
 of some data sets other patients were ("its other cases tuned on"). Of Hippocampus left and right of one person may be
 two cases whose pairing is not known, so there the two halves may share persons. **start**: a box, or for Random Walks,
-SlicSeg, GeoS and GrowCut first scribbles. An object *shares its box* where another labelled object, at least half as
-large, has nine tenths of its voxels in it (`python -m benchmarks.published.nested`)."""
+SlicSeg, GeoS, GrowCut and BIFSeg (no box) first scribbles. An object *shares its box* where another labelled object, at
+least half as large, has nine tenths of its voxels in it (`python -m benchmarks.published.nested`)."""
 HOW_TIME = (
     "What a user has after so many seconds of looking, drawing and waiting (one thread), whether it began with a box "
     "or with first scribbles, which take longer; nothing yet counts as 0. A hand 1 x as fast is the modelled one, and "
@@ -55,6 +55,9 @@ def page(numbers: Numbers) -> str:
         HOW_POINTS,
         gaps(numbers),
         PICTURE,
+        "## With the same first scribbles",
+        HOW_POINTS,
+        gaps(numbers, "scribbled", ours="bifseg-scribbles"),
         "## Where others are above",
         losers(numbers),
         "## After the same time",

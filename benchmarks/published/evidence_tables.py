@@ -17,8 +17,8 @@ from bifseg.evaluation.report.tables import points_of
 HANDS = (1, 3)  # how many times as fast as modelled a user's hand moves, see `within`
 STEPS = {"2D": (0, 1, 3, 5), "3D": (0, 1, 3, 5)}
 TITLES = {**{name: method.title for name, method in METHODS.items()}, "network": "network alone"}
-ABLATED = ("bifseg-w", "network")
-NOT_OTHERS = ("bifseg", "bifseg-w", "crf", "network")
+ABLATED = ("bifseg-w", "network", "bifseg-scribbles")
+NOT_OTHERS = ("bifseg", "bifseg-scribbles", "bifseg-w", "crf", "network")
 Numbers = Mapping[str, Mapping]
 
 
@@ -92,12 +92,10 @@ def within(numbers: Numbers, dimension: str, hand: int = 1) -> str:
     return table([dimension, "its start takes", *(f"after {seconds} s: BIFSeg less it" for seconds in own)], lines)
 
 
-def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:
+def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all", ours: str = "bifseg") -> str:
     """BIFSeg less every other method, paired, 2D beside 3D."""
     found = {
-        d: own["gaps"].get(subset, {}) if kind == "gaps" else own["ablation"]
-        for d, own in numbers.items()
-        if d in STEPS
+        d: own["gaps"].get(subset, {}) if kind == "gaps" else own[kind] for d, own in numbers.items() if d in STEPS
     }
     names = list(dict.fromkeys(method for own in found.values() for method in own))
     steps = {d: STEPS[d] for d in found if found[d]}
@@ -105,7 +103,7 @@ def gaps(numbers: Numbers, kind: str = "gaps", subset: str = "all") -> str:
         [TITLES[name], *(points(found[d][name][s]) if name in found[d] else "–" for d in steps for s in steps[d])]
         for name in names
     ]
-    return table(["BIFSeg less", *(f"{d} {step_name(s)}" for d in steps for s in steps[d])], lines)
+    return table([f"{TITLES[ours]} less", *(f"{d} {step_name(s)}" for d in steps for s in steps[d])], lines)
 
 
 def ablation(numbers: Numbers) -> str:
@@ -135,6 +133,8 @@ def losers(numbers: Numbers) -> str:
         for step in steps:
             surely, perhaps = [], []
             for method, own in numbers[dimension]["gaps"]["all"].items():
+                if method == "bifseg-scribbles":  # the same with another start
+                    continue
                 mean, low, high = own[step]
                 if high is not None and high < 0:
                     ends = f"[{points_of(-high)}, {points_of(-low)}]"
@@ -299,6 +299,7 @@ BLOCKS: dict[str, Callable[[Numbers], str]] = {
     "within-2d": partial(within, dimension="2D"),
     "within-3d": partial(within, dimension="3D"),
     "gaps": gaps,
+    "scribbled": partial(gaps, kind="scribbled", ours="bifseg-scribbles"),
     "ablation": ablation,
     "claims": claims,
     "losers": losers,
