@@ -20,6 +20,10 @@ def painted(shape, *marks):
     return labels
 
 
+def box_around(labels, image):
+    return box_of(Patch.of(labels), image.shape, image.spacing)
+
+
 def test_a_loop_is_the_box_on_its_sides():
     image = Image(np.zeros((40, 40, 20)))
     labels = painted(
@@ -28,24 +32,24 @@ def test_a_loop_is_the_box_on_its_sides():
         (2, ((8, 9), (10, 30), (5, 15))),
         (2, ((30, 31), (10, 30), (5, 15))),
     )
-    assert box_of(Patch.of(labels), image) == Box((8, 10, 5), (31, 30, 15))
+    assert box_around(labels, image) == Box((8, 10, 5), (31, 30, 15))
 
 
 def test_where_only_the_object_is_painted_it_gets_some_room_in_millimetres():
     image = Image(np.zeros((60, 60, 20)), spacing=(1, 2, 4))
     labels = painted(image.shape, (1, ((20, 40), (30, 32), (9, 12))))
     room = ROOM * 20
-    assert box_of(Patch.of(labels), image) == Box(
+    assert box_around(labels, image) == Box(
         (20 - int(room), 30 - int(np.ceil(room / 2)), 9 - int(np.ceil(room / 4))),
         (40 + int(room), 32 + int(np.ceil(room / 2)), 12 + int(np.ceil(room / 4))),
     )
     beside = painted(image.shape, (1, ((20, 40), (30, 32), (9, 12))), (2, ((44, 45), (30, 32), (10, 11))))
-    assert box_of(Patch.of(beside), image).stop == (45, 35, 14)  # one side alone is known
+    assert box_around(beside, image).stop == (45, 35, 14)  # one side alone is known
 
 
 def test_the_room_ends_where_the_image_ends_and_a_plane_stays_one():
     image = Image(np.zeros((30, 30, 9)))
-    box = box_of(Patch.of(painted(image.shape, (1, ((0, 28), (10, 13), (4, 5))))), image)
+    box = box_around(painted(image.shape, (1, ((0, 28), (10, 13), (4, 5)))), image)
     assert box == Box((0, 3, 4), (30, 20, 5))
     assert box.plane == 2
 
@@ -55,13 +59,19 @@ def test_the_room_ends_where_the_image_ends_and_a_plane_stays_one():
     [
         ((), "with scribbles of which one is in it"),
         (((2, ((3, 9), (3, 9), (3, 9))),), "with scribbles of which one is in it"),
-        (((1, ((3, 9), (3, 4), (3, 4))),), "at least two along two axes"),
     ],
 )
 def test_what_makes_no_box_is_refused(marks, words):
     image = Image(np.zeros((20, 20, 20)))
     with pytest.raises(InvalidInput, match=words):
-        box_of(Patch.of(painted(image.shape, *marks)), image)
+        box_around(painted(image.shape, *marks), image)
+
+
+def test_a_line_along_an_axis_lies_in_the_plane_across_the_coarser_spacing():
+    labels = painted((30, 30, 30), (1, ((8, 16), (15, 16), (20, 21))))
+    assert box_around(labels, Image(np.zeros(labels.shape), (1, 1, 3))) == Box((6, 13, 20), (18, 18, 21))
+    assert box_around(labels, Image(np.zeros(labels.shape), (1, 3, 1))) == Box((6, 15, 18), (18, 16, 23))
+    assert box_around(labels[:, 15:16], Image(np.zeros((30, 1, 30)), (1, 1, 3))) == Box((6, 0, 19), (18, 1, 22))
 
 
 def test_strokes_on_one_plane_are_of_that_plane():
@@ -108,9 +118,7 @@ def test_strokes_that_begin_an_object_count_more_as_long_as_it_is_there(scan):
     labels = painted(image.shape, (1, ((10, 16), (12, 18), (9, 12))), (2, ((8, 9), (8, 25), (6, 15))))
     plain, opened = QUICK[3].but(nearness=1.0, opening=2.0), QUICK[3].but(nearness=3.0, opening=0.0)
     session, known = Session(image, parameters=plain), Session(image, parameters=opened)
-    np.testing.assert_array_equal(
-        session.box(scribbles=labels), known.box(box_of(Patch.of(labels), image), scribbles=labels)
-    )
+    np.testing.assert_array_equal(session.box(scribbles=labels), known.box(box_around(labels, image), scribbles=labels))
     wider = ((6, 28), (6, 28), (4, 17))
     np.testing.assert_array_equal(session.resize(wider), known.resize(wider))
     assert session.state.objects["object 1"].parameters == opened

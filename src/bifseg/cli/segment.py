@@ -185,7 +185,7 @@ def _boxes(texts: list[str], initial: np.ndarray | None, first: np.ndarray | Non
     from bifseg.prompts.interaction import Box, Patch
 
     if first is not None:
-        return [box_of(Patch.of(first), scan)]
+        return [box_of(Patch.of(first), scan.shape, scan.spacing)]
     boxes = [Box.parse(text, scan.shape) for text in texts]
     return boxes or ([] if initial is None else [Box.around(initial)])
 

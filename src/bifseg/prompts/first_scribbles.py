@@ -16,42 +16,43 @@ NEITHER = "An object begins with a box, or with scribbles of which one is in it 
 ROOM = 0.25  # of the longest extent of what is painted as object
 
 
-def box_of(scribbles: Patch, image: Image) -> Box:
+def box_of(scribbles: Patch, shape: Sequence[int], spacing: Sequence[float]) -> Box:
     """The box that first scribbles make.
 
     A side that a background scribble is farthest out on goes through it: a loop around an object is its box. On the
     others the object gets some room, a quarter of the longest extent of what is painted of it. Scribbles in one plane
-    make a box in that plane.
+    make a box in that plane; a line along an axis lies in two, and of these in the one across the coarser spacing.
 
     Parameters
     ----------
     scribbles
         1 foreground, 2 background, 0 none.
-    image
-        What they are painted on.
+    shape, spacing
+        Of the image that they are painted on: (x, y, z), and in mm.
 
     Returns
     -------
     Box
-        Within the image. InvalidInput is raised where no object is painted, and where the scribbles span less than two
-        voxels along two axes.
+        Within the image. InvalidInput is raised where no object is painted.
     """
     labels = scribbles.labels
     painted, marked = extent(np.isin(labels, (FOREGROUND, BACKGROUND))), extent(labels == FOREGROUND)
     if painted is None or marked is None:
         raise InvalidInput(NEITHER)
-    room = ROOM * max((stop - start) * step for (start, stop), step in zip(marked, image.spacing, strict=True))
+    room = ROOM * max((stop - start) * step for (start, stop), step in zip(marked, spacing, strict=True))
+    flat = [axis for axis, (low, high) in enumerate(painted) if high - low == 1]
+    plane = max(flat, key=lambda axis: (shape[axis] == 1, spacing[axis], axis), default=None)
     ranges = []
     for axis, ((low, high), (start, stop)) in enumerate(zip(painted, marked, strict=True)):
-        at, wider = scribbles.box.start[axis], ceil(room / image.spacing[axis]) if high - low > 1 else 0
+        at, wider = scribbles.box.start[axis], 0 if axis == plane else ceil(room / spacing[axis])
         low, high = at + low - wider * (low == start), at + high + wider * (high == stop)
-        ranges.append((max(0, low), min(image.shape[axis], high)))
-    return Box.of(ranges, image.shape)
+        ranges.append((max(0, low), min(shape[axis], high)))
+    return Box.of(ranges, shape)
 
 
 def box_of_strokes(strokes: Sequence[Stroke], image: Image) -> Box:
     """The same of strokes; those that were drawn in one plane make a box in it."""
-    return box_of(rasterise(strokes, image, plane_of(strokes, image)), image)
+    return box_of(rasterise(strokes, image, plane_of(strokes, image)), image.shape, image.spacing)
 
 
 def plane_of(strokes: Sequence[Stroke], image: Image) -> Box | None:

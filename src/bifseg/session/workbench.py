@@ -83,7 +83,7 @@ class Workbench(Crops):
             raise InvalidInput(NEITHER)
         if isinstance(scribbles, (list, tuple)) and all(isinstance(stroke, Stroke) for stroke in scribbles):
             return box_of_strokes(scribbles, self.image)
-        return box_of(self.patch(scribbles), self.image)
+        return box_of(self.patch(scribbles), self.image.shape, self.image.spacing)
 
     def shaped(self, labels: np.ndarray | Sequence) -> np.ndarray:
         """A label map or mask that has the image's shape; that of a picture may have two axes.

@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
-from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box
+from bifseg.prompts.first_scribbles import box_of
+from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, Patch
 from bifseg.server.api.bodies.base import Name, parsed
-from bifseg.server.nninteractive.prompts import Labels, Mark, PromptScene
+from bifseg.server.nninteractive.prompts import Labels, PromptScene
 from bifseg.session.state import State
 
 HIDDEN = 3  # what is painted here is not known: another segment covers it, or no label map came
@@ -76,7 +77,7 @@ def interactions(
     for the one that the object has, or one around the scribbles. Nothing is to do where all is so already. Raises
     InvalidInput where there is neither box nor scribble.
     """
-    known, before = state.objects.get(name), np.zeros_like(marks)
+    known, before, opens = state.objects.get(name), np.zeros_like(marks), box is None
     if known:
         before[known.box.slices] = known.scribbles
     marks = np.where(marks == HIDDEN, before, marks)
@@ -85,7 +86,8 @@ def interactions(
     inside, earlier = marks[box.slices], before[box.slices]
     new = np.where(inside == earlier, 0, inside)
     if known is None or ((earlier > 0) & (inside == 0)).any():
-        begin = {"kind": "box", "box": str(box), "name": name, **_scribbles(inside, box)}
+        where = {} if opens and marks.any() else {"box": str(box)}  # without a region scribbles begin it
+        begin = {"kind": "box", **where, "name": name, **_scribbles(inside, box)}
         return [{"kind": "remove", "name": name}, begin] if known else [begin]
     if box != known.box:
         change = {"kind": "resize", "box": str(box), **_scribbles(new, box)}
@@ -119,4 +121,4 @@ def _box_of(marks: np.ndarray, before: np.ndarray, box: Box | None, spacing: tup
             return box
     if not marks.any():
         raise InvalidInput("There is nothing to go by: place a region of interest, or paint scribbles.")
-    return Box.parse(PromptScene(marks.shape, spacing).by_scribble(Mark.of(marks), include=True)["box"])
+    return box_of(Patch.of(marks), marks.shape, spacing)
