@@ -152,22 +152,22 @@ def test_a_first_prompt_is_for_the_object(prompt):
 # ---- scribbles
 
 
-def test_a_first_scribble_makes_the_box_of_its_extent_and_a_tenth():
+def test_a_first_scribble_makes_the_box_of_its_extent_and_a_quarter():
     marks = mask((10, 30), (15, 35), (7, 8))
     said = EMPTY.by_scribble(Mark.of(marks), True)
-    assert said["box"] == "8:32,13:37,7"
+    assert said["box"] == "5:35,10:40,7"
     np.testing.assert_array_equal(full(said["scribbles"]), marks)
-    assert EMPTY.by_scribble(Mark.of(mask((10, 30), (15, 35), (7, 11))), True)["box"] == "8:32,13:37,6:12"
+    assert EMPTY.by_scribble(Mark.of(mask((10, 30), (15, 35), (7, 11))), True)["box"] == "5:35,10:40,2:16"
 
 
 def test_a_straight_first_scribble_gets_an_area():
     slices_first = PromptScene((30, 50, 40), (5.0, 1.0, 1.0))
     said = slices_first.by_scribble(Mark.of(mask((7, 8), (0, 20), (39, 40), shape=(30, 50, 40))), True)
-    assert said["box"] == "7,0:22,32:40"  # across the plane: where the spacing is coarsest
-    assert EMPTY.by_scribble(Mark.of(mask((10, 30), (15, 16), (7, 8))), True)["box"] == "8:32,15,3:12"
+    assert said["box"] == "7,0:25,32:40"  # across the plane: where the spacing is coarsest
+    assert EMPTY.by_scribble(Mark.of(mask((10, 30), (15, 16), (7, 8))), True)["box"] == "5:35,15,2:13"
     assert PromptScene((64, 64, 1), SPACING).by_scribble(
         Mark.of(mask((9, 10), (9, 40), (0, 1), shape=(64, 64, 1))), True
-    )["box"] == ("5:14,5:44,0")
+    )["box"] == ("1:18,1:48,0")
 
 
 def test_a_first_scribble_of_one_voxel_is_a_point():

@@ -5,8 +5,8 @@ box that comes first. What they become:
 
 * a box on one plane is a 2D box; with a further one on another plane it is the 3D box around both. Along an axis of
   two voxels or less an image has no extent worth the name: there every box is one plane, the one prompted last;
-* a point is a small ball of scribble; a first scribble, point or lasso makes its own box, and one that leaves the
-  object's box widens it;
+* a point is a small ball of scribble; a first scribble, point or lasso makes its own box, with as much room around a
+  scribble as elsewhere (`bifseg.prompts.first_scribbles`), and one that leaves the object's box widens it;
 * a prompt against the object is background inside its box; outside, all is background.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from bifseg.errors import InvalidInput
 from bifseg.imaging.image import extent
+from bifseg.prompts.first_scribbles import ROOM
 from bifseg.prompts.interaction import BACKGROUND, FOREGROUND, Box, overlap
 
 MARGIN = 0.1  # of a mark's extent, on either side
@@ -96,7 +97,8 @@ class PromptScene:
         if self.box is None:
             if mark.mask.size == 1:
                 return self.by_point(mark.box.start, include)
-            box = self._checked(self._around(mark.box), mark.box.start)
+            longest = max(n * step for n, step in zip(mark.box.shape, self.spacing, strict=True))
+            box = self._checked(self._around(mark.box, room=ROOM * longest), mark.box.start)
             return {"kind": "box", "box": str(box), "scribbles": _labels(mark, FOREGROUND, box)}
         if _union(self.box, mark.box) == self.box:
             return {"kind": "scribble", "scribbles": _labels(mark, FOREGROUND, self.box)}
@@ -148,11 +150,12 @@ class PromptScene:
             key=lambda axis: (self.shape[axis] > 2, lengths[axis], axis != plane, -self.spacing[axis], axis),
         )
 
-    def _around(self, box: Box, thinnest: int = THINNEST) -> Box:
-        """The extent of a mark with its margin; a plane stays a plane."""
+    def _around(self, box: Box, thinnest: int = THINNEST, room: float = 0.0) -> Box:
+        """The extent of a mark with its margin, ``room`` (mm) at least; a plane stays a plane."""
         normal, ranges = self._normal(box.shape), []
         for axis, (a, b, n) in enumerate(zip(box.start, box.stop, self.shape, strict=True)):
-            wider = 0 if axis == normal and b - a == 1 else ceil(MARGIN * (b - a))
+            margin = max(MARGIN * (b - a), room / self.spacing[axis])
+            wider = 0 if axis == normal and b - a == 1 else ceil(margin)
             if axis != normal:
                 wider = max(wider, ceil((thinnest - (b - a)) / 2))
             a, b = max(0, a - wider), min(n, b + wider)
