@@ -79,8 +79,10 @@ def test_strokes_on_one_plane_are_of_that_plane():
     flat = [Stroke([(3, 4, 7), (9, 12, 7)], 1, 2.0), Stroke([(2, 2, 7), (14, 15, 7)], 2, 2.0)]
     assert plane_of(flat, image) == Box((0, 0, 7), (20, 20, 8))
     assert plane_of([*flat, Stroke([(5, 5, 8)], 1)], image) is None
-    assert plane_of([Stroke([(3, 4, 7), (9, 4, 7)])], image) is None  # a line lies in two planes
-    assert plane_of([Stroke([(3, 4, 0), (9, 8, 0)])], Image(np.zeros((20, 20, 1)))) is None
+    line = [Stroke([(3, 4, 7), (9, 4, 7)])]  # it lies in two
+    assert plane_of(line, image) == Box((0, 0, 7), (20, 20, 8))
+    assert plane_of(line, Image(image.array, (1, 3, 1))) == Box((0, 4, 0), (20, 5, 20))
+    assert plane_of([Stroke([(3, 4, 0), (9, 4, 0)])], Image(np.zeros((20, 20, 1)), (1, 9, 1))).plane == 2
 
 
 def test_a_box_holds_later_scribbles():

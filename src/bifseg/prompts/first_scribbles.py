@@ -40,8 +40,7 @@ def box_of(scribbles: Patch, shape: Sequence[int], spacing: Sequence[float]) -> 
     if painted is None or marked is None:
         raise InvalidInput(NEITHER)
     room = ROOM * max((stop - start) * step for (start, stop), step in zip(marked, spacing, strict=True))
-    flat = [axis for axis, (low, high) in enumerate(painted) if high - low == 1]
-    plane = max(flat, key=lambda axis: (shape[axis] == 1, spacing[axis], axis), default=None)
+    plane = _across([high - low == 1 for low, high in painted], shape, spacing)
     ranges = []
     for axis, ((low, high), (start, stop)) in enumerate(zip(painted, marked, strict=True)):
         at, wider = scribbles.box.start[axis], 0 if axis == plane else ceil(room / spacing[axis])
@@ -57,15 +56,21 @@ def box_of_strokes(strokes: Sequence[Stroke], image: Image) -> Box:
 
 def plane_of(strokes: Sequence[Stroke], image: Image) -> Box | None:
     """The plane of an image, all of it, that strokes were drawn in: their brush is a disc there. None for others."""
-    if not strokes or 1 in image.shape:
+    if not strokes:
         return None
     places = np.rint(np.concatenate([np.asarray(stroke.points, float) for stroke in strokes])).astype(int)
-    flat = [axis for axis in range(3) if not np.ptp(places[:, axis])]
-    if len(flat) != 1:
+    plane = _across((np.ptp(places, axis=0) == 0).tolist(), image.shape, image.spacing)
+    if plane is None:
         return None
     ranges: list = [(0, n) for n in image.shape]
-    ranges[flat[0]] = int(places[0, flat[0]])
+    ranges[plane] = int(places[0, plane])
     return Box.of(ranges, image.shape)
+
+
+def _across(flat: Sequence[bool], shape: Sequence[int], spacing: Sequence[float]) -> int | None:
+    """The axis across the plane of what is flat along some axes: where the image is, then where voxels are coarsest."""
+    axes = [axis for axis in range(3) if flat[axis]]
+    return max(axes, key=lambda axis: (shape[axis] == 1, spacing[axis], axis), default=None)
 
 
 def holding(box: Box, scribbles: np.ndarray) -> Box:
