@@ -111,6 +111,6 @@ def test_who_begins_with_scribbles_has_the_opening_in_the_nearness():
     boxed, scribbled = (settings_of(name, model) for name in ("bifseg", "bifseg-scribbles"))
     assert "opening" not in boxed
     assert "opening" not in scribbled
-    differ = {name for name in boxed if boxed[name] != scribbled[name]}
-    assert differ == {"nearness"}
+    differ = {name for name in scribbled if boxed.get(name) != scribbled[name]}
+    assert differ == {"nearness", "handicap"}
     assert make("bifseg-scribbles", model).begins_with == METHODS["bifseg-scribbles"].begins_with == "scribbles"

@@ -61,9 +61,10 @@ def test_nearness_is_the_formula():
     on_border[1:-1, 1:-1] = False
     near = slowly(image, scribbles == 1, step=LONG_STEP)
     far = slowly(image, on_border | (scribbles == 2), prices, LONG_STEP)
-    np.testing.assert_allclose(
-        RelativeDistance(image).evidence(scribbles, 4.0), 4 * (far - near) / (far + near), atol=1e-4
-    )
+    found = RelativeDistance(image)
+    np.testing.assert_allclose(found.evidence(scribbles, 4.0), 4 * (far - near) / (far + near), atol=1e-4)
+    behind = 4 * (far - 2 * near) / (far + 2 * near)
+    np.testing.assert_allclose(found.evidence(scribbles, 4.0, handicap=2.0), behind, atol=1e-4)
 
 
 def test_nearness_changes_its_sign_at_an_edge_however_far_the_scribbles_are():

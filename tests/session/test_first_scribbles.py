@@ -118,7 +118,7 @@ def test_an_object_needs_a_box_or_scribbles(scan):
 def test_strokes_that_begin_an_object_count_more_as_long_as_it_is_there(scan):
     image, _ = scan
     labels = painted(image.shape, (1, ((10, 16), (12, 18), (9, 12))), (2, ((8, 9), (8, 25), (6, 15))))
-    plain, opened = QUICK[3].but(nearness=1.0, opening=2.0), QUICK[3].but(nearness=3.0, opening=0.0)
+    plain, opened = QUICK[3].but(nearness=1.0, opening=2.0), QUICK[3].but(nearness=3.0, handicap=2.0, opening=0.0)
     session, known = Session(image, parameters=plain), Session(image, parameters=opened)
     np.testing.assert_array_equal(session.box(scribbles=labels), known.box(box_around(labels, image), scribbles=labels))
     wider = ((6, 28), (6, 28), (4, 17))

@@ -175,8 +175,9 @@ def settings_of(name: str, model: Model | None = None, server: str = "") -> dict
         other = {"slices_by": default_sha256(2)} if parameters.slices else {}  # the network that is asked about them
         values = parameters.as_dict()
         del values["opening"]  # a box begins the object, or it is in the nearness
-        if not parameters.rnet:  # rows of before there was an R-Net say nothing of it
-            del values["rnet"]
+        for name, off in (("rnet", 0), ("handicap", 1)):  # rows of before there was one say nothing of it
+            if values[name] == off:
+                del values[name]
         return {"refine": method.refine, "version": VERSION, **other, **values}
     if method.remote:
         return {"server": server}

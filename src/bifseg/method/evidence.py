@@ -77,7 +77,7 @@ class RelativeDistance:
         self._image01 = image01
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def evidence(self, scribbles: np.ndarray, strength: float) -> np.ndarray | None:
+    def evidence(self, scribbles: np.ndarray, strength: float, handicap: float = 1.0) -> np.ndarray | None:
         """``strength`` times the relative distance.
 
         Parameters
@@ -86,6 +86,8 @@ class RelativeDistance:
             As in `scribble_evidence`.
         strength
             The log-odds at a scribble itself.
+        handicap
+            How many times as far as they are scribbles of foreground count.
 
         Returns
         -------
@@ -99,7 +101,7 @@ class RelativeDistance:
         border[(slice(1, -1),) * scribbles.ndim] = np.inf
         with ThreadPoolExecutor(1) as beside:  # it holds no lock
             other = beside.submit(self._distance, BACKGROUND, scribbles, border)
-            foreground = self._distance(FOREGROUND, scribbles, nowhere)
+            foreground = np.float32(handicap) * self._distance(FOREGROUND, scribbles, nowhere)
             background = other.result()
         return np.float32(strength) * (background - foreground) / (foreground + background)  # nowhere are both 0
 

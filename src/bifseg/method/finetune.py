@@ -128,7 +128,8 @@ def fine_tune(
             distances = scribble_distances(crop.seen01, scribbles, parameters.epsilon)
         seeds = scribbles if beside is None else np.where(scribbles > 0, scribbles, beside)
         around = scribble_evidence(crop.seen01, seeds, parameters.evidence, parameters.reach)
-        evidence = sum_of((around, crop.relative_distance.evidence(scribbles, parameters.nearness), shape))
+        nearer = crop.relative_distance.evidence(scribbles, parameters.nearness, parameters.handicap)
+        evidence = sum_of((around, nearer, shape))
         if so_far is not None and scribbles.any():
             evidence = with_persistence(evidence, so_far, parameters.persistence)
     with clock("features"):

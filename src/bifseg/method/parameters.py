@@ -46,7 +46,8 @@ class Parameters:
     evidence: float = 0.0  # log-odds that a scribble adds around it to what labels are cut from; the paper has none
     reach: float = 0.1  # geodesic distance over which they fall to a third
     nearness: float = 0.0  # log-odds for the label whose scribbles are geodesically nearer; the paper has none
-    opening: float = 0.0  # that these are more where scribbles, not a box, began the object; the paper has none
+    handicap: float = 1.0  # how many times as far as they are the object's scribbles count, for that
+    opening: float = 0.0  # nearness that is added where scribbles, not a box, began the object; the paper has none
     persistence: float = 0.0  # log-odds by which a mask stays where new scribbles say nothing; the paper has none
     appearance: float = 0.0  # log-odds of grey levels, times how far they can be trusted; the paper has none
     rnet: float = 0.0  # share of R-Net's correction, where the model has one; the paper has none
@@ -73,13 +74,12 @@ class Parameters:
                 raise InvalidInput(f"{field.name} is {value!r}; it must be {description}.")
         positive = {
             "sigma": self.sigma, "rate": self.rate, "omega": self.omega, "reach": self.reach,
-            "band_sigma": self.band_sigma,
+            "handicap": self.handicap, "band_sigma": self.band_sigma,
         }  # fmt: skip
         natural = {
             "lam": self.lam, "epsilon": self.epsilon, "unsure": self.unsure, "momentum": self.momentum,
             "evidence": self.evidence, "nearness": self.nearness, "opening": self.opening,
-            "persistence": self.persistence,
-            "appearance": self.appearance, "band_lam": self.band_lam,
+            "persistence": self.persistence, "appearance": self.appearance, "band_lam": self.band_lam,
             "rounds": self.rounds, "iterations": self.iterations, "samples": self.samples,
         }  # fmt: skip
         for name, value in positive.items():
@@ -144,14 +144,15 @@ class Parameters:
         return replace(self, **changes)
 
     def opened(self) -> Parameters:
-        """Those of an object that scribbles began: its user has drawn where it lies, in place of a box.
+        """Those of an object that scribbles began, in place of a box.
 
         Returns
         -------
         Parameters
-            With ``opening`` in ``nearness``, and 0 itself.
+            Where there is an ``opening``, it is in ``nearness``, and the ``handicap`` is `OPENED`.
         """
-        return replace(self, nearness=self.nearness + self.opening, opening=0.0)
+        nearness = self.nearness + self.opening
+        return replace(self, nearness=nearness, handicap=OPENED, opening=0.0) if self.opening else self
 
     def neighbours(self, dimension: int) -> int:
         """How many voxels a voxel is connected to.
@@ -179,6 +180,7 @@ class Parameters:
         return asdict(self)
 
 
+OPENED = 2.0  # handicap where scribbles began an object: a loop around it lies on few planes, and far from the others
 PAPER = {
     2: Parameters(),
     3: Parameters(lam=10.0, t1=0.6),

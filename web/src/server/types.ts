@@ -1,4 +1,4 @@
-// Made by `make types`; do not edit. f05ed5d7077281639372e91114817fcaff390f57fa1514bd4c6b451ca6175710
+// Made by `make types`; do not edit. ec19fa825e33a92ad57d1d504e213d022786509f0f19fa7de6def9887ffbc5f5
 
 export type paths = Record<string, never>
 export type webhooks = Record<string, never>
@@ -326,6 +326,8 @@ export interface components {
       reach: number
       /** @default 0 */
       nearness: number
+      /** @default 1 */
+      handicap: number
       /** @default 0 */
       opening: number
       /** @default 0 */
